@@ -1,0 +1,122 @@
+"""The frozen records that pass from step to step, as JSON between processes and through XCom."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+
+@dataclass(frozen=True)
+class Record:
+    """A record that travels as plain JSON."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types only, so that XCom and a result file can hold it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The inverse of `to_dict`; an unknown key is a TypeError, never silently dropped."""
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class DatasetVersion(Record):
+    """An immutable, validated state of a dataset: `digits@v3`."""
+
+    dataset: str
+    number: int
+    id: str  # sha256 over the schema and the rows' digests in order, hex
+    commit: str  # git commit in the data repository
+    rows: int
+    message: str
+    author: str
+    created: str  # ISO 8601, UTC
+    report: str = ""  # path of the validation report
+
+    @property
+    def name(self) -> str:
+        """`digits@v3`, also the git tag."""
+        return f"{self.dataset}@v{self.number}"
+
+
+@dataclass(frozen=True)
+class Snapshot(Record):
+    """What a training run reads: a version and a split. `id` is a hash of both."""
+
+    id: str
+    dataset: str
+    version: int
+    version_id: str
+    commit: str
+    split: dict[str, float]  # fractions by split name, summing to 1
+    rows: dict[str, int]  # rows by split name
+
+
+@dataclass(frozen=True)
+class RunContext(Record):
+    """One pipeline run: what every step gets. A retry and a cleared task get the same one."""
+
+    pipeline: str  # the pipeline's name
+    pipeline_file: str  # absolute path of the YAML
+    key: str  # unique for the pipeline run, for example "digits/asset_triggered__2026-…"
+    mlflow_run: str  # id of the parent MLflow run
+    experiment: str  # id of the MLflow experiment
+    snapshot: Snapshot
+    parameters: dict[str, Any] = field(default_factory=dict)  # overrides of this run
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Rebuild the nested snapshot too."""
+        return cls(**{**values, "snapshot": Snapshot.from_dict(values["snapshot"])})
+
+
+@dataclass(frozen=True)
+class StudyResult(Record):
+    """The end of a study: exactly as many finished trials as were asked for."""
+
+    study: str
+    trials: int  # COMPLETE + PRUNED
+    pruned: int
+    best_trial: int
+    best_value: float
+    best_parameters: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TrainedModel(Record):
+    """A trained model in MLflow, not registered yet."""
+
+    mlflow_run: str  # the child run that trained it
+    model_uri: str  # models:/m-… (an MLflow LoggedModel)
+    digests: dict[str, str]  # sha256 by file path inside the model folder
+    metrics: dict[str, float]
+    parameters: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Evaluation(Record):
+    """Candidate and champion on the same frozen test split."""
+
+    metrics: dict[str, float]
+    champion_version: str  # "" when nothing serves yet
+    champion_metrics: dict[str, float]
+    predictions: str  # artifact path of the per-example predictions, relative to the parent run
+    rows: int
+
+
+@dataclass(frozen=True)
+class Decision(Record):
+    """What the gate decided, and on which evidence."""
+
+    passed: bool
+    reasons: list[str]  # one line a rule, in the order checked
+    evidence: str  # artifact path of the evidence JSON, relative to the parent run
+    power: float | None  # chance to pass at a true difference of 0; None without a champion
+
+
+@dataclass(frozen=True)
+class RegisteredVersion(Record):
+    """A registered model version."""
+
+    model: str
+    version: str
+    mlflow_run: str

@@ -1,0 +1,1 @@
+"""`airloom demo`: the whole loop on real data."""

@@ -1,0 +1,69 @@
+"""Every error that Airloom raises on purpose.
+
+AirloomError
+├── ConfigError          a pipeline file, setting or argument is wrong
+├── DataError            a dataset, version, batch or shard
+│   ├── ValidationFailed     a batch did not pass its suite (carries the report's path)
+│   ├── NothingChanged       the commit holds what the newest version holds already
+│   └── CorruptFile          a digest does not match
+├── JobFailed            a child process ended badly (carries the reason and the log's path)
+├── GateError            the gate could not decide; this is never a pass
+├── RegistryError        registry, lineage or deployment record
+└── StackError           the embedded stack
+"""
+
+
+class AirloomError(Exception):
+    """Base of all. The message says what is wrong, with which value; `hint` says what to do next."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  -> {self.hint}" if self.hint else self.message
+
+
+class ConfigError(AirloomError):
+    """A pipeline file, a setting or an argument is wrong."""
+
+
+class DataError(AirloomError):
+    """A dataset, version, batch or shard is missing or unusable."""
+
+
+class ValidationFailed(DataError):
+    """A batch did not pass its expectations; `report` is the path of the readable report."""
+
+    def __init__(self, message: str, hint: str = "", report: str = "") -> None:
+        super().__init__(message, hint)
+        self.report = report
+
+
+class NothingChanged(DataError):
+    """The commit would make a version equal to the newest one."""
+
+
+class CorruptFile(DataError):
+    """A file's digest is not the recorded one."""
+
+
+class JobFailed(AirloomError):
+    """A child process failed; `log` is its log file."""
+
+    def __init__(self, message: str, hint: str = "", log: str = "") -> None:
+        super().__init__(message, hint)
+        self.log = log
+
+
+class GateError(AirloomError):
+    """Evidence is missing or unreadable. A gate that cannot decide never lets a candidate pass."""
+
+
+class RegistryError(AirloomError):
+    """The model registry, its lineage or the deployment record."""
+
+
+class StackError(AirloomError):
+    """The embedded stack: a port, a process, a health check."""

@@ -1,0 +1,128 @@
+"""What a pipeline file may say. This model is the truth; `airloom pipeline schema` prints it."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Scalar = bool | int | float | str
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$", description="lower case, digits and _, at most 40")]
+
+
+class Section(BaseModel):
+    """A part of the file: unknown keys are errors, values do not change after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DatasetSection(Section):
+    """Which dataset, and how its rows are split by hash."""
+
+    name: Name
+    split: dict[Literal["train", "validation", "test"], Annotated[float, Field(gt=0, lt=1)]] = Field(
+        default={"train": 0.6, "validation": 0.15, "test": 0.25}, description="fractions, summing to 1"
+    )
+
+    @field_validator("split")
+    @classmethod
+    def _whole(cls, split: dict[str, float]) -> dict[str, float]:
+        if set(split) != {"train", "validation", "test"} or abs(sum(split.values()) - 1) > 1e-9:
+            raise ValueError(f"needs train, validation and test, summing to 1; got {split}")
+        return split
+
+
+class ResourcesSection(Section):
+    """What one job may use."""
+
+    threads: int = Field(default=1, ge=1, le=256, description="CPU threads of a job")
+    time: int = Field(default=600, ge=1, description="wall time of one job, seconds")
+    pool: str = Field(default="default_pool", description="Airflow pool of the heavy tasks")
+
+
+class Distribution(Section):
+    """One dimension of the search space: exactly one of `int`, `float`, `choice`."""
+
+    int_: tuple[int, int] | None = Field(default=None, alias="int")
+    float_: tuple[float, float] | None = Field(default=None, alias="float")
+    choice: list[Scalar] | None = Field(default=None, min_length=1)
+    step: float | None = Field(default=None, gt=0)
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "Distribution":
+        bounds = self.int_ or self.float_
+        if sum(kind is not None for kind in (self.int_, self.float_, self.choice)) != 1:
+            raise ValueError("needs exactly one of int: [low, high], float: [low, high], choice: [a, b, …]")
+        if bounds and bounds[0] > bounds[1]:
+            raise ValueError(f"the range is upside down: {list(bounds)}")
+        if self.log and (bounds is None or bounds[0] <= 0 or self.step):
+            raise ValueError("log needs a range above 0 and no step")
+        return self
+
+
+class Objective(Section):
+    """What a study optimises: a metric that the training function reports."""
+
+    metric: str
+    direction: Literal["maximize", "minimize"] = "maximize"
+
+
+class TuneSection(Section):
+    """The study."""
+
+    trials: int = Field(ge=1, le=100_000)
+    workers: int = Field(default=1, ge=1, le=64)
+    objective: Objective
+    sampler: Literal["tpe", "random"] = "tpe"
+    pruner: Literal["median", "hyperband", "none"] = "median"
+    space: dict[str, Distribution] = Field(min_length=1)
+    epochs: int | None = Field(default=None, ge=1, description="epochs of a trial; default: the parameter `epochs`")
+
+    @model_validator(mode="after")
+    def _work_for_all(self) -> "TuneSection":
+        if self.workers > self.trials:
+            raise ValueError(f"{self.workers} workers for {self.trials} trials: give each at least one")
+        return self
+
+
+class AgainstChampion(Section):
+    """The paired, statistical comparison with what serves."""
+
+    metric: Literal["accuracy"] = "accuracy"
+    non_inferior_by: float = Field(gt=0, lt=1, description="the candidate may be worse by less than this")
+    method: Literal["paired_bootstrap"] = "paired_bootstrap"
+    alpha: float = Field(default=0.05, gt=0, lt=0.5, description="one-sided")
+    resamples: int = Field(default=10_000, ge=100)
+
+
+class GateSection(Section):
+    """The rules that let a candidate through. No evidence, no promotion."""
+
+    at_least: dict[str, float] = Field(min_length=1, description="absolute minimum by metric, first model included")
+    against_champion: AgainstChampion
+
+
+class DeploySection(Section):
+    """How an accepted version comes to serve."""
+
+    steps: list[Literal["champion"]] = Field(default=["champion"], min_length=1, max_length=1)
+
+
+class Pipeline(Section):
+    """A pipeline file."""
+
+    pipeline: Name
+    dataset: DatasetSection
+    train: str = Field(pattern=r"^[^:]+:[A-Za-z_]\w*$", description="path/from/project.py:function or module:function")
+    parameters: dict[str, Scalar] = Field(default_factory=dict)
+    seed: int = Field(default=0, ge=0)
+    resources: ResourcesSection = ResourcesSection()
+    tune: TuneSection
+    gate: GateSection
+    deploy: DeploySection = DeploySection()
+
+    @model_validator(mode="after")
+    def _no_shadowing(self) -> "Pipeline":
+        both = sorted(set(self.parameters) & set(self.tune.space))
+        if both:
+            raise ValueError(f"{', '.join(both)}: stands in both parameters and tune.space; keep one")
+        return self

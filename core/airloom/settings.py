@@ -1,0 +1,95 @@
+"""Where things are. One place for every path and address; environment variables `AIRLOOM_*` override."""
+
+import json
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """State folder, project root and the addresses of the running stack.
+
+    `home` holds all state of one installation; `project` holds configs/, examples/ and dags/. The ports and
+    secrets of a running stack are written by `airloom up` to `home/stack.json`, which only the owner may read.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="AIRLOOM_", extra="ignore")
+
+    home: Path = Path(".airloom")
+    project: Path = Path()
+    tracking_uri: str = ""
+    server_url: str = ""
+    server_token: str = ""
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Make the two folders absolute, so that a child with another working folder finds them."""
+        self.home = self.home.expanduser().resolve()
+        self.project = self.project.expanduser().resolve()
+
+    @cached_property
+    def stack(self) -> dict[str, Any]:
+        """What `airloom up` wrote last: ports, addresses, secrets. Empty when it never ran here."""
+        try:
+            return dict(json.loads((self.home / "stack.json").read_text()))
+        except FileNotFoundError:
+            return {}
+
+    @property
+    def mlflow_uri(self) -> str:
+        """The MLflow server of the stack, else a SQLite store in `home` (the same one the server uses)."""
+        return self.tracking_uri or self.stack.get("mlflow_url") or f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
+
+    @property
+    def model_server(self) -> str:
+        """Address of the model server, empty when no stack was started."""
+        return self.server_url or self.stack.get("server_url", "")
+
+    @property
+    def model_token(self) -> str:
+        """Bearer token of the model server."""
+        return self.server_token or self.stack.get("server_token", "")
+
+    @property
+    def database(self) -> str:
+        """SQLAlchemy address of the stack's own tables."""
+        return f"sqlite:///{self.home / 'airloom.db'}"
+
+    @property
+    def data_repo(self) -> Path:
+        """The bare git repository of datasets: branch `main`, one tag `name@vN` a version."""
+        return self.home / "data" / "datasets.git"
+
+    @property
+    def dvc_remote(self) -> Path:
+        """The DVC remote, a local folder in the embedded stack."""
+        return self.home / "data" / "remote"
+
+    @property
+    def dvc_cache(self) -> Path:
+        """The DVC cache that all writers and readers of this home share."""
+        return self.home / "data" / "cache"
+
+    def make_home(self) -> Path:
+        """Create `home`, readable by its owner only."""
+        self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return self.home
+
+
+def load() -> Settings:
+    """The settings of this process, read anew: a stack may have started since."""
+    return Settings()
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner may read, at once or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

@@ -1,0 +1,1 @@
+"""The embedded stack: start, health, stop, doctor."""
