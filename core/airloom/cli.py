@@ -1,0 +1,178 @@
+"""The `airloom` command. Each command imports what it needs when it runs, so that `--help` is quick."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from airloom.errors import AirloomError
+from airloom.settings import Settings, load
+
+app = typer.Typer(
+    help="From a committed dataset to a served, traceable model: `airloom demo` shows it on real data.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+pipeline_app = typer.Typer(help="Look at pipeline files.", no_args_is_help=True)
+app.add_typer(pipeline_app, name="pipeline")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+def say(line: str) -> None:
+    """Progress goes to standard error, so that standard output holds the answer only."""
+    typer.echo(line, err=True)
+
+
+def main() -> None:
+    """Run a command; an AirloomError becomes its message on standard error and exit code 1."""
+    from airloom.datasets.commands import app as dataset_app
+
+    app.add_typer(dataset_app, name="dataset")
+    settings = load()
+    os.environ["AIRLOOM_HOME"], os.environ["AIRLOOM_PROJECT"] = str(settings.home), str(settings.project)
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("DO_NOT_TRACK", "true")
+    try:
+        app()
+    except AirloomError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+
+
+@app.command()
+def up(json_: Json = False) -> None:
+    """Start MLflow, Airflow and the model server on loopback, and wait until they are healthy."""
+    from airloom.stack import control
+
+    settings = load()
+    control.up(settings, say)
+    _print_addresses(settings, as_json=json_)
+
+
+@app.command()
+def down() -> None:
+    """Stop the stack and end whatever a crash of it left behind."""
+    from airloom.stack import control
+
+    ended = control.down(load(), say)
+    say("the stack is down" if ended else "nothing was running")
+
+
+@app.command()
+def status(json_: Json = False) -> None:
+    """Show each process with its health, and what serves."""
+    from airloom.stack import report
+
+    settings = load()
+    found = report.status(settings)
+    typer.echo(json.dumps(found, indent=1) if json_ else report.render_status(found))
+    if not found["healthy"]:
+        sys.exit(1)
+
+
+@app.command()
+def doctor(json_: Json = False) -> None:
+    """Name what is wrong with this machine or stack, and the fix."""
+    from airloom.stack import report
+
+    findings = report.doctor(load())
+    typer.echo(json.dumps(findings, indent=1) if json_ else report.render_doctor(findings))
+    if any(not finding["ok"] for finding in findings):
+        sys.exit(1)
+
+
+@app.command()
+def demo(
+    stop: Annotated[bool, typer.Option("--stop", help="End the stack after the summary.")] = False,
+    json_: Json = False,
+) -> None:
+    """Take scikit-learn's digits through the whole loop: two dataset versions, a promotion, a refusal."""
+    from airloom.demo import scenario, view
+
+    settings = load()
+    with view.live() as show:
+        summary = scenario.run(settings, show)
+    typer.echo(json.dumps(summary, indent=1) if json_ else scenario.render(summary))
+    if stop:
+        down()
+
+
+@app.command()
+def run(
+    pipeline: Annotated[str, typer.Argument(help="A pipeline's name, or the path of its file.")],
+    version: Annotated[int | None, typer.Option(help="Dataset version; the newest when left out.")] = None,
+    parameter: Annotated[list[str] | None, typer.Option("--parameter", "-p", help="name=value, repeatable.")] = None,
+    key: Annotated[str, typer.Option(help="Continue the run with this key.")] = "",
+    json_: Json = False,
+) -> None:
+    """Run all steps of a pipeline here, without Airflow."""
+    from airloom.pipeline.run import find_file, run_pipeline
+
+    settings = load()
+    file = find_file(settings, pipeline)
+    result = run_pipeline(settings, file, say, version=version, parameters=_parameters(parameter or []), key=key)
+    if json_:
+        typer.echo(json.dumps(result, indent=1))
+        return
+    registered = result.get("registered")
+    verdict = f"version {registered['version']} is the champion" if registered else "the gate refused the candidate"
+    typer.echo(f"{result['context']['key']}: {verdict}; {result['evaluation']['metrics']}")
+
+
+@app.command()
+def trace(
+    prediction_id: Annotated[str, typer.Argument(help="The id that came with a prediction.")], json_: Json = False
+) -> None:
+    """Follow a prediction back to its model version, run, code, snapshot, dataset version and commits."""
+    from airloom.metadata import trace as lineage
+
+    found = lineage.trace(load(), prediction_id)
+    typer.echo(json.dumps(found, indent=1) if json_ else lineage.render(found))
+
+
+@pipeline_app.command()
+def schema() -> None:
+    """Print the JSON schema of pipeline files."""
+    from airloom.pipeline.spec import Pipeline
+
+    typer.echo(json.dumps(Pipeline.model_json_schema(), indent=1))
+
+
+@pipeline_app.command()
+def check(file: Annotated[Path, typer.Argument(help="A pipeline file.")]) -> None:
+    """Check a pipeline file; every mistake names its key and what is allowed."""
+    from airloom.pipeline.load import load_pipeline
+
+    found = load_pipeline(file)
+    typer.echo(f"{file}: pipeline {found.pipeline} on dataset {found.dataset.name}, {found.tune.trials} trials")
+
+
+def _parameters(pairs: list[str]) -> dict[str, Any]:
+    import yaml
+
+    from airloom.errors import ConfigError
+
+    values = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not name or not equals:
+            raise ConfigError(f"--parameter {pair!r} has not the form name=value", "for example -p epochs=3")
+        values[name] = yaml.safe_load(value)
+    return values
+
+
+def _print_addresses(settings: Settings, *, as_json: bool) -> None:
+    stack = settings.stack
+    names = ("airflow_url", "airflow_user", "airflow_password", "mlflow_url", "server_url", "server_token")
+    values = {name: stack[name] for name in names}
+    if as_json:
+        typer.echo(json.dumps(values, indent=1))
+        return
+    typer.echo(f"Airflow       {values['airflow_url']}   login {values['airflow_user']} / {values['airflow_password']}")
+    typer.echo(f"MLflow        {values['mlflow_url']}")
+    typer.echo(f"model server  {values['server_url']}   token {values['server_token']}")

@@ -1,0 +1,101 @@
+"""The steps of a pipeline, in order, for Airflow's operators and for `airloom run` alike.
+
+`resolve`, `register` and `deploy` are light and run where they are called; `tune`, `train`, `evaluate` and `gate`
+run in a child process of their own (see `airloom.jobs`).
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from airloom.contracts import Decision, Evaluation, RegisteredVersion, RunContext, TrainedModel
+from airloom.errors import ConfigError
+from airloom.pipeline.load import load_pipeline
+from airloom.pipeline.spec import Pipeline
+from airloom.settings import Settings
+
+Say = Callable[[str], None]
+
+
+def resolve(
+    settings: Settings, file: Path, key: str, version: int | None = None, parameters: dict[str, Any] | None = None
+) -> RunContext:
+    """Fix what this run works on: dataset version, snapshot, parent MLflow run.
+
+    Args:
+        settings: of this installation.
+        file: the pipeline file.
+        key: names the pipeline run; the same key always gives the same MLflow run.
+        version: dataset version number, None for the newest.
+        parameters: override the file's `parameters`, or fix a key of its search space.
+    """
+    from airloom.datasets import snapshot, versions
+    from airloom.metadata import tracking
+
+    pipeline = load_pipeline(file)
+    overrides = dict(parameters or {})
+    _check_overrides(pipeline, overrides)
+    dataset = pipeline.dataset.name
+    found = versions.latest(settings, dataset) if version is None else versions.get(settings, dataset, version)
+    prepared = snapshot.prepare(settings, found, {str(name): share for name, share in pipeline.dataset.split.items()})
+    tags = {"airloom.dataset": found.name, "airloom.dataset.commit": found.commit, "airloom.snapshot": prepared.id}
+    experiment, run = tracking.ensure_parent(settings, pipeline.pipeline, key, tags)
+    return RunContext(pipeline.pipeline, str(file), key, run, experiment, prepared, overrides)
+
+
+def run_job(
+    settings: Settings, context: RunContext, step: str, arguments: dict[str, Any], *, name: str, attempt: int, say: Say
+) -> dict[str, Any]:
+    """Run one heavy step as a child process and return its result; `name` tells the steps of a run apart."""
+    from airloom.jobs import runner
+
+    pipeline = load_pipeline(Path(context.pipeline_file))
+    return runner.run_job(
+        settings,
+        f"{context.key}/{name}",
+        step,
+        {"context": context.to_dict(), **arguments},
+        attempt=attempt,
+        threads=pipeline.resources.threads,
+        timeout=pipeline.resources.time,
+        on_line=say,
+    )
+
+
+def train(context: dict[str, Any]) -> dict[str, Any]:
+    """Job entry: close the study, train with its best parameters. Returns `{"study": …, "model": …}`."""
+    from airloom import settings as settings_module
+    from airloom.training.final import train as train_best
+    from airloom.tuning.study import finish
+
+    settings, ctx = settings_module.load(), RunContext.from_dict(context)
+    pipeline = load_pipeline(Path(ctx.pipeline_file))
+    study = finish(settings, pipeline, ctx)
+    model = train_best(settings, pipeline, ctx, study.best_parameters)
+    return {"study": study.to_dict(), "model": model.to_dict()}
+
+
+def register(
+    settings: Settings, context: RunContext, trained: TrainedModel, evaluation: Evaluation, decision: Decision
+) -> RegisteredVersion:
+    """Make the accepted candidate a registered model version with its lineage."""
+    from airloom.metadata import registry
+
+    pipeline = load_pipeline(Path(context.pipeline_file))
+    return registry.register(settings, pipeline, context, trained, evaluation, decision)
+
+
+def deploy(settings: Settings, registered: RegisteredVersion, say: Say, timeout: float = 60) -> dict[str, Any]:
+    """Make the version the champion and wait until the model server answers with it."""
+    from airloom.deployment import record
+
+    desired = record.deploy(settings, registered.model, registered.version)
+    record.wait_until_served(settings, registered.model, registered.version, timeout, say)
+    return desired
+
+
+def _check_overrides(pipeline: Pipeline, overrides: dict[str, Any]) -> None:
+    allowed = sorted({*pipeline.parameters, *pipeline.tune.space})
+    unknown = sorted(set(overrides) - set(allowed))
+    if unknown:
+        raise ConfigError(f"unknown parameters: {', '.join(unknown)}", f"{pipeline.pipeline} has: {', '.join(allowed)}")

@@ -1,0 +1,76 @@
+"""The few calls of Airflow's REST API that the command line makes."""
+
+from typing import Any
+
+import httpx
+
+from airloom.errors import StackError
+from airloom.settings import Settings
+
+
+class AirflowApi:
+    """A logged-in client of the stack's Airflow. Use as a context manager."""
+
+    def __init__(self, settings: Settings) -> None:
+        if not settings.stack:
+            raise StackError("no stack was started here", "`airloom up`")
+        stack = settings.stack
+        self._client = httpx.Client(base_url=str(stack["airflow_url"]), timeout=30, trust_env=False)
+        login = {"username": stack["airflow_user"], "password": stack["airflow_password"]}
+        token = self._request("POST", "/auth/token", json=login)["access_token"]
+        self._client.headers["Authorization"] = f"Bearer {token}"
+
+    def __enter__(self) -> "AirflowApi":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def _request(self, method: str, path: str, **kwargs: Any) -> Any:
+        try:
+            answer = self._client.request(method, path, **kwargs)
+        except httpx.HTTPError as error:
+            raise StackError(f"Airflow does not answer: {error!r}", "`airloom status`") from None
+        if answer.status_code >= 400:
+            raise StackError(f"Airflow answered {answer.status_code} to {method} {path}: {answer.text[:300]}")
+        return answer.json()
+
+    def dag_runs(self, dag: str) -> list[dict[str, Any]]:
+        """All runs of a DAG, oldest first; empty while the DAG is not known yet."""
+        try:
+            path = f"/api/v2/dags/{dag}/dagRuns?order_by=id&limit=1000"
+            return list(self._request("GET", path)["dag_runs"])
+        except StackError as error:
+            if " 404 " in error.message:
+                return []
+            raise
+
+    def tasks(self, dag: str, run: str) -> list[dict[str, Any]]:
+        """The task instances of a run."""
+        return list(self._request("GET", f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances")["task_instances"])
+
+    def trigger(self, dag: str, conf: dict[str, Any]) -> str:
+        """Start a run; returns its id. `conf` overrides the DAG's params, checked by their schema."""
+        body = {"logical_date": None, "conf": conf}
+        return str(self._request("POST", f"/api/v2/dags/{dag}/dagRuns", json=body)["dag_run_id"])
+
+    def clear(self, dag: str, run: str, task: str) -> None:
+        """Run a task and all that follows it again."""
+        body = {"dry_run": False, "dag_run_id": run, "task_ids": [task], "include_downstream": True}
+        body |= {"only_failed": False, "reset_dag_runs": True}
+        self._request("POST", f"/api/v2/dags/{dag}/clearTaskInstances", json=body)
+
+    def xcom(self, dag: str, run: str, task: str, map_index: int = -1) -> Any:
+        """The return value of a task."""
+        path = f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances/{task}/xcomEntries/return_value"
+        return self._request("GET", path, params={"map_index": map_index, "deserialize": "false"})["value"]
+
+    def log(self, dag: str, run: str, task: str, attempt: int, map_index: int = -1) -> str:
+        """A task's log as text."""
+        path = f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances/{task}/logs/{attempt}"
+        content = self._request("GET", path, params={"map_index": map_index, "full_content": True})["content"]
+        return "\n".join(str(line.get("event", line)) if isinstance(line, dict) else str(line) for line in content)
+
+    def import_errors(self) -> list[dict[str, Any]]:
+        """DAG files that could not be read."""
+        return list(self._request("GET", "/api/v2/importErrors")["import_errors"])

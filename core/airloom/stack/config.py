@@ -1,0 +1,202 @@
+"""Everything that the embedded stack's processes are started with: ports, secrets, environment, commands."""
+
+import json
+import os
+import secrets
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from airloom.settings import Settings, write_private
+
+MARK = "AIRLOOM_STACK_HOME"  # only the stack's own processes carry it, so a sweep never ends a person's shell
+DEFAULT_PORTS = {"airflow": 8080, "mlflow": 5000, "server": 3000}
+
+
+@dataclass(frozen=True)
+class Process:
+    """One supervised process of the stack."""
+
+    name: str
+    command: tuple[str, ...]
+    stop_seconds: int = 10
+
+
+def prepare(settings: Settings) -> dict[str, str | int]:
+    """Choose ports, make secrets where there are none yet, and write `stack.json` (owner only)."""
+    values: dict[str, str | int] = dict(settings.stack)
+    taken: set[int] = set()
+    for name, default in DEFAULT_PORTS.items():
+        port = _free_port(int(values.get(f"{name}_port", default)), taken)
+        taken.add(port)
+        values[f"{name}_port"] = port
+        values[f"{name}_url"] = f"http://127.0.0.1:{port}"
+    for name in ("airflow_password", "server_token", "jwt_secret", "api_secret"):
+        values.setdefault(name, secrets.token_urlsafe(48 if name == "jwt_secret" else 18))
+    values.setdefault("fernet_key", _fernet_key())
+    values.update(airflow_user="admin", project=str(settings.project))
+    write_private(settings.make_home() / "stack.json", json.dumps(values, indent=1))
+    users = {"admin": values["airflow_password"]}
+    write_private(settings.home / "airflow" / "passwords.json", json.dumps(users))
+    settings.__dict__.pop("stack", None)  # read the new file on next use
+    return values
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The environment of every process of the stack."""
+    stack, home = settings.stack, settings.home
+    return {
+        **writable_home(settings),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        "LANG": os.environ.get("LANG", "C.UTF-8"),
+        "PYTHONUNBUFFERED": "1",
+        "OMP_NUM_THREADS": "1",
+        "AIRLOOM_HOME": str(home),
+        "AIRLOOM_PROJECT": str(settings.project),
+        MARK: str(home),
+        "MLFLOW_TRACKING_URI": str(stack["mlflow_url"]),
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # saves nine processes and a gigabyte
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        "DO_NOT_TRACK": "true",
+        "BENTOML_DO_NOT_TRACK": "True",
+        "BENTOML_HOME": str(home / "bentoml"),
+        **_airflow_environment(settings),
+    }
+
+
+def writable_home(settings: Settings) -> dict[str, str]:
+    """Caches and configuration of the tools go under the state folder: HOME may be missing or read-only."""
+    user = settings.home / "user"
+    user.mkdir(parents=True, exist_ok=True, mode=0o700)
+    home = os.environ.get("HOME", "")
+    return {
+        "HOME": home if home and os.access(home, os.W_OK) else str(user),
+        "XDG_CACHE_HOME": str(user / "cache"),
+        "XDG_CONFIG_HOME": str(user / "config"),
+        "MPLCONFIGDIR": str(user / "matplotlib"),
+        "DVC_SITE_CACHE_DIR": str(user / "dvc"),
+    }
+
+
+def _airflow_environment(settings: Settings) -> dict[str, str]:
+    stack, home = settings.stack, settings.home / "airflow"
+    url = str(stack["airflow_url"])
+    options = {
+        "CORE__DAGS_FOLDER": settings.project / "dags",
+        "CORE__PLUGINS_FOLDER": home / "plugins",
+        "CORE__LOAD_EXAMPLES": False,
+        "CORE__EXECUTOR": "LocalExecutor",
+        "CORE__PARALLELISM": 2,
+        "CORE__DAGS_ARE_PAUSED_AT_CREATION": False,
+        "CORE__FERNET_KEY": stack["fernet_key"],
+        "CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
+        "CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
+        "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": home / "passwords.json",
+        "CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": 0,
+        "CORE__KILLED_TASK_CLEANUP_TIME": 5,
+        "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
+        "API__HOST": "127.0.0.1",  # the default is every interface
+        "API__PORT": stack["airflow_port"],
+        "API__WORKERS": 1,
+        "API__BASE_URL": url,
+        "API__SECRET_KEY": stack["api_secret"],
+        "API_AUTH__JWT_SECRET": stack["jwt_secret"],
+        "LOGGING__BASE_LOG_FOLDER": home / "logs",
+        # Speed: otherwise a task holds its slot for five seconds after it ended. More lost beats are then tolerable.
+        "WORKERS__MIN_HEARTBEAT_INTERVAL": 1,
+        "WORKERS__MAX_FAILED_HEARTBEATS": 20,
+        "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 0.1,
+        "DAG_PROCESSOR__REFRESH_INTERVAL": 10,
+        "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 30,
+        # A killed task is noticed in seconds, not in five minutes.
+        "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": 20,
+        "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": 3,
+    }
+    return {"AIRFLOW_HOME": str(home), **{f"AIRFLOW__{name}": str(value) for name, value in options.items()}}
+
+
+def processes(settings: Settings) -> list[Process]:
+    """MLflow, the four components of Airflow, and the model server."""
+    stack, home = settings.stack, settings.home
+    python = sys.executable
+    airflow = (python, "-m", "airflow")
+    mlflow = (
+        *(python, "-m", "mlflow", "server", "--workers", "1"),
+        *("--host", "127.0.0.1", "--port", str(stack["mlflow_port"])),
+        *("--backend-store-uri", f"sqlite:///{home / 'mlflow' / 'mlflow.db'}"),
+        *("--artifacts-destination", str(home / "mlflow" / "artifacts")),
+    )
+    server = (
+        *(python, "-m", "bentoml", "serve", "airloom_serving.service:ModelServer"),
+        *("--host", "127.0.0.1", "--port", str(stack["server_port"])),
+    )
+    return [
+        Process("mlflow", mlflow),
+        Process("airflow-api", (*airflow, "api-server")),
+        Process("airflow-dag-processor", (*airflow, "dag-processor")),
+        # The log servers would listen on every interface; on one machine the API reads the files themselves.
+        Process("airflow-scheduler", (*airflow, "scheduler", "--skip-serve-logs"), stop_seconds=5),
+        Process("airflow-triggerer", (*airflow, "triggerer", "--skip-serve-logs")),
+        Process("model-server", server),
+    ]
+
+
+def supervisor_config(settings: Settings) -> str:
+    """The configuration of supervisord: no socket, one log a process, restarts with a limit."""
+    run, logs = settings.home / "run", settings.home / "logs"
+    parts = [
+        "[supervisord]",
+        f"pidfile={_escape(str(run / 'supervisord.pid'))}",
+        f"logfile={_escape(str(logs / 'supervisord.log'))}",
+        "logfile_maxbytes=5MB",
+        f"directory={_escape(str(run))}",
+        "umask=077",
+    ]
+    for process in processes(settings):
+        parts += [
+            "",
+            f"[program:{process.name}]",
+            f"command={' '.join(_quote(word) for word in process.command)}",
+            "autorestart=true",
+            "startsecs=3",
+            "startretries=20",
+            f"stopwaitsecs={process.stop_seconds}",
+            "stopasgroup=true",
+            "killasgroup=true",
+            "redirect_stderr=true",
+            f"stdout_logfile={_escape(str(logs / f'{process.name}.log'))}",
+            "stdout_logfile_maxbytes=20MB",
+            "stdout_logfile_backups=1",
+        ]
+    return "\n".join(parts) + "\n"
+
+
+def _escape(text: str) -> str:
+    return text.replace("%", "%%")
+
+
+def _quote(word: str) -> str:
+    quoted = word.replace("\\", "\\\\").replace('"', '\\"')
+    return _escape(f'"{quoted}"' if quoted != word or set(word) & set(" ;'") else word)
+
+
+def _free_port(wanted: int, taken: set[int]) -> int:
+    for port in (wanted, 0):
+        if port in taken:
+            continue
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise AssertionError("binding port 0 always finds one")
+
+
+def _fernet_key() -> str:
+    import base64
+
+    return base64.urlsafe_b64encode(os.urandom(32)).decode()

@@ -1,0 +1,201 @@
+"""Start, stop and look at the embedded stack. supervisord keeps the processes; this file keeps supervisord."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+from filelock import FileLock, Timeout
+
+from airloom.errors import StackError
+from airloom.settings import Settings
+from airloom.stack import config, health
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class ProcessState:
+    """One process of the stack, as found in the process table."""
+
+    name: str
+    pid: int | None
+    healthy: bool
+    detail: str
+    log: str
+
+
+def supervisor_pid(settings: Settings) -> int | None:
+    """The pid of this home's supervisord, if it lives. A recycled pid does not count."""
+    try:
+        pid = int((settings.home / "run" / "supervisord.pid").read_text())
+        environment = psutil.Process(pid).environ()
+    except (FileNotFoundError, ValueError, psutil.Error):
+        return None
+    return pid if environment.get(config.MARK) == str(settings.home) else None
+
+
+def up(settings: Settings, say: Say, timeout: float = 180) -> bool:
+    """Start the stack and wait until every part is healthy; False when it ran already.
+
+    Raises:
+        StackError: another `up` is at work, a process keeps dying, or the time is over.
+    """
+    run = settings.make_home() / "run"
+    for folder in (run, settings.home / "logs", settings.home / "airflow" / "plugins", settings.home / "mlflow"):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        with FileLock(str(run / "up.lock"), timeout=0):
+            if supervisor_pid(settings):
+                say("the stack runs already")
+                wait_healthy(settings, say, timeout)
+                return False
+            sweep(settings)
+            _start(settings, say)
+            try:
+                wait_healthy(settings, say, timeout)
+            except BaseException:
+                down(settings, say)
+                raise
+            return True
+    except Timeout:
+        raise StackError("another `airloom up` is at work on this stack", "wait for it to end") from None
+
+
+def _start(settings: Settings, say: Say) -> None:
+    config.prepare(settings)
+    path = settings.home / "run" / "supervisord.conf"
+    path.write_text(config.supervisor_config(settings))
+    path.chmod(0o600)
+    environment = config.environment(settings)
+    _migrate(settings, environment, say)
+    say("starting MLflow, Airflow and the model server")
+    command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(path)]
+    # supervisord makes itself a daemon and returns at once
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, umask=0o077)
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip()[-400:]
+        raise StackError(f"supervisord did not start: {said}", "`airloom doctor`")
+
+
+def _migrate(settings: Settings, environment: dict[str, str], say: Say) -> None:
+    import importlib.metadata
+
+    stamp = settings.home / "airflow" / "migrated"
+    version = importlib.metadata.version("apache-airflow-core")
+    if stamp.exists() and stamp.read_text() == version:
+        return
+    say("creating Airflow's database")
+    command = [sys.executable, "-m", "airflow", "db", "migrate"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, umask=0o077)
+    if done.returncode:
+        raise StackError(f"`airflow db migrate` failed: {done.stderr.strip()[-600:]}", "`airloom doctor`")
+    stamp.write_text(version)
+
+
+def wait_healthy(settings: Settings, say: Say, timeout: float) -> None:
+    """Return when all parts answer their health checks; say each part once when it does."""
+    began, told = time.monotonic(), set[str]()
+    while True:
+        states = health.check(settings)
+        for name, problem in states.items():
+            if not problem and name not in told:
+                told.add(name)
+                say(f"{name} is healthy after {time.monotonic() - began:.0f} s")
+        if not any(states.values()):
+            return
+        if supervisor_pid(settings) is None:
+            raise StackError("the stack's supervisor is gone", f"see {settings.home / 'logs' / 'supervisord.log'}")
+        if time.monotonic() - began > timeout:
+            ill = "; ".join(f"{name}: {problem}" for name, problem in states.items() if problem)
+            raise StackError(f"not healthy after {timeout:.0f} s: {ill}", "`airloom doctor` names the cause")
+        time.sleep(0.3)
+
+
+def down(settings: Settings, say: Say) -> int:
+    """Stop everything that belongs to this home, also what a crash left behind; returns how many were ended."""
+    pid = supervisor_pid(settings)
+    if pid:
+        say("stopping the stack")
+        process = psutil.Process(pid)
+        process.terminate()
+        psutil.wait_procs([process], timeout=20)
+    ended = sweep(settings)
+    (settings.home / "run" / "supervisord.pid").unlink(missing_ok=True)
+    return ended + bool(pid)
+
+
+def sweep(settings: Settings) -> int:
+    """End every process that carries this home's mark; a second look catches what they started meanwhile."""
+    ended = 0
+    for _ in range(3):
+        found = strays(settings)
+        if not found:
+            break
+        for process in found:
+            _signal(process, kill=False)
+        _, alive = psutil.wait_procs(found, timeout=5)
+        for process in alive:
+            _signal(process, kill=True)
+        psutil.wait_procs(alive, timeout=5)
+        ended += len(found)
+    return ended
+
+
+def strays(settings: Settings) -> list[psutil.Process]:
+    """All living processes with this home's mark in their environment, except this one and its parents."""
+    mine = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    found = []
+    for process in psutil.process_iter():
+        try:
+            marked = process.pid not in mine and process.environ().get(config.MARK) == str(settings.home)
+            if marked and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except psutil.Error:  # it ended meanwhile, or belongs to somebody else
+            continue
+    return found
+
+
+def states(settings: Settings) -> list[ProcessState]:
+    """Each process of the stack with its pid and its health."""
+    pid = supervisor_pid(settings)
+    if not settings.stack:
+        return []
+    children = psutil.Process(pid).children() if pid else []
+    problems = health.check(settings)
+    result = []
+    for process in config.processes(settings):
+        found = next((c.pid for c in children if _runs(c, process)), None)
+        problem = problems.get(process.name, "") if found else "not running"
+        log = str(settings.home / "logs" / f"{process.name}.log")
+        result.append(ProcessState(process.name, found, not problem, problem or "healthy", log))
+    return result
+
+
+def _runs(child: psutil.Process, process: config.Process) -> bool:
+    """Airflow rewrites its title, so the words after the interpreter are looked for in either form."""
+    try:
+        line = " ".join(child.cmdline())
+    except psutil.Error:
+        return False
+    words = process.command[2:5] if process.command[2] != "airflow" else ("airflow", process.command[3])
+    return all(word in line for word in words)
+
+
+def _signal(process: psutil.Process, *, kill: bool) -> None:
+    try:
+        process.kill() if kill else process.terminate()
+    except psutil.Error:
+        return
+
+
+def log_tail(path: Path, lines: int = 5) -> list[str]:
+    """The last lines of a log file, empty when there is none."""
+    try:
+        return path.read_text(errors="replace").splitlines()[-lines:]
+    except OSError:
+        return []

@@ -1,0 +1,137 @@
+"""What `airloom status` and `airloom doctor` say."""
+
+import shutil
+import stat
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from airloom.errors import AirloomError
+from airloom.settings import Settings
+from airloom.stack import control
+from airloom.stack.airflow_api import AirflowApi
+
+Finding = dict[str, Any]
+
+
+def status(settings: Settings) -> dict[str, Any]:
+    """Processes with health, and what the model server says that it serves."""
+    states = control.states(settings)
+    served, problem = _served(settings)
+    healthy = bool(states) and all(state.healthy for state in states)
+    return {
+        "home": str(settings.home),
+        "healthy": healthy,
+        "processes": [asdict(state) for state in states],
+        "served": served,
+        "server_problem": problem,
+    }
+
+
+def _served(settings: Settings) -> tuple[dict[str, Any], str]:
+    if not settings.model_server:
+        return {}, "never started here"
+    headers = {"Authorization": f"Bearer {settings.model_token}"}
+    try:
+        answer = httpx.get(f"{settings.model_server}/status", headers=headers, timeout=5, trust_env=False)
+        return dict(answer.raise_for_status().json()["models"]), ""
+    except (httpx.HTTPError, ValueError, KeyError) as error:
+        return {}, f"{settings.model_server}/status does not answer ({type(error).__name__})"
+
+
+def render_status(found: dict[str, Any]) -> str:
+    """Lines for people."""
+    lines = [f"state folder {found['home']}"]
+    if not found["processes"]:
+        return "\n".join([*lines, "never started here; `airloom up` starts the stack"])
+    for process in found["processes"]:
+        lines.append(f"{process['name']:24} {process['pid'] or '-':>8}  {process['detail']}")
+    for model, state in found["served"].items():
+        lines.append(f"serves {model} version {state.get('version')}")
+    if not found["served"]:
+        lines.append(f"serves nothing{': ' + found['server_problem'] if found['server_problem'] else ''}")
+    return "\n".join(lines)
+
+
+def doctor(settings: Settings) -> list[Finding]:
+    """Every check with its outcome and, where it failed, the fix."""
+    findings = [_tool("git", "install git"), _python(), _disk(settings), _project(settings), _secrets(settings)]
+    if settings.stack:
+        findings += _processes(settings)
+        findings += _dag_files(settings)
+    else:
+        findings.append(_finding("stack", False, "never started here", "`airloom up`"))
+    return findings
+
+
+def render_doctor(findings: list[Finding]) -> str:
+    """Lines for people: the fix stands below what is wrong."""
+    lines = []
+    for finding in findings:
+        lines.append(f"{'ok  ' if finding['ok'] else 'FAIL'} {finding['check']}: {finding['detail']}")
+        if not finding["ok"]:
+            lines.append(f"     -> {finding['fix']}")
+    return "\n".join(lines)
+
+
+def _finding(check: str, ok: bool, detail: str, fix: str = "") -> Finding:
+    return {"check": check, "ok": ok, "detail": detail, "fix": fix}
+
+
+def _tool(name: str, fix: str) -> Finding:
+    found = shutil.which(name)
+    return _finding(name, bool(found), found or "not on PATH", fix)
+
+
+def _python() -> Finding:
+    ok = (3, 11) <= sys.version_info[:2] < (3, 13)
+    return _finding("python", ok, sys.version.split()[0], "use Python 3.11 or 3.12: `make install PYTHON=python3.11`")
+
+
+def _disk(settings: Settings) -> Finding:
+    folder = next(path for path in (settings.home, *settings.home.parents) if path.exists())
+    free = shutil.disk_usage(folder).free / 2**30
+    return _finding("disk", free > 2, f"{free:.1f} GiB free at {folder}", "free some space: 2 GiB are needed")
+
+
+def _project(settings: Settings) -> Finding:
+    missing = [name for name in ("dags", "configs/pipelines") if not (settings.project / name).is_dir()]
+    detail = f"{settings.project} lacks {', '.join(missing)}" if missing else str(settings.project)
+    return _finding("project", not missing, detail, "run in the project's folder, or set AIRLOOM_PROJECT")
+
+
+def _secrets(settings: Settings) -> Finding:
+    loose = [p for p in (settings.home, settings.home / "stack.json") if p.exists() and _open_to_others(p)]
+    detail = f"readable by others: {', '.join(map(str, loose))}" if loose else "readable by the owner only"
+    return _finding("secrets", not loose, detail, f"chmod -R go= {settings.home}")
+
+
+def _open_to_others(path: Path) -> bool:
+    return bool(path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))
+
+
+def _processes(settings: Settings) -> list[Finding]:
+    findings = []
+    for state in control.states(settings):
+        last = control.log_tail(Path(state.log), 1)
+        detail = state.detail if state.healthy else f"{state.detail}; last line of its log: {' '.join(last)[:200]}"
+        fix = f"`airloom down`, then `airloom up`; the log is {state.log}"
+        findings.append(_finding(state.name, state.healthy, detail, fix))
+    return findings
+
+
+def _dag_files(settings: Settings) -> list[Finding]:
+    try:
+        with AirflowApi(settings) as api:
+            errors = api.import_errors()
+    except AirloomError as error:
+        return [_finding("DAG files", False, error.message, "`airloom up`")]
+    if not errors:
+        return [_finding("DAG files", True, "all were read")]
+    return [
+        _finding("DAG files", False, f"{e['filename']}: {e['stack_trace'].strip().splitlines()[-1]}", "mend the file")
+        for e in errors
+    ]

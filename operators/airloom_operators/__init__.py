@@ -1,0 +1,1 @@
+"""Airloom as an Airflow provider: one operator a step, an asset trigger, links."""

@@ -1,0 +1,39 @@
+"""The deployment step."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airloom.contracts import RegisteredVersion, RunContext
+from airloom_operators.base import AirloomOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class DeployOperator(AirloomOperator):
+    """Make a registered version the champion and wait until the model server answers with it.
+
+    Args:
+        context: what `ResolveOperator` returned.
+        registered: what `RegisterOperator` returned.
+        serve_timeout: seconds to wait for the model server.
+    """
+
+    template_fields: Sequence[str] = ("context", "registered")
+
+    def __init__(self, *, context: Any, registered: Any, serve_timeout: float = 60, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.context = context
+        self.registered = registered
+        self.serve_timeout = serve_timeout
+
+    def execute(self, context: "Context") -> dict[str, Any]:  # noqa: ARG002 - everything came as arguments
+        """Return the deployment record."""
+        from airloom.pipeline import run, steps
+
+        ctx, registered = RunContext.from_dict(dict(self.context)), RegisteredVersion.from_dict(self.registered)
+        with self.step() as settings:
+            self.link_to(settings, ctx)
+            desired = steps.deploy(settings, registered, lambda line: self.log.info("%s", line), self.serve_timeout)
+            run.finish(settings, ctx, passed=True)
+            return desired

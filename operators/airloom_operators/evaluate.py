@@ -1,0 +1,9 @@
+"""The evaluation step."""
+
+from airloom_operators.base import JobOperator
+
+
+class EvaluateOperator(JobOperator):
+    """Candidate and champion on the same frozen test split; takes {trained: …}."""
+
+    job = "airloom.evaluation.step:evaluate"

@@ -1,0 +1,93 @@
+"""A pipeline file becomes a DAG. DAG files call this; nothing here imports a library of the trade."""
+
+from pathlib import Path
+
+from airflow.sdk import DAG, Asset, AssetWatcher, Param, XComArg
+
+from airloom.pipeline.load import load_pipeline
+from airloom.pipeline.spec import Pipeline
+from airloom_operators.deploy import DeployOperator
+from airloom_operators.evaluate import EvaluateOperator
+from airloom_operators.gate import GateOperator
+from airloom_operators.register import RegisterOperator
+from airloom_operators.resolve import ResolveOperator
+from airloom_operators.train import TrainOperator
+from airloom_operators.triggers.dataset import DatasetVersionTrigger
+from airloom_operators.tune import TuneOperator
+
+
+def dataset_asset(name: str) -> Asset:
+    """The Airflow asset of a dataset: a new version raises its event."""
+    watcher = AssetWatcher(name=f"{name}_versions", trigger=DatasetVersionTrigger(dataset=name))
+    return Asset(name=f"dataset {name}", uri=f"airloom://datasets/{name}", group="airloom", watchers=[watcher])
+
+
+def build_dag(file: Path) -> DAG:
+    """resolve → tune (mapped) → train → evaluate → gate → register → deploy, started by a new dataset version."""
+    pipeline = load_pipeline(file)
+    heavy = {"pool": pipeline.resources.pool}
+    with DAG(
+        dag_id=pipeline.pipeline,
+        schedule=[dataset_asset(pipeline.dataset.name)],
+        catchup=False,
+        max_active_runs=1,  # promotions of one model are decided one after the other
+        tags=["airloom", f"dataset:{pipeline.dataset.name}"],
+        default_args={"owner": "airloom", "retries": 2, "retry_delay": 5},
+        params=_params(),
+        doc_md=_docs(pipeline, file),
+        render_template_as_native_obj=True,
+    ) as dag:
+        resolve = ResolveOperator(
+            task_id="resolve",
+            pipeline_file=str(file),
+            dataset_version="{{ params.dataset_version }}",
+            parameters="{{ params.parameters }}",
+        )
+        context = resolve.output
+        workers = [{"worker": index} for index in range(pipeline.tune.workers)]
+        tune = TuneOperator.partial(task_id="tune", context=context, **heavy).expand(arguments=workers)
+        train = TrainOperator(task_id="train", context=context, multiple_outputs=True, **heavy)
+        model = XComArg(train, key="model")
+        evaluate = EvaluateOperator(task_id="evaluate", context=context, arguments={"trained": model}, **heavy)
+        gate = GateOperator(task_id="gate", context=context, arguments={"evaluation": evaluate.output}, **heavy)
+        register = RegisterOperator(
+            task_id="register", context=context, trained=model, evaluation=evaluate.output, decision=gate.output
+        )
+        deploy = DeployOperator(task_id="deploy", context=context, registered=register.output)
+        tune >> train >> evaluate >> gate >> register >> deploy
+    return dag
+
+
+def _params() -> dict[str, Param]:
+    return {
+        "dataset_version": Param(
+            None,
+            type=["null", "integer"],
+            minimum=1,
+            title="Dataset version",
+            description="Empty: the version that started the run, else the newest.",
+        ),
+        "parameters": Param(
+            {},
+            type="object",
+            title="Parameters",
+            description="Override parameters of the pipeline file, or fix a key of its search space.",
+        ),
+    }
+
+
+def _docs(pipeline: Pipeline, file: Path) -> str:
+    tune, policy = pipeline.tune, pipeline.gate
+    minimums = ", ".join(f"{name} ≥ {value}" for name, value in policy.at_least.items())
+    return "\n".join(
+        [
+            f"### Pipeline `{pipeline.pipeline}`",
+            f"Built from `{file.name}`. A new version of dataset **{pipeline.dataset.name}** starts it.",
+            "",
+            f"- trains `{pipeline.train}`",
+            f"- tunes {tune.trials} trials with {tune.workers} workers, {tune.objective.direction} "
+            f"`{tune.objective.metric}`",
+            f"- gate: {minimums}; worse than the champion by less than {policy.against_champion.non_inferior_by} "
+            f"(alpha {policy.against_champion.alpha})",
+        ]
+    )

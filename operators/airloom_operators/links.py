@@ -1,0 +1,15 @@
+"""Links from a task to what it made elsewhere."""
+
+from typing import Any
+
+from airflow.sdk import BaseOperatorLink
+
+
+class MlflowRunLink(BaseOperatorLink):
+    """The MLflow run that this task wrote to."""
+
+    name = "MLflow run"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:  # noqa: ARG002 - the signature is Airflow's
+        """The address that `execute` left on the operator; empty when the task ended before."""
+        return str(getattr(operator, "mlflow_link", ""))

@@ -1,0 +1,46 @@
+"""The registration step."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowSkipException
+
+from airloom.contracts import Decision, Evaluation, RunContext, TrainedModel
+from airloom_operators.base import AirloomOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class RegisterOperator(AirloomOperator):
+    """Make an accepted candidate a registered model version; skip, and with it all that follows, a refused one.
+
+    Args:
+        context: what `ResolveOperator` returned.
+        trained: the `model` of what `TrainOperator` returned.
+        evaluation: what `EvaluateOperator` returned.
+        decision: what `GateOperator` returned.
+    """
+
+    template_fields: Sequence[str] = ("context", "trained", "evaluation", "decision")
+
+    def __init__(self, *, context: Any, trained: Any, evaluation: Any, decision: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.context = context
+        self.trained = trained
+        self.evaluation = evaluation
+        self.decision = decision
+
+    def execute(self, context: "Context") -> dict[str, Any]:  # noqa: ARG002 - everything came as arguments
+        """Return the registered version."""
+        from airloom.pipeline import run, steps
+
+        decision = Decision.from_dict(dict(self.decision))
+        ctx = RunContext.from_dict(dict(self.context))
+        with self.step() as settings:
+            self.link_to(settings, ctx)
+            if not decision.passed:
+                run.finish(settings, ctx, passed=False)
+                raise AirflowSkipException(f"the gate refused the candidate: {'; '.join(decision.reasons)}")
+            model, evaluation = TrainedModel.from_dict(self.trained), Evaluation.from_dict(self.evaluation)
+            return steps.register(settings, ctx, model, evaluation, decision).to_dict()

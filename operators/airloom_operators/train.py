@@ -1,0 +1,9 @@
+"""The training step."""
+
+from airloom_operators.base import JobOperator
+
+
+class TrainOperator(JobOperator):
+    """Close the study and train with its best parameters; returns {study, model}."""
+
+    job = "airloom.pipeline.steps:train"

@@ -1,0 +1,9 @@
+"""The tuning step: a worker that runs many trials."""
+
+from airloom_operators.base import JobOperator
+
+
+class TuneOperator(JobOperator):
+    """One worker of the run's study: it runs its share of the trials. Map it over `arguments`."""
+
+    job = "airloom.tuning.step:work"

@@ -1,0 +1,1 @@
+"""Airloom's plugin for the Airflow UI."""
