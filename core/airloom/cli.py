@@ -92,12 +92,12 @@ def demo(
     json_: Json = False,
 ) -> None:
     """Take scikit-learn's digits through the whole loop: two dataset versions, a promotion, a refusal."""
-    from airloom.demo import scenario, view
+    from airloom.demo import scenario, summary, view
 
     settings = load()
     with view.live() as show:
-        summary = scenario.run(settings, show)
-    typer.echo(json.dumps(summary, indent=1) if json_ else scenario.render(summary))
+        found = scenario.run(settings, show)
+    typer.echo(json.dumps(found, indent=1) if json_ else summary.render(found))
     if stop:
         down()
 

@@ -24,7 +24,7 @@ class Settings(BaseSettings):
     server_url: str = ""
     server_token: str = ""
 
-    def model_post_init(self, context: Any, /) -> None:
+    def model_post_init(self, _context: Any, /) -> None:
         """Make the two folders absolute, so that a child with another working folder finds them."""
         self.home = self.home.expanduser().resolve()
         self.project = self.project.expanduser().resolve()

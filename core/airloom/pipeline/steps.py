@@ -66,7 +66,7 @@ def train(context: dict[str, Any]) -> dict[str, Any]:
     """Job entry: close the study, train with its best parameters. Returns `{"study": …, "model": …}`."""
     from airloom import settings as settings_module
     from airloom.training.final import train as train_best
-    from airloom.tuning.study import finish
+    from airloom.tuning.finish import finish
 
     settings, ctx = settings_module.load(), RunContext.from_dict(context)
     pipeline = load_pipeline(Path(ctx.pipeline_file))

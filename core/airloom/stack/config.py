@@ -11,6 +11,7 @@ from pathlib import Path
 from airloom.settings import Settings, write_private
 
 MARK = "AIRLOOM_STACK_HOME"  # only the stack's own processes carry it, so a sweep never ends a person's shell
+NAME = "AIRLOOM_PROCESS"  # tells the processes of a stack apart
 DEFAULT_PORTS = {"airflow": 8080, "mlflow": 5000, "server": 3000}
 
 
@@ -51,6 +52,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "LANG": os.environ.get("LANG", "C.UTF-8"),
         "PYTHONUNBUFFERED": "1",
+        "SPT_NOENV": "1",  # setproctitle would write its title over the environment that `down` reads
         "OMP_NUM_THREADS": "1",
         "AIRLOOM_HOME": str(home),
         "AIRLOOM_PROJECT": str(settings.project),
@@ -159,6 +161,7 @@ def supervisor_config(settings: Settings) -> str:
             "",
             f"[program:{process.name}]",
             f"command={' '.join(_quote(word) for word in process.command)}",
+            f'environment={NAME}="{process.name}"',
             "autorestart=true",
             "startsecs=3",
             "startretries=20",

@@ -165,25 +165,22 @@ def states(settings: Settings) -> list[ProcessState]:
     pid = supervisor_pid(settings)
     if not settings.stack:
         return []
-    children = psutil.Process(pid).children() if pid else []
+    pids = {_name(child): child.pid for child in psutil.Process(pid).children()} if pid else {}
     problems = health.check(settings)
     result = []
     for process in config.processes(settings):
-        found = next((c.pid for c in children if _runs(c, process)), None)
+        found = pids.get(process.name)
         problem = problems.get(process.name, "") if found else "not running"
         log = str(settings.home / "logs" / f"{process.name}.log")
         result.append(ProcessState(process.name, found, not problem, problem or "healthy", log))
     return result
 
 
-def _runs(child: psutil.Process, process: config.Process) -> bool:
-    """Airflow rewrites its title, so the words after the interpreter are looked for in either form."""
+def _name(child: psutil.Process) -> str:
     try:
-        line = " ".join(child.cmdline())
-    except psutil.Error:
-        return False
-    words = process.command[2:5] if process.command[2] != "airflow" else ("airflow", process.command[3])
-    return all(word in line for word in words)
+        return child.environ().get(config.NAME, "")
+    except psutil.Error:  # it ended meanwhile
+        return ""
 
 
 def _signal(process: psutil.Process, *, kill: bool) -> None:

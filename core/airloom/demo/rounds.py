@@ -1,0 +1,104 @@
+"""Waiting for a pipeline run in Airflow, and reading what it did."""
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from airloom.demo.view import Show
+from airloom.errors import AirloomError, JobFailed
+from airloom.stack.airflow_api import AirflowApi
+
+FINISHED = {"success", "failed"}
+
+
+def find_run(api: AirflowApi, dag: str, version: int, *, timeout: float = 120) -> str:
+    """The asset-triggered run that works on a dataset version."""
+    began = time.monotonic()
+    while time.monotonic() - began < timeout:
+        for run in api.dag_runs(dag):
+            if run["run_type"] == "asset_triggered" and _version_of(api, dag, run["dag_run_id"]) == version:
+                return str(run["dag_run_id"])
+        time.sleep(0.5)
+    raise JobFailed(
+        f"no run of {dag} was started by version {version} within {timeout:.0f} s",
+        "`airloom doctor`; see the triggerer's and the scheduler's log",
+    )
+
+
+def _version_of(api: AirflowApi, dag: str, run: str) -> int | None:
+    try:
+        return int(api.xcom(dag, run, "resolve")["snapshot"]["version"])
+    except AirloomError:  # resolve has not ended yet
+        return None
+
+
+def wait(
+    api: AirflowApi, dag: str, run: str, label: str, show: Show, *, timeout: float = 600, each: Callable[[], None]
+) -> dict[str, dict[str, Any]]:
+    """Show the tasks' states until the run ends; returns the task instances by name.
+
+    Raises:
+        JobFailed: a task failed (with the last lines of its log), or the time is over.
+    """
+    began, told = time.monotonic(), dict[str, str]()
+    while time.monotonic() - began < timeout:
+        tasks = {_name(task): task for task in api.tasks(dag, run)}
+        for name, task in tasks.items():
+            state = task["state"] or "waiting"
+            if told.get(name) != state and state not in {"waiting", "scheduled", "queued"}:
+                told[name] = state
+                show.task(label, name, state, task["duration"])
+        each()
+        state = next(r["state"] for r in api.dag_runs(dag) if r["dag_run_id"] == run)
+        if state in FINISHED:
+            failed = [name for name, task in tasks.items() if task["state"] == "failed"]
+            if state == "failed":
+                raise JobFailed(
+                    _why(api, dag, run, failed, tasks), f"clear the task in Airflow to try again: {dag}/{run}"
+                )
+            return tasks
+        time.sleep(0.5)
+    raise JobFailed(f"{dag}/{run} did not end within {timeout:.0f} s", "look at its tasks in Airflow")
+
+
+def _why(api: AirflowApi, dag: str, run: str, failed: list[str], tasks: dict[str, dict[str, Any]]) -> str:
+    if not failed:
+        return f"{dag}/{run} failed"
+    task = tasks[failed[0]]
+    log = api.log(dag, run, task["task_id"], task["try_number"], task["map_index"])
+    return f"task {failed[0]} of {dag}/{run} failed:\n" + "\n".join(log.splitlines()[-12:])
+
+
+def _name(task: dict[str, Any]) -> str:
+    mapped = task["map_index"] is not None and task["map_index"] >= 0
+    return f"{task['task_id']}[{task['map_index']}]" if mapped else str(task["task_id"])
+
+
+def facts(api: AirflowApi, dag: str, run: str, tasks: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What a finished run found out, from the results of its tasks."""
+    trained, evaluation = api.xcom(dag, run, "train"), api.xcom(dag, run, "evaluate")
+    decision = api.xcom(dag, run, "gate")
+    registered = api.xcom(dag, run, "register") if tasks["register"]["state"] == "success" else None
+    return {
+        "run": run,
+        "dataset_version": api.xcom(dag, run, "resolve")["snapshot"]["version"],
+        "mlflow_run": api.xcom(dag, run, "resolve")["mlflow_run"],
+        "trials": trained["study"]["trials"],
+        "pruned": trained["study"]["pruned"],
+        "best_parameters": trained["study"]["best_parameters"],
+        "accuracy": evaluation["metrics"]["accuracy"],
+        "champion_accuracy": evaluation["champion_metrics"].get("accuracy"),
+        "test_rows": evaluation["rows"],
+        "passed": decision["passed"],
+        "power": decision["power"],
+        "reasons": decision["reasons"],
+        "model_version": registered["version"] if registered else None,
+        "seconds": {name: task["duration"] for name, task in tasks.items()},
+        "from_commit_to_end_s": _span(tasks),
+    }
+
+
+def _span(tasks: dict[str, dict[str, Any]]) -> float:
+    moments = [datetime.fromisoformat(t[k]) for t in tasks.values() for k in ("start_date", "end_date") if t[k]]
+    return round((max(moments) - min(moments)).total_seconds(), 1)

@@ -1,0 +1,189 @@
+"""The demo's story. Each act first looks at what is there, so that an interrupted demo goes on where it stopped."""
+
+import json
+import time
+from typing import Any
+
+from airloom.demo import rounds
+from airloom.demo.digits import FIRST_PART, Digits, load_digits
+from airloom.demo.traffic import Traffic
+from airloom.demo.view import Show
+from airloom.errors import AirloomError, GateError, StackError, ValidationFailed
+from airloom.settings import Settings, write_private
+from airloom.stack import control
+from airloom.stack.airflow_api import AirflowApi
+
+NAME = "digits"  # of the dataset, the pipeline and the model alike
+REQUESTS = 500
+
+
+def run(settings: Settings, show: Show) -> dict[str, Any]:
+    """Play all acts; returns the summary.
+
+    Raises:
+        AirloomError: an act did not end as it must. Ctrl-C stops the stack.
+    """
+    began = time.monotonic()
+    try:
+        control.up(settings, show.say)
+        stack_seconds = time.monotonic() - began
+        digits = load_digits()
+        with AirflowApi(settings) as api:
+            first = _first_version(settings, api, digits, show)
+            traced = _ask_and_trace(settings, digits, show)
+            second = _second_version(settings, api, digits, first, show)
+            refused = _permuted_labels(settings, api, show)
+        spoiled = _spoiled_batch(settings, digits, show)
+        served = _served_version(settings, digits)
+    except KeyboardInterrupt:
+        control.down(settings, show.say)
+        raise StackError("interrupted; the stack is down", "`make demo` goes on from here") from None
+    return {
+        "rounds": {"first": first, "second": second, "permuted labels": refused},
+        "spoiled_batch_report": spoiled,
+        "trace": traced,
+        "served": served,
+        "stack_start_s": round(stack_seconds, 1),
+        "seconds": round(time.monotonic() - began, 1),
+        "addresses": {key: settings.stack[key] for key in _ADDRESSES},
+    }
+
+
+_ADDRESSES = ("airflow_url", "airflow_user", "airflow_password", "mlflow_url", "server_url", "server_token")
+
+
+def _first_version(settings: Settings, api: AirflowApi, digits: Digits, show: Show) -> dict[str, Any]:
+    _commit(settings, digits.first, 1, f"the first {FIRST_PART} digits", show)
+    run = rounds.find_run(api, NAME, 1)
+    tasks = rounds.wait(api, NAME, run, f"{NAME}@v1", show, each=_nothing)
+    found = rounds.facts(api, NAME, run, tasks)
+    if not found["passed"]:
+        raise GateError(f"the first model did not pass: {found['reasons']}", "see the gate's evidence in MLflow")
+    return found
+
+
+def _second_version(
+    settings: Settings, api: AirflowApi, digits: Digits, first: dict[str, Any], show: Show
+) -> dict[str, Any]:
+    kept = _recall(settings).get("second")
+    if kept:
+        show.say(f"{NAME}@v2 was promoted under traffic by an earlier demo: {kept['traffic']}")
+        return dict(kept)
+    with Traffic(settings, NAME, digits.instances) as traffic:
+        if _commit(settings, digits.second, 2, "the rest of the digits", show):
+            run = rounds.find_run(api, NAME, 2)
+        else:  # an earlier demo was interrupted: deploy again, now under traffic
+            run = rounds.find_run(api, NAME, 2)
+            rounds.wait(api, NAME, run, f"{NAME}@v2", show, each=_nothing)
+            _serve_again(settings, first["model_version"])
+            _until(lambda: first["model_version"] in traffic.versions, 30)
+            api.clear(NAME, run, "deploy")
+            time.sleep(1)
+        tasks = rounds.wait(api, NAME, run, f"{NAME}@v2", show, each=_nothing)
+        found = rounds.facts(api, NAME, run, tasks)
+        if not found["passed"]:
+            raise GateError(f"{NAME}@v2 was not promoted: {found['reasons']}", "see the gate's evidence in MLflow")
+        wanted = {first["model_version"], found["model_version"]}
+        _until(lambda: traffic.answered >= REQUESTS and wanted <= set(traffic.versions), 60)
+    found["traffic"] = {"answered": traffic.answered, "failed": len(traffic.failures), "by_version": traffic.versions}
+    if traffic.failures or traffic.answered < REQUESTS or not wanted <= set(traffic.versions):
+        raise StackError(
+            f"the promotion was not seamless: {found['traffic']} {traffic.failures[:3]}", "see the server log"
+        )
+    show.say(f"promotion under traffic: {dict(traffic.versions)} answers by version, none failed")
+    _keep(settings, second=found)
+    return found
+
+
+def _serve_again(settings: Settings, version: str) -> None:
+    from airloom.deployment import record
+
+    record.deploy(settings, NAME, version)
+
+
+def _permuted_labels(settings: Settings, api: AirflowApi, show: Show) -> dict[str, Any]:
+    run = _recall(settings).get("permuted")
+    if not run:
+        run = api.trigger(NAME, {"dataset_version": 2, "parameters": {"permute_labels": True}})
+        _keep(settings, permuted=run)
+    show.say("a candidate is trained on permuted labels; the gate must refuse it")
+    tasks = rounds.wait(api, NAME, run, "permuted labels", show, each=_nothing)
+    found = rounds.facts(api, NAME, run, tasks)
+    if found["passed"] or tasks["deploy"]["state"] != "skipped":
+        raise GateError("a model of permuted labels passed the gate", "this is a defect: please report it")
+    return found
+
+
+def _spoiled_batch(settings: Settings, digits: Digits, show: Show) -> str:
+    from airloom.datasets import versions
+    from airloom.datasets.commit import commit
+
+    before = versions.latest(settings, NAME).name
+    try:
+        commit(settings, NAME, digits.spoiled, message="a spoiled batch", source="demo")
+    except ValidationFailed as refusal:
+        report = refusal.report
+    else:
+        raise StackError("a spoiled batch became a version", "this is a defect: please report it")
+    if versions.latest(settings, NAME).name != before:
+        raise StackError("a spoiled batch moved the newest version", "this is a defect: please report it")
+    show.say(f"a spoiled batch was refused: {report}")
+    return report
+
+
+def _ask_and_trace(settings: Settings, digits: Digits, show: Show) -> str:
+    from airloom.metadata import trace
+
+    traffic = Traffic(settings, NAME, digits.instances)
+    answer = traffic.ask()
+    if not answer:
+        raise StackError(f"the model server did not answer: {traffic.failures}", "`airloom status`")
+    text = trace.render(trace.trace(settings, traffic.last_id))
+    show.say(f"version {answer['version']} says that a {digits.labels[0]} is a {answer['predictions']}")
+    show.say(f"airloom trace {traffic.last_id}\n{text}")
+    return traffic.last_id
+
+
+def _served_version(settings: Settings, digits: Digits) -> str:
+    return str(Traffic(settings, NAME, digits.instances).ask().get("version", ""))
+
+
+def _commit(settings: Settings, table: Any, number: int, message: str, show: Show) -> bool:
+    """Commit unless the version is there; whether it was made now."""
+    from airloom.datasets import versions
+    from airloom.datasets.commit import commit
+
+    if any(version.number == number for version in _versions(settings, versions)):
+        show.say(f"{NAME}@v{number} is committed already")
+        return False
+    version = commit(settings, NAME, table, message=message, source="scikit-learn's digits")
+    show.say(f"{version.name} committed: {version.rows} rows, validated, {version.id[:12]}")
+    return True
+
+
+def _versions(settings: Settings, versions: Any) -> list[Any]:
+    try:
+        return list(versions.list_versions(settings, NAME))
+    except AirloomError:  # no such dataset yet
+        return []
+
+
+def _until(done: Any, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not done() and time.monotonic() < end:
+        time.sleep(0.1)
+
+
+def _nothing() -> None:
+    return
+
+
+def _recall(settings: Settings) -> dict[str, Any]:
+    try:
+        return dict(json.loads((settings.home / "demo.json").read_text()))
+    except FileNotFoundError:
+        return {}
+
+
+def _keep(settings: Settings, **values: Any) -> None:
+    write_private(settings.home / "demo.json", json.dumps(_recall(settings) | values, indent=1))

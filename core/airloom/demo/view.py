@@ -1,0 +1,71 @@
+"""How the demo shows its progress: a live table on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+SIGNS = {"success": "✔", "failed": "✘", "skipped": "-", "running": "▶", "up_for_retry": "↻", "upstream_failed": "✘"}
+
+
+class Show(Protocol):
+    """What the scenario tells its spectator."""
+
+    def say(self, line: str) -> None:
+        """One line of progress."""
+
+    def task(self, run: str, task: str, state: str, seconds: float | None) -> None:
+        """A task of a pipeline run changed its state."""
+
+
+class Lines:
+    """Plain lines, each with the seconds since the start."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+
+    def say(self, line: str) -> None:
+        """Print the line to standard error."""
+        print(f"[{time.monotonic() - self._began:6.1f} s] {line}", file=sys.stderr, flush=True)
+
+    def task(self, run: str, task: str, state: str, seconds: float | None) -> None:
+        """Print the new state."""
+        took = f" in {seconds:.1f} s" if seconds is not None and state == "success" else ""
+        self.say(f"  {run}: {task} {state}{took}")
+
+
+class Table:
+    """A table of the pipeline runs under the lines, redrawn in place."""
+
+    def __init__(self, live: object, lines: Lines) -> None:
+        self._live, self._lines = live, lines
+        self._runs: dict[str, dict[str, str]] = {}
+
+    def say(self, line: str) -> None:
+        """Print the line above the table."""
+        self._lines.say(line)
+
+    def task(self, run: str, task: str, state: str, seconds: float | None) -> None:
+        """Redraw the table with the new state."""
+        from rich.table import Table as RichTable
+
+        took = f" {seconds:.0f} s" if seconds is not None else ""
+        self._runs.setdefault(run, {})[task] = f"{SIGNS.get(state, '·')} {state}{took}"
+        table = RichTable("task", *self._runs)
+        for name in dict.fromkeys(name for states in self._runs.values() for name in states):
+            table.add_row(name, *(states.get(name, "") for states in self._runs.values()))
+        self._live.update(table)  # type: ignore[attr-defined] # rich.live.Live, imported late
+
+
+@contextmanager
+def live() -> Iterator[Show]:
+    """The view that fits where standard error goes."""
+    if not sys.stderr.isatty():
+        yield Lines()
+        return
+    from rich.console import Console
+    from rich.live import Live
+
+    with Live(console=Console(stderr=True), refresh_per_second=4, redirect_stderr=True) as display:
+        yield Table(display, Lines())

@@ -1,0 +1,1 @@
+"""What ties runs, models and datasets together: MLflow and the lineage records."""

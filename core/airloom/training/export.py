@@ -1,0 +1,118 @@
+"""ONNX beside the torch program: the server needs no torch, and golden answers prove that both agree."""
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airloom.errors import JobFailed
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Module
+
+TOLERANCE = 1e-5
+BATCHES = (1, 2, 7)
+
+
+def export(model: "Module", example: "Tensor", folder: Path) -> dict[str, Any]:
+    """Write `model.onnx` (input `input`, output `output`, batch of any size) and `golden.json` to `folder`.
+
+    Args:
+        model: on the CPU, in evaluation mode, one tensor in, one tensor out.
+        example: at least 2 rows, (B, …).
+
+    Returns:
+        `onnx` and `golden` (paths as text) and `max_difference` (float) between torch and ONNX.
+
+    Raises:
+        JobFailed: the model cannot be exported, or its answers differ by more than 1e-5.
+    """
+    path = folder / "model.onnx"
+    with _quiet() as said:
+        try:
+            _write(model, example, path)
+        except Exception as error:
+            message = f"the model cannot be exported to ONNX: {type(error).__name__}: {str(error)[:500]}"
+            raise JobFailed(message, said.getvalue()[-500:] or "use operations that torch.export knows") from error
+    difference = max(_difference(model, _rows(example, size), path) for size in BATCHES)
+    if not difference <= TOLERANCE:  # also false for NaN
+        raise JobFailed(f"ONNX differs from torch by {difference:.2e}, more than {TOLERANCE:.0e}")
+    golden = _golden(model, example[:2], folder / "golden.json")
+    return {"onnx": str(path), "golden": str(golden), "max_difference": difference}
+
+
+def _write(model: "Module", example: "Tensor", path: Path) -> None:
+    import torch
+
+    torch.onnx.export(
+        model,
+        (example,),
+        str(path),
+        dynamo=True,
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+        input_names=["input"],
+        output_names=["output"],
+        external_data=False,
+        verbose=False,
+    )
+
+
+def _rows(example: "Tensor", size: int) -> "Tensor":
+    """`size` rows made from the example's, float ones with seeded noise so that no two are equal."""
+    import torch
+
+    rows = example.repeat((size // len(example) + 1, *[1] * (example.ndim - 1)))[:size]
+    if not rows.is_floating_point():
+        return rows
+    return rows + 0.1 * torch.randn(rows.shape, generator=torch.Generator().manual_seed(0), dtype=rows.dtype)
+
+
+def _difference(model: "Module", rows: "Tensor", path: Path) -> float:
+    import numpy as np
+    import onnxruntime
+    import torch
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    with torch.no_grad():
+        expected = model(rows).numpy()
+    (answer,) = session.run(None, {"input": rows.numpy()})
+    if answer.shape != expected.shape:
+        raise JobFailed(f"ONNX answers with shape {answer.shape}, torch with {expected.shape}")
+    return float(np.abs(answer - expected).max())
+
+
+def _golden(model: "Module", rows: "Tensor", path: Path) -> Path:
+    import torch
+
+    with torch.no_grad():
+        answers = model(rows)
+    values = {"inputs": rows.tolist(), "outputs": answers.tolist(), "dtype": str(rows.dtype), "tolerance": TOLERANCE}
+    path.write_text(json.dumps(values))
+    return path
+
+
+@contextmanager
+def _quiet() -> Iterator[StringIO]:
+    """The exporter prints progress and warns about its own internals; keep it for the error message only."""
+    said = StringIO()
+    names = ("torch.onnx", "onnxscript", "torch.export")
+    levels = {name: logging.getLogger(name).level for name in names}
+    with ExitStack() as stack:
+        stack.enter_context(redirect_stdout(said))
+        stack.enter_context(redirect_stderr(said))
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        for name in names:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        try:
+            yield said
+        finally:
+            for name, level in levels.items():
+                logging.getLogger(name).setLevel(level)

@@ -1,0 +1,89 @@
+"""Find the user's training function."""
+
+import ast
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from airloom.errors import ConfigError
+
+
+def load_function(project: Path, reference: str) -> Callable[..., Any]:
+    """Import the function that `reference` names.
+
+    Args:
+        project: the project's root.
+        reference: `path/in/project.py:function` or `installed.module:function`.
+
+    Raises:
+        ConfigError: nothing is there, the path leaves the project, or the file cannot be imported.
+    """
+    place, _, name = reference.partition(":")
+    if not place or not name:
+        raise ConfigError(f"train: {reference!r} names no function", "write path.py:function or module:function")
+    module = _load_file(project, place) if place.endswith(".py") else _load_module(place)
+    function = getattr(module, name, None)
+    if not callable(function):
+        near = ", ".join(_functions(Path(str(module.__file__)))) or "no function"
+        raise ConfigError(f"train: {place} has no function {name!r}", f"the file has: {near}")
+    return function  # type: ignore[no-any-return]
+
+
+def source_file(project: Path, reference: str) -> Path:
+    """The file that holds the function.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    place = reference.partition(":")[0]
+    if place.endswith(".py"):
+        return _inside(project, place)
+    found = importlib.util.find_spec(place)
+    if found is None or not found.origin:
+        raise ConfigError(f"train: the module {place} has no source file")
+    return Path(found.origin)
+
+
+def _inside(project: Path, place: str) -> Path:
+    root = project.resolve()
+    path = (root / place).resolve()
+    if not path.is_relative_to(root):
+        raise ConfigError(f"train: {place} lies outside the project {root}", "give a path below the project's root")
+    if not path.is_file():
+        raise ConfigError(f"train: there is no file {place} in {root}", "the path counts from the project's root")
+    return path
+
+
+def _load_file(project: Path, place: str) -> ModuleType:
+    path = _inside(project, place)
+    # A name of its own: two projects may both have a model.py.
+    name = f"airloom_user_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    found = importlib.util.spec_from_file_location(name, path)
+    if found is None or found.loader is None:
+        raise ConfigError(f"train: {place} is no Python file")
+    module = importlib.util.module_from_spec(found)
+    sys.modules[name] = module
+    try:
+        found.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise ConfigError(f"train: {place} cannot be imported: {type(error).__name__}: {error}") from error
+    return module
+
+
+def _load_module(place: str) -> ModuleType:
+    try:
+        return importlib.import_module(place)
+    except Exception as error:
+        message = f"train: the module {place} cannot be imported: {type(error).__name__}: {error}"
+        raise ConfigError(message, "install it beside airloom, or give a path ending in .py") from error
+
+
+def _functions(path: Path) -> list[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return [node.name for node in tree.body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")]
