@@ -1,0 +1,148 @@
+"""Commit a batch: validated, stored and pushed first, then made visible by one atomic git push."""
+
+import random
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+
+from airloom.contracts import DatasetVersion
+from airloom.datasets import identity, repository, shards, versions
+from airloom.datasets.manifest import Manifest, Shard
+from airloom.datasets.read import shard_table
+from airloom.datasets.validation import validate
+from airloom.errors import DataError, NothingChanged
+from airloom.settings import Settings
+
+Mode = Literal["append", "replace"]
+RACES = 30  # that many losses in a row mean that something else is wrong
+
+
+def commit(
+    settings: Settings,
+    dataset: str,
+    table: pa.Table,
+    *,
+    message: str,
+    author: str = "airloom",
+    mode: Mode = "append",
+    source: str = "",
+    suite: Path | None = None,
+) -> DatasetVersion:
+    """Make a new version of `dataset` from its newest one and `table`.
+
+    Args:
+        settings: of this installation.
+        dataset: its name; the first commit creates it.
+        table: the rows, as a dataset type built them.
+        message: what is new.
+        author: who says so.
+        mode: append the rows, or replace all rows by them.
+        source: where the rows come from.
+        suite: expectation suite; by default configs/expectations/<dataset>.json of the project.
+
+    Raises:
+        ValidationFailed: the rows are in quarantine, nothing else happened.
+        NothingChanged: the newest version has exactly these rows already.
+        DataError: the columns differ from the dataset's, or there are no rows.
+    """
+    versions.check_name(dataset)
+    if table.num_rows == 0:
+        raise DataError(f"the batch for {dataset} has no rows", "commit at least one row")
+    report = validate(settings, dataset, table, suite)
+    new = shards.write_shard(settings, table)
+    digests = identity.row_digests(table)
+    with repository.writer(settings) as work:
+        for _ in range(RACES):
+            head = _head(work, dataset)
+            made = _next(settings, dataset, head, table.schema, new, digests, mode)
+            made = replace(made, message=message, author=author, source=source, report=report)
+            _write(settings, work, dataset, made)
+            _push_data(work)
+            if _publish(work, dataset, made, author):
+                return versions.get(settings, dataset, made.number)
+            time.sleep(random.uniform(0, 0.2))  # noqa: S311 - spreads racing writers, keeps no secret
+            repository.git(work, "fetch", "-q", "--tags", "--force", "origin")
+            repository.git(work, "reset", "-q", "--hard", "origin/main")
+    raise DataError(f"{RACES} other commits came first, {dataset} was not changed", "commit again")
+
+
+def _head(work: Path, dataset: str) -> Manifest | None:
+    path = work / dataset / "manifest.json"
+    return Manifest.from_json(path.read_text()) if path.exists() else None
+
+
+def _next(
+    settings: Settings,
+    dataset: str,
+    head: Manifest | None,
+    schema: pa.Schema,
+    new: Shard,
+    digests: list[bytes],
+    mode: Mode,
+) -> Manifest:
+    """The manifest after the commit, with the checks that look at the version before it."""
+    kept: list[Shard] = []
+    rows: list[bytes] = []
+    if head is not None:
+        identity.check_schema(dataset, head.arrow_schema, schema)
+        if mode == "append":
+            kept = list(head.shards)
+            rows = [digest for shard in kept for digest in identity.row_digests(shard_table(settings, shard))]
+            if rows[-len(digests) :] == digests:
+                raise NothingChanged(f"{dataset}@v{head.number} ends with exactly these rows", "nothing was committed")
+    version = identity.version_id(schema, [*rows, *digests])
+    if head is not None and head.id == version:
+        raise NothingChanged(f"{dataset}@v{head.number} has exactly these rows", "nothing was committed")
+    return Manifest(
+        number=head.number + 1 if head else 1,
+        id=version,
+        shards=[*kept, new],
+        schema=schema.serialize().to_pybytes().hex(),
+        message="",
+        author="",
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        source="",
+        report="",
+        parent=head.id if head else "",
+    )
+
+
+def _write(settings: Settings, work: Path, dataset: str, made: Manifest) -> None:
+    folder = work / dataset
+    folder.mkdir(exist_ok=True)
+    (folder / "manifest.json").write_text(made.to_json())
+    shards.write_output(settings, folder, made.shards)
+
+
+def _push_data(work: Path) -> None:
+    """To the DVC remote, before anything is visible. DVC skips what is there: after a race only the listing is new."""
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    try:
+        with Repo(str(work), _wait_for_lock=True) as repo:
+            repo.push()
+    except DvcException as error:
+        raise DataError(f"the data did not reach the DVC remote: {error}", "nothing is visible; commit again") from None
+
+
+def _publish(work: Path, dataset: str, made: Manifest, author: str) -> bool:
+    """One atomic push of branch and tag; False when another commit was first."""
+    tag = f"{dataset}@v{made.number}"
+    subject = f"{tag}: {made.message}"
+    repository.git(work, "add", "--", dataset)
+    repository.git(work, "commit", "-q", "-m", subject, author=author)
+    repository.git(work, "tag", "-f", "-a", "-m", subject, tag)
+    pushed = repository.git(
+        work, "push", "-q", "--atomic", "origin", "HEAD:refs/heads/main", f"refs/tags/{tag}", check=False
+    )
+    if pushed.returncode == 0:
+        return True
+    lost = ("rejected", "fetch first", "non-fast-forward", "already exists", "cannot lock ref", "failed to update ref")
+    if any(sign in pushed.stderr for sign in lost):
+        return False
+    raise DataError(f"the push of {tag} failed: {pushed.stderr.strip()[-300:]}", "nothing is visible; commit again")

@@ -1,0 +1,95 @@
+"""The stack's configuration, and what `down` finds."""
+
+import configparser
+import os
+import shlex
+import socket
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from airloom.settings import Settings, write_private
+from airloom.stack import config, control, report
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path / "a home; 100%", project=Path(__file__).parents[4])
+
+
+def test_secrets_are_random_kept_and_private(settings: Settings) -> None:
+    first = config.prepare(settings)
+    again = config.prepare(settings)
+    assert first["server_token"] == again["server_token"]
+    assert first["jwt_secret"] != first["api_secret"]
+    for name in ("stack.json", "airflow/passwords.json"):
+        assert stat.S_IMODE((settings.home / name).stat().st_mode) == 0o600
+    assert stat.S_IMODE(settings.home.stat().st_mode) == 0o700
+
+
+def test_a_taken_port_is_avoided(settings: Settings) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        write_private(settings.make_home() / "stack.json", f'{{"airflow_port": {port}}}')
+        ports = {config.prepare(settings)[f"{name}_port"] for name in config.DEFAULT_PORTS}
+    assert port not in ports
+    assert len(ports) == 3
+
+
+def test_supervisors_configuration_survives_spaces_and_percent_signs(settings: Settings) -> None:
+    config.prepare(settings)
+    parser = configparser.ConfigParser(inline_comment_prefixes=(" ;",))
+    parser.read_string(config.supervisor_config(settings))
+    for process in config.processes(settings):
+        assert tuple(shlex.split(parser[f"program:{process.name}"]["command"])) == process.command
+    assert str(settings.home) in parser["supervisord"]["pidfile"]
+
+
+def test_everything_listens_on_loopback(settings: Settings) -> None:
+    config.prepare(settings)
+    environment = config.environment(settings)
+    assert environment["AIRFLOW__API__HOST"] == "127.0.0.1"
+    for process in config.processes(settings):
+        if process.name in {"mlflow", "model-server"}:
+            assert process.command[process.command.index("--host") + 1] == "127.0.0.1"
+        if process.name in {"airflow-scheduler", "airflow-triggerer"}:
+            assert "--skip-serve-logs" in process.command
+
+
+def test_down_ends_what_carries_the_mark_and_nothing_else(settings: Settings) -> None:
+    settings.make_home()
+    sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
+    ours = subprocess.Popen(sleep, env={config.MARK: str(settings.home)}, start_new_session=True)
+    shell = subprocess.Popen(sleep, env={"AIRLOOM_HOME": str(settings.home)}, start_new_session=True)
+    try:
+        assert control.sweep(settings) == 1
+        assert not psutil.pid_exists(ours.pid)
+        assert shell.poll() is None
+    finally:
+        shell.kill()
+        shell.wait()
+
+
+def test_a_recycled_pid_is_not_taken_for_the_supervisor(settings: Settings) -> None:
+    write_private(settings.make_home() / "run" / "supervisord.pid", str(os.getpid()))
+    assert psutil.pid_exists(os.getpid())
+    assert control.supervisor_pid(settings) is None
+
+
+def test_doctor_names_a_secret_that_others_can_read(settings: Settings) -> None:
+    config.prepare(settings)
+    (settings.home / "stack.json").chmod(0o644)
+    finding = report._secrets(settings)
+    assert not finding["ok"]
+    assert "chmod" in finding["fix"]
+
+
+def test_status_before_the_first_start_says_so(settings: Settings) -> None:
+    found = report.status(settings)
+    assert not found["healthy"]
+    assert "airloom up" in report.render_status(found)
