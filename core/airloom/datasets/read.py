@@ -1,7 +1,6 @@
 """Read a version: shards memory-mapped from the shared cache, fetched and verified when needed."""
 
 import hashlib
-import os
 import shutil
 import uuid
 from functools import cache
@@ -61,5 +60,5 @@ def _fetch(settings: Settings, md5: str, path: Path) -> Path:
         temporary.unlink()
         raise CorruptFile(f"{origin} is damaged: its MD5 is {found}, not {md5}", "restore the DVC remote")
     temporary.chmod(0o444)
-    os.replace(temporary, path)
+    temporary.replace(path)
     return path

@@ -52,11 +52,12 @@ def run_job(
         lock = files.try_lock(root)
         if lock is not None:
             return _start(settings, own, lock, step, arguments, threads).wait(timeout, on_line)
-        adopted = files.read(root / "current")
-        if adopted and (root / adopted["attempt"] / files.PROCESS).exists():
-            result = Job(root / adopted["attempt"]).wait(timeout, on_line, missing_is_none=True)
-            if result is not None:
-                return result
+        current = files.read(root / "current")
+        adopted = Job(root / current["attempt"]) if current else None
+        if adopted and adopted.adoptable:
+            value = adopted.outcome(timeout, on_line)
+            if value is not None:
+                return value
         time.sleep(0.05)  # the other caller has the lock, its child is not up yet
 
 

@@ -26,17 +26,24 @@ class Job:
         self._follower = files.Follower(folder / files.LOG)
         self._started = time.time()
 
-    def wait(
-        self, timeout: float, on_line: Callable[[str], None] | None, missing_is_none: bool = False
-    ) -> dict[str, Any] | None:
-        """The step's value.
+    @property
+    def adoptable(self) -> bool:
+        """Whether the folder's child is the one alive, not a leftover of an attempt that ended."""
+        return (self._folder / files.PROCESS).exists() and self._alive()
 
-        Args:
-            missing_is_none: None instead of an error where the child died without a result.
+    def wait(self, timeout: float, on_line: Callable[[str], None] | None) -> dict[str, Any]:
+        """The step's value.
 
         Raises:
             JobFailed: it failed, died, or ran over its time.
         """
+        value = self.outcome(timeout, on_line)
+        if value is None:
+            raise self._error(f"{self._step()} ended without a result: {self._exit()}", self._tail())
+        return value
+
+    def outcome(self, timeout: float, on_line: Callable[[str], None] | None) -> dict[str, Any] | None:
+        """As `wait`, but None where the child died without a result."""
         try:
             while self._alive():
                 self._forward(on_line)
@@ -51,24 +58,29 @@ class Job:
             raise
         self._forward(on_line, last=True)
         result = files.read(self._folder / files.RESULT)
-        if result is None and missing_is_none:
+        if result is None:
             return None
-        return self._value(result)
+        if not result["ok"]:
+            raise self._error(result["error"], result["hint"])
+        return dict(result["value"])
 
     def _alive(self) -> bool:
         if self._process is not None:
             return self._process.poll() is None
         lock = files.try_lock(self._folder.parent)
-        if lock is not None:
+        if lock is not None:  # a zombie has no lock, so the pid alone would not do
             os.close(lock)
-        return lock is None
+            return False
+        try:
+            os.kill(self._pid(), 0)
+        except ProcessLookupError:
+            return False
+        return True
 
-    def _value(self, result: dict[str, Any] | None) -> dict[str, Any]:
-        if result is None:
-            raise self._error(f"{self._step()} ended without a result: {self._exit()}", self._tail())
-        if not result["ok"]:
-            raise self._error(result["error"], result["hint"])
-        return dict(result["value"])
+    def _pid(self) -> int:
+        if self._process is not None:
+            return self._process.pid
+        return int((files.read(self._folder / files.PROCESS) or {"pid": 2**30})["pid"])
 
     def _exit(self) -> str:
         code = self._process.returncode if self._process else None
@@ -87,9 +99,7 @@ class Job:
 
     def _kill(self) -> None:
         """End the whole group: TERM, and KILL for what is left after the grace period."""
-        pid = self._process.pid if self._process else (files.read(self._folder / files.PROCESS) or {}).get("pid")
-        if pid is None:
-            return
+        pid = self._pid()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGTERM)
             end = time.monotonic() + GRACE

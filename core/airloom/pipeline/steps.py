@@ -20,7 +20,7 @@ Say = Callable[[str], None]
 def resolve(
     settings: Settings, file: Path, key: str, version: int | None = None, parameters: dict[str, Any] | None = None
 ) -> RunContext:
-    """Fix what this run works on: dataset version, snapshot, parent MLflow run.
+    """Fix what this run works on: dataset version, snapshot, parent MLflow run, study.
 
     Args:
         settings: of this installation.
@@ -29,6 +29,7 @@ def resolve(
         version: dataset version number, None for the newest.
         parameters: override the file's `parameters`, or fix a key of its search space.
     """
+    from airloom import tuning
     from airloom.datasets import snapshot, versions
     from airloom.metadata import tracking
 
@@ -40,7 +41,9 @@ def resolve(
     prepared = snapshot.prepare(settings, found, {str(name): share for name, share in pipeline.dataset.split.items()})
     tags = {"airloom.dataset": found.name, "airloom.dataset.commit": found.commit, "airloom.snapshot": prepared.id}
     experiment, run = tracking.ensure_parent(settings, pipeline.pipeline, key, tags)
-    return RunContext(pipeline.pipeline, str(file), key, run, experiment, prepared, overrides)
+    context = RunContext(pipeline.pipeline, str(file), key, run, experiment, prepared, overrides)
+    tuning.create(settings, pipeline, context)  # here, once: workers that start together would race for the tables
+    return context
 
 
 def run_job(

@@ -85,7 +85,7 @@ def _batches(rows: int, size: int, seed: int, epoch: int) -> "Iterator[Tensor]":
     import torch
 
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-    yield from torch.randperm(rows, generator=generator).split(size)
+    yield from torch.split(torch.randperm(rows, generator=generator), size)
 
 
 def _report(
@@ -102,7 +102,7 @@ def _report(
     inputs, labels = held_out
     model.eval()
     with torch.no_grad():
-        parts = [model(part) for part in inputs.split(1024)]
+        parts = [model(part) for part in torch.split(inputs, 1024)]
         logits = torch.cat(parts)
         value = loss(logits, labels).item()
         accuracy = (logits.argmax(1) == labels).float().mean().item()

@@ -1,0 +1,90 @@
+"""The deployment record: what should serve, with a generation that only one writer can move."""
+
+import json
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+
+from airloom.deployment.generations import advance, generation
+from airloom.errors import RegistryError, StackError
+from airloom.metadata import registry, tracking
+from airloom.settings import Settings
+
+TAG = "airloom.deployment"
+
+
+def current(settings: Settings, model: str) -> dict[str, Any]:
+    """The record: generation, champion, previous, at. Generation 0 when nothing was deployed yet."""
+    from mlflow.exceptions import MlflowException
+
+    client = tracking.client(settings)
+    with tracking.reachable(settings):
+        try:
+            tags = client.get_registered_model(model).tags
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            raise RegistryError(f"there is no registered model {model}", "run its pipeline first") from None
+    return dict(json.loads(tags.get(TAG, '{"generation": 0, "champion": "", "previous": "", "at": ""}')))
+
+
+def deploy(settings: Settings, model: str, version: str) -> dict[str, Any]:
+    """Make `version` the champion. What is champion already stays so, without a new generation.
+
+    Raises:
+        RegistryError: no such version, it is half-registered, or another deployment was faster.
+    """
+    registry.get_version(settings, model, version)
+    record = current(settings, model)
+    client = tracking.client(settings)
+    with tracking.reachable(settings):
+        serving = registry.champion(client, model)
+        before = str(serving.version) if serving else ""
+        if before == version == record["champion"]:
+            return record
+        known = generation(settings, model)
+        if not advance(settings, model, known):
+            message = f"another deployment of {model} was faster than that of version {version}"
+            raise RegistryError(message, "look at what serves now, then deploy again")
+        previous = before if before != version else record["previous"]
+        made = {
+            "generation": known + 1,
+            "champion": version,
+            "previous": previous,
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        client.set_registered_model_tag(model, TAG, json.dumps(made))
+        if previous:
+            client.set_registered_model_alias(model, "previous", previous)
+        client.set_registered_model_alias(model, "champion", version)
+    return made
+
+
+def wait_until_served(
+    settings: Settings, model: str, version: str, timeout: float, on_line: Callable[[str], None]
+) -> None:
+    """Return when the model server answers with `version`; at once when no server was ever started here.
+
+    Raises:
+        StackError: it does not within `timeout` seconds; the message says what the server says of it.
+    """
+    if not settings.model_server:
+        on_line("no model server was started here; the version serves when one is")
+        return
+    end, seen = time.monotonic() + timeout, "nothing"
+    headers = {"Authorization": f"Bearer {settings.model_token}"}
+    while time.monotonic() < end:
+        try:
+            answer = httpx.get(f"{settings.model_server}/status", headers=headers, timeout=5, trust_env=False)
+            seen = str(answer.raise_for_status().json()["models"].get(model, "nothing"))
+            if answer.json()["models"].get(model, {}).get("version") == version:
+                on_line(f"{model} version {version} is served")
+                return
+        except (httpx.HTTPError, ValueError, KeyError) as error:
+            seen = f"no answer ({type(error).__name__})"
+        time.sleep(0.2)
+    message = f"{model} version {version} is the champion, but {settings.model_server} does not serve it: {seen}"
+    raise StackError(message, "`airloom status`; the old version keeps serving meanwhile")

@@ -1,0 +1,24 @@
+"""Evaluation and gate as jobs: JSON in, JSON out."""
+
+from pathlib import Path
+from typing import Any
+
+from airloom.contracts import Evaluation, RunContext, TrainedModel
+from airloom.pipeline.load import load_pipeline
+from airloom.settings import load
+
+
+def evaluate(context: dict[str, Any], trained: dict[str, Any]) -> dict[str, Any]:
+    """Evaluate the trained candidate; an `Evaluation` as a dict."""
+    from airloom.evaluation.evaluate import evaluate as run
+
+    ctx = RunContext.from_dict(context)
+    return run(load(), load_pipeline(Path(ctx.pipeline_file)), ctx, TrainedModel.from_dict(trained)).to_dict()
+
+
+def gate(context: dict[str, Any], evaluation: dict[str, Any]) -> dict[str, Any]:
+    """Decide; a `Decision` as a dict."""
+    from airloom.evaluation.judge import gate as run
+
+    ctx = RunContext.from_dict(context)
+    return run(load(), load_pipeline(Path(ctx.pipeline_file)), ctx, Evaluation.from_dict(evaluation)).to_dict()
