@@ -1,0 +1,1 @@
+"""The model server: a BentoML service that serves what the registry says."""
