@@ -1,11 +1,15 @@
 """`bentoml serve airloom_serving.service:ModelServer`"""
 
+import os
+
 import bentoml  # noqa: TID253 - this file is what BentoML itself loads, nothing else imports it
 
 from airloom.settings import load
 from airloom_serving.api import Server, build
 from airloom_serving.security import Guard
 
+# The reconciler asks again two seconds later by itself; a long retry would only delay it.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 server = Server()
 
 
@@ -17,10 +21,10 @@ class ModelServer:
     def __init__(self) -> None:
         server.start()
 
-    @bentoml.on_shutdown
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator] # BentoML ships no types for it
     def shutdown(self) -> None:
         """Write what is queued."""
         server.stop()
 
 
-ModelServer.add_asgi_middleware(Guard, token=load().model_token)
+ModelServer.add_asgi_middleware(Guard, token=load().model_token)  # type: ignore[attr-defined] # a bentoml.Service now
