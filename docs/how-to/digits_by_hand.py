@@ -1,6 +1,7 @@
 """A DAG written by hand with Airloom's operators; `tests/` parses and runs it."""
 
 from airflow.sdk import dag
+
 from airloom_operators.deploy import DeployOperator
 from airloom_operators.evaluate import EvaluateOperator
 from airloom_operators.gate import GateOperator

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from airloom.errors import ConfigError
 from airloom.pipeline.load import load_pipeline
 from airloom.pipeline.spec import Pipeline

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from airloom.settings import Settings, write_private
 from airloom.stack import config, control, report
 

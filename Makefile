@@ -1,0 +1,71 @@
+# Everything goes through the project's own environment in .venv; paths stay relative, so a folder with spaces is fine.
+SHELL := /bin/bash
+PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
+	"$$p" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null \
+	&& { command -v "$$p"; break; }; done)
+RUN := .venv/bin/python
+PIP := $(RUN) -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo down test lint types imports unit bench accept mutants screenshots lock clean
+
+help: ## Show what there is
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+
+install: .venv/.installed ## Make .venv with everything pinned by constraints.txt
+
+.venv/.installed: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 with venv is needed: make install PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "[1/3] making .venv with $(PYTHON)"
+	@"$(PYTHON)" -m venv .venv
+	@echo "[2/3] installing torch"
+	@$(PIP) torch==2.13.0
+	@echo "[3/3] installing Airflow, MLflow, DVC, Optuna, Great Expectations and BentoML (some minutes the first time)"
+	@$(PIP) hatchling editables
+	@$(PIP) --no-build-isolation --editable '.[airflow,training,serving,dev]'
+	@touch .venv/.installed
+
+demo: .venv/.installed ## Take the digits from a commit to a served, traceable model
+	@$(RUN) -m airloom demo
+
+down: .venv/.installed ## Stop the stack
+	@$(RUN) -m airloom down
+
+test: .venv/.installed lint types imports ## Everything that a fresh machine can run
+	@echo "tests: unit, DAGs, and the whole system on a started stack"
+	@$(RUN) -m pytest -q
+
+lint: .venv/.installed ## Style
+	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check --quiet .
+
+types: .venv/.installed ## Types, strict
+	@$(RUN) -m mypy
+
+imports: .venv/.installed ## Who may import whom
+	@.venv/bin/python -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
+
+unit: .venv/.installed ## The quick tests, without the started stack
+	@$(RUN) -m pytest -q -m "not system"
+
+bench: .venv/.installed ## One benchmark: make bench NAME=pipeline
+	@$(RUN) "benchmarks/$(NAME).py"
+
+accept: .venv/.installed ## Try every promise in a fresh clone: make accept NAME=loop
+	@$(RUN) tests/acceptance/run.py "$(NAME)"
+
+mutants: .venv/.installed ## Switch off one guard at a time; its test must go red
+	@$(RUN) tests/mutants/run.py
+
+screenshots: .venv/.installed ## Renew the pictures of the README from the running demo
+	@$(RUN) docs/screenshots.py
+
+lock: ## Resolve everything anew into constraints.txt
+	@rm -rf .venv-lock && "$(PYTHON)" -m venv .venv-lock
+	@.venv-lock/bin/python -m pip install --quiet torch==2.13.0 hatchling editables
+	@.venv-lock/bin/python -m pip install --quiet '.[airflow,training,serving,dev]'
+	@{ echo "# One resolution of everything, for every role. \`make lock\` renews it."; \
+	   .venv-lock/bin/python -m pip freeze --exclude airloom | sed -E 's/\+cpu$$//' | grep '==' | sort -f; } > constraints.txt
+	@rm -rf .venv-lock
+
+clean: ## Remove caches (never the state folder)
+	@rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist
