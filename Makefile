@@ -21,8 +21,8 @@ install: .venv/.installed ## Make .venv with everything pinned by constraints.tx
 	@echo "[2/3] installing torch"
 	@$(PIP) torch==2.13.0
 	@echo "[3/3] installing Airflow, MLflow, DVC, Optuna, Great Expectations and BentoML (some minutes the first time)"
-	@$(PIP) hatchling editables
-	@$(PIP) --no-build-isolation --editable '.[airflow,training,serving,dev]'
+	@$(PIP) setuptools hatchling editables
+	@$(PIP) --no-build-isolation --use-pep517 --editable '.[airflow,training,serving,dev]'
 	@touch .venv/.installed
 
 demo: .venv/.installed ## Take the digits from a commit to a served, traceable model
@@ -63,9 +63,9 @@ lock: ## Resolve everything anew into constraints.txt
 	@rm -rf .venv-lock && "$(PYTHON)" -m venv .venv-lock
 	@.venv-lock/bin/python -m pip install --quiet torch==2.13.0 hatchling editables
 	@.venv-lock/bin/python -m pip install --quiet '.[airflow,training,serving,dev]'
-	@{ echo "# One resolution of everything, for every role. \`make lock\` renews it."; \
-	   .venv-lock/bin/python -m pip freeze --exclude airloom | sed -E 's/\+cpu$$//' | grep '==' | sort -f; } > constraints.txt
-	@rm -rf .venv-lock
+	@set -o pipefail; { echo "# One resolution of everything, for every role. \`make lock\` renews it."; \
+	   .venv-lock/bin/python -m pip freeze --exclude airloom | sed -E 's/\+[a-z0-9.]+$$//' | grep '==' | sort -f; } > .venv-lock/new
+	@cp .venv-lock/new constraints.txt && rm -rf .venv-lock
 
 clean: ## Remove caches (never the state folder)
 	@rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist

@@ -1,7 +1,6 @@
 """Waiting for a pipeline run in Airflow, and reading what it did."""
 
 import time
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -34,7 +33,7 @@ def _version_of(api: AirflowApi, dag: str, run: str) -> int | None:
 
 
 def wait(
-    api: AirflowApi, dag: str, run: str, label: str, show: Show, *, timeout: float = 600, each: Callable[[], None]
+    api: AirflowApi, dag: str, run: str, label: str, show: Show, *, timeout: float = 600
 ) -> dict[str, dict[str, Any]]:
     """Show the tasks' states until the run ends; returns the task instances by name.
 
@@ -49,7 +48,6 @@ def wait(
             if told.get(name) != state and state not in {"waiting", "scheduled", "queued"}:
                 told[name] = state
                 show.task(label, name, state, task["duration"])
-        each()
         state = next(r["state"] for r in api.dag_runs(dag) if r["dag_run_id"] == run)
         if state in FINISHED:
             failed = [name for name, task in tasks.items() if task["state"] == "failed"]

@@ -55,7 +55,7 @@ _ADDRESSES = ("airflow_url", "airflow_user", "airflow_password", "mlflow_url", "
 def _first_version(settings: Settings, api: AirflowApi, digits: Digits, show: Show) -> dict[str, Any]:
     _commit(settings, digits.first, 1, f"the first {FIRST_PART} digits", show)
     run = rounds.find_run(api, NAME, 1)
-    tasks = rounds.wait(api, NAME, run, f"{NAME}@v1", show, each=_nothing)
+    tasks = rounds.wait(api, NAME, run, f"{NAME}@v1", show)
     found = rounds.facts(api, NAME, run, tasks)
     if not found["passed"]:
         raise GateError(f"the first model did not pass: {found['reasons']}", "see the gate's evidence in MLflow")
@@ -74,12 +74,12 @@ def _second_version(
             run = rounds.find_run(api, NAME, 2)
         else:  # an earlier demo was interrupted: deploy again, now under traffic
             run = rounds.find_run(api, NAME, 2)
-            rounds.wait(api, NAME, run, f"{NAME}@v2", show, each=_nothing)
+            rounds.wait(api, NAME, run, f"{NAME}@v2", show)
             _serve_again(settings, first["model_version"])
             _until(lambda: first["model_version"] in traffic.versions, 30)
             api.clear(NAME, run, "deploy")
             time.sleep(1)
-        tasks = rounds.wait(api, NAME, run, f"{NAME}@v2", show, each=_nothing)
+        tasks = rounds.wait(api, NAME, run, f"{NAME}@v2", show)
         found = rounds.facts(api, NAME, run, tasks)
         if not found["passed"]:
             raise GateError(f"{NAME}@v2 was not promoted: {found['reasons']}", "see the gate's evidence in MLflow")
@@ -107,7 +107,7 @@ def _permuted_labels(settings: Settings, api: AirflowApi, show: Show) -> dict[st
         run = api.trigger(NAME, {"dataset_version": 2, "parameters": {"permute_labels": True}})
         _keep(settings, permuted=run)
     show.say("a candidate is trained on permuted labels; the gate must refuse it")
-    tasks = rounds.wait(api, NAME, run, "permuted labels", show, each=_nothing)
+    tasks = rounds.wait(api, NAME, run, "permuted labels", show)
     found = rounds.facts(api, NAME, run, tasks)
     if found["passed"] or tasks["deploy"]["state"] != "skipped":
         raise GateError("a model of permuted labels passed the gate", "this is a defect: please report it")
@@ -172,10 +172,6 @@ def _until(done: Any, seconds: float) -> None:
     end = time.monotonic() + seconds
     while not done() and time.monotonic() < end:
         time.sleep(0.1)
-
-
-def _nothing() -> None:
-    return
 
 
 def _recall(settings: Settings) -> dict[str, Any]:

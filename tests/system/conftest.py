@@ -1,0 +1,67 @@
+"""One started stack, with the demo played on it, for all system tests."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from airloom.settings import Settings
+from airloom.stack import control
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+class Airloom:
+    """The command line as a user has it, in a project and a state folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.project, self.home = folder / "a project", folder / "a home"
+        for name in ("configs", "examples", "dags"):
+            shutil.copytree(PROJECT / name, self.project / name, ignore=shutil.ignore_patterns("__pycache__"))
+        for file in (PROJECT / "docs" / "how-to").glob("*.py"):
+            shutil.copy(file, self.project / "dags")
+        self.demo: dict = {}
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(home=self.home, project=self.project)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Nearly nothing, and a HOME that is not there."""
+        paths = f"{Path(sys.executable).parent}{os.pathsep}{os.defpath}"
+        return {"PATH": paths, "HOME": "/nonexistent", "AIRLOOM_HOME": str(self.home)}
+
+    def run(self, *arguments: str, timeout: float = 400) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "airloom", *arguments]
+        return subprocess.run(
+            command,
+            cwd=self.project,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def json(self, *arguments: str) -> dict:
+        done = self.run(*arguments, "--json")
+        assert done.returncode == 0, done.stderr[-3000:]
+        return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="session")
+def airloom(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airloom]:
+    made = Airloom(tmp_path_factory.mktemp("system"))
+    try:
+        made.demo = made.json("demo")
+        yield made
+    finally:
+        made.run("down")
+        left = control.strays(made.settings)
+        assert not left, f"processes outlived the stack: {left}"

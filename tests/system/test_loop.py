@@ -1,0 +1,222 @@
+"""The whole loop on a started stack: what the demo promises, and what an outsider tries."""
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from airloom.demo import rounds
+from airloom.demo.traffic import Traffic
+from airloom.demo.view import Lines
+from airloom.metadata import tracking
+from airloom.stack import config, control
+from airloom.stack.airflow_api import AirflowApi
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
+
+
+def served(airloom) -> dict:
+    settings = airloom.settings
+    headers = {"Authorization": f"Bearer {settings.model_token}"}
+    return httpx.get(f"{settings.model_server}/status", headers=headers).json()
+
+
+def test_the_second_version_was_promoted_under_traffic_on_evidence(airloom) -> None:
+    second = airloom.demo["rounds"]["second"]
+    assert second["passed"]
+    assert second["accuracy"] > second["champion_accuracy"]
+    assert second["traffic"]["failed"] == 0
+    assert second["traffic"]["answered"] >= 500
+    assert set(second["traffic"]["by_version"]) == {"1", "2"}
+
+
+def test_permuted_labels_were_refused_and_the_champion_stayed(airloom) -> None:
+    refused = airloom.demo["rounds"]["permuted labels"]
+    assert not refused["passed"]
+    assert refused["model_version"] is None
+    assert airloom.demo["served"] == "2"
+
+
+def test_a_spoiled_batch_left_a_report_and_no_version(airloom) -> None:
+    assert "expect" in Path(airloom.demo["spoiled_batch_report"]).read_text()
+    names = [version["name"] for version in airloom.json("dataset", "log", "digits")]
+    assert names == ["digits@v2", "digits@v1"]
+
+
+def test_every_study_has_exactly_its_trials_in_plain_optuna_and_mlflow(airloom) -> None:
+    import optuna
+
+    client = tracking.client(airloom.settings)
+    url = f"sqlite:///{airloom.home / 'optuna.db'}"
+    for found in airloom.demo["rounds"].values():
+        study = optuna.load_study(study_name=f"digits/{found['run']}", storage=url)
+        states = [trial.state.name for trial in study.trials]
+        assert states.count("COMPLETE") + states.count("PRUNED") == 6
+        assert "RUNNING" not in states
+        parent = client.get_run(found["mlflow_run"])
+        assert parent.info.status == "FINISHED"
+        children = client.search_runs([parent.info.experiment_id], f"tags.mlflow.parentRunId = '{parent.info.run_id}'")
+        kinds = [child.data.tags["airloom.kind"] for child in children]
+        assert (kinds.count("trial"), kinds.count("train")) == (6, 1)
+        assert {child.info.status for child in children} == {"FINISHED"}
+
+
+def test_runs_were_started_by_the_dataset_and_link_to_mlflow(airloom) -> None:
+    with AirflowApi(airloom.settings) as api:
+        kinds = {run["dag_run_id"]: run["run_type"] for run in api.dag_runs("digits")}
+        assert api.import_errors() == []
+        run = airloom.demo["rounds"]["first"]["run"]
+        links = api._request("GET", f"/api/v2/dags/digits/dagRuns/{run}/taskInstances/train/links")
+    assert kinds[run] == "asset_triggered"
+    assert kinds[airloom.demo["rounds"]["second"]["run"]] == "asset_triggered"
+    assert airloom.demo["rounds"]["first"]["mlflow_run"] in links["extra_links"]["MLflow run"]
+
+
+def test_a_prediction_is_traced_to_its_commits(airloom) -> None:
+    chain = airloom.json("trace", airloom.demo["trace"])
+    assert chain["model"] | {"gate": ""} == {"name": "digits", "version": "1", "gate": ""}
+    assert chain["dataset"]["version"] == "digits@v1"
+    assert chain["parameters"]["epochs"] == "12"
+    assert len(chain["code"]["code.sha256"]) == 64
+    command = ["git", "-C", str(airloom.settings.data_repo), "cat-file", "-t", chain["commits"][0]["commit"]]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "commit"
+    assert "digits@v1" in airloom.run("trace", airloom.demo["trace"]).stdout
+
+
+def test_a_foreign_prediction_id_is_an_error_without_a_traceback(airloom) -> None:
+    for text in (str(uuid.uuid4()), "nonsense", "../../etc/passwd"):
+        done = airloom.run("trace", text)
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr
+        assert "prediction" in done.stderr
+
+
+def test_nothing_listens_beyond_loopback_and_secrets_are_private(airloom) -> None:
+    pids = {process.pid for process in control.strays(airloom.settings)}
+    sockets = [c for c in psutil.net_connections("inet") if c.pid in pids and c.status == psutil.CONN_LISTEN]
+    assert len(sockets) >= 3
+    assert {socket.laddr.ip for socket in sockets} == {"127.0.0.1"}
+    for name in (
+        "stack.json",
+        "airflow/passwords.json",
+        "airflow/airflow.db",
+        "mlflow/mlflow.db",
+        "run/supervisord.conf",
+    ):
+        assert not stat.S_IMODE((airloom.home / name).stat().st_mode) & 0o077, name
+
+
+def test_the_server_wants_its_token(airloom) -> None:
+    url = airloom.settings.model_server
+    assert httpx.get(f"{url}/status").status_code == 401
+    assert httpx.post(f"{url}/predict", headers={"Authorization": "Bearer wrong"}, content=b"{}").status_code == 401
+    assert httpx.get(f"{url}/readyz").status_code == 200
+
+
+def test_a_second_up_says_that_it_runs(airloom) -> None:
+    done = airloom.run("up")
+    assert done.returncode == 0
+    assert "runs already" in done.stderr
+
+
+def test_status_and_doctor_find_everything_well(airloom) -> None:
+    found = airloom.json("status")
+    assert found["healthy"]
+    assert found["served"]["digits"]["version"] == "2"
+    assert len({process["pid"] for process in found["processes"]} - {None}) == 6
+    assert all(finding["ok"] for finding in json.loads(airloom.run("doctor", "--json").stdout))
+
+
+def test_an_alias_moved_by_plain_mlflow_is_followed_in_the_same_process(airloom) -> None:
+    client, pid = tracking.client(airloom.settings), served(airloom)["pid"]
+    for version in ("1", "2"):
+        client.set_registered_model_alias("digits", "champion", version)
+        end = time.monotonic() + 10
+        while served(airloom)["models"]["digits"]["version"] != version and time.monotonic() < end:
+            time.sleep(0.1)
+        assert airloom.json("status")["served"]["digits"]["version"] == version
+    assert served(airloom)["pid"] == pid
+
+
+def test_the_server_answers_while_mlflow_is_dead_and_mlflow_comes_back(airloom) -> None:
+    from airloom.demo.digits import load_digits
+
+    states = {state.name: state for state in control.states(airloom.settings)}
+    for process in [
+        *psutil.Process(states["mlflow"].pid).children(recursive=True),
+        psutil.Process(states["mlflow"].pid),
+    ]:
+        process.kill()
+    traffic = Traffic(airloom.settings, "digits", load_digits().instances)
+    for number in range(50):
+        traffic.ask(number)
+    assert traffic.failures == []
+    control.wait_healthy(airloom.settings, print, 60)
+
+
+def test_clearing_evaluate_runs_it_and_what_follows_in_the_same_mlflow_run(airloom) -> None:
+    second = airloom.demo["rounds"]["second"]
+    with AirflowApi(airloom.settings) as api:
+        before = {task["task_id"]: task for task in api.tasks("digits", second["run"])}
+        api.clear("digits", second["run"], "evaluate")
+        time.sleep(2)
+        tasks = rounds.wait(api, "digits", second["run"], "cleared", Lines())
+        assert tasks["train"]["try_number"] == before["train"]["try_number"]
+        assert tasks["evaluate"]["try_number"] == before["evaluate"]["try_number"] + 1
+        assert api.xcom("digits", second["run"], "evaluate")["champion_version"] == "2"
+    client = tracking.client(airloom.settings)
+    query = f"tags.`airloom.key` = 'digits/{second['run']}'"
+    runs = client.search_runs([client.get_run(second["mlflow_run"]).info.experiment_id], query)
+    assert [run.info.run_id for run in runs] == [second["mlflow_run"]]
+
+
+def test_the_handwritten_dag_runs(airloom) -> None:
+    with AirflowApi(airloom.settings) as api:
+        run = api.trigger("digits_by_hand", {})
+        tasks = rounds.wait(api, "digits_by_hand", run, "by hand", Lines())
+    assert tasks["gate"]["state"] == "success"
+    assert tasks["register"]["state"] in {"success", "skipped"}  # as good as the champion, or not surely so
+
+
+def test_a_raising_training_function_fails_the_task_with_its_message(airloom) -> None:
+    broken = airloom.project / "examples" / "digits" / "broken.py"
+    broken.write_text("def train(run):\n    raise ValueError('the learning rate is a teapot')\n")
+    text = (airloom.project / "configs" / "pipelines" / "digits.yaml").read_text()
+    file = airloom.project / "broken.yaml"
+    file.write_text(text.replace("model.py:train", "broken.py:train"))
+    done = airloom.run("run", str(file))
+    assert done.returncode == 1
+    assert "the learning rate is a teapot" in done.stderr.splitlines()[-1] + done.stderr
+    assert served(airloom)["models"]["digits"]["version"] in {"2", "3"}
+
+
+def test_the_same_steps_run_without_airflow(airloom) -> None:
+    done = airloom.run("run", "digits", "-p", "permute_labels=true", "-p", "epochs=2", "--json")
+    assert done.returncode == 0, done.stderr[-2000:]
+    result = json.loads(done.stdout)
+    assert not result["gate"]["passed"]
+    assert "registered" not in result
+
+
+def test_everything_killed_then_the_demo_again_then_nothing_left(airloom) -> None:
+    """The last test: it ends the stack."""
+    for process in control.strays(airloom.settings):
+        os.kill(process.pid, signal.SIGKILL)
+    assert control.supervisor_pid(airloom.settings) is None
+    again = airloom.json("demo")
+    assert again["served"]
+    assert again["rounds"]["second"]["traffic"]["failed"] == 0
+    sleeper = [sys.executable, "-c", "import time; time.sleep(300)"]
+    orphan = subprocess.Popen(sleeper, env={config.MARK: str(airloom.home)}, start_new_session=True)
+    assert airloom.run("down").returncode == 0
+    assert orphan.wait(timeout=5)
+    assert control.strays(airloom.settings) == []
