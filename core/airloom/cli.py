@@ -31,10 +31,13 @@ def say(line: str) -> None:
 def main() -> None:
     """Run a command; an AirloomError becomes its message on standard error and exit code 1."""
     from airloom.datasets.commands import app as dataset_app
+    from airloom.stack.config import writable_home
 
     app.add_typer(dataset_app, name="dataset")
     settings = load()
     os.environ["AIRLOOM_HOME"], os.environ["AIRLOOM_PROJECT"] = str(settings.home), str(settings.project)
+    if not os.access(os.environ.get("HOME", ""), os.W_OK):
+        os.environ |= writable_home(settings)  # else some library makes the folder that HOME names
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("DO_NOT_TRACK", "true")
     try:

@@ -49,12 +49,14 @@ class Server:
             return _error(400, f"the body is no JSON: {error}")
         except TooLarge:
             return _error(413, f"a body may have {BODY_LIMIT} bytes")
-        if not isinstance(body, dict) or not isinstance(body.get("instances"), list) or "model" not in body:
+        if not isinstance(body, dict) or not isinstance(body.get("instances"), list):
             return _error(400, 'the body must be {"model": name, "instances": [...]}')
-        model = self.reconciler.models.get(body["model"]) if isinstance(body["model"], str) else None
+        if not isinstance(body.get("model"), str):
+            return _error(400, '"model" must be the name of a served model')
+        model = self.reconciler.models.get(body["model"])
         if model is None:
             served = ", ".join(self.reconciler.models) or "none"
-            return _error(404, f"no model {str(body['model'])[:80]!r} is served; served: {served}")
+            return _error(404, f"no model {body['model'][:80]!r} is served; served: {served}")
         if len(body["instances"]) > MOST_INSTANCES:
             return _error(413, f"at most {MOST_INSTANCES} instances a request; these are {len(body['instances'])}")
         try:
@@ -80,7 +82,7 @@ class Server:
             name: {"version": m.version, "loaded_at": m.loaded_at, "requests": self.requests[name]}
             for name, m in self.reconciler.models.items()
         }
-        values = {"models": models, "errors": self.reconciler.errors, "log_dropped": self.log.dropped}
+        values = {"models": models, "errors": dict(self.reconciler.errors), "log_dropped": self.log.dropped}
         return JSONResponse({**values, "pid": os.getpid()})
 
 

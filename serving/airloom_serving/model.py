@@ -34,15 +34,17 @@ class LoadedModel:
         """
         wanted = f"instances of shape (n, {', '.join(map(str, self.shape))})"
         try:
-            values = np.asarray(instances, dtype=np.float32)
+            values = np.asarray(instances)
         except (ValueError, TypeError, OverflowError):
-            raise BadRequest(
-                f"{self.name} takes {wanted} of numbers; these are ragged or hold something else"
-            ) from None
+            raise BadRequest(f"{self.name} takes {wanted}; these are ragged") from None
         if values.shape[1:] != self.shape or values.ndim != len(self.shape) + 1 or not len(values):
             raise BadRequest(f"{self.name} takes {wanted}; these have shape {values.shape}")
+        if values.dtype.kind not in "iuf":  # text and null would become numbers on the way to float32
+            raise BadRequest(f"{self.name} takes {wanted} of numbers; these hold something else")
+        with np.errstate(over="ignore"):
+            values = values.astype(np.float32)
         if not np.isfinite(values).all():
-            raise BadRequest("instances hold NaN or infinity")
+            raise BadRequest("instances hold NaN, infinity or a number too large for float32")
         return values
 
     def scores(self, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -44,7 +44,7 @@ class Reconciler:
                 self.once()
             except Exception as error:
                 # The registry may be away in many ways; what serves goes on serving.
-                log.warning("the registry does not answer, serving goes on: %s", str(error).splitlines()[0][:300])
+                log.warning("the registry does not answer, serving goes on: %s", str(error)[:300])
                 self.errors["registry"] = str(error)[:300]
             self._stop.wait(POLL_SECONDS)
 
@@ -52,11 +52,11 @@ class Reconciler:
         """One comparison of what serves with what should."""
         client = tracking.client(self._settings)
         wanted = {}
-        for model in client.search_registered_models():
+        for model in client.search_registered_models(max_results=1000):
             version = registry.champion(client, model.name)
             if version is not None:
                 wanted[model.name] = version
-        self.errors.pop("registry", None)
+        self.errors = {name: text for name, text in self.errors.items() if name in wanted}
         for name in set(self.models) - set(wanted):
             self.models = {other: model for other, model in self.models.items() if other != name}
             log.info("%s has no champion any more, it is not served", name)
@@ -64,6 +64,8 @@ class Reconciler:
             serving = self.models.get(name)
             if serving is None or serving.version != str(version.version):
                 self._swap(name, version)
+            else:
+                self.errors.pop(name, None)  # the alias moved back from a version that could not be loaded
 
     def _swap(self, name: str, version: Any) -> None:
         key = (name, str(version.version))
@@ -71,9 +73,8 @@ class Reconciler:
         if time.monotonic() < not_before:
             return
         try:
-            uri, digests = version.tags.get("airloom.model_uri", ""), registry.digests_of(version)
-            folder = self._folder(uri or f"{name}-{version.version}")
-            model = load(*key, artifacts.fetch_model(self._settings, uri, digests, folder))
+            uri, digests = registry.uri_of(version), registry.digests_of(version)
+            model = load(*key, artifacts.fetch_model(self._settings, uri, digests, self._folder(uri)))
         except Exception as error:
             # Refused files and unreadable models alike: the old version keeps serving, and status says why.
             log.error("version %s of %s is not loaded: %s", version.version, name, error)

@@ -57,7 +57,9 @@ def _try(row: dict, clone: Path, known: dict[str, str]) -> tuple[str, str, str, 
 
 
 def _command(command: list[str], clone: Path) -> "subprocess.CompletedProcess[str]":
-    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/nonexistent"}
+    # Where packages come from is the machine's affair: pip's own variables are passed on, nothing else is.
+    pip = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
+    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/nonexistent", **pip}
     return subprocess.run(
         command, cwd=clone, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )

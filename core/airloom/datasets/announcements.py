@@ -1,9 +1,9 @@
 """Which dataset versions Airflow has not been told of yet: the tags above a kept cursor."""
 
-import subprocess
 from pathlib import Path
 from typing import Any
 
+from airloom.datasets.repository import git
 from airloom.settings import Settings, write_private
 
 
@@ -12,13 +12,12 @@ def pending(settings: Settings, dataset: str) -> list[dict[str, Any]]:
     if not settings.data_repo.is_dir():
         return []
     form = "%(refname:strip=2) %(objectname) %(*objectname)"
-    command = ["git", "-C", str(settings.data_repo), "for-each-ref", f"--format={form}", f"refs/tags/{dataset}@v*"]
-    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    listed = git(settings.data_repo, "for-each-ref", f"--format={form}", f"refs/tags/{dataset}@v*").stdout.splitlines()
     cursor, found = _cursor(settings, dataset), []
     for line in listed:
         name, *ids = line.split()
         number = name.rpartition("@v")[2]
-        if number.isdigit() and int(number) > cursor:
+        if number.isascii() and number.isdecimal() and int(number) > cursor:
             found.append({"dataset": dataset, "version": int(number), "commit": ids[-1]})
     return sorted(found, key=lambda version: version["version"])
 

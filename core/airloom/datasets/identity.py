@@ -3,6 +3,7 @@
 import hashlib
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from airloom.errors import DataError
 
@@ -57,6 +58,46 @@ def check_schema(dataset: str, old: pa.Schema, new: pa.Schema) -> None:
     ]
     if wrong:
         raise DataError(f"the batch does not fit {dataset}: {'; '.join(wrong)}", "make the batch with the same columns")
+
+
+def check_nulls(dataset: str, table: pa.Table) -> None:
+    """Every cell of a batch must have a value.
+
+    Raises:
+        DataError: naming the column and the first row without one.
+    """
+    for name in table.column_names:
+        empty = _empty(table.column(name))
+        if empty is not None:
+            message = f"the batch for {dataset} has no value in column {name}, row {empty}"
+            raise DataError(message, "fill in or leave out such rows")
+
+
+def _empty(column: pa.ChunkedArray) -> int | None:
+    """The first row that is null or a list with a null in it."""
+    first = pc.index(pc.is_null(column), True).as_py()
+    if first >= 0:
+        return int(first)
+    if pa.types.is_fixed_size_list(column.type):
+        inner = pc.index(pc.is_null(pc.list_flatten(column)), True).as_py()
+        return int(inner) // column.type.list_size if inner >= 0 else None
+    return None
+
+
+def fit(dataset: str, schema: pa.Schema | None, table: pa.Table) -> pa.Table:
+    """The batch in the schema of its dataset, so that their shards can be read as one table.
+
+    Raises:
+        DataError: the columns differ, or the first batch's may be null.
+    """
+    if schema is None:
+        nullable = [field.name for field in table.schema if field.nullable]
+        if nullable:
+            message = f"the first batch for {dataset} has nullable columns: {', '.join(nullable)}"
+            raise DataError(message, "make their fields with nullable=False")
+        return table.replace_schema_metadata(None)
+    check_schema(dataset, schema, table.schema)
+    return pa.Table.from_arrays([table.column(name) for name in schema.names], schema=schema)
 
 
 def _field(schema: pa.Schema, name: str) -> str:

@@ -35,9 +35,14 @@ def shard_table(settings: Settings, shard: Shard) -> pa.Table:
 
 def _verified(settings: Settings, shard: Shard) -> Path:
     path = cached(settings, shard.md5)
-    if path.exists() and _md5(path, path.stat().st_mtime_ns) == shard.md5:
+    if path.exists() and md5_of(path) == shard.md5:
         return path
     return _fetch(settings, shard.md5, path)
+
+
+def md5_of(path: Path) -> str:
+    """MD5 of a file's content."""
+    return _md5(path, path.stat().st_mtime_ns)
 
 
 @cache
@@ -55,7 +60,7 @@ def _fetch(settings: Settings, md5: str, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
     shutil.copyfile(origin, temporary)
-    found = _md5(temporary, temporary.stat().st_mtime_ns)
+    found = md5_of(temporary)
     if found != md5:
         temporary.unlink()
         raise CorruptFile(f"{origin} is damaged: its MD5 is {found}, not {md5}", "restore the DVC remote")

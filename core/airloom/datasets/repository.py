@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from airloom.errors import DataError
+from airloom.errors import ConfigError, DataError
 from airloom.settings import Settings
 
 IDENTITY = {
@@ -22,12 +22,14 @@ IDENTITY = {
 
 
 def git(folder: Path, *arguments: str, check: bool = True, author: str = "") -> subprocess.CompletedProcess[str]:
-    """Run git in `folder`, with an identity of its own: the machine may have none.
+    """Run git in `folder`, with an identity of its own and deaf to the configuration of the machine and the caller.
 
     Raises:
         DataError: git failed and `check` is set.
     """
-    environment = os.environ | IDENTITY | ({"GIT_AUTHOR_NAME": author} if author else {})
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    environment |= IDENTITY | ({"GIT_AUTHOR_NAME": author} if author else {})
+    environment |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
     environment |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
     command = ["git", "-C", str(folder), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
@@ -60,7 +62,7 @@ def _first_commit(settings: Settings, work: Path) -> None:
     (work / ".dvc").mkdir()
     config = (
         f"[core]\n    remote = store\n    analytics = false\n['remote \"store\"']\n"
-        f"    url = {settings.dvc_remote}\n    verify = true\n"
+        f"    url = {_quoted(settings.dvc_remote)}\n    verify = true\n"
     )
     (work / ".dvc" / "config").write_text(config)
     (work / ".dvc" / ".gitignore").write_text("/config.local\n/tmp\n/cache\n")
@@ -69,6 +71,15 @@ def _first_commit(settings: Settings, work: Path) -> None:
     git(work, "add", "-A")
     git(work, "commit", "-q", "-m", "Start the data repository")
     git(work, "push", "-q", "origin", "main")
+
+
+def _quoted(path: Path) -> str:
+    """A path as DVC's configuration takes it: unquoted, ` #` would start a comment and a comma a list."""
+    text = str(path)
+    quote = "'" if '"' in text else '"'
+    if quote in text or "\n" in text:
+        raise ConfigError(f"DVC cannot use the path {text!r}", "choose a home without line breaks and both quotes")
+    return f"{quote}{text}{quote}"
 
 
 @contextmanager
@@ -83,7 +94,7 @@ def writer(settings: Settings) -> Iterator[Path]:
             shutil.rmtree(left, ignore_errors=True)
     try:
         git(repo.parent, "clone", "-q", str(repo), str(folder))
-        local = f"[cache]\n    dir = {settings.dvc_cache}\n    type = hardlink,copy\n"
+        local = f"[cache]\n    dir = {_quoted(settings.dvc_cache)}\n    type = hardlink,copy\n"
         (folder / ".dvc" / "config.local").write_text(local)
         yield folder
     finally:

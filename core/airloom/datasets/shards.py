@@ -22,28 +22,33 @@ def write_shard(settings: Settings, table: pa.Table) -> Shard:
     return Shard(_put(settings, data), table.num_rows, len(data))
 
 
-def write_output(settings: Settings, folder: Path, shards: list[Shard]) -> None:
-    """Make `folder/shards.dvc` an ordinary DVC directory output of these shards, without checking them out."""
-    entries = sorted(({"md5": s.md5, "relpath": s.file} for s in shards), key=lambda entry: entry["relpath"])
+def write_output(settings: Settings, folder: Path, shards: list[Shard]) -> str:
+    """Make `folder/shards.dvc` an ordinary DVC directory output of these shards, without checking them out.
+
+    Returns the name of the object that lists them.
+    """
+    files = {shard.md5: shard for shard in shards}  # rows committed twice share a file
+    entries = sorted(({"md5": s.md5, "relpath": s.file} for s in files.values()), key=lambda entry: entry["relpath"])
     listing = json.dumps(entries, sort_keys=True).encode()
     md5 = _put(settings, listing, suffix=".dir")
     lines = [
         "outs:",
         f"- md5: {md5}.dir",
-        f"  size: {sum(shard.bytes for shard in shards)}",
-        f"  nfiles: {len(shards)}",
+        f"  size: {sum(shard.bytes for shard in files.values())}",
+        f"  nfiles: {len(files)}",
         "  hash: md5",
         "  path: shards",
     ]
     (folder / "shards.dvc").write_text("\n".join(lines) + "\n")
     (folder / ".gitignore").write_text("/shards\n")
+    return f"{md5}.dir"
 
 
 def _put(settings: Settings, data: bytes, suffix: str = "") -> str:
-    """Store content under its MD5, read-only, at once or not at all. Returns the MD5."""
+    """Store content under its MD5, read-only, at once or not at all; a damaged copy is replaced. Returns the MD5."""
     md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
     path = cached(settings, md5 + suffix)
-    if not path.exists():
+    if not (path.exists() and hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() == md5):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
         with temporary.open("wb") as file:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airloom.contracts import DatasetVersion, Snapshot
 from airloom.datasets import versions
 from airloom.datasets.read import read
-from airloom.datasets.split import assign
+from airloom.datasets.split import assign, canonical
 from airloom.datasets.types import image_arrays
 from airloom.errors import ConfigError, CorruptFile
 from airloom.settings import Settings, write_private
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 
 def prepare(settings: Settings, version: DatasetVersion, split: dict[str, float]) -> Snapshot:
-    """Fix what a run reads; the same version and split always give the same id."""
+    """Fix what a run reads; the same version and fractions always give the same id, in any order."""
+    split = canonical(split)
     indices = assign(read(settings, version), split)
     outline = json.dumps({"version": version.id, "split": list(split.items())})
     snapshot = Snapshot(

@@ -1,6 +1,7 @@
 """Which split a row belongs to: a hash of its inputs decides, so it does not move when the dataset grows."""
 
 import hashlib
+import math
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -12,6 +13,19 @@ if TYPE_CHECKING:
     import numpy as np
 
 NEVER_HASHED = ("label",)  # a corrected label must not move its row
+ORDER = ("train", "validation", "test")
+
+
+def canonical(fractions: dict[str, float]) -> dict[str, float]:
+    """The same fractions, train, validation and test first, then others by name: how they were written is no matter.
+
+    Raises:
+        ConfigError: a fraction is negative, or they do not sum to 1.
+    """
+    shares = {name: float(share) for name, share in fractions.items()}
+    if any(not share >= 0 for share in shares.values()) or not math.isclose(sum(shares.values()), 1, abs_tol=1e-9):
+        raise ConfigError(f"the split {fractions} does not sum to 1", "give fractions of 0 or more that sum to 1")
+    return dict(sorted(shares.items(), key=lambda share: (ORDER.index(share[0]) if share[0] in ORDER else 3, share[0])))
 
 
 def assign(table: pa.Table, fractions: dict[str, float], key: str | None = None) -> "dict[str, np.ndarray[Any, Any]]":
@@ -24,9 +38,13 @@ def assign(table: pa.Table, fractions: dict[str, float], key: str | None = None)
 
     Returns:
         int64 arrays by split name, ascending; together every row exactly once. Equal inputs share a split.
+
+    Raises:
+        ConfigError: the fractions do not sum to 1, or there is no column to split by.
     """
     import numpy as np
 
+    fractions = canonical(fractions)
     columns = [key] if key else [name for name in table.column_names if name not in NEVER_HASHED]
     missing = [name for name in columns if name not in table.column_names]
     if missing or not columns:

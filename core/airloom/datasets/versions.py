@@ -23,7 +23,7 @@ def check_name(name: str) -> str:
 def parse_name(text: str) -> tuple[str, int | None]:
     """`digits@v3` → ("digits", 3); `digits` → ("digits", None)."""
     name, at, number = text.partition("@v")
-    if at and not number.isdigit():
+    if at and not (number.isascii() and number.isdecimal() and len(number) <= 9):
         raise ConfigError(f"{text[:80]!r} names no version", "the form is name@vN, for example digits@v3")
     return check_name(name), int(number) if at else None
 

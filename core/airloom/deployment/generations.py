@@ -1,7 +1,23 @@
 """The compare-and-swap under the deployment record: one number a model, in the stack's SQL database."""
 
-from sqlalchemy import Column, Engine, Integer, MetaData, String, Table, create_engine, event, select, update
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    Engine,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    create_engine,
+    event,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.schema import CreateTable
 
 from airloom.settings import Settings
 
@@ -20,21 +36,31 @@ def generation(settings: Settings, model: str) -> int:
     return int(found or 0)
 
 
-def advance(settings: Settings, model: str, expected: int) -> bool:
-    """Move the generation from `expected` to the next one; False when somebody else did."""
+@contextmanager
+def advance(settings: Settings, model: str, expected: int, to: int) -> Iterator[bool]:
+    """Move the generation from `expected` to `to`, and hold the row while the block acts on it.
+
+    Yields:
+        False when somebody else moved it. An error inside the block leaves the generation where it was, and a rival
+        waits until the block ended: so an older deployment never writes after a newer one.
+    """
     engine = _engine(settings)
     try:
         with engine.begin() as connection:
-            if expected == 0:
-                connection.execute(_TABLE.insert().values(model=model, generation=1))
-                return True
-            condition = (_TABLE.c.model == model) & (_TABLE.c.generation == expected)
-            moved = connection.execute(update(_TABLE).where(condition).values(generation=expected + 1))
-            return bool(moved.rowcount)
-    except IntegrityError:  # another first deployment
-        return False
+            yield _moved(connection, model, expected, to)
     finally:
         engine.dispose()
+
+
+def _moved(connection: Connection, model: str, expected: int, to: int) -> bool:
+    try:
+        if expected == 0:
+            connection.execute(_TABLE.insert().values(model=model, generation=to))
+            return True
+        condition = (_TABLE.c.model == model) & (_TABLE.c.generation == expected)
+        return bool(connection.execute(update(_TABLE).where(condition).values(generation=to)).rowcount)
+    except IntegrityError:  # another first deployment
+        return False
 
 
 def _engine(settings: Settings) -> Engine:
@@ -45,5 +71,6 @@ def _engine(settings: Settings) -> Engine:
     def _wal(connection: object, _: object) -> None:
         connection.execute("PRAGMA journal_mode=WAL")  # type: ignore[attr-defined] # a DB-API connection
 
-    _METADATA.create_all(engine)
+    with engine.begin() as connection:  # create_all looks first and creates then; another process may come between
+        connection.execute(CreateTable(_TABLE, if_not_exists=True))
     return engine

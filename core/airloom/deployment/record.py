@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
@@ -12,6 +12,9 @@ from airloom.deployment.generations import advance, generation
 from airloom.errors import RegistryError, StackError
 from airloom.metadata import registry, tracking
 from airloom.settings import Settings
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 TAG = "airloom.deployment"
 
@@ -38,29 +41,33 @@ def deploy(settings: Settings, model: str, version: str) -> dict[str, Any]:
         RegistryError: no such version, it is half-registered, or another deployment was faster.
     """
     registry.get_version(settings, model, version)
-    record = current(settings, model)
+    known, record = generation(settings, model), current(settings, model)
     client = tracking.client(settings)
     with tracking.reachable(settings):
         serving = registry.champion(client, model)
         before = str(serving.version) if serving else ""
         if before == version == record["champion"]:
             return record
-        known = generation(settings, model)
-        if not advance(settings, model, known):
-            message = f"another deployment of {model} was faster than that of version {version}"
-            raise RegistryError(message, "look at what serves now, then deploy again")
         previous = before if before != version else record["previous"]
         made = {
-            "generation": known + 1,
+            "generation": max(known, record["generation"]) + 1,
             "champion": version,
             "previous": previous,
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        client.set_registered_model_tag(model, TAG, json.dumps(made))
-        if previous:
-            client.set_registered_model_alias(model, "previous", previous)
-        client.set_registered_model_alias(model, "champion", version)
+        with advance(settings, model, known, made["generation"]) as moved:
+            if not moved:
+                message = f"another deployment of {model} was faster than that of version {version}"
+                raise RegistryError(message, "look at what serves now, then deploy again")
+            _write(client, model, made)
     return made
+
+
+def _write(client: "MlflowClient", model: str, made: dict[str, Any]) -> None:
+    client.set_registered_model_tag(model, TAG, json.dumps(made))
+    if made["previous"]:
+        client.set_registered_model_alias(model, "previous", made["previous"])
+    client.set_registered_model_alias(model, "champion", made["champion"])
 
 
 def wait_until_served(
@@ -79,11 +86,15 @@ def wait_until_served(
     while time.monotonic() < end:
         try:
             answer = httpx.get(f"{settings.model_server}/status", headers=headers, timeout=5, trust_env=False)
-            seen = str(answer.raise_for_status().json()["models"].get(model, "nothing"))
-            if answer.json()["models"].get(model, {}).get("version") == version:
+            status = answer.raise_for_status().json()
+            serving = status["models"].get(model, {}).get("version", "")
+            seen = status.get("errors", {}).get(model) or (f"it serves version {serving}" if serving else "nothing")
+            if serving == version:
                 on_line(f"{model} version {version} is served")
                 return
-        except (httpx.HTTPError, ValueError, KeyError) as error:
+        except httpx.HTTPStatusError as error:
+            seen = f"it answers {error.response.status_code}"
+        except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError) as error:
             seen = f"no answer ({type(error).__name__})"
         time.sleep(0.2)
     message = f"{model} version {version} is the champion, but {settings.model_server} does not serve it: {seen}"

@@ -36,7 +36,7 @@ def evaluate(settings: Settings, pipeline: Pipeline, ctx: RunContext, trained: T
         champion_scores, champion_metrics = None, dict[str, float]()
         if champion is not None:
             digests, threads = registry.digests_of(champion), pipeline.resources.threads
-            champion_scores = _scores(settings, champion.tags["airloom.model_uri"], digests, images, threads)
+            champion_scores = _scores(settings, registry.uri_of(champion), digests, images, threads)
             champion_metrics = classification(champion_scores, labels)
         _keep(client, ctx, labels, scores, champion_scores)
         measured = {f"test_{name}": value for name, value in metrics.items()}

@@ -47,14 +47,14 @@ def decide(
         seed: of the bootstrap.
     """
     checks = [_minimum(name, least, metrics) for name, least in policy.at_least.items()]
-    if len(candidate) == 0:
-        checks.append((False, "there are no test rows"))
     comparison = None
-    if champion is None:
+    if not _is_evidence(candidate):
+        checks.append((False, f"the candidate's rows are no evidence: {candidate.dtype}, shape {candidate.shape}"))
+    elif champion is None:
         checks.append((True, "first model: there is no champion to compare with"))
-    elif len(champion) != len(candidate) or len(candidate) == 0:
-        message = f"{len(candidate)} rows of the candidate do not pair with {len(champion)} of the champion"
-        checks.append((False, message))
+    elif not _is_evidence(champion) or len(champion) != len(candidate):
+        message = f"{len(candidate)} rows of the candidate do not pair with {champion.dtype} {champion.shape}"
+        checks.append((False, f"{message} of the champion"))
     else:
         comparison = compare(candidate, champion, policy.against_champion, seed)
         checks.append(_non_inferior(comparison, policy.against_champion))
@@ -62,12 +62,16 @@ def decide(
     return Outcome(all(passed for passed, _ in checks), reasons, comparison)
 
 
+def _is_evidence(rows: Array) -> bool:
+    return rows.dtype == np.bool_ and rows.ndim == 1 and len(rows) > 0
+
+
 def _minimum(name: str, least: float, metrics: dict[str, float]) -> tuple[bool, str]:
     if name not in metrics:
         return False, f"{name} was not measured; it must be at least {least}"
     value = metrics[name]
-    # A NaN compares as false, so it never passes.
-    return value >= least, f"{name} {value:.4f}, at least {least}"
+    # A NaN compares as false, so it never passes; infinity is no measurement either.
+    return math.isfinite(value) and value >= least, f"{name} {value:.4f}, at least {least}"
 
 
 def _non_inferior(found: Comparison, rule: AgainstChampion) -> tuple[bool, str]:
@@ -83,19 +87,21 @@ def compare(candidate: Array, champion: Array, rule: AgainstChampion, seed: int 
     """Paired bootstrap of the difference in accuracy (Efron & Tibshirani 1993, ch. 8 and 13).
 
     A row's difference is -1, 0 or 1, so a resample is one multinomial draw of three counts, whatever the row count.
-    Without a discordant row the bootstrap has no spread; the rule of three then bounds the unseen difference.
+    Rows that were never seen cannot be drawn: without a row that got worse the bootstrap's bound would say that none
+    can. The rule of three (Hanley & Lippman-Hand 1983) then bounds the share of such rows instead.
     """
     rows = len(candidate)
     better, worse = int((candidate & ~champion).sum()), int((champion & ~candidate).sum())
     effect = (better - worse) / rows
+    bound = min(1.0, -math.log(rule.alpha) / rows)
     if better + worse == 0:
-        bound = -math.log(rule.alpha) / rows
         low, high, error = -bound, bound, bound / NormalDist().inv_cdf(1 - rule.alpha)
     else:
         shares = np.array([worse, rows - better - worse, better]) / rows
         draws = np.random.default_rng(seed).multinomial(rows, shares, rule.resamples)
         differences = (draws[:, 2] - draws[:, 0]) / rows
         low, high = (float(value) for value in np.quantile(differences, [rule.alpha, 1 - rule.alpha]))
+        low = min(low, -bound) if worse == 0 else low
         error = math.sqrt(((better + worse) / rows - effect**2) / rows) or 1 / rows
     normal = NormalDist()
     power = normal.cdf(rule.non_inferior_by / error - normal.inv_cdf(1 - rule.alpha))

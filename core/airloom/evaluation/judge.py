@@ -55,13 +55,35 @@ def _decide(client: "MlflowClient", pipeline: Pipeline, ctx: RunContext, evaluat
         return _refuse(f"the champion changed: {change}; clear `evaluate`")
     try:
         table = read_predictions(client, ctx, evaluation.predictions)
-        labels = table.column("label").to_numpy()
-        candidate = table.column("candidate").to_numpy() == labels
-        other = table.column("champion").to_numpy() == labels if serving else None
+        doubt, candidate, other = _correct(table, evaluation)
     except Exception as error:
         # Whatever is wrong with the file: without evidence nothing passes.
         return _refuse(f"the predictions cannot be read: {type(error).__name__}: {str(error)[:200]}")
+    if doubt:
+        return _refuse(f"the predictions are not those of this evaluation: {doubt}; clear `evaluate`")
     return decide(pipeline.gate, evaluation.metrics, candidate, other, pipeline.seed)
+
+
+def _correct(table: Any, evaluation: Evaluation) -> tuple[str, Any, Any]:
+    """What speaks against the table (empty: nothing), and which rows candidate and champion have right.
+
+    A champion's column of nulls would count as all wrong and let any candidate pass, so every cell must be there.
+    """
+    names = ["row", "label", "candidate", *(["champion"] if evaluation.champion_version else [])]
+    columns = [table.column(name) for name in names]
+    holes = [name for name, column in zip(names, columns, strict=True) if column.null_count]
+    if holes or table.num_rows != evaluation.rows:
+        return f"{table.num_rows} of {evaluation.rows} rows, nulls in {', '.join(holes) or 'no column'}", None, None
+    rows, labels, *predicted = (column.to_numpy() for column in columns)
+    candidate, *others = (answers == labels for answers in predicted)
+    if rows.tolist() != list(range(len(rows))):
+        return "its rows are not 0, 1, 2, …", None, None
+    claims = [(candidate, evaluation.metrics), *((other, evaluation.champion_metrics) for other in others)]
+    for right, metrics in claims:
+        # The same mean over the same rows; only rounding may differ.
+        if len(right) and not abs(float(right.mean()) - metrics.get("accuracy", -1)) < 1e-9:
+            return f"accuracy is {right.mean():.6f} there and {metrics.get('accuracy')} in the metrics", None, None
+    return "", candidate, others[0] if others else None
 
 
 def _refuse(reason: str) -> Outcome:

@@ -99,13 +99,21 @@ def get_version(settings: Settings, name: str, version: str) -> "ModelVersion":
         try:
             found = client.get_model_version(name, version)
         except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
                 raise
             raise RegistryError(f"there is no version {version} of model {name}", "see the MLflow UI") from None
     if found.tags.get(STATE) != READY:
         hint = "run its `register` task again"
         raise RegistryError(f"version {version} of {name} was not registered completely by Airloom", hint)
     return found
+
+
+def list_versions(settings: Settings, name: str) -> "list[ModelVersion]":
+    """The versions that were registered completely, newest first; empty for an unknown model."""
+    client = tracking.client(settings)
+    with tracking.reachable(settings):
+        found = [v for v in client.search_model_versions(f"name = '{name}'") if v.tags.get(STATE) == READY]
+    return sorted(found, key=lambda version: int(version.version), reverse=True)
 
 
 def champion(client: "MlflowClient", name: str) -> "ModelVersion | None":
@@ -118,6 +126,19 @@ def champion(client: "MlflowClient", name: str) -> "ModelVersion | None":
         if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
             return None
         raise
+
+
+def uri_of(version: Any) -> str:
+    """The address of a version's files, `models:/m-…`.
+
+    Raises:
+        RegistryError: the version was made without Airloom.
+    """
+    uri = version.tags.get("airloom.model_uri", "")
+    if not uri:
+        hint = "move the alias to a version that a pipeline registered"
+        raise RegistryError(f"version {version.version} of {version.name} was not registered by Airloom", hint)
+    return str(uri)
 
 
 def digests_of(version: Any) -> dict[str, str]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from airloom.datasets.repository import git
 from airloom.errors import RegistryError
 from airloom.metadata import prediction_id as ids
-from airloom.metadata import tracking
+from airloom.metadata import registry, tracking
 from airloom.settings import Settings
 
 if TYPE_CHECKING:
@@ -44,9 +44,10 @@ def _version_of(client: "MlflowClient", prediction_id: str) -> Any:
     except ValueError:
         hint = "an id comes with each answer of the model server, in `prediction_ids`"
         raise RegistryError(f"{prediction_id[:80]!r} is no prediction id", hint) from None
-    for model in client.search_registered_models():
+    for model in client.search_registered_models(max_results=1000):
         for version in client.search_model_versions(f"name = '{model.name}'"):
-            if ids.matches(prediction_id, model.name, str(version.version)) and "airloom.run" in version.tags:
+            ready = version.tags.get(registry.STATE) == registry.READY
+            if ready and ids.matches(prediction_id, model.name, str(version.version)):
                 return version
     raise RegistryError(f"no registered model version gave prediction {prediction_id}", "was it another installation?")
 

@@ -1,0 +1,97 @@
+import logging
+import sqlite3
+import time
+
+import numpy as np
+import pytest
+
+from airloom.deployment.record import deploy
+from airloom.metadata import registry, tracking
+from airloom_serving import reconciler as module
+from airloom_serving.reconciler import Reconciler
+
+
+def served(reconciler):
+    return {name: model.version for name, model in reconciler.models.items()}
+
+
+def damage(small, version):
+    uri = registry.uri_of(registry.get_version(small.settings, "small", version))
+    file = small.store_file(uri)
+    file.write_bytes(file.read_bytes()[:-1] + b"\0")
+
+
+def test_it_serves_the_champion_and_follows_an_alias_moved_by_hand(small):
+    first = small.register("one").version
+    second = small.register("two", wrong=(4,)).version
+    reconciler = Reconciler(small.settings)
+    reconciler.once()
+    assert served(reconciler) == {}
+    deploy(small.settings, "small", first)
+    reconciler.once()
+    assert served(reconciler) == {"small": first}
+    api = tracking.client(small.settings)
+    api.set_registered_model_alias("small", "champion", second)
+    reconciler.once()
+    assert served(reconciler) == {"small": second}
+    image = np.eye(64, dtype=np.float32)[4].reshape(1, 1, 8, 8)
+    assert reconciler.models["small"].scores(image).argmax() == 5  # the second model's own mistake
+    api.delete_registered_model_alias("small", "champion")
+    reconciler.once()
+    assert served(reconciler) == {}
+
+
+@pytest.mark.parametrize("harm", ["file", "golden"])
+def test_a_bad_version_is_reported_and_the_old_one_keeps_serving(small, harm):
+    first = small.register("one").version
+    second = small.register("two", wrong=(4,), spoil_golden=harm == "golden").version
+    reconciler = Reconciler(small.settings)
+    deploy(small.settings, "small", first)
+    reconciler.once()
+    if harm == "file":
+        damage(small, second)
+    deploy(small.settings, "small", second)
+    reconciler.once()
+    assert served(reconciler) == {"small": first}
+    assert f"version {second}" in reconciler.errors["small"]
+    deploy(small.settings, "small", first)
+    reconciler.once()
+    assert (served(reconciler), reconciler.errors) == ({"small": first}, {})
+
+
+def test_the_error_of_a_model_without_a_champion_is_forgotten(small):
+    version = small.register("one").version
+    damage(small, version)
+    deploy(small.settings, "small", version)
+    reconciler = Reconciler(small.settings)
+    reconciler.once()
+    assert "damaged" in reconciler.errors["small"]
+    tracking.client(small.settings).delete_registered_model_alias("small", "champion")
+    reconciler.once()
+    assert reconciler.errors == {}
+
+
+def test_it_keeps_serving_while_the_store_is_away(small, monkeypatch, caplog):
+    monkeypatch.setattr(module, "POLL_SECONDS", 0.05)
+    version = small.register("one").version
+    deploy(small.settings, "small", version)
+    reconciler = Reconciler(small.settings)
+    reconciler.once()
+    with sqlite3.connect(small.settings.home / "mlflow" / "mlflow.db") as store:
+        store.execute("ALTER TABLE registered_models RENAME TO away")
+    with caplog.at_level(logging.CRITICAL):
+        reconciler.start()
+        until(lambda: "registry" in reconciler.errors)
+    assert served(reconciler) == {"small": version}
+    with sqlite3.connect(small.settings.home / "mlflow" / "mlflow.db") as store:
+        store.execute("ALTER TABLE away RENAME TO registered_models")
+    until(lambda: not reconciler.errors)
+    reconciler.stop()
+    assert served(reconciler) == {"small": version}
+
+
+def until(holds):
+    end = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)

@@ -1,0 +1,73 @@
+import asyncio
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from airloom_serving.security import BODY_LIMIT, OPEN_PATHS, Guard, TooLarge
+
+RIGHT = {"Authorization": "Bearer secret"}
+
+
+async def size(request: Request):
+    try:
+        return JSONResponse({"size": len(await request.body())})
+    except TooLarge:
+        return PlainTextResponse("too large", 413)
+
+
+def guarded(token):
+    paths = ["/predict", *OPEN_PATHS]
+    app = Starlette(routes=[Route(path, size, methods=["GET", "POST"]) for path in paths])
+    return TestClient(Guard(app, token))
+
+
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "secret"}])
+def test_without_the_token_nothing_but_the_probes_answers(headers):
+    client = guarded("secret")
+    for path in ("/predict", "/status", "/", "/livez/", "//livez"):
+        answer = client.get(f"http://testserver{path}", headers=headers)
+        assert (answer.status_code, list(answer.json())) == (401, ["error"])
+    assert [client.get(path, headers=headers).status_code for path in OPEN_PATHS] == [200] * 4
+
+
+@pytest.mark.parametrize("header", ["", "Bearer", "Bearer ", "Bearer None"])
+def test_an_empty_token_lets_nobody_in(header):
+    assert guarded("").get("/predict", headers={"Authorization": header}).status_code == 401
+
+
+def test_the_right_token_lets_a_body_in_up_to_the_limit():
+    answer = guarded("secret").post("/predict", headers=RIGHT, content=b"x" * BODY_LIMIT)
+    assert answer.json() == {"size": BODY_LIMIT}
+
+
+@pytest.mark.parametrize("length", [str(BODY_LIMIT + 1), "-1", "many", "9" * 5000])
+def test_a_length_above_the_limit_is_413(length):
+    answer = guarded("secret").post("/predict", headers={**RIGHT, "Content-Length": length}, content=b"x")
+    assert (answer.status_code, list(answer.json())) == (413, ["error"])
+
+
+def test_a_body_without_a_length_is_counted():
+    """Starlette's client joins chunks, so this speaks ASGI itself."""
+    app = Starlette(routes=[Route("/predict", size, methods=["POST"])])
+    chunks = [{"type": "http.request", "body": b"x" * 2**20, "more_body": True}] * 9
+    sent, left = [], list(chunks)
+
+    async def receive():
+        return left.pop()
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/predict",
+        "headers": [(b"authorization", b"Bearer secret")],
+        "query_string": b"",
+    }
+    asyncio.run(Guard(app, "secret")(scope, receive, send))
+    assert sent[0]["status"] == 413

@@ -1,0 +1,272 @@
+"""A real `bentoml serve` on a free port of 127.0.0.1 over a real MLflow store; one server for all, in this order."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from airloom.deployment import record
+from airloom.errors import StackError
+from airloom.metadata import prediction_id, registry, tracking
+
+TOKEN = "made-up-token"
+LIMIT = 8 * 2**20
+
+
+class Served:
+    """The server's process, a client of it, and the pipeline whose versions it serves."""
+
+    def __init__(self, world, folder: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.world, self.settings = world, world.settings
+        self.url = f"http://127.0.0.1:{port}"
+        self.client = httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {TOKEN}"}, trust_env=False)
+        mine = {"AIRLOOM_HOME": str(self.settings.home), "AIRLOOM_SERVER_TOKEN": TOKEN, "MLFLOW_TRACKING_URI": ""}
+        environment = os.environ | mine | {"BENTOML_HOME": str(folder / "bentoml"), "BENTOML_DO_NOT_TRACK": "True"}
+        command = [sys.executable, "-m", "bentoml", "serve", "airloom_serving.service:ModelServer"]
+        self.log = folder / "server.log"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [*command, "--host", "127.0.0.1", "--port", str(port)],
+                cwd=folder,
+                env=environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def alias(self, version: str) -> None:
+        """As anybody does with a plain MLflow client."""
+        tracking.client(self.settings).set_registered_model_alias("digits", "champion", version)
+
+    def status(self) -> dict[str, Any]:
+        return self.client.get("/status").raise_for_status().json()
+
+    def predict(self, rows: Any, **more: Any) -> httpx.Response:
+        return self.client.post("/predict", json={"model": "digits", "instances": rows, **more})
+
+    def until(self, condition: Callable[[], Any], seconds: float = 30) -> Any:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            try:
+                found = condition()
+            except httpx.TransportError:
+                found = None
+            if found:
+                return found
+            assert self.process.poll() is None, self.log.read_text()[-3000:]
+            time.sleep(0.1)
+        raise AssertionError(f"not within {seconds} s; the server said:\n{self.log.read_text()[-3000:]}")
+
+    def serves(self, version: str) -> bool:
+        return self.status()["models"].get("digits", {}).get("version") == version
+
+
+@pytest.fixture(scope="module")
+def served(make_home, make_world, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("serving")
+    server = Served(make_world(make_home(folder), "digits"), folder)
+    try:
+        server.until(lambda: server.client.get("/readyz").status_code == 200, 60)
+        yield server
+    finally:
+        try:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(server.process.pid, signal.SIGTERM)
+            server.process.wait(timeout=10)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(server.process.pid, signal.SIGKILL)
+            server.process.wait(timeout=10)
+
+
+def images(*digits: int) -> list[Any]:
+    return np.eye(64, dtype=np.float32)[list(digits)].reshape(-1, 1, 8, 8).tolist()
+
+
+def test_it_is_ready_without_a_model_and_says_so(served: Served) -> None:
+    answer = served.predict(images(1))
+    assert (answer.status_code, answer.json()) == (404, {"error": "no model 'digits' is served; served: none"})
+    assert served.status()["models"] == {}
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/healthz", "/metrics"])
+def test_probes_need_no_token(served: Served, path: str) -> None:
+    assert httpx.get(f"{served.url}{path}", trust_env=False).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/status", "/predict", "/docs.json", "/livez/../status", "/schema.json"])
+@pytest.mark.parametrize("header", [None, "", TOKEN, f"Bearer {TOKEN}x", f"Basic {TOKEN}", "Bearer"])
+def test_everything_else_needs_the_token(served: Served, path: str, header: str | None) -> None:
+    headers = {} if header is None else {"Authorization": header}
+    answer = httpx.request("GET", f"{served.url}{path}", headers=headers, trust_env=False)
+    assert answer.status_code == 401
+    assert "Bearer" in answer.json()["error"]
+
+
+def test_the_first_champion_comes_to_serve(served: Served) -> None:
+    first = served.world.register("first")
+    settings = served.settings.model_copy(update={"server_url": served.url, "server_token": TOKEN})
+    record.deploy(settings, "digits", first.version)
+    lines: list[str] = []
+    record.wait_until_served(settings, "digits", first.version, 15, lines.append)
+    assert lines == ["digits version 1 is served"]
+    found = served.predict(images(3, 7)).raise_for_status().json()
+    assert (found["predictions"], found["model"], found["version"]) == ([3, 7], "digits", "1")
+    assert len({uuid.UUID(one) for one in found["prediction_ids"]}) == 2
+    assert all(prediction_id.matches(one, "digits", "1") for one in found["prediction_ids"])
+
+
+def test_predictions_are_logged(served: Served) -> None:
+    (one,) = served.predict(images(5)).json()["prediction_ids"]
+
+    def written() -> list[dict[str, Any]]:
+        files = (served.settings.home / "predictions").glob("*.jsonl")
+        records = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+        return [entry for entry in records if entry["id"] == one]
+
+    (entry,) = served.until(written, 10)
+    assert (entry["model"], entry["version"], entry["prediction"]) == ("digits", "1", 5)
+
+
+@pytest.mark.parametrize(
+    ("rows", "wanted"),
+    [
+        ([], "(n, 1, 8, 8)"),
+        ([1.0], "(n, 1, 8, 8)"),
+        ([[0] * 64], "(n, 1, 8, 8); these have shape (1, 64)"),
+        ([[[[0] * 8] * 7]], "(1, 1, 7, 8)"),
+        ([[[[0] * 8] * 7 + [[0] * 7]]], "ragged"),
+        ([[[["1"] * 8] * 8]], "numbers"),
+        ([[[[None] * 8] * 8]], "numbers"),
+        ([[[[1e39] * 8] * 8]], "too large"),
+    ],
+)
+def test_instances_that_do_not_fit_are_explained(served: Served, rows: Any, wanted: str) -> None:
+    answer = served.predict(rows)
+    assert answer.status_code == 422
+    assert wanted in answer.json()["error"]
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'{"model": "digits"}', b'{"model": 1, "instances": []}'])
+def test_a_body_of_another_form_is_a_bad_request(served: Served, body: bytes) -> None:
+    answer = served.client.post("/predict", content=body)
+    assert answer.status_code == 400
+    assert answer.json()["error"]
+
+
+def test_a_literal_nan_is_no_json(served: Served) -> None:
+    assert served.client.post("/predict", content=b'{"model": "digits", "instances": [NaN]}').status_code == 400
+
+
+def test_other_ways_in_are_closed(served: Served) -> None:
+    assert served.client.get("/predict").status_code == 405
+    assert served.client.get("/nothing").status_code == 404
+    assert served.predict(images(1), model="other").json() == {"error": "no model 'other' is served; served: digits"}
+
+
+def test_bodies_have_a_limit(served: Served) -> None:
+    def chunks() -> Iterator[bytes]:
+        for _ in range(LIMIT // 2**20 + 1):
+            yield b" " * 2**20
+
+    for content in (b" " * (LIMIT + 1), chunks()):
+        with contextlib.suppress(httpx.WriteError):  # it answered and hung up while the body was still being sent
+            assert served.client.post("/predict", content=content).status_code == 413
+    assert served.predict([[[[0] * 8] * 8]] * 10_001).status_code == 413
+    assert served.predict(images(2)).json()["predictions"] == [2]
+
+
+def test_an_alias_moved_by_a_plain_client_is_followed_without_a_restart(served: Served) -> None:
+    second = served.world.register("second", wrong=(3,))
+    before = served.status()["pid"]
+    served.alias(second.version)
+    served.until(lambda: served.serves("2"), 10)
+    assert served.status()["pid"] == before
+    assert served.predict(images(3)).json()["predictions"] == [4]
+
+
+def test_no_request_fails_while_versions_change(served: Served) -> None:
+    served.alias("1")
+    wrong = []
+    end = time.monotonic() + 15
+    while time.monotonic() < end and not served.serves("1"):
+        found = served.predict(images(3)).raise_for_status().json()
+        wrong += [found] if (found["version"], found["predictions"]) not in (("1", [3]), ("2", [4])) else []
+    assert wrong == []
+    assert served.serves("1")
+
+
+def _flip(served: Served, version: str) -> None:
+    uri = registry.uri_of(registry.get_version(served.settings, "digits", version))
+    file = served.world.store_file(uri)
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+
+
+def _forget(served: Served, version: str) -> None:
+    tracking.client(served.settings).delete_model_version_tag("digits", version, "airloom.digests")
+
+
+@pytest.mark.parametrize(
+    ("harm", "spoil", "wanted"),
+    [
+        (_flip, False, "model.onnx is damaged"),
+        (_forget, False, "no digests are recorded"),
+        (None, True, "golden answers"),
+    ],
+    ids=["flipped byte", "no digests", "other golden answers"],
+)
+def test_what_cannot_be_trusted_is_refused_and_the_old_version_stays(served, harm, spoil, wanted, request) -> None:
+    bad = served.world.register(f"bad {request.node.callspec.id}", wrong=(8,), spoil_golden=spoil).version
+    if harm:
+        harm(served, bad)
+    served.alias(bad)
+    served.until(lambda: f"version {bad}: " in served.status()["errors"].get("digits", ""), 15)
+    assert wanted in served.status()["errors"]["digits"]
+    assert served.serves("1")
+    assert served.predict(images(8)).json()["predictions"] == [8]
+    settings = served.settings.model_copy(update={"server_url": served.url, "server_token": TOKEN})
+    with pytest.raises(StackError, match=wanted):
+        record.wait_until_served(settings, "digits", bad, 1, print)
+    served.alias("1")
+    served.until(lambda: "digits" not in served.status()["errors"], 10)
+
+
+def test_it_serves_on_when_mlflow_is_away(served: Served) -> None:
+    store = served.settings.home / "mlflow"
+    away = store.rename(store.with_name("away"))
+    try:
+        store.write_text("no folder")
+        served.until(lambda: "registry" in served.status()["errors"], 20)
+        assert served.predict(images(6)).json()["predictions"] == [6]
+    finally:
+        store.unlink()
+        away.rename(store)
+    served.alias("2")
+    served.until(lambda: served.serves("2"), 20)
+    assert "registry" not in served.status()["errors"]
+
+
+def test_what_is_queued_is_written_at_the_end(served: Served) -> None:
+    ids = served.predict(images(*range(10)) * 100).json()["prediction_ids"]
+    served.process.send_signal(signal.SIGTERM)
+    served.process.wait(timeout=20)
+    text = "".join(file.read_text() for file in (served.settings.home / "predictions").glob("*.jsonl"))
+    assert len(ids) == 1000
+    assert all(one in text for one in ids)
