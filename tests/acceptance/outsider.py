@@ -1,5 +1,6 @@
 """What an outsider tries on a running stack: `outsider.py ACTION`, in the project's folder."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -92,7 +93,8 @@ def kill_all(settings: Settings) -> None:
     """SIGKILL every process of the stack at once."""
     found = control.strays(settings)
     for process in found:
-        os.kill(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # some end with their parents
+            os.kill(process.pid, signal.SIGKILL)
     print(f"killed {len(found)} processes")
 
 

@@ -70,8 +70,8 @@ def environment(settings: Settings) -> dict[str, str]:
 
 def writable_home(settings: Settings) -> dict[str, str]:
     """Caches and configuration of the tools go under the state folder: HOME may be missing or read-only."""
-    user = settings.home / "user"
-    user.mkdir(parents=True, exist_ok=True, mode=0o700)
+    user = settings.make_home() / "user"
+    user.mkdir(exist_ok=True, mode=0o700)
     home = os.environ.get("HOME", "")
     return {
         "HOME": home if home and os.access(home, os.W_OK) else str(user),
