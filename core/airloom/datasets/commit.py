@@ -5,7 +5,7 @@ import random
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -104,6 +104,7 @@ def commit(
     details = Details(message, author, list(tags), source or batches.source, "", released)
     details.check()
     store = Store(settings)
+    store.sweep()
     known = tip(settings, dataset)
     head = known.manifest
     staged = stage(store, batches, head if mode == "append" else None, dataset, head.cut_bits if head else None)
@@ -140,7 +141,7 @@ def _refuse(
     settings: Settings, store: Store, dataset: str, staged: Staged, details: Details, mode: Mode, report: Report
 ) -> None:
     request = {"dataset": dataset, "mode": mode, "message": details.message, "author": details.author}
-    request |= {"tags": details.tags, "source": details.source}
+    request |= {"tags": details.tags, "source": details.source, "layout": asdict(staged.layout)}
     files = [store.path(shard.md5) for shard in staged.shards]
     kept = quarantine.keep(settings, dataset, files, request, report)
     rows = sum(shard.rows for shard in staged.shards)

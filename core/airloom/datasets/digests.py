@@ -41,9 +41,9 @@ def digest(batch: pa.RecordBatch, layout: Layout) -> Digests:
     names = layout.inputs(batch.schema)
     inputs = _hash(batch, names)
     rest = [name for name in batch.schema.names if name not in names]
-    row = _hash(batch, rest, inputs) if rest else inputs
-    anchor = _hash(batch, [layout.key]) if layout.key else inputs
-    return Digests(_array(row), _array(inputs), _array(anchor))
+    row = _array(_hash(batch, rest, inputs) if rest else inputs)
+    digests = _array(inputs)
+    return Digests(row, digests, _array(_hash(batch, [layout.key])) if layout.key else digests)
 
 
 def key_digest(value: Any, kind: pa.DataType) -> bytes:

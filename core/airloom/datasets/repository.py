@@ -85,7 +85,7 @@ def _make(settings: Settings, bare: Path) -> None:
     git(bare.parent, "init", "-q", "--bare", "-b", "main", str(bare))
     if settings.data_remote:
         git(bare, "remote", "add", "origin", settings.data_remote)
-        git(bare, "config", "remote.origin.fetch", MIRROR)
+        git(bare, "config", "--unset", "remote.origin.fetch")  # else a push would move the mirror's refs, unlocked
         _fetch(bare)
     if head(bare):
         return
@@ -134,8 +134,8 @@ def refresh(settings: Settings) -> Path:
 
 
 def _fetch(repo: Path) -> None:
-    with FileLock(str(repo) + ".lock"):  # two fetches into one mirror would fight for its refs
-        git(repo, "fetch", "-q", "--prune", "origin")
+    with FileLock(str(repo.with_name("fetch.lock"))):  # two fetches into one mirror would fight for its refs
+        git(repo, "fetch", "-q", "--prune", "origin", MIRROR)
 
 
 def head(repo: Path) -> str:

@@ -106,8 +106,26 @@ def put(store: Store, batch: pa.RecordBatch, index: Index, describe: Describe) -
 
 
 def _write_ipc(sink: Any, batch: pa.RecordBatch) -> None:
+    """The same rows always give the same bytes, wherever they were cut from."""
     with pa.ipc.new_file(pa.PythonFile(sink, mode="w"), batch.schema) as writer:
-        writer.write_batch(batch)
+        writer.write_batch(pa.RecordBatch.from_arrays([_exact(c) for c in batch.columns], schema=batch.schema))
+
+
+def _exact(column: pa.Array) -> pa.Array:
+    """The column without what its buffers hold beyond it, which the writer would take as padding; seldom a copy."""
+    kind, count = column.type, len(column)
+    if column.null_count == 0 and kind in (pa.large_string(), pa.large_binary()):
+        offsets = np.frombuffer(column.buffers()[1], np.int64)[column.offset : column.offset + count + 1]
+        data = column.buffers()[2].slice(offsets[0], offsets[-1] - offsets[0])
+        return pa.Array.from_buffers(kind, count, [None, pa.py_buffer(offsets - offsets[0]), data])
+    if column.null_count == 0 and pa.types.is_primitive(kind) and kind.bit_width >= 8:
+        width = kind.bit_width // 8
+        return pa.Array.from_buffers(
+            kind, count, [None, column.buffers()[1].slice(column.offset * width, count * width)]
+        )
+    if column.null_count == 0 and pa.types.is_fixed_size_list(kind):
+        return pa.FixedSizeListArray.from_arrays(_exact(column.flatten()), type=kind)
+    return pa.concat_arrays([column, column.slice(0, 0)])
 
 
 def row_bytes(batch: pa.RecordBatch) -> Array:

@@ -17,14 +17,15 @@ def summarise(profile: "pd.DataFrame") -> Statistics:
 
 
 def _column(column: "pd.Series[Any]") -> dict[str, Any]:
+    import numpy as np
     from pandas.api.types import is_bool_dtype, is_integer_dtype, is_numeric_dtype
 
     found: dict[str, Any] = {"rows": len(column), "nulls": int(column.isna().sum())}
-    numeric = is_numeric_dtype(column) and not is_bool_dtype(column)
-    values = column.dropna()
-    if numeric and len(values):
-        numbers = {"min": values.min(), "max": values.max(), "mean": values.mean(), "std": values.std(ddof=0)}
-        found |= {name: float(value) for name, value in numbers.items() if math.isfinite(value)}
+    numeric, values = is_numeric_dtype(column) and not is_bool_dtype(column), column.dropna()
+    numbers = values[np.isfinite(values.astype("float64"))] if numeric else values
+    if numeric and len(numbers):
+        measured = {"min": numbers.min(), "max": numbers.max(), "mean": numbers.mean(), "std": numbers.std(ddof=0)}
+        found |= {name: float(value) for name, value in measured.items()}
     if not numeric or is_integer_dtype(column):
         counts = values.value_counts()
         if len(counts) <= MOST_VALUES:

@@ -15,6 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
+import psutil
+
 from airloom.datasets import repository
 from airloom.errors import CorruptFile, DataError
 from airloom.settings import Settings
@@ -79,8 +81,7 @@ class Store:
         Raises:
             DataError: the disk does not take it.
         """
-        self._cache.mkdir(parents=True, exist_ok=True)
-        temporary = self._cache / f"{uuid.uuid4().hex}.tmp"
+        temporary = self._temporary()
         try:
             with temporary.open("wb", buffering=0) as file:
                 tee = _Tee(file)
@@ -95,6 +96,17 @@ class Store:
             temporary.unlink(missing_ok=True)
         return tee.md5(), tee.size
 
+    def sweep(self) -> None:
+        """Remove what dead writers left half written."""
+        for left in self._cache.glob("*.tmp"):
+            owner = left.name.split(".")[1]
+            if owner.isdigit() and not psutil.pid_exists(int(owner)):
+                left.unlink(missing_ok=True)
+
+    def _temporary(self) -> Path:
+        self._cache.mkdir(parents=True, exist_ok=True)
+        return self._cache / f"{uuid.uuid4().hex}.{os.getpid()}.tmp"
+
     def _keep(self, temporary: Path, name: str) -> None:
         path = self.path(name)
         path.parent.mkdir(exist_ok=True)
@@ -107,8 +119,7 @@ class Store:
         data = json.dumps(entries, sort_keys=True).encode()
         name = f"{hashlib.md5(data, usedforsecurity=False).hexdigest()}.dir"
         if not self.path(name).exists():
-            self._cache.mkdir(parents=True, exist_ok=True)
-            temporary = self._cache / f"{uuid.uuid4().hex}.tmp"
+            temporary = self._temporary()
             temporary.write_bytes(data)
             self._keep(temporary, name)
         return name
@@ -190,8 +201,7 @@ class Store:
         """One object, checked; a damaged transfer is tried once more."""
         origin = self.remote.oid_to_path(name)
         for last in (False, True):
-            temporary = self._cache / f"{uuid.uuid4().hex}.tmp"
-            self._cache.mkdir(parents=True, exist_ok=True)
+            temporary = self._temporary()
             try:
                 self.remote.fs.get_file(origin, str(temporary))
                 if md5_of(temporary) == name.removesuffix(".dir"):

@@ -1,5 +1,6 @@
 """Batches that did not pass: look at them, drop them, or let one through with a reason."""
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -13,10 +14,10 @@ Batch = Annotated[str, typer.Argument(metavar="ID", help="Id of the batch, as `l
 
 @app.command("list")
 def list_(json_: Json = False) -> None:
-    """All batches in quarantine, newest first."""
+    """All batches in quarantine, oldest first."""
     from airloom.datasets import quarantine
 
-    found = quarantine.list_batches(load())
+    found = [asdict(held) for held in quarantine.list_batches(load())]
     answer(found, json_, "\n".join(_line(batch) for batch in found) or "quarantine is empty")
 
 
@@ -30,7 +31,7 @@ def show(batch: Batch, json_: Json = False) -> None:
     """What was asked, what failed, and where the readable report is."""
     from airloom.datasets import quarantine
 
-    found = quarantine.show(load(), batch)
+    found = asdict(quarantine.show(load(), batch))
     lines = [_line(found), *(f"failed: {line}" for line in found["failed"]), f"report: {found['page']}"]
     answer(found, json_, "\n".join(lines))
 
