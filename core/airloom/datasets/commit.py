@@ -1,8 +1,10 @@
 """Commit a batch: validated, stored and pushed first, then made visible by one atomic git push."""
 
+import dataclasses
 import random
 import re
 import time
+import uuid
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,11 +13,14 @@ from typing import Literal
 import pyarrow as pa
 
 from airloom.contracts import DatasetVersion
-from airloom.datasets import identity, repository, shards, versions
+from airloom.datasets import identity, quarantine, repository, shards, versions
+from airloom.datasets.ingest import from_table
+from airloom.datasets.layout import Layout
 from airloom.datasets.manifest import Manifest, Shard
 from airloom.datasets.read import md5_of, shard_table
+from airloom.datasets.types import get_type
 from airloom.datasets.validation import validate
-from airloom.errors import DataError, NothingChanged
+from airloom.errors import DataError, NothingChanged, ValidationFailed
 from airloom.settings import Settings
 
 Mode = Literal["append", "replace"]
@@ -58,7 +63,7 @@ def commit(
         raise DataError(f"the batch for {dataset} has no rows", "commit at least one row")
     identity.check_nulls(dataset, table)
     settings.make_home()
-    report = validate(settings, dataset, table, suite)
+    report = _validated(settings, dataset, table, suite)
     with repository.writer(settings) as work:
         for _ in range(RACES):
             head = _head(work, dataset)
@@ -75,6 +80,24 @@ def commit(
             repository.git(work, "fetch", "-q", "--tags", "--force", "origin")
             repository.git(work, "reset", "-q", "--hard", "origin/main")
     raise DataError(f"{RACES} other commits came first, {dataset} was not changed", "commit again")
+
+
+def _validated(settings: Settings, dataset: str, table: pa.Table, suite: Path | None) -> str:
+    layout = Layout("image", label="label")
+    known = table.select([name for name in ("image", "label") if name in table.column_names])
+    report = validate(settings, dataset, get_type("image").profile(from_table(known, layout).to_table(), layout), suite)
+    if report.passed:
+        return report.page
+    file = settings.home / "quarantine" / f".batch-{uuid.uuid4().hex}.arrow"
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with pa.ipc.new_file(str(file), table.schema) as writer:
+        writer.write_table(table)
+    held = quarantine.show(
+        settings, quarantine.keep(settings, dataset, [file], {"layout": dataclasses.asdict(layout)}, report)
+    )
+    file.unlink()
+    message = f"{table.num_rows} rows for {dataset} did not pass: {'; '.join(report.failed)}"
+    raise ValidationFailed(message, f"no version was made; the batch is {held.id}, the report {held.page}", held.page)
 
 
 def _head(work: Path, dataset: str) -> Manifest | None:

@@ -60,7 +60,7 @@ def test_bad_labels_go_to_quarantine(settings, batch):
     error = refused(settings, image_table(images, labels), ValidationFailed, "17")
     report = Path(error.report)
     assert "label" in report.read_text()
-    assert pa.ipc.open_file(str(report.parent / "batch.arrow")).read_all().num_rows == 6
+    assert pa.ipc.open_file(str(report.parent / "00000.arrow")).read_all().num_rows == 6
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1.5])
