@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from airloom.datasets.ingest.arrays import array_batches, read_npy, read_npz
+from airloom.datasets.ingest.arrays import array_batches, read_npy, read_npy_files, read_npz
 from airloom.datasets.ingest.batches import Batches, Part, Wanted
 from airloom.datasets.ingest.by_class import read_classes
 from airloom.datasets.ingest.json_lines import read_json_lines
@@ -113,10 +113,7 @@ def _open_folder(folder: Path, wanted: Wanted) -> Batches:
     if odd:
         raise DataError(f"{odd} is of another kind than {files[0].name}", "put files of one kind into a folder")
     if files[0].suffix == ".npy":
-        import numpy as np
-
-        arrays = {file.stem: np.load(file, mmap_mode="r", allow_pickle=False) for file in files}
-        return stream([Part(str(folder), lambda _: array_batches(arrays))], wanted, str(folder))
+        return stream([Part(str(folder), lambda _: read_npy_files(folder, files))], wanted, str(folder))
     return stream([_part(file, wanted) for file in files], wanted, str(folder))
 
 

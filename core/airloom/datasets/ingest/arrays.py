@@ -1,7 +1,7 @@
 """NumPy: arrays in memory, mapped `.npy`, and `.npz` whose members are inflated a few MB at a time."""
 
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from airloom.datasets.ingest.batches import Wanted
 from airloom.datasets.ingest.limits import BOMB_BYTES, BOMB_RATIO, ROW_BYTES, batch_rows
+from airloom.datasets.ingest.names import check_columns
 from airloom.errors import DataError
 
 if TYPE_CHECKING:
@@ -34,15 +35,30 @@ def array_batches(arrays: "Arrays") -> Iterator[pa.RecordBatch]:
 
 def read_npy(path: Path, _wanted: Wanted, _schema: pa.Schema | None) -> Iterator[pa.RecordBatch]:
     """A column named as the file, or one a field of a structured array; mapped into memory."""
+    array = _mapped(path)
+    names = array.dtype.names
+    yield from _located({name: array[name] for name in names} if names else {path.stem: array}, path)
+
+
+def read_npy_files(folder: Path, files: Sequence[Path]) -> Iterator[pa.RecordBatch]:
+    """A column a file; mapped into memory."""
+    yield from _located({file.stem: _mapped(file) for file in files}, folder)
+
+
+def _mapped(path: Path) -> "np.ndarray[Any, Any]":
     import numpy as np
 
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array: np.ndarray[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise DataError(f"{path} is no .npy file of numbers: {str(error)[:200]}", "save it with numpy.save") from None
-    names = array.dtype.names
+        reason = "it holds Python objects, or is cut off" if "pickle" in str(error) else str(error)[:200]
+        raise DataError(f"{path} is no .npy file of numbers: {reason}", "save it with numpy.save") from None
+    return array
+
+
+def _located(arrays: "Arrays", path: Path) -> Iterator[pa.RecordBatch]:
     try:
-        yield from array_batches({name: array[name] for name in names} if names else {path.stem: array})
+        yield from array_batches(arrays)
     except DataError as error:
         raise DataError(f"{path}: {error.message}", error.hint) from None
 
@@ -110,6 +126,7 @@ class _Member:
 def _lockstep(members: list[_Member]) -> Iterator[pa.RecordBatch]:
     if not members:
         raise DataError("there is no array in it", "save arrays by name, for example images and labels")
+    check_columns([member.name for member in members])
     rows = _common_rows({member.name: member.shape for member in members})
     step = batch_rows(sum(_row_bytes(member.name, member.dtype, member.shape) for member in members))
     for start in range(0, rows, step):
@@ -144,12 +161,12 @@ def _product(sizes: tuple[int, ...]) -> int:
 
 
 def _batch(arrays: "Arrays") -> pa.RecordBatch:
-    columns = {SINGULAR.get(name, name): _column(name, array) for name, array in arrays.items()}
-    fields = [
-        pa.field(name, column.type, metadata={"shape": ",".join(map(str, array.shape[1:]))} if array.ndim > 1 else None)
-        for (name, column), array in zip(columns.items(), arrays.values(), strict=True)
-    ]
-    return pa.RecordBatch.from_arrays(list(columns.values()), schema=pa.schema(fields))
+    columns = [_column(name, array) for name, array in arrays.items()]
+    fields = []
+    for (name, array), column in zip(arrays.items(), columns, strict=True):
+        shape = {"shape": ",".join(map(str, array.shape[1:]))} if array.ndim > 1 else None
+        fields.append(pa.field(SINGULAR.get(name, name), column.type, metadata=shape))
+    return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
 
 
 def _column(name: str, array: "np.ndarray[Any, Any]") -> pa.Array:

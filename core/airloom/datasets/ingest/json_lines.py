@@ -15,7 +15,7 @@ from airloom.errors import DataError
 
 
 def read_json_lines(path: Path, _wanted: Wanted, schema: pa.Schema | None) -> Iterator[pa.RecordBatch]:
-    """Objects with the fields of the first 16 MB; a known schema says how to take them.
+    """Objects with the fields of the first few MB; a known schema says how to take them.
 
     Raises:
         DataError: naming the line (from 1) and its text.
@@ -30,19 +30,19 @@ def read_json_lines(path: Path, _wanted: Wanted, schema: pa.Schema | None) -> It
 
 
 def _blocks(path: Path) -> Iterator[bytes]:
-    """Whole lines, about 16 MB at a time."""
+    """Whole lines, some MB at a time."""
     with path.open("rb") as file:
         rest, line = b"", 1
         while read := file.read(LINE_BYTES):
-            block, newline, tail = read.rpartition(b"\n")
-            if not newline and len(rest) + len(tail) > LINE_BYTES:
+            cut = read.rfind(b"\n") + 1
+            if not cut and len(rest) + len(read) > LINE_BYTES:
                 message = f"{path}: line {line} is longer than {LINE_BYTES >> 20} MiB"
                 raise DataError(message, "is it JSON lines, one object a line?")
-            if newline:
-                yield rest + block + newline
-                line += block.count(b"\n") + 1
-                rest = b""
-            rest += tail
+            block, rest = (rest + read[:cut], read[cut:]) if cut else (b"", rest + read)
+            del read
+            if block:
+                line += block.count(b"\n")
+                yield block
         if rest.strip():
             yield rest
 
@@ -53,24 +53,44 @@ def _plain(kind: pa.DataType) -> bool:
 
 
 def _parse(path: Path, block: bytes, known: arrow.ParseOptions, first: int) -> pa.Table:
-    _check_depth(path, block, first)
+    for number, line in enumerate(io.BytesIO(block)):
+        reason = _unfit(line)
+        if reason:
+            raise _error(path, first + number, reason, line)
     try:
-        block.decode()
         return _table(block, known)
-    except UnicodeDecodeError as error:
-        number = block.count(b"\n", 0, error.start)
-        reason = f"byte {block[error.start]:#x} is no UTF-8"
     except pa.ArrowInvalid as error:
         lines = block.split(b"\n")
         number = bisect_left(range(len(lines) - 1), True, key=lambda n: not _parses(lines[: n + 1], known))
-        reason = str(error).partition(" in row")[0][:200]
-    text = block.split(b"\n")[number][:120]
-    raise DataError(f"{path}, line {first + number}: {reason}: {text!a}", "one JSON object a line, all with one schema")
+        raise _error(path, first + number, str(error).partition(" in row")[0][:200], lines[number]) from None
+
+
+def _error(path: Path, line: int, reason: str, text: bytes) -> DataError:
+    return DataError(f"{path}, line {line}: {reason}: {text[:120]!a}", "one JSON object a line, all with one schema")
+
+
+def _unfit(line: bytes) -> str:
+    """Why a line must not reach Arrow's parser: it does not look at UTF-8, and overflows the stack on deep nesting.
+
+    Python's parser stops by itself there, so it reads the suspicious lines first.
+    """
+    try:
+        if not line.isascii():
+            line.decode()
+        if line.count(b"[") + line.count(b"{") > DEPTH:
+            json.loads(line)
+    except UnicodeDecodeError as error:
+        return f"byte {line[error.start]:#x} is no UTF-8"
+    except RecursionError:
+        return f"nested more than {DEPTH} deep"
+    except ValueError:
+        pass  # Arrow stops at the same place, and says it better
+    return ""
 
 
 def _table(block: bytes, known: arrow.ParseOptions) -> pa.Table:
     read = arrow.ReadOptions(block_size=len(block) + 1, use_threads=False)
-    return arrow.read_json(io.BytesIO(block), read_options=read, parse_options=known)
+    return arrow.read_json(pa.BufferReader(block), read_options=read, parse_options=known)
 
 
 def _parses(lines: list[bytes], known: arrow.ParseOptions) -> bool:
@@ -79,16 +99,3 @@ def _parses(lines: list[bytes], known: arrow.ParseOptions) -> bool:
         return not block.strip() or bool(_table(block, known))
     except pa.ArrowInvalid:
         return False
-
-
-def _check_depth(path: Path, block: bytes, first: int) -> None:
-    """Arrow's parser overflows the stack on deep nesting; Python's does not, so it reads suspicious lines first."""
-    for number, line in enumerate(block.split(b"\n")):
-        if line.count(b"[") + line.count(b"{") > DEPTH:
-            try:
-                json.loads(line)
-            except RecursionError:
-                message = f"{path}, line {first + number}: nested too deep: {line[:60]!a}"
-                raise DataError(message, f"nest at most {DEPTH} deep") from None
-            except ValueError:
-                pass  # Arrow stops at the same place, and says it better

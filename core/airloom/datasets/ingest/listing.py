@@ -21,7 +21,7 @@ def entries(folder: Path) -> tuple[list[Path], list[Path]]:
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         if entry.name.startswith("."):
             continue
-        check_name(entry.name, "file name", ascii(str(folder)))
+        _check_name(folder, entry.name)
         mode = entry.stat(follow_symlinks=False).st_mode
         if stat.S_ISLNK(mode):
             message = f"{entry.path} is a symbolic link to {str(Path(entry.path).readlink())[:80]!a}"
@@ -30,6 +30,13 @@ def entries(folder: Path) -> tuple[list[Path], list[Path]]:
             raise DataError(f"{entry.path} is neither a file nor a folder", "remove it")
         (folders if stat.S_ISDIR(mode) else files).append(Path(entry.path))
     return files, folders
+
+
+def _check_name(folder: Path, name: str) -> None:
+    try:
+        check_name(name, "file name")
+    except DataError as error:
+        raise DataError(f"{str(folder)!a}: {error.message}", error.hint) from None
 
 
 def open_plain(path: Path) -> IO[bytes]:

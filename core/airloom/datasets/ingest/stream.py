@@ -9,11 +9,12 @@ import pyarrow as pa
 from airloom.datasets.ingest.batches import Batches, Part, Wanted
 from airloom.datasets.ingest.limits import batch_rows
 from airloom.datasets.ingest.names import check_columns
-from airloom.datasets.ingest.schema import check_fits, stored_column, stored_schema
+from airloom.datasets.ingest.schema import check_fits, stored_column, stored_schema, stored_type
 from airloom.datasets.layout import Layout
 from airloom.datasets.types import get_type
 from airloom.datasets.types.base import check_nulls
 from airloom.datasets.types.labels import check_classes, declare
+from airloom.datasets.types.tabular import is_flat
 from airloom.errors import DataError
 
 
@@ -33,15 +34,16 @@ def stream(parts: Sequence[Part], wanted: Wanted, source: str, layout: Layout | 
     """
     pieces = _pieces(parts[0], wanted.schema)
     first = next(pieces)
-    names = first.batch.schema.names
-    check_columns(names, first.source)
-    layout = layout or _layout(first.batch.schema, wanted)
-    kind = get_type(layout.type)
     try:
+        check_columns(first.batch.schema.names)
+        layout = layout or _layout(first.batch.schema, wanted)
+        kind = get_type(layout.type)
         schema = wanted.schema or stored_schema(first.batch, layout, kind.nullable)
         if wanted.classes:
             schema = declare(schema, layout, wanted.classes)
         kind.check(schema, layout)
+    except UnicodeDecodeError:
+        raise DataError(f"{first.source}: a column's name is no UTF-8", "write the file anew") from None
     except DataError as error:
         raise _located(error, first.source) from None
     later = chain.from_iterable(_pieces(part, schema) for part in parts[1:])
@@ -58,16 +60,8 @@ def _guess(schema: pa.Schema, label: str) -> str:
     """Images tell themselves by their shape; anything flat is tabular; the rest is generic."""
     if label and any((field.metadata or {}).get(b"shape", b"").count(b",") == 2 for field in schema):
         return "image"
-    kinds = [field.type.value_type if pa.types.is_dictionary(field.type) else field.type for field in schema]
-    return (
-        "tabular"
-        if all(pa.types.is_primitive(k) or pa.types.is_decimal(k) or _is_text(k) for k in kinds)
-        else "generic"
-    )
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+    kinds = [stored_type(field.type) for field in schema]
+    return "tabular" if all(is_flat(kind) or pa.types.is_null(kind) for kind in kinds) else "generic"
 
 
 def _pieces(part: Part, schema: pa.Schema | None) -> Iterator[Piece]:
@@ -82,7 +76,7 @@ def _pieces(part: Part, schema: pa.Schema | None) -> Iterator[Piece]:
             if batch.num_rows:
                 yield Piece(part.source, first, batch)
             first += batch.num_rows
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         message = f"{part.source} cannot be read at or after row {first}: {str(error)[:300]}"
         raise DataError(message, "mend the file, or write it anew") from None
     if not first:

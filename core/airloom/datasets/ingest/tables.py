@@ -6,18 +6,19 @@ from pathlib import Path
 import pyarrow as pa
 
 from airloom.datasets.ingest.batches import Wanted
-from airloom.datasets.ingest.limits import LINE_BYTES, batch_rows
+from airloom.datasets.ingest.limits import CSV_BYTES, batch_rows
 from airloom.errors import ConfigError, DataError
 
 
 def read_csv(path: Path, wanted: Wanted, schema: pa.Schema | None) -> Iterator[pa.RecordBatch]:
-    """Rows below a header line; types by the first 16 MB, or by the schema. `.tsv` is cut at tabs.
+    """Rows below a header line; types by the first 2 MiB, or by the schema. `.tsv` is cut at tabs.
 
     Raises:
         DataError: naming the row (the header is row 1) and the value or the row's text.
     """
+    types = {field.name: field.type for field in schema or ()}
     try:
-        yield from _open_csv(path, wanted, {field.name: field.type for field in schema or ()})
+        yield from _open_csv(path, wanted, types)
     except pa.ArrowInvalid as error:
         raise _csv_error(path, str(error)) from None
     except LookupError:
@@ -30,7 +31,7 @@ def _open_csv(path: Path, wanted: Wanted, types: dict[str, pa.DataType]) -> Iter
     # One thread: only then do Arrow's messages say the row.
     reader = csv.open_csv(
         path,
-        read_options=csv.ReadOptions(use_threads=False, block_size=LINE_BYTES, encoding=wanted.encoding),
+        read_options=csv.ReadOptions(use_threads=False, block_size=CSV_BYTES, encoding=wanted.encoding),
         parse_options=csv.ParseOptions(newlines_in_values=True, delimiter="\t" if path.suffix == ".tsv" else ","),
         convert_options=csv.ConvertOptions(column_types=types),
     )
@@ -44,7 +45,7 @@ def _open_csv(path: Path, wanted: Wanted, types: dict[str, pa.DataType]) -> Iter
 def _csv_error(path: Path, said: str) -> DataError:
     """Arrow says the row and the value, but only the number of the column."""
     if "straddling" in said:
-        message = f"{path}: a row is longer than {LINE_BYTES >> 20} MiB, or a quote is not closed"
+        message = f"{path}: a row is longer than {CSV_BYTES >> 20} MiB, or a quote is not closed"
         return DataError(message, "shorten the row, or close the quote")
     if said.startswith("In CSV column #"):
         number, _, rest = said.removeprefix("In CSV column #").partition(": ")

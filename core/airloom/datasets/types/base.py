@@ -1,6 +1,7 @@
 """What a dataset type is, and the checks that several of them share."""
 
 import difflib
+import re
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import pyarrow as pa
@@ -38,9 +39,15 @@ class DatasetType(Protocol):
 
 
 def shape_of(field: pa.Field) -> tuple[int, ...]:
-    """The shape of one cell, of the field's metadata; () where there is none."""
-    text = (field.metadata or {}).get(b"shape", b"").decode()
-    return tuple(int(size) for size in text.split(",")) if text else ()
+    """The shape of one cell, of the field's metadata; () where there is none.
+
+    Raises:
+        DataError: what stands there is no shape.
+    """
+    text = (field.metadata or {}).get(b"shape", b"")
+    if text and not re.fullmatch(rb"\d{1,9}(,\d{1,9})*", text):
+        raise DataError(f"the shape of column {field.name!a} is {text[:40]!a}", "it must be like 1,8,8")
+    return tuple(int(size) for size in text.split(b",")) if text else ()
 
 
 def check_roles(schema: pa.Schema, layout: Layout) -> None:
@@ -107,7 +114,7 @@ def check_nulls(kind: DatasetType, batch: pa.RecordBatch | pa.Table, layout: Lay
         empty = _first_empty(batch.column(name))
         if empty is not None:
             message = f"there is no value in column {name}, row {first + empty}"
-            raise DataError(message, f"fill in or leave out such rows; {kind.name} takes none")
+            raise DataError(message, "fill in or leave out such rows; a key, image or text must be there")
 
 
 def _first_empty(column: pa.Array | pa.ChunkedArray) -> int | None:

@@ -21,10 +21,19 @@ if TYPE_CHECKING:
 
 
 def classes_of(schema: pa.Schema, layout: Layout) -> list[str]:
-    """The declared classes of a text label, in the order of their numbers; [] where none are."""
-    if not layout.label:
-        return []
-    return list(json.loads((schema.field(layout.label).metadata or {}).get(b"classes", b"[]")))
+    """The declared classes of a text label, in the order of their numbers; [] where none are.
+
+    Raises:
+        DataError: what stands in the field's metadata are no classes.
+    """
+    text = (schema.field(layout.label).metadata or {}).get(b"classes", b"[]") if layout.label else b"[]"
+    try:
+        classes = list(json.loads(text))
+        "".join(classes).encode()  # text, and none of it half a surrogate pair
+    except (ValueError, TypeError, RecursionError):
+        message = f"the classes of {layout.label!a} are {text[:60]!a}"
+        raise DataError(message, "they must be a JSON list of text") from None
+    return classes
 
 
 def declare(schema: pa.Schema, layout: Layout, classes: Iterable[str]) -> pa.Schema:

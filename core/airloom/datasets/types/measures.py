@@ -35,7 +35,8 @@ def generic(name: str, column: pa.ChunkedArray) -> "dict[str, pd.Series]":
         return {f"{name}.characters": series(pc.utf8_length(column))}
     if pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
         return {f"{name}.bytes": series(pc.binary_length(column))}
-    if pa.types.is_fixed_size_list(kind) and pa.types.is_primitive(kind.value_type) and not column.null_count:
+    numbers = pa.types.is_fixed_size_list(kind) and pa.types.is_primitive(kind.value_type) and kind.list_size
+    if numbers and not column.null_count:
         return _ranges(name, column)
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         return {f"{name}.items": series(pc.list_value_length(column))}

@@ -29,7 +29,7 @@ class TabularType:
             kind = field.type
             if pa.types.is_null(kind):
                 raise DataError(f"column {field.name!a} has no value from which to tell its type", "leave it out")
-            if not (_is_number(kind) or kind == pa.large_string() or pa.types.is_temporal(kind)):
+            if not is_flat(kind):
                 message = f"column {field.name!a} is {kind}; tabular columns are numbers, text or times"
                 raise DataError(message, "leave it out, or use the type generic")
 
@@ -48,5 +48,6 @@ class TabularType:
         return inputs, label_tensor(columns, schema, layout)
 
 
-def _is_number(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_primitive(kind) or pa.types.is_decimal(kind))
+def is_flat(kind: pa.DataType) -> bool:
+    """Numbers, booleans, times, and text."""
+    return bool(pa.types.is_primitive(kind) or pa.types.is_decimal(kind)) or kind == pa.large_string()
