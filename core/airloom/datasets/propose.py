@@ -121,5 +121,5 @@ def _different(values: "pd.Series") -> list[Any]:
     return sorted(values.unique().tolist())
 
 
-def _expect(kind: str, severity: str = "critical", **kwargs: Any) -> dict[str, Any]:
+def _expect(kind: str, severity: str = "critical", /, **kwargs: Any) -> dict[str, Any]:
     return {"type": kind, "kwargs": kwargs, "severity": severity}

@@ -6,13 +6,14 @@ disappears by one, so that no half-written batch is ever listed.
 
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,13 +28,15 @@ from airloom.errors import ConfigError, CorruptFile, DataError
 from airloom.settings import Settings, write_private
 
 ID = re.compile(r"[a-z][a-z0-9_]{0,39}-[0-9a-f]{12}")
+_log = logging.getLogger(__name__)
 RECORD = "batch.json"
 ABANDONED_S = 24 * 3600  # a folder under work that is older belongs to a process that was killed
 
 
 @dataclass(frozen=True)
 class Held:
-    """A batch in quarantine. `files` are its shard files with their SHA-256, `request` is what the commit asked for."""
+    """A batch in quarantine. `files` are its shard files with their SHA-256, `request` is what the commit asked
+    for, `page` and `json` are paths of the report."""
 
     id: str
     dataset: str
@@ -41,10 +44,10 @@ class Held:
     rows: int
     bytes: int
     failed: list[str]
-    page: str
-    json: str
     files: dict[str, str]
     request: dict[str, Any]
+    page: str = ""
+    json: str = ""
 
 
 def keep(settings: Settings, dataset: str, files: Sequence[Path], request: dict[str, Any], report: Report) -> str:
@@ -78,8 +81,6 @@ def keep(settings: Settings, dataset: str, files: Sequence[Path], request: dict[
             rows=sum(_rows(file) for file in kept),
             bytes=sum(file.stat().st_size for file in kept),
             failed=report.failed,
-            page=str(root / identity / "report.html"),
-            json=str(root / identity / "report.json"),
             files={file.name: _sha256(file) for file in kept},
             request=request,
         )
@@ -92,8 +93,15 @@ def keep(settings: Settings, dataset: str, files: Sequence[Path], request: dict[
 
 
 def list_batches(settings: Settings) -> list[Held]:
-    """All batches in quarantine, oldest first."""
-    found = [show(settings, path.name) for path in _root(settings).glob("*") if ID.fullmatch(path.name)]
+    """All batches in quarantine, oldest first; one with a damaged record is only named in the log."""
+    found = []
+    for name in _names(settings):
+        try:
+            found.append(show(settings, name))
+        except CorruptFile as error:
+            _log.warning("%s", error.message)
+        except DataError:
+            continue  # dropped meanwhile
     return sorted(found, key=lambda held: (held.created, held.id))
 
 
@@ -105,10 +113,11 @@ def show(settings: Settings, identity: str) -> Held:
         DataError: there is no such batch.
         CorruptFile: its record is damaged.
     """
-    record = _folder(settings, identity) / RECORD
+    folder = _folder(settings, identity)
+    record = folder / RECORD
     try:
         values = json.loads(record.read_text())
-        return Held(**{field.name: values[field.name] for field in fields(Held)})
+        return Held(**values | {"page": str(folder / "report.html"), "json": str(folder / "report.json")})
     except FileNotFoundError:
         raise _absent(settings, identity) from None
     except (ValueError, KeyError, TypeError) as error:
@@ -167,8 +176,12 @@ def _folder(settings: Settings, identity: str) -> Path:
     return _root(settings) / identity
 
 
+def _names(settings: Settings) -> list[str]:
+    return sorted(path.name for path in _root(settings).glob("*") if ID.fullmatch(path.name))
+
+
 def _absent(settings: Settings, identity: str) -> DataError:
-    there = sorted(path.name for path in _root(settings).glob("*") if ID.fullmatch(path.name))
+    there = _names(settings)
     hint = f"there are {', '.join(there[:10])}" if there else "quarantine is empty"
     return DataError(f"there is no batch {identity} in quarantine", hint)
 
