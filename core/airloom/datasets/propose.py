@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from airloom.datasets.validation import suite_path
 from airloom.datasets.versions import check_name
 from airloom.errors import DataError
-from airloom.settings import Settings, write_private
+from airloom.private import write_private
+from airloom.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -25,7 +25,8 @@ from airloom.datasets.layout import Layout
 from airloom.datasets.validation import Report
 from airloom.datasets.versions import check_name
 from airloom.errors import ConfigError, CorruptFile, DataError
-from airloom.settings import Settings, write_private
+from airloom.private import write_private
+from airloom.settings import Settings
 
 ID = re.compile(r"[a-z][a-z0-9_]{0,39}-[0-9a-f]{12}")
 _log = logging.getLogger(__name__)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airloom.errors import ConfigError
-from airloom.settings import Settings, write_private
+from airloom.private import write_private
+from airloom.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd

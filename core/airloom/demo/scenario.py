@@ -9,7 +9,8 @@ from airloom.demo.digits import FIRST_PART, Digits, load_digits
 from airloom.demo.traffic import Traffic
 from airloom.demo.view import Show
 from airloom.errors import AirloomError, GateError, StackError, ValidationFailed
-from airloom.settings import Settings, write_private
+from airloom.private import write_private
+from airloom.settings import Settings
 from airloom.stack import control
 from airloom.stack.airflow_api import AirflowApi
 

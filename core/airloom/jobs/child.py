@@ -1,39 +1,37 @@
-"""The child process of a job: `python -m airloom.jobs.child FOLDER [LOCK]`.
-
-LOCK is the inherited descriptor of the key's lock; without it the child locks the key itself.
-"""
+"""The process of a step: `python -m airloom.jobs.child FOLDER`; under torchrun, one for each rank."""
 
 import importlib
 import json
 import logging
 import os
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 from airloom.errors import AirloomError
 from airloom.jobs import files
+from airloom.jobs.spec import PROTOCOL
 
 
 def main(arguments: list[str]) -> int:
-    """Run the step that the folder's spec names; 0 when it ended well."""
-    folder = Path(arguments[0])
-    lock = int(arguments[1]) if len(arguments) > 1 else files.try_lock(folder.parent)
-    if lock is None:
-        print(f"a job of this key is running already: {folder.parent}", file=sys.stderr)
-        return 3
-    os.set_inheritable(lock, False)  # what the step starts must not keep the key locked
-    files.write(folder / files.PROCESS, {"pid": os.getpid(), "started": time.time()})
+    """Run the step that the attempt's folder names; 0 when it ended well."""
+    folder, rank = Path(arguments[0]), int(os.environ.get("RANK", "0"))
     logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    result = run(files.read(folder / files.SPEC) or {})
-    files.write(folder / files.RESULT, result)
+    launch = files.read(folder / files.LAUNCH) or {}
+    result = run(launch["spec"], launch.get("protocol", PROTOCOL))
+    if rank == 0:
+        files.write(folder / files.RESULT, result)
+    elif not result["ok"]:
+        files.write(folder / f"error-rank{rank}.json", result)
     return 0 if result["ok"] else 1
 
 
-def run(spec: dict[str, Any]) -> dict[str, Any]:
+def run(spec: dict[str, Any], protocol: int) -> dict[str, Any]:
     """Call `spec["step"]` with `spec["arguments"]`; an error becomes a result, its traceback goes to the log."""
     try:
+        if protocol != PROTOCOL:
+            message = f"this interpreter's airloom speaks protocol {PROTOCOL} of jobs, the submitter's {protocol}"
+            raise AirloomError(message, f"install the same airloom for {sys.executable}")
         module, name = spec["step"].split(":")
         value = getattr(importlib.import_module(module), name)(**spec["arguments"])
         json.dumps(value)  # fails here, where the error still gets a result

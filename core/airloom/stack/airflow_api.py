@@ -1,6 +1,7 @@
 """The few calls of Airflow's REST API that the command line makes."""
 
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -47,7 +48,20 @@ class AirflowApi:
 
     def tasks(self, dag: str, run: str) -> list[dict[str, Any]]:
         """The task instances of a run."""
-        return list(self._request("GET", f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances")["task_instances"])
+        return list(
+            self._request("GET", f"/api/v2/dags/{dag}/dagRuns/{quote(run, safe='')}/taskInstances?limit=1000")[
+                "task_instances"
+            ]
+        )
+
+    def tasks_or_none(self, dag: str, run: str) -> list[dict[str, Any]]:
+        """The same, and none where the run is gone."""
+        try:
+            return self.tasks(dag, run)
+        except StackError as error:
+            if " 404 " in error.message:
+                return []
+            raise
 
     def trigger(self, dag: str, conf: dict[str, Any]) -> str:
         """Start a run; returns its id. `conf` overrides the DAG's params, checked by their schema."""

@@ -8,7 +8,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from airloom.settings import Settings, write_private
+from airloom.private import write_private
+from airloom.settings import Settings
 
 MARK = "AIRLOOM_STACK_HOME"  # only the stack's own processes carry it, so a sweep never ends a person's shell
 NAME = "AIRLOOM_PROCESS"  # tells the processes of a stack apart
@@ -142,6 +143,7 @@ def processes(settings: Settings) -> list[Process]:
         Process("airflow-scheduler", (*airflow, "scheduler", "--skip-serve-logs"), stop_seconds=5),
         Process("airflow-triggerer", (*airflow, "triggerer", "--skip-serve-logs")),
         Process("model-server", server),
+        Process("jobs-reconciler", (python, "-m", "airloom.stack.reconcile"), stop_seconds=3),
     ]
 
 
