@@ -158,7 +158,7 @@ def test_bytes_that_are_no_text_name_shard_and_column(make):
 def test_a_shape_that_does_not_fit_names_the_column(make, shape):
     field = pa.field("image", pa.list_(pa.uint8(), 12), False, metadata={"shape": shape})
     source = make([pa.record_batch([pa.array([list(range(12))], field.type)], schema=pa.schema([field]))])
-    with pytest.raises(DataError, match="column 'image' .* of shape"):
+    with pytest.raises(DataError, match=r"column 'image' .* of shape"):
         read(source.mapped(), [0], "image")
 
 

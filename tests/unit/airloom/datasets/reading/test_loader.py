@@ -4,6 +4,7 @@ import gc
 import json
 import threading
 import time
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ def numbers(batches):
 
 def joined(parts):
     """The global batches, from the batches of each rank."""
-    return [sorted(sum(batch, [])) for batch in zip(*parts, strict=True)]
+    return [sorted(chain.from_iterable(batch)) for batch in zip(*parts, strict=True)]
 
 
 @pytest.mark.parametrize("options", [{}, {"prefetch": 0}, {"threads": 3}, {"processes": 2}, {"shuffle": False}])
@@ -63,7 +64,7 @@ def test_the_global_batches_are_the_same_at_any_world_size(lasting, plan, world,
         whole = numbers(alone)
         assert joined([numbers(rank) for rank in ranks]) == whole
         assert {len(rank) for rank in ranks} == {len(alone)} == {len(whole)}
-        rows = sum(whole, [])
+        rows = list(chain.from_iterable(whole))
         assert len(set(rows)) == len(rows) and set(rows) <= set(plan["rows"])
         assert len(plan["rows"]) - len(rows) == (len(plan["rows"]) % plan["batch_size"] if plan["drop_last"] else 0)
 
@@ -153,7 +154,7 @@ def test_a_list_of_all_batches_holds_every_row_intact(source, options):
         expected = source.table.take(labels.numpy())
         assert inputs["image"].flatten(1).tolist() == expected["image"].to_pylist()
         assert [bytes(blob) for blob in inputs["blob"]] == expected["blob"].to_pylist()
-    assert sorted(sum(numbers(kept), [])) == list(range(240))
+    assert sorted(chain.from_iterable(numbers(kept))) == list(range(240))
 
 
 def test_any_few_batches_that_are_held_stay_intact_while_others_go(source):

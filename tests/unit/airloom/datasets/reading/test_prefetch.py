@@ -34,22 +34,24 @@ def test_results_come_in_order_and_all(ahead, threads, pause):
 
 def test_a_busy_consumer_finds_the_next_results_made_already():
     made = []
-    batches = in_threads(range(30), made.append, 4, 1)
-    for number, _ in enumerate(batches):
+    for number, _ in enumerate(in_threads(range(30), made.append, 4, 1)):
         time.sleep(0.01)
         if 2 <= number < 25:
+            deadline = time.monotonic() + 10
+            while len(made) < number + 2 and time.monotonic() < deadline:
+                time.sleep(0.01)
             assert number + 1 < len(made) <= number + 1 + 8
     assert ended()
 
 
 def test_a_consumer_that_only_waits_gets_the_work_done_in_its_own_thread():
-    where = [name for name in in_threads(range(50), lambda job: threading.current_thread().name, 16, 1)]
-    assert set(where) == {threading.current_thread().name}
-    busy = []
-    for number, name in enumerate(in_threads(range(200), work_of_a_millisecond, 16, 1)):
-        busy.append(name)
-        time.sleep(0.002 if number < 20 else 0)
-    assert busy[15].startswith("airloom-prefetch") and busy[-1] == threading.current_thread().name
+    where = []
+    for number, name in enumerate(in_threads(range(300), work_of_a_millisecond, 16, 1)):
+        where.append(name)
+        time.sleep(0.003 if 100 <= number < 150 else 0)
+    mine = [name == threading.current_thread().name for name in where]
+    # Not all of them: on a busy machine a pause may look like work of the consumer for a while.
+    assert sum(mine[:100]) > 50 and sum(mine[110:150]) < 20 and sum(mine[200:]) > 50
 
 
 def work_of_a_millisecond(job):
@@ -58,8 +60,8 @@ def work_of_a_millisecond(job):
 
 
 def test_several_threads_work_at_once():
-    meet = threading.Barrier(3, timeout=10)  # no result before three jobs are in work together
-    assert len(list(in_threads(range(9), lambda job: meet.wait(), 9, 3))) == 9
+    meet = threading.Barrier(3, timeout=30)  # none of the first three jobs ends before all are in work
+    assert len(list(in_threads(range(9), lambda job: meet.wait() if job < 3 else job, 9, 3))) == 9
 
 
 @pytest.mark.parametrize("pause", [0, 0.003])
