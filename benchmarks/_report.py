@@ -56,9 +56,9 @@ class Report:
 
     @property
     def figures(self) -> dict[str, float]:
-        """The median of each key that was measured."""
-        medians = {key: statistics.median(values) for key, values in self.samples.items() if values}
-        return {key: _rounded(value) for key, value in medians.items() if math.isfinite(value)}
+        """The median of each key that was measured; a sample that is no number leaves the figure absent."""
+        whole = {key: v for key, v in self.samples.items() if v and all(math.isfinite(value) for value in v)}
+        return {key: _rounded(statistics.median(values)) for key, values in whole.items()}
 
     def missed(self) -> list[str]:
         """Keys without a figure, and those whose figure breaks its bound."""
@@ -70,8 +70,11 @@ class Report:
         self._load["after"] = competing_load()
         result = {"benchmark": self.name, **self._source, "machine": machine(), "figures": self.figures}
         targets = {key: f"{target[0]} {target[1]:g}" for key, target in self.targets.items() if target}
-        spread = {key: [_rounded(min(v)), _rounded(max(v))] for key, v in self.samples.items() if v}
-        kept = {**result, "targets": targets, "missed": self.missed(), "spread": spread, "samples": self.samples}
+        spread = {
+            key: [_rounded(min(v)), _rounded(max(v))] for key, v in self.samples.items() if key in result["figures"]
+        }
+        samples = {key: [v if math.isfinite(v) else None for v in values] for key, values in self.samples.items()}
+        kept = {**result, "targets": targets, "missed": self.missed(), "spread": spread, "samples": samples}
         kept |= {"load": self._load, "at": datetime.now(UTC).isoformat(timespec="seconds"), **self.facts}
         _keep(self.name, kept)
         print(self.table(), flush=True)
