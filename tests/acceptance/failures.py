@@ -54,11 +54,11 @@ def raising(settings: Settings) -> None:
     with AirflowApi(settings) as api:
         try:
             source.write_text(f"{good}\n\ndef train(run):\n    raise ValueError('the learning rate is a teapot')\n")
-            run = _trigger(api)
+            run = _trigger(api, epochs=2)
             _until(lambda: _attempts(api, run, "tune") > 1, "the task tune has a second attempt")
         finally:
             source.write_text(good)
-        _print_failure(api, run, "tune", "the learning rate is a teapot")
+        _print_failure(api, run, "tune", "raised ValueError: the learning rate is a teapot")
         _print_end(settings, api, run)
 
 

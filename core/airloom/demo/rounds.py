@@ -71,7 +71,8 @@ def _why(api: AirflowApi, dag: str, run: str, failed: list[str], tasks: dict[str
         return f"{dag}/{run} failed"
     task = tasks[failed[0]]
     log = api.log(dag, run, task["task_id"], task["try_number"], task["map_index"])
-    return f"task {failed[0]} of {dag}/{run} failed:\n" + "\n".join(log.splitlines()[-12:])
+    lines = [line for line in log.splitlines() if not line.startswith("::")]  # Airflow's folding marks
+    return f"task {failed[0]} of {dag}/{run} failed:\n" + "\n".join(lines[-12:])
 
 
 def _name(task: dict[str, Any]) -> str:
