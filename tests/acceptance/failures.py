@@ -105,15 +105,13 @@ def interrupted(settings: Settings) -> None:
     """Ctrl-C, twice, while the demo trains: a process group as a terminal has it."""
     command = [sys.executable, "-m", "airloom", "demo"]
     demo = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    said = ""
-    for line in demo.stderr or ():
-        said = line
-        if "train running" in line:
-            for _ in range(2):
-                demo.send_signal(signal.SIGINT)
-                time.sleep(0.5)
+    assert demo.stderr
+    assert any("train running" in line for line in demo.stderr), "the demo ended before it trained"
+    for _ in range(2):
+        demo.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+    print(demo.stderr.read())
     assert demo.wait(LIMIT) == 1, f"the demo ended with {demo.returncode}"
-    print(said.strip())
     print(f"{len(control.strays(settings))} processes left")
 
 
