@@ -141,6 +141,7 @@ def _keep(name: str, commit: str, results: list[tuple[str, str, str, str]]) -> N
     lines += [
         f"`make accept NAME={name}` at commit {commit}, {os.cpu_count()} CPUs, Python {sys.version.split()[0]}.",
         "The commands ran in a fresh clone, in a folder with a space, with a bare PATH and an empty HOME.",
+        f"{[result[-1] for result in results].count('PASS')} of {len(results)} promises PASS.",
         "",
     ]
     lines += ["| promise | command | observed | |", "|---|---|---|---|"]
