@@ -76,7 +76,7 @@ class Trial:
 def main(name: str) -> int:
     """Print and keep the table; 1 when a promise is not held."""
     rows = yaml.safe_load((PROJECT / "tests" / "acceptance" / f"{name}.yaml").read_text())
-    commit = _git("rev-parse", "HEAD")
+    commit, load = _git("rev-parse", "HEAD"), os.getloadavg()[1]
     results = []
     with tempfile.TemporaryDirectory(prefix="airloom accept ") as folder, _taken_ports():
         trial = Trial(Path(folder) / "a clone", Path(folder) / "an empty home")
@@ -89,7 +89,7 @@ def main(name: str) -> int:
         finally:
             for home in {row.get("home") for row in rows}:
                 trial.command(["make", "down"], home)
-    _keep(name, commit, results)
+    _keep(name, commit, results, load)
     return int(any(result[-1] != "PASS" for result in results))
 
 
@@ -136,11 +136,12 @@ def _git(*arguments: str) -> str:
     return done.stdout.strip()
 
 
-def _keep(name: str, commit: str, results: list[tuple[str, str, str, str]]) -> None:
+def _keep(name: str, commit: str, results: list[tuple[str, str, str, str]], load: float) -> None:
     lines = [f"# Acceptance: {name}", ""]
     lines += [
         f"`make accept NAME={name}` at commit {commit}, {os.cpu_count()} CPUs, Python {sys.version.split()[0]}.",
         "The commands ran in a fresh clone, in a folder with a space, with a bare PATH and an empty HOME.",
+        f"Load average of the five minutes before, which is other programs' work: {load:.1f}.",
         f"{[result[-1] for result in results].count('PASS')} of {len(results)} promises PASS.",
         "",
     ]
