@@ -11,6 +11,7 @@ AirloomError
 │       └── JobLost              nobody saw it end, or it was stopped: it goes on from its checkpoint
 ├── GateError            the gate could not decide; this is never a pass
 ├── RegistryError        registry, lineage or deployment record
+│   └── MlflowAway           MLflow does not answer
 └── StackError           the embedded stack
 """
 
@@ -73,6 +74,10 @@ class GateError(AirloomError):
 
 class RegistryError(AirloomError):
     """The model registry, its lineage or the deployment record."""
+
+
+class MlflowAway(RegistryError):
+    """MLflow does not answer. Nothing is wrong with the work itself: a retry continues it."""
 
 
 class StackError(AirloomError):
