@@ -7,6 +7,7 @@ AirloomError
 │   ├── NothingChanged       the commit holds what the newest version holds already
 │   └── CorruptFile          a digest does not match
 ├── JobFailed            a child process ended badly (carries the reason and the log's path)
+├── StoppedByRequest     a job was asked to end, saved its checkpoint, and goes on later
 ├── GateError            the gate could not decide; this is never a pass
 ├── RegistryError        registry, lineage or deployment record
 └── StackError           the embedded stack
@@ -55,6 +56,10 @@ class JobFailed(AirloomError):
     def __init__(self, message: str, hint: str = "", log: str = "") -> None:
         super().__init__(message, hint)
         self.log = log
+
+
+class StoppedByRequest(AirloomError):
+    """A job was asked to end. Its checkpoint is saved; the next attempt goes on from there."""
 
 
 class GateError(AirloomError):
