@@ -8,9 +8,11 @@ import importlib
 import json
 import logging
 import os
+import signal
 import sys
 import time
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from airloom.errors import StoppedByRequest
@@ -28,6 +30,7 @@ def main(arguments: list[str]) -> int:
         os.set_inheritable(lock, False)  # what the step starts must not keep the key locked
         files.write(folder / files.PROCESS, {"pid": os.getpid(), "started": time.time()})
     logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    signal.signal(signal.SIGTERM, _stop)
     context.rank_began(folder, rank)
     result = run(files.read(folder / files.SPEC) or {}, folder, rank)
     if rank == 0:
@@ -44,18 +47,23 @@ def run(spec: dict[str, Any], folder: Path, rank: int) -> dict[str, Any]:
         context.rank_ended(folder, rank)
         return {"ok": True, "value": value}
     except Exception as error:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun ends the ranks that are left; the result comes first
         context.rank_ended(folder, rank, error)
         stopped = isinstance(error, StoppedByRequest)
         if stopped:
-            logging.getLogger(__name__).info("%s", error.message)
+            logging.getLogger(__name__).info("%s", error)
         else:
             logging.getLogger(__name__).exception("the step failed")
         several = int(os.environ.get("WORLD_SIZE", 1)) > 1
         cause = context.first_failure(folder, rank, 0 if stopped else context.PATIENCE) if several else None
         if cause is None:
             return {"ok": False, "stopped": stopped, **context.explain(error)}
-        message = f"rank {cause['rank']} failed first: {cause['error']}"
-        return {"ok": False, "stopped": False, **cause, "error": message}
+        return {"ok": False, "stopped": False, **cause, "error": f"rank {cause['rank']} failed first: {cause['error']}"}
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> None:
+    """SIGTERM: end soon. While it trains, the training saves first, with a handler of its own."""
+    raise StoppedByRequest("stopped on request", "the next attempt goes on, or does the step again")
 
 
 if __name__ == "__main__":

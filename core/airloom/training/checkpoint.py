@@ -44,7 +44,7 @@ class Checkpoints:
         writer = _Hashing(temporary)
         try:
             with writer:
-                torch.save(values, writer)
+                torch.save(values, writer)  # type: ignore[arg-type]  # all that it calls is there
             self._prove(temporary)
             path = self.folder / f"{self._next():08d}-{writer.digest}.pt"
             temporary.rename(path)

@@ -3,7 +3,7 @@
 import math
 import random
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,7 +28,8 @@ def capture(device: str = "cpu") -> "Tensor":
     import torch
 
     _, words, gauss = random.getstate()
-    _, keys, position, has_gauss, cached = np.random.get_state()
+    numpy_state: Any = np.random.get_state()
+    _, keys, position, has_gauss, cached = numpy_state
     numbers = [math.nan if gauss is None else gauss, position, has_gauss, cached]
     parts = [np.array(words, np.uint32), np.asarray(keys, np.uint32), np.array(numbers, np.float64)]
     ours = torch.from_numpy(np.concatenate([part.view(np.uint8) for part in parts]))

@@ -9,12 +9,13 @@ from airloom.training.world import World
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
+    from torch.optim import Optimizer
 
 
 class Kept:
     """What `run.epochs` was given to keep.
 
-    - A module: its state, whether each part is in training mode, and gradients that wait for their step.
+    - A module: its state, and whether each part is in training mode.
     - Anything else with `state_dict` and `load_state_dict`: optimizer, schedule, gradient scaler, averaged weights.
     - A tensor: a running sum of this rank, restored in place. At another number of ranks the first one gets the sum.
     - A dict of plain values, restored in place.
@@ -35,10 +36,16 @@ class Kept:
         """As a checkpoint holds it. Tensors are gathered, so all ranks call it."""
         return {name: self._state(value) for name, value in self._objects.items()}
 
+    def optimizers(self) -> "list[Optimizer]":
+        """Those among the objects."""
+        from torch.optim import Optimizer
+
+        return [value for value in self._objects.values() if isinstance(value, Optimizer)]
+
     def size(self) -> int:
         """About how many bytes a checkpoint will have; an optimizer may have no state yet, two numbers a weight."""
         weights = [p for value in self._objects.values() if _is_module(value) for p in value.state_dict().values()]
-        return 3 * sum(weight.nbytes for weight in weights if _is_tensor(weight))
+        return 3 * sum(int(weight.nbytes) for weight in weights if _is_tensor(weight))
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Set every object to its saved state.
@@ -83,18 +90,13 @@ def unwrapped(value: Any) -> Any:
 
 
 def _module_state(module: "Module") -> dict[str, Any]:
-    gradients = {name: p.grad for name, p in module.named_parameters() if p.grad is not None}
-    training = [part.training for part in module.modules()]
-    return {"state": module.state_dict(), "training": training, "gradients": gradients}
+    return {"state": module.state_dict(), "training": [part.training for part in module.modules()]}
 
 
 def _set_module(module: "Module", saved: dict[str, Any]) -> None:
     module.load_state_dict(saved["state"])
     for part, training in zip(module.modules(), saved["training"], strict=True):
         part.training = training
-    for name, parameter in module.named_parameters():
-        gradient = saved["gradients"].get(name)
-        parameter.grad = None if gradient is None else gradient.to(parameter.device, copy=True)
 
 
 def _of_rank(saved: "list[Tensor]", world: World) -> "Tensor":

@@ -105,7 +105,7 @@ def _train(run: TrainingRun, loader: Any, stepper: Stepper, groups: "Groups", tr
     """An epoch, or what is left of it. Nothing here waits for the device, but for the progress line."""
     at, device = run.progress.at, run.device
     stepper.begin()
-    for inputs, labels in run.batches(loader, groups.accumulate):
+    for inputs, labels in run.batches(loader):
         inputs, labels = move(inputs, device), move(labels, device)
         inputs = inputs if transform is None else transform(inputs)
         stepper.batch(inputs, labels, *groups.of(at.batch, len(labels)))
@@ -119,7 +119,7 @@ class Groups:
     """Which batches make a step together, and how much each counts in its gradient."""
 
     def __init__(self, loader: Any, accumulate: int, ranks: int) -> None:
-        self.accumulate, self._ranks = accumulate, ranks
+        self._accumulate, self._ranks = accumulate, ranks
         self.batches: int | None = len(loader) if hasattr(loader, "__len__") else None
         self._size, self._rows = getattr(loader, "batch_size", 0), getattr(loader, "rows", None)
         if self.batches == 0:
@@ -136,8 +136,8 @@ class Groups:
         equal 1 of 64, and 2 ranks equal 1. A loader of one's own does not say how many rows its batches have: they
         count as equal.
         """
-        first = batch - batch % self.accumulate
-        stop = min(first + self.accumulate, self.batches or first + self.accumulate)
+        first = batch - batch % self._accumulate
+        stop = min(first + self._accumulate, self.batches or first + self._accumulate)
         complete = batch + 1 == stop
         if self._rows is None:
             return 1 / (stop - first), complete
@@ -151,7 +151,7 @@ def _training(run: TrainingRun, data: "Data | None", size: int, drop_last: bool)
         return run.loader("train", size, drop_last=drop_last).plain
     if not isinstance(data, tuple):
         return getattr(data, "plain", data)
-    ranks = {"rank": run.rank, "world_size": run.world_size}
+    ranks: dict[str, Any] = {"rank": run.rank, "world_size": run.world_size}
     return TensorLoader(*_placed(run, data), size, seed=run.seed, drop_last=drop_last, **ranks)
 
 

@@ -69,6 +69,7 @@ class Progress:
         self._loader: Any = None  # whose place belongs to the position
         self._streamed = True  # batches of this epoch are given, or given already
         self._loaded = False
+        self._stepped = self._every_batch = False  # an optimizer stepped since the last batch; there is none to watch
 
     def loop(self, count: int, unit: str, objects: dict[str, Any]) -> Iterator[int]:
         """Numbers from 0, or from where the checkpoint ends, to `count` - 1; see `TrainingRun.epochs`."""
@@ -80,6 +81,8 @@ class Progress:
             return  # an earlier attempt got beyond this loop
         self._resume()
         self.stop.in_loop = True
+        hooks = [optimizer.register_step_post_hook(self._on_step) for optimizer in self._kept.optimizers()]
+        self._every_batch = not hooks
         try:
             while self.at.index < count and not self.at.finished and not self.over:
                 self._streamed = unit != "epoch"
@@ -92,8 +95,10 @@ class Progress:
                 self._save()
         finally:
             self.at.seconds, self.stop.in_loop = self.seconds, False
+            for hook in hooks:
+                hook.remove()
 
-    def batches(self, source: Iterable[Any], every: int = 1) -> Iterator[Any]:
+    def batches(self, source: Iterable[Any]) -> Iterator[Any]:
         """The batches of this epoch that are still to do; see `TrainingRun.batches`."""
         if self._streamed or not self.stop.in_loop:
             yield from source
@@ -106,12 +111,13 @@ class Progress:
             del batch  # the loader may use its memory again
             self.at.batch += 1
             self.at.samples += rows * self.world.size
-            if self.at.batch % every == 0:
-                self._step()
+            # Where gradients are added up over several batches, a checkpoint between two of them would miss the sum.
+            if self._stepped or self._every_batch:
+                self._stepped = False
+                self.at.steps += 1
+                self._between()
                 if self.over:
                     return
-        if self.at.batch % every:
-            self._step()
 
     def finish(self, reason: str) -> None:
         """End the loop after this epoch or step."""
@@ -158,7 +164,8 @@ class Progress:
     def _seek(self, source: Iterable[Any]) -> Iterator[Any]:
         """An iterator that stands after the batches that are done already."""
         self._loader = source if hasattr(source, "set_epoch") and hasattr(source, "load_state_dict") else None
-        for part in (source, getattr(source, "sampler", None)):
+        parts: list[Any] = [source, getattr(source, "sampler", None)]
+        for part in parts:
             if hasattr(part, "set_epoch"):
                 part.set_epoch(self.at.index)
         if self._saved is None:
@@ -176,9 +183,8 @@ class Progress:
         self._saved = None
         return iterator
 
-    def _step(self) -> None:
-        self.at.steps += 1
-        self._between()
+    def _on_step(self, *_: Any) -> None:
+        self._stepped = True
 
     def _next(self, unit: str) -> None:
         """An epoch or step is complete."""
@@ -225,6 +231,7 @@ class Progress:
         if self.checkpoints is None or replace(self.at, seconds=0) == replace(self._written, seconds=0):
             return
         began = time.monotonic()
+        self.before_save()
         values = {
             "position": {**vars(self.at), "seconds": self.seconds},
             "objects": self._kept.state(),
@@ -233,7 +240,6 @@ class Progress:
             "at_start": self.world.gather(self._at_start),
         }
         if self.world.rank == 0:
-            self.before_save()
             self.checkpoints.save(values)
         self._written = replace(self.at)
         self._pace.saved(time.monotonic() - began)

@@ -144,14 +144,16 @@ class TrainingRun:
         """As `epochs`, for a loop that counts steps; a loader used by it belongs into `keep`."""
         return self.progress.loop(count, "step", keep)
 
-    def batches(self, source: Iterable[Any], accumulate: int = 1) -> Iterator[Any]:
+    def batches(self, source: Iterable[Any]) -> Iterator[Any]:
         """The batches of any loader, within an epoch: those that an earlier attempt trained on are left out.
+
+        A checkpoint is written right behind a step of an optimizer that `epochs` keeps, so gradients may be added up
+        over several batches, but not over the end of an epoch.
 
         Args:
             source: a loader of this run, or a stock DataLoader, which is read again up to the place.
-            accumulate: batches for each optimizer step; checkpoints are written between two steps.
         """
-        return self.progress.batches(getattr(source, "plain", source), accumulate)
+        return self.progress.batches(getattr(source, "plain", source))
 
     def finish(self, reason: str) -> None:
         """End the loop after this epoch or step, well: early stopping."""
@@ -256,4 +258,4 @@ def _deterministic() -> None:
     # Only warn: a user's layer may have no deterministic kernel, and that is no reason to refuse it.
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False
-    torch.utils.deterministic.fill_uninitialized_memory = False  # finds bugs, and costs time
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # finds bugs, costs time

@@ -79,7 +79,7 @@ class Stepper:
                 # Without a row on this rank, the others still wait for its gradient: zero.
                 value = self._loss(outputs, labels) if rows else outputs.sum() * 0
             part = value if weight == 1 or not rows else value * weight
-            (part if self.scaler is None else self.scaler.scale(part)).backward()  # type: ignore[no-untyped-call]
+            (part if self.scaler is None else self.scaler.scale(part)).backward()
         self._loss_sum.add_(value.detach(), alpha=rows)
         self._rows.add_(rows)
         if complete:

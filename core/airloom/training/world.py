@@ -153,7 +153,7 @@ def joined() -> Iterator[World]:
     try:
         yield world
     except BaseException as error:
-        _write_down(error)
+        write_down(error)
         raise
     finally:
         dist.destroy_process_group()
@@ -172,7 +172,8 @@ def _connect(world: World) -> None:
     dist.init_process_group("gloo" if device == "cpu" else "cpu:gloo,cuda:nccl")
 
 
-def _write_down(error: BaseException) -> None:
+def write_down(error: BaseException) -> None:
+    """Leave the error of this rank where the others and the supervisor look for it; the first one stays."""
     from airloom.jobs import context
 
     job = context.current()
