@@ -11,6 +11,7 @@ from typing import Any
 from airloom.errors import ConfigError
 
 KEEP = 2
+_PLAIN = "keep only tensors, numbers, texts, lists and dicts in the state of what you hand over"
 log = logging.getLogger(__name__)
 
 
@@ -49,6 +50,8 @@ class Checkpoints:
             path = self.folder / f"{self._next():08d}-{writer.digest}.pt"
             temporary.rename(path)
             _sync(self.folder)
+        except (AttributeError, TypeError, pickle.PicklingError) as error:
+            raise ConfigError(f"a checkpoint cannot hold this: {str(error)[:200]}", _PLAIN) from None
         except (OSError, RuntimeError) as error:
             reason = (
                 error if isinstance(error, OSError) else writer.error
@@ -108,9 +111,8 @@ class Checkpoints:
         try:
             torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         except pickle.UnpicklingError as error:
-            hint = "keep only tensors, numbers, texts, lists and dicts in the state of what you hand over"
             reason = next((line for line in str(error).splitlines() if "GLOBAL" in line or "Unsupported" in line), "")
-            raise ConfigError(f"a checkpoint would need pickled code to be read: {reason.strip()}", hint) from None
+            raise ConfigError(f"a checkpoint would need pickled code to be read: {reason.strip()}", _PLAIN) from None
         self._proven = True
 
 

@@ -120,7 +120,7 @@ class Groups:
 
     def __init__(self, loader: Any, accumulate: int, ranks: int) -> None:
         self._accumulate, self._ranks = accumulate, ranks
-        self.batches: int | None = len(loader) if hasattr(loader, "__len__") else None
+        self.batches = _length(loader)
         self._size, self._rows = getattr(loader, "batch_size", 0), getattr(loader, "rows", None)
         if self.batches == 0:
             raise ConfigError(
@@ -156,17 +156,22 @@ def _training(run: TrainingRun, data: "Data | None", size: int, drop_last: bool)
 
 
 def _held_out(run: TrainingRun, data: "Data | None", size: int) -> Any:
-    ranks: dict[str, Any] = {"shuffle": False, "rank": run.rank, "world_size": run.world_size}
     if data is None and _in_memory(run, "validation"):
         data = run.tensors("validation")
     if data is None:
-        return run.loader("validation", size)
+        return run.loader("validation", _large(size, run.example()))
     if not isinstance(data, tuple):
         return data
     inputs, labels = _placed(run, data)
     if len(inputs) < run.world_size:
         raise ConfigError(f"the validation split has {len(inputs)} rows", "commit more rows to the dataset")
-    return TensorLoader(inputs, labels, max(size, min(1024, _FASTEST // max(1, inputs[0].nbytes))), **ranks)
+    ranks: dict[str, Any] = {"rank": run.rank, "world_size": run.world_size}
+    return TensorLoader(inputs, labels, _large(size, inputs), shuffle=False, **ranks)
+
+
+def _large(size: int, inputs: Any) -> int:
+    """Rows of a batch that needs no gradients."""
+    return max(size, min(1024, _FASTEST // max(1, inputs[0].nbytes))) if hasattr(inputs, "nbytes") else size
 
 
 def _placed(run: TrainingRun, data: "tuple[Tensor, Tensor]") -> "tuple[Tensor, Tensor]":
@@ -183,6 +188,13 @@ def _in_memory(run: TrainingRun, split: str) -> bool:
         raise ConfigError(f"the {split} split is empty", "commit more rows to the dataset")
     example = run.example()
     return hasattr(example, "nbytes") and rows * example[:1].nbytes <= IN_MEMORY
+
+
+def _length(loader: Any) -> int | None:
+    try:
+        return len(loader)
+    except TypeError:  # a stock DataLoader over a stream has __len__, which raises
+        return None
 
 
 def _step(schedule: Any, validation_loss: float) -> None:

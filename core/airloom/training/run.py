@@ -125,7 +125,7 @@ class TrainingRun:
 
     # -- the loop
 
-    def epochs(self, count: int, **keep: Any) -> Iterator[int]:
+    def epochs(self, count: int, /, **keep: Any) -> Iterator[int]:
         """`for epoch in run.epochs(10, model=model, optimizer=optimizer):` goes on where an earlier attempt was killed.
 
         Args:
@@ -140,7 +140,7 @@ class TrainingRun:
         """
         return self.progress.loop(count, "epoch", keep)
 
-    def steps(self, count: int, **keep: Any) -> Iterator[int]:
+    def steps(self, count: int, /, **keep: Any) -> Iterator[int]:
         """As `epochs`, for a loop that counts steps; a loader used by it belongs into `keep`."""
         return self.progress.loop(count, "step", keep)
 

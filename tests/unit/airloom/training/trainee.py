@@ -59,7 +59,6 @@ def attempt(request: dict[str, Any], rank: int, port: int) -> None:
 def serve(request: dict[str, Any]) -> dict[str, Any]:
     """Start the ranks of an attempt, kill or stop one where asked for, and wait for all."""
     marks = Path(request["out"]) / "batches"
-    marks.write_bytes(b"")
     pids = []
     for rank in range(request["ranks"]):
         pid = os.fork()
@@ -70,7 +69,8 @@ def serve(request: dict[str, Any]) -> dict[str, Any]:
         while marks.stat().st_size < request["at"] and _runs(pids[0]):
             time.sleep(0.002)
         time.sleep(request.get("more", 0.0))
-        os.kill(pids[request.get("victim", 0)], request["signal"])
+        for pid in pids if request["victim"] is None else [pids[request["victim"]]]:
+            os.kill(pid, request["signal"])
     begun = time.monotonic()
     codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
     return {"codes": codes, "seconds": time.monotonic() - begun, "batches": marks.stat().st_size}
