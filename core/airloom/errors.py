@@ -9,6 +9,7 @@ AirloomError
 ├── JobError             the jobs layer: no such attempt, an attempt that does not end
 │   └── JobFailed            a job ended badly (carries the reason and the log's path)
 │       └── JobLost              nobody saw it end, or it was stopped: it goes on from its checkpoint
+├── StoppedByRequest     a job was asked to end, saved its checkpoint, and goes on later
 ├── GateError            the gate could not decide; this is never a pass
 ├── RegistryError        registry, lineage or deployment record
 │   └── MlflowAway           MLflow does not answer
@@ -66,6 +67,10 @@ class JobFailed(JobError):
 
 class JobLost(JobFailed):
     """A job was stopped, or nobody saw it end; submitted again, it goes on from its checkpoint."""
+
+
+class StoppedByRequest(AirloomError):
+    """A job was asked to end. Its checkpoint is saved; the next attempt goes on from there."""
 
 
 class GateError(AirloomError):

@@ -29,11 +29,11 @@ class Digits(nn.Module):
 
 def train(run: TrainingRun) -> None:
     """Train on the parameters width, lr, epochs, batch_size and permute_labels."""
+    model = Digits(run.params.get("width", 32))
+    optimizer = torch.optim.Adam(model.parameters(), lr=run.params.get("lr", 3e-3))
     images, labels = run.tensors("train")
-    if run.params.get("permute_labels", False):
+    if run.params.get("permute_labels"):
         # A sanity experiment: with shuffled labels nothing can be learned, so a good score would be a leak.
         labels = labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(run.seed))]
-    model = Digits(int(run.params.get("width", 32)))
-    optimizer = torch.optim.Adam(model.parameters(), lr=float(run.params.get("lr", 3e-3)))
     fit(run, model, loss=nn.functional.cross_entropy, optimizer=optimizer, data=(images, labels))
-    run.save_model(model, run.example())
+    run.save_model(model)

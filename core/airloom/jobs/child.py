@@ -1,47 +1,65 @@
-"""The process of a step: `python -m airloom.jobs.child FOLDER`; under torchrun, one for each rank."""
+"""The process of a step: `python -m airloom.jobs.child FOLDER`; under torchrun, one for each rank.
+
+Rank 0 writes the result; an error of a rank stands in `error-rank<R>.json`.
+"""
 
 import importlib
 import json
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
-from airloom.errors import AirloomError
-from airloom.jobs import files
+from airloom.errors import ConfigError, StoppedByRequest
+from airloom.jobs import context, files
 from airloom.jobs.spec import PROTOCOL
 
 
 def main(arguments: list[str]) -> int:
     """Run the step that the attempt's folder names; 0 when it ended well."""
-    folder, rank = Path(arguments[0]), int(os.environ.get("RANK", "0"))
+    folder, rank = Path(arguments[0]), int(os.environ.get("RANK", 0))
     logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    launch = files.read(folder / files.LAUNCH) or {}
-    result = run(launch["spec"], launch.get("protocol", PROTOCOL))
+    signal.signal(signal.SIGTERM, _stop)
+    context.rank_began(folder, rank)
+    result = run(files.read(folder / files.LAUNCH) or {}, folder, rank)
     if rank == 0:
         files.write(folder / files.RESULT, result)
-    elif not result["ok"]:
-        files.write(folder / f"error-rank{rank}.json", result)
     return 0 if result["ok"] else 1
 
 
-def run(spec: dict[str, Any], protocol: int) -> dict[str, Any]:
-    """Call `spec["step"]` with `spec["arguments"]`; an error becomes a result, its traceback goes to the log."""
+def run(launch: dict[str, Any], folder: Path, rank: int) -> dict[str, Any]:
+    """Call the step with its arguments; an error becomes a result, its traceback goes to the log."""
     try:
-        if protocol != PROTOCOL:
-            message = f"this interpreter's airloom speaks protocol {PROTOCOL} of jobs, the submitter's {protocol}"
-            raise AirloomError(message, f"install the same airloom for {sys.executable}")
+        if launch.get("protocol", PROTOCOL) != PROTOCOL:
+            message = f"this airloom speaks protocol {PROTOCOL} of jobs, the submitter's {launch['protocol']}"
+            raise ConfigError(message, f"install the same airloom for {sys.executable}")
+        spec = launch["spec"]
         module, name = spec["step"].split(":")
         value = getattr(importlib.import_module(module), name)(**spec["arguments"])
         json.dumps(value)  # fails here, where the error still gets a result
+        context.rank_ended(folder, rank)
         return {"ok": True, "value": value}
     except Exception as error:
-        logging.getLogger(__name__).exception("the step failed")
-        ours = isinstance(error, AirloomError)
-        message = error.message if isinstance(error, AirloomError) else f"{type(error).__name__}: {error}"
-        hint = error.hint if isinstance(error, AirloomError) else "the log has the traceback"
-        return {"ok": False, "error": message, "hint": hint, "type": type(error).__name__, "expected": ours}
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun ends the ranks that are left; the result comes first
+        context.rank_ended(folder, rank, error)
+        stopped = isinstance(error, StoppedByRequest)
+        if stopped:
+            logging.getLogger(__name__).info("%s", error)
+        else:
+            logging.getLogger(__name__).exception("the step failed")
+        several = int(os.environ.get("WORLD_SIZE", 1)) > 1
+        cause = context.first_failure(folder, rank, 0 if stopped else context.PATIENCE) if several else None
+        if cause is None:
+            return {"ok": False, "stopped": stopped, **context.explain(error)}
+        return {"ok": False, "stopped": False, **cause, "error": f"rank {cause['rank']} failed first: {cause['error']}"}
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> None:
+    """SIGTERM: end soon. While it trains, the training saves first, with a handler of its own."""
+    raise StoppedByRequest("stopped on request", "the next attempt goes on, or does the step again")
 
 
 if __name__ == "__main__":

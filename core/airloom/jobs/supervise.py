@@ -165,10 +165,17 @@ class Supervisor:
             return ("LOST" if result.get("stopped") else "FAILED"), result["error"]
         if self.values["spec"]["command"] and code == 0:
             return "SUCCEEDED", ""
+        if failed := self._first_rank_to_fail():
+            return "FAILED", f"rank {failed['rank']} failed: {failed['error']}"
         if code < 0:
             hint = " (often: out of memory)" if -code == signal.SIGKILL else ""
             return "FAILED", f"it was killed by {signal.Signals(-code).name}{hint}"
         return "FAILED", f"it ended with exit code {code}{'' if self.values['spec']['command'] else ' and no result'}"
+
+    def _first_rank_to_fail(self) -> "dict[str, Any] | None":
+        """What the ranks wrote down, where rank 0 had no time left to say it."""
+        errors = [files.read(path) or {} for path in self.folder.glob("error-rank*.json")]
+        return min((e for e in errors if e and not e["stopped"]), key=lambda e: float(e["time"]), default=None)
 
     def _terminate(self, grace: float) -> None:
         """TERM to the job's group, and KILL for what is left after the grace period."""

@@ -72,16 +72,18 @@ def run_job(
 
 
 def train(context: dict[str, Any]) -> dict[str, Any]:
-    """Job entry: close the study, train with its best parameters. Returns `{"study": …, "model": …}`."""
+    """Job entry, of each rank: close the study, train with its best parameters. Returns `{"study": …, "model": …}`."""
     from airloom import settings as settings_module
     from airloom.training.final import train as train_best
+    from airloom.training.world import joined
     from airloom.tuning.finish import finish
 
     settings, ctx = settings_module.load(), RunContext.from_dict(context)
     pipeline = load_pipeline(Path(ctx.pipeline_file))
-    study = finish(settings, pipeline, ctx)
-    model = train_best(settings, pipeline, ctx, study.best_parameters)
-    return {"study": study.to_dict(), "model": model.to_dict()}
+    with joined() as world:
+        study = world.from_first(lambda: finish(settings, pipeline, ctx).to_dict())
+        model = train_best(settings, pipeline, ctx, study["best_parameters"])
+    return {"study": study, "model": model.to_dict()}
 
 
 def register(

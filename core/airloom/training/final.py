@@ -1,44 +1,36 @@
-"""The final training with the study's best parameters."""
+"""The final training with the study's best parameters, on one process or several."""
 
-import copy
+import hashlib
 import json
+import logging
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airloom.contracts import RunContext, TrainedModel
-from airloom.errors import JobFailed
+from airloom.errors import JobFailed, MlflowAway, StoppedByRequest
+from airloom.jobs import context
 from airloom.metadata import tracking
 from airloom.pipeline.spec import Pipeline
 from airloom.settings import Settings
+from airloom.training import cost
+from airloom.training.budget import Budget
 from airloom.training.code import code_tags
 from airloom.training.load import load_function, source_file
-from airloom.training.run import DataProvider, TrainingRun, execute, snapshot_data
+from airloom.training.run import TrainingRun, execute
+from airloom.training.sinks import FirstRank, OtherRank
+from airloom.training.source import SnapshotSource, Source
 from airloom.training.store import PARAMETERS, store_model, stored_model
+from airloom.training.world import World, joined, write_down
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from torch import Tensor
-    from torch.nn import Module
 
 KIND = "train"
-
-
-class RunSink:
-    """Sends reports to an MLflow run and keeps the last metrics and the model."""
-
-    def __init__(self, settings: Settings, api: "MlflowClient", run_id: str) -> None:
-        self.metrics: dict[str, float] = {}
-        self.model: tuple[Module, Tensor] | None = None
-        self._settings = settings
-        self._api = api
-        self._run_id = run_id
-
-    def report(self, step: int, metrics: dict[str, float]) -> None:
-        self.metrics |= metrics
-        with tracking.reachable(self._settings):  # else a dead server looked like a fault of the user's function
-            tracking.log_metrics(self._api, self._run_id, metrics, step)
-
-    def save(self, model: "Module", example: "Tensor") -> None:
-        self.model = copy.deepcopy(model).cpu().eval(), example.detach().cpu().clone()
+THREADS = "airloom.threads"
+log = logging.getLogger(__name__)
 
 
 def train(
@@ -46,36 +38,72 @@ def train(
     pipeline: Pipeline,
     ctx: RunContext,
     parameters: dict[str, Any],
-    data: DataProvider | None = None,
+    source: Source | None = None,
+    *,
+    budget: Budget | None = None,
+    state: Path | None = None,
 ) -> TrainedModel:
     """Train once with `parameters` over the pipeline's, the run's overrides over both, and log the model.
 
-    A second call with the same parameters returns the first one's model without training.
+    A second call with the same parameters returns the first one's model without training. An attempt after a crash goes
+    on from the newest checkpoint, in the same MLflow run. Under torchrun every rank calls it, and gets the same model.
 
     Args:
-        data: gives the arrays of a split; default: the context's snapshot.
+        settings: of this installation.
+        pipeline: names the function, the seed and parameters.
+        ctx: of the pipeline run.
+        parameters: of the study.
+        source: of the splits; default: the context's snapshot.
+        budget: stopping rules; one that is met ends the training well, with what it learned.
+        state: the folder that survives attempts; default: the job's, else none, and no checkpoints.
 
     Raises:
         JobFailed: the function raised, diverged, or saved no model; or the export differs from torch.
+        StoppedByRequest: the job was asked to end.
         ConfigError: the function cannot be found.
         MlflowAway: MLflow does not answer; a retry continues in the same run.
     """
-    api = tracking.client(settings)
     values = {**pipeline.parameters, **parameters, **ctx.parameters}
-    with tracking.reachable(settings):
-        number, done = _slot(api, ctx, values)
-        if done:
-            return done
-        run_id = tracking.ensure_child(api, ctx, KIND, number, {PARAMETERS: _text(values)})
-        with tracking.failing(settings, api, run_id):
-            _record(api, settings, pipeline, ctx, run_id, values)
-            sink = RunSink(settings, api, run_id)
-            reader = data or snapshot_data(settings, ctx.snapshot)
-            run = TrainingRun(values, pipeline.seed, reader, sink)
-            execute(load_function(settings.project, pipeline.train), run, pipeline.train)
-            if sink.model is None:
-                raise JobFailed(f"{pipeline.train} saved no model", "call run.save_model(model, run.example())")
-            return store_model(run_id, *sink.model, values, sink.metrics)
+    job = context.current()
+    with tracking.reachable(settings), joined() as world:
+        begun = world.from_first(lambda: _begin(settings, pipeline, ctx, values))
+        if begun["model"]:
+            return TrainedModel.from_dict(begun["model"])
+        with _folder(state or (job.state if job else None), begun["run"], pipeline, ctx, values) as (folder, kept):
+            sink = _sink(settings, world, folder, begun["run"])
+            run = TrainingRun(
+                values,
+                pipeline.seed,
+                source or SnapshotSource(settings, ctx.snapshot),
+                sink,
+                state=folder if kept else None,
+                budget=budget,
+                world=world,
+            )
+            try:
+                execute(load_function(settings.project, pipeline.train), run, pipeline.train)
+                sink.sync()
+                world.wait()  # until each rank has written down what it used
+                made = world.from_first(lambda: _end(settings, pipeline, run, folder, sink, begun["run"]))
+            except BaseException as error:
+                _failed(settings, sink, begun["run"], error)
+                raise
+            return TrainedModel.from_dict(made)
+
+
+def _begin(settings: Settings, pipeline: Pipeline, ctx: RunContext, values: dict[str, Any]) -> dict[str, Any]:
+    """Find or create the MLflow run: `run`, and `model` where it is trained already."""
+    api = tracking.client(settings)
+    number, done = _slot(api, ctx, values)
+    if done:
+        return {"run": done.mlflow_run, "model": done.to_dict()}
+    run_id = tracking.ensure_child(api, ctx, KIND, number, {PARAMETERS: _text(values)})
+    try:
+        _record(api, settings, pipeline, ctx, run_id, values)
+    except Exception:
+        api.set_terminated(run_id, "FAILED")
+        raise
+    return {"run": run_id, "model": None}
 
 
 def _slot(api: "MlflowClient", ctx: RunContext, values: dict[str, Any]) -> tuple[int, TrainedModel | None]:
@@ -95,11 +123,60 @@ def _record(
 
     tracking.log_parameters(api, run_id, values)
     tags = code_tags(settings.project, pipeline.train)
-    threads = {"airloom.threads": str(torch.get_num_threads()), "airloom.seed": str(pipeline.seed)}
-    for target, names in ((run_id, tags | threads), (ctx.mlflow_run, tags)):
+    threads, before = str(torch.get_num_threads()), api.get_run(run_id).data.tags.get(THREADS)
+    if before and before != threads:
+        log.warning("this attempt has %s threads, the one before had %s: the last bits will differ", threads, before)
+    own = tags | {THREADS: threads, "airloom.seed": str(pipeline.seed)}
+    for target, names in ((run_id, own), (ctx.mlflow_run, tags)):
         for name, value in names.items():
             api.set_tag(target, name, value)
     api.log_artifact(run_id, str(source_file(settings.project, pipeline.train)), "source")
+
+
+@contextmanager
+def _folder(
+    state: Path | None, run_id: str, pipeline: Pipeline, ctx: RunContext, values: dict[str, Any]
+) -> Iterator[tuple[Path, bool]]:
+    """This very training's part of the state, and whether it survives the process; other parameters have another."""
+    if state is None:
+        with tempfile.TemporaryDirectory(prefix="airloom-training-") as temporary:
+            yield Path(temporary), False
+        return
+    what = [run_id, pipeline.train, values, pipeline.seed, ctx.snapshot.id]
+    folder = state / f"training-{hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]}"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    yield folder, True
+
+
+def _sink(settings: Settings, world: World, folder: Path, run_id: str) -> OtherRank:
+    if world.rank:
+        return OtherRank(folder, world.rank)
+    return FirstRank(folder, tracking.client(settings), run_id)
+
+
+def _end(
+    settings: Settings, pipeline: Pipeline, run: TrainingRun, folder: Path, sink: OtherRank, run_id: str
+) -> dict[str, Any]:
+    """In the first rank: the last metrics, the cost, the model."""
+    assert isinstance(sink, FirstRank)  # noqa: S101 - the first rank's
+    if sink.model is None:
+        raise JobFailed(f"{pipeline.train} saved no model", "call run.save_model(model, run.example())")
+    sink.close()
+    api = tracking.client(settings)
+    used = cost.total(folder, run.progress.at.samples, run.progress.seconds)
+    tracking.log_metrics(api, run_id, used, run.progress.at.steps)
+    api.set_tag(run_id, "airloom.ended", run.progress.ended or "complete")
+    return store_model(run_id, *sink.model, run.params, sink.metrics).to_dict()
+
+
+def _failed(settings: Settings, sink: OtherRank, run_id: str, error: BaseException) -> None:
+    """Say so to the other ranks, and in MLflow, if it listens; the error that is on its way matters more."""
+    write_down(error)
+    sink.abandon()
+    if isinstance(sink, FirstRank) and not isinstance(error, MlflowAway):  # asking a dead server would only delay
+        with suppress(Exception):
+            status = "KILLED" if isinstance(error, StoppedByRequest) else "FAILED"
+            tracking.client(settings).set_terminated(run_id, status)
 
 
 def _text(values: dict[str, Any]) -> str:

@@ -2,24 +2,26 @@
 
 import logging
 import math
-import random
+import os
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from airloom.contracts import Snapshot
 from airloom.errors import AirloomError, ConfigError, JobFailed
-from airloom.settings import Settings
+from airloom.training import generators
+from airloom.training.budget import Budget
+from airloom.training.checkpoint import Checkpoints
+from airloom.training.kept import unwrapped
+from airloom.training.progress import Progress
+from airloom.training.source import Source
+from airloom.training.world import World, device_of, this_world
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-Arrays = tuple[NDArray[np.float32], NDArray[np.int64]]
-DataProvider = Callable[[str], Arrays]
+SPLITS = ("train", "validation")
 log = logging.getLogger(__name__)
 
 
@@ -28,10 +30,13 @@ class Pruned(Exception):
 
 
 class Sink(Protocol):
-    """Where reports and the model go."""
+    """Where reports and the model go. Only the first rank has one."""
 
     def report(self, step: int, metrics: dict[str, float]) -> None:
         """Take the metrics of a step; may raise `Pruned`."""
+
+    def sync(self) -> None:
+        """Have what was reported on the disk: a checkpoint that comes after it is about to be written."""
 
     def save(self, model: "Module", example: "Tensor") -> None:
         """Take the trained model and an input of at least two rows."""
@@ -43,57 +48,168 @@ class TrainingRun:
     Attributes:
         params: hyperparameters by name.
         seed: seed of every random decision; Python, numpy and torch are seeded with it before the call.
-        device: torch device, `cpu` or `cuda`.
-        rank: number of this process, 0.
-        world_size: processes that train together, 1.
+        device: torch device, `cpu` or `cuda:<number>`.
+        rank: number of this process.
+        world_size: processes that train together.
+        progress: where the training stands.
     """
 
-    rank = 0
-    world_size = 1
-
     def __init__(
-        self, params: dict[str, Any], seed: int, data: DataProvider, sink: Sink, device: str | None = None
+        self,
+        params: dict[str, Any],
+        seed: int,
+        source: Source,
+        sink: Sink,
+        device: str | None = None,
+        *,
+        state: Path | None = None,
+        budget: Budget | None = None,
+        world: World | None = None,
+        deterministic: bool = True,
     ) -> None:
-        self.params = dict(params)
-        self.seed = seed
-        self.device = device or _device()
-        self._data = data
-        self._sink = sink
+        """`state`: the folder for checkpoints, which outlives the process; None: there are none."""
+        self.world = world or this_world()
+        self.rank, self.world_size = self.world.rank, self.world.size
+        self.params, self.seed, self.deterministic = dict(params), seed, deterministic
+        self.device = device or device_of(self.world)
+        self._source, self._sink = source, sink
+        self.progress = Progress(
+            self.world,
+            self.device,
+            checkpoints=Checkpoints(state / "checkpoints") if state else None,
+            budget=budget or Budget(),
+            before_save=sink.sync,
+        )
+
+    # -- data
 
     def tensors(self, split: str) -> tuple["Tensor", "Tensor"]:
-        """A split in memory.
+        """A split in memory, whole in every rank.
 
         Args:
             split: `train` or `validation`; `test` belongs to the evaluation alone.
 
         Returns:
-            Inputs float32 (N, …) and labels int64 (N,), in the snapshot's order, on the CPU.
+            Inputs (N, …), images as float32 0..1, and labels (N,), in the snapshot's order, on the CPU.
 
         Raises:
             ConfigError: another split.
         """
-        import torch
+        return self._source.tensors(_allowed(split))
 
-        if split not in ("train", "validation"):
-            raise ConfigError(f"a training function cannot read the split {split!r}", "use train or validation")
-        inputs, labels = self._data(split)
-        return torch.from_numpy(inputs), torch.from_numpy(labels)
+    def data(self, split: str) -> Any:
+        """A split as a map-style dataset of torch, for a DataLoader of one's own; values as they are stored."""
+        return self._source.dataset(_allowed(split))
+
+    def loader(self, split: str, batch_size: int, **options: Any) -> "TrackedLoader":
+        """Batches (inputs, labels), in a new order each epoch, `train` only; this rank's part of each.
+
+        Within `epochs`, the place in `train` is part of every checkpoint.
+
+        Args:
+            split: `train` or `validation`.
+            batch_size: rows of a batch, all ranks together.
+            options: of `airloom.datasets.reading.loader.Loader`. A `transform` given here runs ahead in another thread;
+                one that draws random numbers belongs into the loop, or a resumed training draws others.
+        """
+        options = {"seed": self.seed, "shuffle": split == "train", **options}
+        options |= {"rank": self.rank, "world_size": self.world_size}
+        found = self._source.loader(_allowed(split), batch_size, **options)
+        return TrackedLoader(found, self.progress if split == "train" else None)
 
     def example(self) -> "Tensor":
-        """The first two training inputs, float32 (2, …): an export from one row would fix the batch at 1."""
-        return self.tensors("train")[0][:2]
+        """The first two training inputs, (2, …): an export from one row would fix the batch at 1."""
+        for inputs, _ in self._source.loader("train", 2, shuffle=False):
+            return inputs  # type: ignore[no-any-return]
+        raise ConfigError("the training split is empty", "commit more rows to the dataset")
 
-    def report(self, step: int, **metrics: float) -> None:
-        """Record the metrics of `step`. Raises `Pruned` where the study stops the trial."""
+    # -- the loop
+
+    def epochs(self, count: int, /, **keep: Any) -> Iterator[int]:
+        """`for epoch in run.epochs(10, model=model, optimizer=optimizer):` goes on where an earlier attempt was killed.
+
+        Args:
+            count: epochs in all.
+            keep: what a checkpoint holds, by name: modules, optimizers, schedules, anything else with `state_dict` and
+                `load_state_dict`; tensors (running sums) and dicts, which are restored in place. All random generators
+                are in it anyway.
+
+        Raises:
+            StoppedByRequest: the job was asked to end; the checkpoint is saved.
+            ConfigError: an object cannot be kept, or the checkpoint is of other objects.
+        """
+        return self.progress.loop(count, "epoch", keep)
+
+    def steps(self, count: int, /, **keep: Any) -> Iterator[int]:
+        """As `epochs`, for a loop that counts steps; a loader used by it belongs into `keep`."""
+        return self.progress.loop(count, "step", keep)
+
+    def batches(self, source: Iterable[Any]) -> Iterator[Any]:
+        """The batches of any loader, within an epoch: those that an earlier attempt trained on are left out.
+
+        A checkpoint is written right behind a step of an optimizer that `epochs` keeps, so gradients may be added up
+        over several batches, but not over the end of an epoch.
+
+        Args:
+            source: a loader of this run, or a stock DataLoader, which is read again up to the place.
+        """
+        return self.progress.batches(getattr(source, "plain", source))
+
+    def finish(self, reason: str) -> None:
+        """End the loop after this epoch or step, well: early stopping."""
+        self.progress.finish(reason)
+
+    def prepare(self, model: "Module") -> "Module":
+        """The model on this process's device and, with several ranks, wrapped so that their gradients are averaged."""
+        model.to(self.device)
+        if self.world_size == 1 or unwrapped(model) is not model:
+            return model
+        from torch.nn.parallel import DistributedDataParallel
+
+        return DistributedDataParallel(model, [self.device] if self.device.startswith("cuda") else None)
+
+    # -- results
+
+    def report(self, step: int, **metrics: Any) -> None:
+        """Record the metrics of `step`, numbers or tensors of one. A step that is recorded already stays as it is.
+
+        Raises:
+            JobFailed: a metric is NaN or infinite.
+            Pruned: the study stops the trial.
+        """
         values = {name: float(value) for name, value in metrics.items()}
-        self._sink.report(step, values)
+        for name, value in values.items():
+            check_finite(name, value, f"step {step}")
+        if self.rank == 0:
+            self._sink.report(int(step), values)
 
     def save_model(self, model: "Module", example_input: "Tensor | None" = None) -> None:
         """Hand over the trained model, once, with an input of at least two rows (default: `example()`)."""
         example = self.example() if example_input is None else example_input
         if len(example) < 2:
             raise ConfigError("save_model needs an example of at least 2 rows", "use run.example()")
-        self._sink.save(model, example)
+        if self.rank == 0:
+            self._sink.save(unwrapped(model), example)
+
+
+class TrackedLoader:
+    """A loader whose place, where it is the training's own, is part of the checkpoints.
+
+    Attributes:
+        plain: the loader itself.
+    """
+
+    def __init__(self, loader: Any, progress: Progress | None) -> None:
+        self.plain, self._progress = loader, progress
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.plain) if self._progress is None else self._progress.batches(self.plain)
+
+    def __len__(self) -> int:
+        return len(self.plain)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.plain, name)
 
 
 def execute(function: Callable[[TrainingRun], Any], run: TrainingRun, reference: str) -> None:
@@ -103,9 +219,12 @@ def execute(function: Callable[[TrainingRun], Any], run: TrainingRun, reference:
         JobFailed: the function raised; names the type, the message and the line. The traceback is logged.
         AirloomError, Pruned: pass unchanged.
     """
-    _seed(run.seed)
+    generators.seed(run.seed, run.rank)
+    if run.deterministic:
+        _deterministic()
     try:
-        function(run)
+        with run.progress.stop.listening():
+            function(run)
     except (AirloomError, Pruned):
         raise
     except Exception as error:
@@ -115,21 +234,7 @@ def execute(function: Callable[[TrainingRun], Any], run: TrainingRun, reference:
         raise JobFailed(message, "the log has the traceback") from error
 
 
-def snapshot_data(settings: Settings, snapshot: Snapshot) -> DataProvider:
-    """Read splits of a snapshot, each once: a study's trials share one copy."""
-    from airloom.datasets.snapshot import load_split
-
-    kept: dict[str, Arrays] = {}
-
-    def read(split: str) -> Arrays:
-        if split not in kept:
-            kept[split] = load_split(settings, snapshot, split)
-        return kept[split]
-
-    return read
-
-
-def check_finite(name: str, value: float, epoch: int) -> None:
+def check_finite(name: str, value: float, where: str) -> None:
     """Stop a diverged training at once.
 
     Raises:
@@ -137,20 +242,20 @@ def check_finite(name: str, value: float, epoch: int) -> None:
     """
     if not math.isfinite(value):
         hint = "lower the learning rate, or look for bad values in the data"
-        raise JobFailed(f"training diverged: {name} is {value} in epoch {epoch}", hint)
+        raise JobFailed(f"training diverged: {name} is {value} in {where}", hint)
 
 
-def _device() -> str:
+def _allowed(split: str) -> str:
+    if split not in SPLITS:
+        raise ConfigError(f"a training function cannot read the split {split!r}", f"use {' or '.join(SPLITS)}")
+    return split
+
+
+def _deterministic() -> None:
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _seed(seed: int) -> None:
-    import torch
-
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is not deterministic without
     # Only warn: a user's layer may have no deterministic kernel, and that is no reason to refuse it.
     torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # finds bugs, costs time

@@ -34,6 +34,9 @@ class TrialSink:
             if self._trial.should_prune():
                 raise Pruned
 
+    def sync(self) -> None:
+        """A trial has no checkpoints: a killed one is tried again."""
+
     def save(self, model: "Module", example: "Tensor") -> None:
         """A trial's model is not kept: the best parameters are trained again at full length."""
 

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airloom.contracts import RunContext
-from airloom.errors import AirloomError, JobFailed, MlflowAway
+from airloom.errors import AirloomError, JobFailed, MlflowAway, StoppedByRequest
 from airloom.metadata import tracking
 from airloom.pipeline.spec import Pipeline
 from airloom.settings import Settings
 from airloom.training.load import load_function
-from airloom.training.run import DataProvider, Pruned, TrainingRun, execute, snapshot_data
+from airloom.training.run import Pruned, TrainingRun, execute
+from airloom.training.source import SnapshotSource, Source
 from airloom.tuning.sink import MetricMissing, TrialSink
 from airloom.tuning.study import open_study, share, suggest
 
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 def work(
-    settings: Settings, pipeline: Pipeline, ctx: RunContext, worker: int, data: DataProvider | None = None
+    settings: Settings, pipeline: Pipeline, ctx: RunContext, worker: int, source: Source | None = None
 ) -> dict[str, Any]:
     """Run this worker's trials.
 
@@ -34,10 +35,11 @@ def work(
 
     Raises:
         JobFailed: the third failure in a row, with the last one's text; or the objective is never reported.
+        StoppedByRequest: the job was asked to end.
         ConfigError: the training function cannot be found.
     """
     with tracking.reachable(settings):
-        return _Worker.start(settings, pipeline, ctx, worker, data).run()
+        return _Worker.start(settings, pipeline, ctx, worker, source).run()
 
 
 @dataclass
@@ -49,17 +51,19 @@ class _Worker:
     study: "Study"
     api: "MlflowClient"
     function: Any
-    data: DataProvider
+    source: Source
 
     @classmethod
-    def start(cls, settings: Settings, pipeline: Pipeline, ctx: RunContext, number: int, data: Any) -> "_Worker":
+    def start(
+        cls, settings: Settings, pipeline: Pipeline, ctx: RunContext, number: int, source: Source | None
+    ) -> "_Worker":
         function = load_function(settings.project, pipeline.train)
         api = tracking.client(settings)
         study = open_study(settings, pipeline, ctx, number)
         begun = sum(t.user_attrs.get("worker") == number for t in study.get_trials(deepcopy=False))
         study = open_study(settings, pipeline, ctx, number, begun) if begun else study
-        reader = data or snapshot_data(settings, ctx.snapshot)
-        return cls(settings, pipeline, ctx, number, study, api, function, reader)
+        read = source or SnapshotSource(settings, ctx.snapshot)
+        return cls(settings, pipeline, ctx, number, study, api, function, read)
 
     def run(self) -> dict[str, Any]:
         first, count = share(self.pipeline.tune.trials, self.pipeline.tune.workers, self.number)
@@ -107,7 +111,7 @@ class _Worker:
         except Pruned:
             self._end(trial, run_id, TrialState.PRUNED)
             return None
-        except MlflowAway:
+        except (MlflowAway, StoppedByRequest):
             raise  # the trial stays open: the next attempt sets it aside and queues its parameters again
         except AirloomError as error:
             trial.set_user_attr("reason", error.message)
@@ -127,7 +131,7 @@ class _Worker:
             values["epochs"] = tune.epochs
         tracking.log_parameters(self.api, run_id, values)
         sink = TrialSink(self.settings, trial, tune.objective.metric, self.api, run_id)
-        execute(self.function, TrainingRun(values, self.pipeline.seed, self.data, sink), self.pipeline.train)
+        execute(self.function, TrainingRun(values, self.pipeline.seed, self.source, sink), self.pipeline.train)
         return sink.value
 
     def _end(self, trial: "Trial", run_id: str, state: Any, value: float | None = None) -> None:

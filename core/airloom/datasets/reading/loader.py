@@ -54,6 +54,10 @@ class Loader:
         verify: see above.
         order: the order of the rows in place of `Order(len(data), shuffle)`, such as one with smaller windows.
 
+    Attributes:
+        batch_size: as given.
+        rows: of a whole epoch.
+
     Raises:
         ConfigError: an argument is out of range.
     """
@@ -85,7 +89,8 @@ class Loader:
         _at_least("batch_size", batch_size, world_size)  # a row for each rank
         if processes and views:
             raise ConfigError("views=True does not go with processes", "views cannot leave the process: use threads")
-        self._data, self._batch_size, self._drop_last = data, batch_size, drop_last
+        self._data, self._drop_last = data, drop_last
+        self.batch_size, self.rows = batch_size, len(data) - len(data) % batch_size * drop_last
         self._rank, self._world_size = rank, world_size
         self._prefetch, self._threads, self._processes = prefetch, threads, processes
         self._reuse, self._views, self._transform = reuse, views, transform
@@ -99,7 +104,7 @@ class Loader:
 
     def __len__(self) -> int:
         """Batches of a whole epoch."""
-        return len(self._data) // self._batch_size if self._drop_last else -(-len(self._data) // self._batch_size)
+        return len(self._data) // self.batch_size if self._drop_last else -(-len(self._data) // self.batch_size)
 
     def state_dict(self) -> dict[str, Any]:
         """Where the newest yielded batch ends: JSON, below 1 KB, the same on all ranks."""
@@ -154,8 +159,8 @@ class Loader:
     def _stops(self, start: int) -> Iterator[int]:
         """Where each global batch ends."""
         rows = len(self._data)
-        yield from range(start + self._batch_size, rows + 1, self._batch_size)
-        if (rows - start) % self._batch_size and not self._drop_last:
+        yield from range(start + self.batch_size, rows + 1, self.batch_size)
+        if (rows - start) % self.batch_size and not self._drop_last:
             yield rows
 
     def _jobs(self, start: Cursor) -> Iterator[Positions]:

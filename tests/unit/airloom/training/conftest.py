@@ -1,5 +1,12 @@
-"""A real project, a real SQLite MLflow store and small real arrays."""
+"""A real project, a real SQLite MLflow store, small real arrays, and trainings in processes that are killed."""
 
+import functools
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +16,8 @@ from airloom.contracts import RunContext, Snapshot
 from airloom.metadata import tracking
 from airloom.pipeline.spec import Pipeline
 from airloom.settings import Settings
+from airloom.training import TensorSource, TrainingRun
+from airloom.training.run import execute
 
 MODEL = """
 import os, signal
@@ -89,8 +98,7 @@ def data():
         images = generator.normal(0, 0.1, (rows[split], 1, 8, 8)) + labels[:, None, None, None] / 10
         return images.astype(np.float32), labels.astype(np.int64)
 
-    arrays = {split: read(split) for split in rows}
-    return arrays.__getitem__
+    return TensorSource({split: read(split) for split in rows})
 
 
 @pytest.fixture
@@ -98,3 +106,106 @@ def ctx(settings: Settings) -> RunContext:
     experiment, run = tracking.ensure_parent(settings, "small", "small/manual__1", {"who": "test"})
     snapshot = Snapshot("s", "small", 1, "v", "c", {"train": 0.6, "validation": 0.15, "test": 0.25}, {})
     return RunContext("small", "unused.yaml", "small/manual__1", run, experiment, snapshot)
+
+
+PIPELINE = {
+    "pipeline": "small",
+    "dataset": {"name": "small"},
+    "tune": {"trials": 1, "objective": {"metric": "validation_accuracy"}, "space": {"width": {"int": [4, 16]}}},
+    "gate": {"at_least": {"accuracy": 0.5}, "against_champion": {"metric": "accuracy", "non_inferior_by": 0.1}},
+}
+
+
+@pytest.fixture(scope="package")
+def trainee():
+    """The process that forks trainings; one for all tests, as it takes seconds to import."""
+    command = [sys.executable, str(Path(__file__).with_name("trainee.py"))]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+        process.stdin.close()
+
+
+class Training:
+    """One training, attempt by attempt."""
+
+    def __init__(self, trainee, settings, folder, function, ranks=1, pause=0.002):
+        folder.mkdir()
+        shutil.copy(Path(__file__).with_name("functions.py"), settings.project / "model.py")
+        self.trainee, self.settings, self.folder, self.ranks = trainee, settings, folder, ranks
+        values = PIPELINE | {"train": f"model.py:{function}", "parameters": {"folder": str(folder), "pause": pause}}
+        key = f"small/{folder.name}"
+        experiment, run = tracking.ensure_parent(settings, "small", key, {})
+        snapshot = Snapshot("s", "small", 1, "v", "c", {"train": 0.6, "validation": 0.15, "test": 0.25}, {})
+        self.pipeline = Pipeline.model_validate(values)
+        self.ctx = RunContext("small", "unused.yaml", key, run, experiment, snapshot)
+        self.request = {
+            "home": str(settings.home),
+            "project": str(settings.project),
+            "ctx": self.ctx.to_dict(),
+            "pipeline": values,
+            "out": str(folder),
+            "state": str(folder / "state"),
+        }
+
+    def attempt(self, at=None, sign=signal.SIGKILL, **more):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        (self.folder / "batches").write_bytes(b"")
+        request = self.request | {"ranks": self.ranks, "port": port, "at": at, "signal": int(sign)} | more
+        self.trainee.stdin.write(json.dumps(request) + "\n")
+        self.trainee.stdin.flush()
+        return json.loads(self.trainee.stdout.readline())
+
+    def text(self, name):
+        path = self.folder / name
+        return path.read_text() if path.exists() else ""
+
+    def complete(self):
+        self.attempt()
+        assert "RuntimeError: enough" in self.text("error-0.txt"), self.text("log.txt")[-3000:]
+        return self.text("digest")
+
+    def steps(self, metric="train_loss"):
+        api = tracking.client(self.settings)
+        runs = api.search_runs([self.ctx.experiment], f"tags.mlflow.parentRunId = '{self.ctx.mlflow_run}'")
+        assert len(runs) == 1
+        return sorted(point.step for point in api.get_metric_history(runs[0].info.run_id, metric))
+
+
+@pytest.fixture(scope="package")
+def make_training(trainee):
+    return functools.partial(Training, trainee)
+
+
+class Recorder:
+    """A sink in memory."""
+
+    def __init__(self):
+        self.reports, self.model = {}, None
+
+    def report(self, step, metrics):
+        self.reports.setdefault(step, {}).update(metrics)
+
+    def sync(self):
+        pass
+
+    def save(self, model, example):
+        self.model = model
+
+
+@pytest.fixture
+def start(data, tmp_path):
+    """Call a training function, as an attempt does; one after another go on from the same state."""
+
+    def start(function, source=data, state=tmp_path / "state", **options):
+        sink = Recorder()
+        run = TrainingRun({}, 1, source, sink, "cpu", state=state, **options)
+        sink.run = run
+        try:
+            execute(function, run, "f")
+        finally:
+            start.last = sink
+        return sink
+
+    return start

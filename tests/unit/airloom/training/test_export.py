@@ -5,19 +5,6 @@ import torch  # noqa: TID253 - a test of torch code
 
 from airloom.errors import JobFailed
 from airloom.training.export import export
-from airloom.training.loop import fit
-from airloom.training.run import TrainingRun, execute
-
-
-class Recorder:
-    def __init__(self):
-        self.reports, self.model = [], None
-
-    def report(self, step, metrics):
-        self.reports.append((step, metrics))
-
-    def save(self, model, example):
-        self.model = model
 
 
 def test_onnx_answers_as_torch_and_golden_holds_two_rows(tmp_path, capfd):
@@ -39,21 +26,3 @@ def test_a_model_that_cannot_be_exported_is_a_job_failure(tmp_path):
 
     with pytest.raises(JobFailed, match="cannot be exported"):
         export(Odd().eval(), torch.randn(2, 3), tmp_path)
-
-
-def test_fit_gives_the_same_weights_for_the_same_seed(data):
-    def once(seed):
-        def function(run):
-            model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
-            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-            fit(run, model, loss=torch.nn.functional.cross_entropy, optimizer=optimizer, epochs=2)
-            run.save_model(model)
-
-        sink = Recorder()
-        execute(function, TrainingRun({}, seed, data, sink, "cpu"), "f")
-        assert [step for step, _ in sink.reports] == [0, 1]
-        assert set(sink.reports[0][1]) == {"train_loss", "validation_loss", "validation_accuracy"}
-        return sink.model[1].weight
-
-    assert torch.equal(once(1), once(1))
-    assert not torch.equal(once(1), once(2))

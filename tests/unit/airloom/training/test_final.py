@@ -5,6 +5,8 @@ import pytest
 from airloom.errors import ConfigError, JobFailed, RegistryError
 from airloom.metadata import tracking
 from airloom.settings import Settings
+from airloom.training import TensorSource
+from airloom.training.budget import Budget
 from airloom.training.final import train
 
 BEST = {"width": 8}
@@ -48,11 +50,48 @@ def test_nan_names_epoch_and_value(settings, make, ctx, data):
         train(settings, make(lr=1e30), ctx, BEST, data)
 
 
-def test_the_test_split_is_out_of_reach(data):
-    from airloom.training.run import TrainingRun
+@pytest.mark.parametrize("door", ["tensors", "data", "loader"])
+def test_the_test_split_is_out_of_reach(start, door):
+    def function(run):
+        getattr(run, door)("test", *([2] if door == "loader" else []))
 
-    with pytest.raises(ConfigError, match="test"):
-        TrainingRun({}, 0, data, None, "cpu").tensors("test")
+    with pytest.raises(ConfigError, match="cannot read the split 'test'"):
+        start(function)
+
+
+def test_an_empty_split_is_named(settings, pipeline, ctx, data):
+    inputs, labels = data.tensors("validation")
+    empty = TensorSource({"train": data.tensors("train"), "validation": (inputs[:0], labels[:0])})
+    with pytest.raises(ConfigError, match="the validation split is empty"):
+        train(settings, pipeline, ctx, BEST, empty)
+
+
+def test_the_cost_and_the_end_are_recorded(settings, pipeline, ctx, data, tmp_path):
+    trained = train(settings, pipeline, ctx, BEST, data, budget=Budget(steps=7), state=tmp_path / "state")
+    recorded = tracking.client(settings).get_run(trained.mlflow_run).data
+    assert recorded.tags["airloom.ended"] == "budget met: steps 7"
+    for name in ("device_seconds", "cpu_seconds", "peak_memory_bytes", "samples_per_second"):
+        assert recorded.metrics[f"cost.{name}"] > 0
+    assert list((tmp_path / "state").glob("training-*/checkpoints/*.pt"))
+
+
+def test_a_training_that_failed_after_its_end_is_not_trained_again(
+    settings, pipeline, ctx, data, tmp_path, monkeypatch
+):
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="no space"):
+        patch.setattr("airloom.training.final.store_model", raising(OSError("no space")))
+        train(settings, pipeline, ctx, BEST, data, state=tmp_path)
+    (checkpoint, *_) = sorted(tmp_path.glob("training-*/checkpoints/*.pt"))
+    trained = train(settings, pipeline, ctx, BEST, data, state=tmp_path)
+    assert checkpoint.exists()
+    assert [p.step for p in tracking.client(settings).get_metric_history(trained.mlflow_run, "train_loss")] == [0, 1, 2]
+
+
+def raising(error):
+    def function(*args, **kwargs):
+        raise error
+
+    return function
 
 
 def test_the_parent_is_found_again_by_its_key(settings, ctx):

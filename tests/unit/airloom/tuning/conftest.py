@@ -9,6 +9,7 @@ from airloom.contracts import RunContext, Snapshot
 from airloom.metadata import tracking
 from airloom.pipeline.spec import Pipeline
 from airloom.settings import Settings
+from airloom.training import TensorSource
 
 MODEL = """
 import os, signal
@@ -89,8 +90,7 @@ def data():
         images = generator.normal(0, 0.1, (rows[split], 1, 8, 8)) + labels[:, None, None, None] / 10
         return images.astype(np.float32), labels.astype(np.int64)
 
-    arrays = {split: read(split) for split in rows}
-    return arrays.__getitem__
+    return TensorSource({split: read(split) for split in rows})
 
 
 @pytest.fixture

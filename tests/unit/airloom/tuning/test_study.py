@@ -4,7 +4,7 @@ import optuna  # noqa: TID253 - a test of Optuna code
 import pytest
 
 from airloom import tuning
-from airloom.errors import ConfigError, JobFailed
+from airloom.errors import ConfigError, JobFailed, StoppedByRequest
 from airloom.metadata import tracking
 from airloom.tuning.study import open_study, share
 
@@ -40,19 +40,27 @@ def test_a_study_ends_with_exactly_n_trials_and_n_child_runs(settings, pipeline,
     assert tuning.finish(settings, pipeline, ctx) == result
 
 
-def test_a_killed_worker_goes_on_with_the_same_parameters(settings, make, ctx, data):
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), StoppedByRequest("stopped")])
+def test_a_killed_or_stopped_worker_goes_on_with_the_same_parameters(settings, make, ctx, data, error):
     pipeline = make(trials=3, workers=1)
     tuning.create(settings, pipeline, ctx)
-    calls = []
 
-    def dying(split):
-        calls.append(split)
-        if len(calls) == 5:  # three a trial, so in the second trial
-            raise KeyboardInterrupt
-        return data(split)
+    class Dying:
+        """Whoever reads the training split for the second time, in the second trial, is interrupted."""
 
-    with pytest.raises(KeyboardInterrupt):
-        tuning.work(settings, pipeline, ctx, 0, dying)
+        calls = 0
+
+        def __getattr__(self, name):
+            return getattr(data, name)
+
+        def tensors(self, split):
+            self.calls += split == "train"
+            if self.calls == 2:
+                raise error
+            return data.tensors(split)
+
+    with pytest.raises(type(error)):
+        tuning.work(settings, pipeline, ctx, 0, Dying())
     lost = open_study(settings, pipeline, ctx).trials[1]
     assert lost.state == optuna.trial.TrialState.RUNNING
     tuning.work(settings, pipeline, ctx, 0, data)

@@ -1,0 +1,64 @@
+"""What a training used: a small file for each process of each attempt, so that killed attempts count too."""
+
+import json
+import resource
+import time
+from pathlib import Path
+from typing import Any
+
+from airloom.private import write_private
+
+
+class Cost:
+    """The use of this process.
+
+    Args:
+        folder: of the training; it survives attempts.
+        rank: of this process.
+    """
+
+    def __init__(self, folder: Path, rank: int) -> None:
+        self._path = folder / "cost" / f"{time.time_ns()}-{rank}.json"
+        self._began = time.monotonic()
+
+    def note(self) -> None:
+        """Write down what was used until now. Seconds of the processor include those of ended children."""
+        own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        values = {
+            "seconds": time.monotonic() - self._began,
+            "cpu_seconds": sum(part.ru_utime + part.ru_stime for part in (own, children)),
+            "peak_memory": 1024 * max(own.ru_maxrss, children.ru_maxrss),
+            "device_memory": _device_memory(),
+        }
+        write_private(self._path, json.dumps(values))
+
+
+def total(folder: Path, samples: int, loop_seconds: float) -> dict[str, float]:
+    """The cost of all attempts, as metrics for MLflow.
+
+    Args:
+        folder: of the training.
+        samples: rows that were trained on.
+        loop_seconds: wall time in the training's loops.
+
+    Returns:
+        `cost.device_seconds` and `cost.cpu_seconds` (sums over processes), `cost.peak_memory_bytes` (of one process),
+        `cost.peak_device_memory_bytes` where there is a CUDA device, `cost.samples_per_second` (evaluation included).
+    """
+    found: list[dict[str, Any]] = [
+        json.loads(path.read_text()) for path in sorted((folder / "cost").glob("[0-9]*.json"))
+    ]
+    metrics = {
+        "cost.device_seconds": sum(one["seconds"] for one in found),
+        "cost.cpu_seconds": sum(one["cpu_seconds"] for one in found),
+        "cost.peak_memory_bytes": max((one["peak_memory"] for one in found), default=0),
+        "cost.peak_device_memory_bytes": max((one["device_memory"] for one in found), default=0),
+        "cost.samples_per_second": samples / loop_seconds if loop_seconds else 0.0,
+    }
+    return {name: float(value) for name, value in metrics.items() if value}
+
+
+def _device_memory() -> int:
+    import torch
+
+    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0

@@ -1,0 +1,118 @@
+"""The objects of a training that a checkpoint holds, by the names that the user gave them."""
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+from airloom.errors import ConfigError
+from airloom.training.world import World
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Module
+    from torch.optim import Optimizer
+
+
+class Kept:
+    """What `run.epochs` was given to keep.
+
+    - A module: its state, and whether each part is in training mode.
+    - Anything else with `state_dict` and `load_state_dict`: optimizer, schedule, gradient scaler, averaged weights.
+    - A tensor: a running sum of this rank, restored in place. At another number of ranks the first one gets the sum.
+    - A dict of plain values, restored in place.
+
+    Raises:
+        ConfigError: an object is nothing of these.
+    """
+
+    def __init__(self, objects: dict[str, Any], world: World) -> None:
+        self._objects = {name: unwrapped(value) for name, value in objects.items() if value is not None}
+        self._world = world
+        for name, value in self._objects.items():
+            if not (_is_tensor(value) or isinstance(value, dict) or hasattr(value, "load_state_dict")):
+                hint = "keep modules, optimizers, schedules, tensors, dicts, or what has state_dict and load_state_dict"
+                raise ConfigError(f"{name} cannot be kept in a checkpoint: it is a {type(value).__name__}", hint)
+
+    def state(self) -> dict[str, Any]:
+        """As a checkpoint holds it. Tensors are gathered, so all ranks call it."""
+        return {name: self._state(value) for name, value in self._objects.items()}
+
+    def optimizers(self) -> "list[Optimizer]":
+        """Those among the objects."""
+        from torch.optim import Optimizer
+
+        return [value for value in self._objects.values() if isinstance(value, Optimizer)]
+
+    def size(self) -> int:
+        """About how many bytes a checkpoint will have; an optimizer may have no state yet, two numbers a weight."""
+        weights = [p for value in self._objects.values() if _is_module(value) for p in value.state_dict().values()]
+        return 3 * sum(int(weight.nbytes) for weight in weights if _is_tensor(weight))
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Set every object to its saved state.
+
+        Raises:
+            ConfigError: the checkpoint is of other objects.
+        """
+        if set(saved) != set(self._objects):
+            message = f"the checkpoint holds {', '.join(saved)}; the training keeps {', '.join(self._objects)}"
+            raise ConfigError(message, "the code changed: clear the task, and it starts anew")
+        for name, value in self._objects.items():
+            try:
+                self._set(value, saved[name])
+            except (RuntimeError, ValueError, KeyError, TypeError) as error:
+                message = f"{name} does not fit its state in the checkpoint: {str(error)[:300]}"
+                raise ConfigError(message, "the code changed: clear the task, and it starts anew") from None
+
+    def _state(self, value: Any) -> Any:
+        if _is_tensor(value):
+            return self._world.gather(value)
+        if isinstance(value, dict):
+            return dict(value)
+        return _module_state(value) if _is_module(value) else value.state_dict()
+
+    def _set(self, value: Any, saved: Any) -> None:
+        if _is_tensor(value):
+            value.copy_(_of_rank(saved, self._world))
+        elif isinstance(value, dict):
+            value.clear()
+            value.update(saved)
+        elif _is_module(value):
+            _set_module(value, saved)
+        else:
+            value.load_state_dict(copy.deepcopy(saved))  # an optimizer keeps the very tensors that it is given
+
+
+def unwrapped(value: Any) -> Any:
+    """The module itself, where it was wrapped to train on several ranks: so its state has the same names on one."""
+    from torch.nn.parallel import DistributedDataParallel
+
+    return value.module if isinstance(value, DistributedDataParallel) else value
+
+
+def _module_state(module: "Module") -> dict[str, Any]:
+    return {"state": module.state_dict(), "training": [part.training for part in module.modules()]}
+
+
+def _set_module(module: "Module", saved: dict[str, Any]) -> None:
+    module.load_state_dict(saved["state"])
+    for part, training in zip(module.modules(), saved["training"], strict=True):
+        part.training = training
+
+
+def _of_rank(saved: "list[Tensor]", world: World) -> "Tensor":
+    if len(saved) == world.size:
+        return saved[world.rank]
+    total = sum(saved[1:], saved[0])
+    return total if world.rank == 0 else total * 0
+
+
+def _is_tensor(value: Any) -> bool:
+    import torch
+
+    return isinstance(value, torch.Tensor)
+
+
+def _is_module(value: Any) -> bool:
+    import torch
+
+    return isinstance(value, torch.nn.Module)

@@ -1,0 +1,168 @@
+"""Where a training's data come from: the splits of a snapshot, or tensors in memory. Both give the same order."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from airloom.contracts import Snapshot
+from airloom.datasets.reading.cursor import Cursor, resumed
+from airloom.datasets.reading.order import Order, rank_slice
+from airloom.errors import ConfigError
+from airloom.settings import Settings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_ALIGNED = 64  # bytes; on other addresses a matrix product may take another path, whose last bits differ
+
+
+class Source(Protocol):
+    """Splits by name."""
+
+    def tensors(self, split: str) -> "tuple[Any, Any]":
+        """Inputs and labels, whole."""
+
+    def dataset(self, split: str) -> Any:
+        """A map-style dataset of torch."""
+
+    def loader(self, split: str, batch_size: int, **options: Any) -> Any:
+        """Batches, with `state_dict`, `load_state_dict` and `set_epoch`."""
+
+
+class SnapshotSource:
+    """A snapshot; each split is read once into memory, so that a study's trials share it."""
+
+    def __init__(self, settings: Settings, snapshot: Snapshot) -> None:
+        from airloom.datasets.snapshot import open_snapshot
+
+        self._open: Callable[[], Any] = lambda: open_snapshot(settings, snapshot)
+        self._kept: dict[str, tuple[Any, Any]] = {}
+
+    def tensors(self, split: str) -> tuple[Any, Any]:
+        """See `Source`. Images of bytes are scaled to 0..1."""
+        if split not in self._kept:
+            self._kept[split] = scaled(*self._open().tensors(split))
+        return self._kept[split]
+
+    def dataset(self, split: str) -> Any:
+        """See `Source`. Values as they are stored."""
+        return self._open().split(split)
+
+    def loader(self, split: str, batch_size: int, *, transform: Any = None, **options: Any) -> Any:
+        """See `Source`. Scaled as `tensors`, before `transform`."""
+
+        def prepare(inputs: Any, labels: Any) -> Any:
+            made = scaled(inputs, labels)
+            return made if transform is None else transform(*made)
+
+        return self._open().loader(split, batch_size, transform=prepare, **options)
+
+
+class TensorSource:
+    """Splits in memory, for a notebook or a test: `TensorSource({"train": (x, y), "validation": (x, y)})`."""
+
+    def __init__(self, splits: "Mapping[str, tuple[Any, Any]]") -> None:
+        self._splits = splits
+
+    def tensors(self, split: str) -> tuple[Any, Any]:
+        """See `Source`."""
+        import torch
+
+        if split not in self._splits:
+            raise ConfigError(f"there is no split {split!r}", f"there are {', '.join(self._splits)}")
+        inputs, labels = (torch.as_tensor(part) for part in self._splits[split])
+        return inputs, labels
+
+    def dataset(self, split: str) -> Any:
+        """See `Source`."""
+        from torch.utils.data import TensorDataset
+
+        return TensorDataset(*self.tensors(split))
+
+    def loader(self, split: str, batch_size: int, **options: Any) -> "TensorLoader":
+        """See `Source`."""
+        return TensorLoader(*self.tensors(split), batch_size, **options)
+
+
+class TensorLoader:
+    """Batches of tensors in memory, in the order and with the state of `airloom.datasets.reading.loader.Loader`.
+
+    Args:
+        inputs: (N, …), on any device.
+        labels: (N, …).
+        batch_size: rows of a global batch, all ranks together.
+        seed: of the order.
+        shuffle: False: rows in their order.
+        rank: this process among `world_size`.
+        world_size: number of processes that share each batch.
+        drop_last: leave out the last, smaller batch.
+    """
+
+    def __init__(
+        self,
+        inputs: "Tensor",
+        labels: "Tensor",
+        batch_size: int,
+        *,
+        seed: int = 0,
+        shuffle: bool = True,
+        rank: int = 0,
+        world_size: int = 1,
+        drop_last: bool = False,
+    ) -> None:
+        if batch_size < 1:
+            raise ConfigError(f"batch_size is {batch_size}", "give at least 1 row")
+        self._inputs, self._labels, self.batch_size = inputs, labels, batch_size
+        self._order = Order(len(inputs), shuffle)
+        self._rank, self._world_size = rank, world_size
+        self.rows = len(inputs) - len(inputs) % batch_size if drop_last else len(inputs)
+        self._cursor = Cursor("tensors", seed)
+
+    def __len__(self) -> int:
+        """Batches of an epoch."""
+        return (self.rows + self.batch_size - 1) // self.batch_size
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the newest batch ends, the same on all ranks."""
+        return self._cursor.state()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Begin the next `iter()` where a saved state ends, at any number of ranks."""
+        self._cursor = resumed(state, "tensors", len(self._inputs))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Begin the next `iter()` with this epoch."""
+        self._cursor = Cursor("tensors", self._cursor.seed, epoch)
+
+    def __iter__(self) -> "Iterator[tuple[Tensor, Tensor]]":
+        import torch
+
+        seed, epoch, begin = self._cursor.seed, self._cursor.epoch, self._cursor.position
+        while begin < self.rows:
+            stop = min(begin + self.batch_size, self.rows)
+            whole = self._order.positions(seed, epoch, begin, stop)
+            chosen = np.sort(rank_slice(whole, self._rank, self._world_size))  # as Loader, and read forward
+            index = torch.from_numpy(chosen).to(self._inputs.device)
+            self._cursor = Cursor("tensors", seed, epoch, stop)
+            yield self._inputs.index_select(0, index), self._labels.index_select(0, index)
+            begin = stop
+        self._cursor = Cursor("tensors", seed, epoch + 1)
+
+
+def scaled(inputs: Any, labels: Any) -> tuple[Any, Any]:
+    """Bytes of images as float32 0..1, which is what a served model gets; all tensors at addresses of full speed."""
+    import torch
+
+    if isinstance(inputs, torch.Tensor):
+        inputs = inputs.to(torch.float32).div_(255) if inputs.dtype == torch.uint8 and inputs.ndim > 2 else inputs
+    return _aligned(inputs), _aligned(labels)
+
+
+def _aligned(part: Any) -> Any:
+    """Memory of numpy begins at any multiple of 16 bytes, that of torch at one of 64."""
+    import torch
+
+    if isinstance(part, dict):
+        return {name: _aligned(value) for name, value in part.items()}
+    return part.clone() if isinstance(part, torch.Tensor) and part.data_ptr() % _ALIGNED else part

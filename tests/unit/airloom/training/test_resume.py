@@ -1,0 +1,57 @@
+"""SIGKILL at seeded random moments, of real processes, through the whole final training with a real MLflow store."""
+
+import random
+import signal
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def undisturbed(make_training, make_home, tmp_path_factory):
+    """The digest of the weights without a kill, by function and ranks."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    settings = make_home(folder)
+    found = {}
+
+    def digest(function, ranks):
+        if (function, ranks) not in found:
+            name = folder / f"{function}-{ranks}"
+            found[function, ranks] = make_training(settings, name, function, ranks, pause=0).complete()
+        return found[function, ranks]
+
+    return digest
+
+
+def kill_and_compare(training, expected, kills, seed, epochs):
+    chance = random.Random(seed)
+    for _ in range(kills):
+        victim = chance.randrange(training.ranks)
+        ended = training.attempt(at=chance.randint(5, 60), more=chance.uniform(0, 0.02), victim=victim)
+        assert ended["codes"][victim] == -signal.SIGKILL, training.text("log.txt")[-3000:]
+        assert ended["seconds"] < 10
+    assert training.complete() == expected
+    assert training.steps() == list(range(epochs))
+    began = [int(batch) for batch in training.text("began").split()]
+    assert any(began[1:]), "no attempt went on inside an epoch"
+
+
+@pytest.mark.parametrize(("function", "kills", "epochs"), [("with_fit", 4, 6), ("own_loop", 3, 4)])
+def test_killed_trainings_end_with_the_same_bits(
+    make_training, undisturbed, make_home, tmp_path, function, kills, epochs
+):
+    training = make_training(make_home(tmp_path), tmp_path / "killed", function)
+    kill_and_compare(training, undisturbed(function, 1), kills, 7, epochs)
+
+
+def test_kills_of_ranks_change_no_bit(make_training, undisturbed, make_home, tmp_path):
+    training = make_training(make_home(tmp_path), tmp_path / "killed", "with_fit", ranks=2)
+    kill_and_compare(training, undisturbed("with_fit", 2), 3, 11, 6)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_twenty_kills_change_no_bit(make_training, undisturbed, make_home, tmp_path, ranks):
+    training = make_training(make_home(tmp_path), tmp_path / "killed", "with_fit", ranks=ranks, pause=0.02)
+    kill_and_compare(training, undisturbed("with_fit", ranks), 20, 23, 6)
+    began = [int(batch) for batch in training.text("began").split()]
+    assert sum(batch > 0 for batch in began[1:]) >= 10

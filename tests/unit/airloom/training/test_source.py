@@ -1,0 +1,66 @@
+from itertools import chain
+
+import numpy as np
+import pytest
+import torch  # noqa: TID253 - a test of torch code
+
+from airloom.errors import ConfigError
+from airloom.training.source import SnapshotSource, TensorLoader, TensorSource, scaled
+
+
+@pytest.fixture(scope="module")
+def snapshot(shared_home, digits):
+    return SnapshotSource(shared_home, digits)
+
+
+def rows(loader):
+    return [batch[1].tolist() for batch in loader]
+
+
+def test_memory_and_shards_give_the_same_batches_in_every_epoch(snapshot):
+    inputs, labels = snapshot.tensors("train")
+    memory = TensorLoader(inputs, labels, 50, seed=3)
+    shards = snapshot.loader("train", 50, seed=3)
+    for _ in range(2):
+        for one, other in zip(memory, shards, strict=True):
+            assert torch.equal(one[0], other[0])
+            assert torch.equal(one[1], other[1])
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_ranks_share_every_batch_without_overlap(world_size):
+    inputs = torch.arange(103)
+    whole = rows(TensorLoader(inputs, inputs, 10, seed=1))
+    parts = [rows(TensorLoader(inputs, inputs, 10, seed=1, rank=r, world_size=world_size)) for r in range(world_size)]
+    assert [sorted(chain(*batch)) for batch in zip(*parts, strict=True)] == whole
+    assert sorted(chain(*whole)) == list(range(103))
+
+
+def test_a_state_goes_on_at_another_number_of_ranks():
+    inputs = torch.arange(103)
+    loader = TensorLoader(inputs, inputs, 10, seed=1)
+    iterator = iter(loader)
+    begun = [next(iterator)[1].tolist() for _ in range(4)]
+    rest = []
+    for rank in range(2):
+        other = TensorLoader(inputs, inputs, 10, seed=1, rank=rank, world_size=2)
+        other.load_state_dict(loader.state_dict())
+        rest += chain(*rows(other))
+    assert sorted([*chain(*begun), *rest]) == list(range(103))
+
+
+def test_bytes_of_images_become_floats_and_all_memory_is_aligned():
+    images = torch.tensor([[[[0, 255]]]], dtype=torch.uint8)
+    assert scaled(images, None)[0].tolist() == [[[[0.0, 1.0]]]]
+    memory = np.zeros(1000, np.float32)
+    for start in range(16):
+        part, labels = scaled(torch.from_numpy(memory[start:]), {"a": torch.from_numpy(memory[start:])})
+        assert part.data_ptr() % 64 == labels["a"].data_ptr() % 64 == 0
+
+
+def test_an_unknown_split_and_an_empty_batch_are_named():
+    source = TensorSource({"train": (torch.zeros(3), torch.zeros(3))})
+    with pytest.raises(ConfigError, match=r"no split 'dev'(.|\n)*train"):
+        source.tensors("dev")
+    with pytest.raises(ConfigError, match="batch_size is 0"):
+        source.loader("train", 0)
