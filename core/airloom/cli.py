@@ -33,10 +33,13 @@ def main() -> None:
     from airloom.datasets.commands import app as dataset_app
     from airloom.jobs import commands as jobs
     from airloom.stack.config import writable_home
+    from airloom.training import commands as training
 
     app.add_typer(dataset_app, name="dataset")
     app.add_typer(jobs.app, name="jobs")
     app.command()(jobs.devices)
+    app.command()(training.reproduce)
+    app.command()(training.check_determinism)
     settings = load()
     os.environ["AIRLOOM_HOME"], os.environ["AIRLOOM_PROJECT"] = str(settings.home), str(settings.project)
     if not os.access(os.environ.get("HOME", ""), os.W_OK):
@@ -121,7 +124,7 @@ def run(
 
     settings = load()
     file = find_file(settings, pipeline)
-    result = run_pipeline(settings, file, say, version=version, parameters=_parameters(parameter or []), key=key)
+    result = run_pipeline(settings, file, say, version=version, parameters=parse_parameters(parameter or []), key=key)
     if json_:
         typer.echo(json.dumps(result, indent=1))
         return
@@ -158,7 +161,8 @@ def check(file: Annotated[Path, typer.Argument(help="A pipeline file.")]) -> Non
     typer.echo(f"{file}: pipeline {found.pipeline} on dataset {found.dataset.name}, {found.tune.trials} trials")
 
 
-def _parameters(pairs: list[str]) -> dict[str, Any]:
+def parse_parameters(pairs: list[str]) -> dict[str, Any]:
+    """`["epochs=3"]` → `{"epochs": 3}`; values are read as YAML."""
     import yaml
 
     from airloom.errors import ConfigError
