@@ -3,7 +3,6 @@
 import math
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,6 +42,8 @@ def test_bits_decide_and_answers_or_metrics_grade_the_rest():
 
 @pytest.mark.parametrize("change", ["value", "name", "type", "shape"])
 def test_the_digest_of_weights_sees_every_change(change):
+    import torch
+
     torch.manual_seed(0)
     model, other = torch.nn.Linear(4, 2), torch.nn.Linear(4, 2)
     other.load_state_dict(model.state_dict())
