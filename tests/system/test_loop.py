@@ -18,7 +18,7 @@ from airloom.metadata import tracking
 from airloom.stack import control
 from airloom.stack.airflow_api import AirflowApi
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 
 
 def served(airloom) -> dict:

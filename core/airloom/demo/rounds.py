@@ -32,6 +32,14 @@ def _version_of(api: AirflowApi, dag: str, run: str) -> int | None:
         return None
 
 
+def revive(api: AirflowApi, dag: str, run: str, show: Show) -> None:
+    """Clear what failed in an earlier demo, which may have been interrupted more often than a task has retries."""
+    if next(r["state"] for r in api.dag_runs(dag) if r["dag_run_id"] == run) == "failed":
+        show.say(f"{dag}/{run} failed in an earlier demo; its failed tasks run again")
+        api.clear_failed(dag, run)
+        time.sleep(1)  # until the run is no longer listed as failed
+
+
 def wait(
     api: AirflowApi, dag: str, run: str, label: str, show: Show, *, timeout: float = 600
 ) -> dict[str, dict[str, Any]]:

@@ -58,6 +58,7 @@ _ADDRESSES = ("airflow_url", "airflow_user", "airflow_password", "mlflow_url", "
 def _first_version(settings: Settings, api: AirflowApi, digits: Digits, show: Show) -> dict[str, Any]:
     _commit(settings, digits.first, 1, f"the first {FIRST_PART} digits", show)
     run = rounds.find_run(api, NAME, 1)
+    rounds.revive(api, NAME, run, show)
     tasks = rounds.wait(api, NAME, run, f"{NAME}@v1", show)
     found = rounds.facts(api, NAME, run, tasks)
     if not found["passed"]:
@@ -77,6 +78,7 @@ def _second_version(
             run = rounds.find_run(api, NAME, 2)
         else:  # an earlier demo was interrupted: deploy again, now under traffic
             run = rounds.find_run(api, NAME, 2)
+            rounds.revive(api, NAME, run, show)
             rounds.wait(api, NAME, run, f"{NAME}@v2", show)
             _serve_again(settings, first["model_version"])
             _until(lambda: first["model_version"] in traffic.versions, 30)
@@ -106,7 +108,9 @@ def _serve_again(settings: Settings, version: str) -> None:
 
 def _permuted_labels(settings: Settings, api: AirflowApi, show: Show) -> dict[str, Any]:
     run = _recall(settings).get("permuted")
-    if not run:
+    if run:
+        rounds.revive(api, NAME, run, show)
+    else:
         run = api.trigger(NAME, {"dataset_version": 2, "parameters": {"permute_labels": True}})
         _keep(settings, permuted=run)
     show.say("a candidate is trained on permuted labels; the gate must refuse it")

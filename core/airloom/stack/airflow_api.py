@@ -74,6 +74,11 @@ class AirflowApi:
         body |= {"only_failed": False, "reset_dag_runs": True}
         self._request("POST", f"/api/v2/dags/{dag}/clearTaskInstances", json=body)
 
+    def clear_failed(self, dag: str, run: str) -> None:
+        """Run a run's failed tasks, and what they held up, again."""
+        body = {"dry_run": False, "dag_run_id": run, "only_failed": True, "reset_dag_runs": True}
+        self._request("POST", f"/api/v2/dags/{dag}/clearTaskInstances", json=body)
+
     def xcom(self, dag: str, run: str, task: str, map_index: int = -1) -> Any:
         """The return value of a task."""
         path = f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances/{task}/xcomEntries/return_value"
