@@ -75,9 +75,7 @@ def test_the_cost_and_the_end_are_recorded(settings, pipeline, ctx, data, tmp_pa
     assert list((tmp_path / "state").glob("training-*/checkpoints/*.pt"))
 
 
-def test_a_training_that_failed_after_its_end_is_not_trained_again(
-    settings, pipeline, ctx, data, tmp_path, monkeypatch
-):
+def test_a_training_that_ended_before_a_failure_is_kept(settings, pipeline, ctx, data, tmp_path, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(OSError, match="no space"):
         patch.setattr("airloom.training.final.store_model", raising(OSError("no space")))
         train(settings, pipeline, ctx, BEST, data, state=tmp_path)
