@@ -31,9 +31,12 @@ def say(line: str) -> None:
 def main() -> None:
     """Run a command; an AirloomError becomes its message on standard error and exit code 1."""
     from airloom.datasets.commands import app as dataset_app
+    from airloom.jobs import commands as jobs
     from airloom.stack.config import writable_home
 
     app.add_typer(dataset_app, name="dataset")
+    app.add_typer(jobs.app, name="jobs")
+    app.command()(jobs.devices)
     settings = load()
     os.environ["AIRLOOM_HOME"], os.environ["AIRLOOM_PROJECT"] = str(settings.home), str(settings.project)
     if not os.access(os.environ.get("HOME", ""), os.W_OK):

@@ -6,10 +6,13 @@ AirloomError
 │   ├── ValidationFailed     a batch did not pass its suite (carries the report's path)
 │   ├── NothingChanged       the commit holds what the newest version holds already
 │   └── CorruptFile          a digest does not match
-├── JobFailed            a child process ended badly (carries the reason and the log's path)
+├── JobError             the jobs layer: no such attempt, an attempt that does not end
+│   └── JobFailed            a job ended badly (carries the reason and the log's path)
+│       └── JobLost              nobody saw it end, or it was stopped: it goes on from its checkpoint
 ├── StoppedByRequest     a job was asked to end, saved its checkpoint, and goes on later
 ├── GateError            the gate could not decide; this is never a pass
 ├── RegistryError        registry, lineage or deployment record
+│   └── MlflowAway           MLflow does not answer
 └── StackError           the embedded stack
 """
 
@@ -50,12 +53,20 @@ class CorruptFile(DataError):
     """A file's digest is not the recorded one."""
 
 
-class JobFailed(AirloomError):
-    """A child process failed; `log` is its log file."""
+class JobError(AirloomError):
+    """The jobs layer: there is no such attempt, or an attempt does not end."""
+
+
+class JobFailed(JobError):
+    """A job failed; `log` is its log file."""
 
     def __init__(self, message: str, hint: str = "", log: str = "") -> None:
         super().__init__(message, hint)
         self.log = log
+
+
+class JobLost(JobFailed):
+    """A job was stopped, or nobody saw it end; submitted again, it goes on from its checkpoint."""
 
 
 class StoppedByRequest(AirloomError):
@@ -68,6 +79,10 @@ class GateError(AirloomError):
 
 class RegistryError(AirloomError):
     """The model registry, its lineage or the deployment record."""
+
+
+class MlflowAway(RegistryError):
+    """MLflow does not answer. Nothing is wrong with the work itself: a retry continues it."""
 
 
 class StackError(AirloomError):

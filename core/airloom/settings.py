@@ -1,7 +1,6 @@
 """Where things are. One place for every path and address; environment variables `AIRLOOM_*` override."""
 
 import json
-import os
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,9 @@ class Settings(BaseSettings):
     `home` holds all state of one installation; `project` holds configs/, examples/ and dags/. The ports and
     secrets of a running stack are written by `airloom up` to `home/stack.json`, which only the owner may read.
     Homes that share datasets name one git remote (`data_remote`) and, when they start it, one DVC remote (`dvc_remote`,
-    any address that DVC knows); otherwise both stand in `home/data`.
+    any address that DVC knows); otherwise both stand in `home/data`. `database` is the SQLAlchemy address of our own
+    tables, SQLite in `home` where it is empty. `devices` declares so many pretended devices instead of those found;
+    `confine_jobs` lets jobs write only below `home` and the folder for temporary files.
     """
 
     model_config = SettingsConfigDict(env_prefix="AIRLOOM_", extra="ignore")
@@ -27,6 +28,9 @@ class Settings(BaseSettings):
     server_token: str = ""
     data_remote: str = ""
     dvc_remote: str = ""
+    database: str = ""
+    devices: int = 0
+    confine_jobs: bool = True
 
     def model_post_init(self, _context: Any, /) -> None:
         """Make the two folders absolute, so that a child with another working folder finds them."""
@@ -57,9 +61,21 @@ class Settings(BaseSettings):
         return self.server_token or self.stack.get("server_token", "")
 
     @property
-    def database(self) -> str:
+    def database_address(self) -> str:
         """SQLAlchemy address of the stack's own tables."""
-        return f"sqlite:///{self.home / 'airloom.db'}"
+        return self.database or f"sqlite:///{self.home / 'airloom.db'}"
+
+    def as_environment(self) -> dict[str, str]:
+        """What another process needs to have the same settings."""
+        values = {
+            "AIRLOOM_HOME": str(self.home),
+            "AIRLOOM_PROJECT": str(self.project),
+            "AIRLOOM_DATABASE": self.database_address,
+            "AIRLOOM_TRACKING_URI": self.tracking_uri,
+            "AIRLOOM_DATA_REMOTE": self.data_remote,
+            "AIRLOOM_DVC_REMOTE": self.dvc_remote,
+        }
+        return {name: value for name, value in values.items() if value}
 
     @property
     def data_repo(self) -> Path:
@@ -85,15 +101,3 @@ class Settings(BaseSettings):
 def load() -> Settings:
     """The settings of this process, read anew: a stack may have started since."""
     return Settings()
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner may read, at once or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

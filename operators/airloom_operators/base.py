@@ -1,8 +1,7 @@
 """What all operators of Airloom share."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException
@@ -11,9 +10,6 @@ from airloom.contracts import RunContext
 from airloom.errors import AirloomError
 from airloom.settings import Settings, load
 from airloom_operators.links import MlflowRunLink
-
-if TYPE_CHECKING:
-    from airflow.sdk import Context
 
 
 class AirloomOperator(BaseOperator):
@@ -35,39 +31,3 @@ class AirloomOperator(BaseOperator):
         """Make the task link to its MLflow run."""
         base = settings.stack.get("mlflow_url", settings.mlflow_uri)
         self.mlflow_link = f"{base}/#/experiments/{context.experiment}/runs/{context.mlflow_run}"
-
-
-class JobOperator(AirloomOperator):
-    """A heavy step: it runs in a child process of its own, never in the task's.
-
-    Args:
-        context: what `ResolveOperator` returned.
-        arguments: further arguments of the step, results of earlier tasks.
-    """
-
-    job = ""  # module:function of the step, set by each subclass
-    template_fields: Sequence[str] = ("context", "arguments")
-
-    def __init__(self, *, context: Any, arguments: Any = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.context = context
-        self.arguments = arguments
-
-    def execute(self, context: "Context") -> Any:
-        """Submit the job, pass its log on, return its result."""
-        from airloom.pipeline import steps
-
-        ti, run = context["ti"], RunContext.from_dict(dict(self.context))
-        name = self.task_id if ti.map_index is None or ti.map_index < 0 else f"{self.task_id}-{ti.map_index}"
-        with self.step() as settings:
-            self.link_to(settings, run)
-            return steps.run_job(
-                settings, run, self.job, dict(self.arguments or {}), name=name, attempt=ti.try_number, say=self._say
-            )
-
-    def on_kill(self) -> None:
-        """The waiting side was told to stop: end the job with it."""
-        raise KeyboardInterrupt  # unwinds the wait in run_job, which ends the job's process group
-
-    def _say(self, line: str) -> None:
-        self.log.info("%s", line)

@@ -1,6 +1,6 @@
 """The evaluation step."""
 
-from airloom_operators.base import JobOperator
+from airloom_operators.job import JobOperator
 
 
 class EvaluateOperator(JobOperator):

@@ -25,7 +25,7 @@ def dataset_asset(name: str) -> Asset:
 def build_dag(file: Path) -> DAG:
     """resolve → tune (mapped) → train → evaluate → gate → register → deploy, started by a new dataset version."""
     pipeline = load_pipeline(file)
-    heavy = {"pool": pipeline.resources.pool}
+    pool = pipeline.resources.pool
     with DAG(
         dag_id=pipeline.pipeline,
         schedule=[dataset_asset(pipeline.dataset.name)],
@@ -45,11 +45,11 @@ def build_dag(file: Path) -> DAG:
         )
         context = resolve.output
         workers = [{"worker": index} for index in range(pipeline.tune.workers)]
-        tune = TuneOperator.partial(task_id="tune", context=context, **heavy).expand(arguments=workers)
-        train = TrainOperator(task_id="train", context=context, multiple_outputs=True, **heavy)
+        tune = TuneOperator.partial(task_id="tune", context=context, pool=pool).expand(arguments=workers)
+        train = TrainOperator(task_id="train", context=context, multiple_outputs=True, pool=pool)
         model = XComArg(train, key="model")
-        evaluate = EvaluateOperator(task_id="evaluate", context=context, arguments={"trained": model}, **heavy)
-        gate = GateOperator(task_id="gate", context=context, arguments={"evaluation": evaluate.output}, **heavy)
+        evaluate = EvaluateOperator(task_id="evaluate", context=context, arguments={"trained": model}, pool=pool)
+        gate = GateOperator(task_id="gate", context=context, arguments={"evaluation": evaluate.output}, pool=pool)
         register = RegisterOperator(
             task_id="register", context=context, trained=model, evaluation=evaluate.output, decision=gate.output
         )

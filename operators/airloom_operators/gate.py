@@ -1,6 +1,6 @@
 """The gate."""
 
-from airloom_operators.base import JobOperator
+from airloom_operators.job import JobOperator
 
 
 class GateOperator(JobOperator):

@@ -1,6 +1,6 @@
 """The training step."""
 
-from airloom_operators.base import JobOperator
+from airloom_operators.job import JobOperator
 
 
 class TrainOperator(JobOperator):

@@ -1,6 +1,6 @@
 """The tuning step: a worker that runs many trials."""
 
-from airloom_operators.base import JobOperator
+from airloom_operators.job import JobOperator
 
 
 class TuneOperator(JobOperator):

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from airloom.datasets.repository import git
-from airloom.settings import Settings, write_private
+from airloom.private import write_private
+from airloom.settings import Settings
 
 
 def pending(settings: Settings, dataset: str) -> list[dict[str, Any]]:

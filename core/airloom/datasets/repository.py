@@ -20,7 +20,8 @@ from typing import Any
 from filelock import FileLock
 
 from airloom.errors import ConfigError, DataError
-from airloom.settings import Settings, write_private
+from airloom.private import write_private
+from airloom.settings import Settings
 
 MAIL = "airloom@localhost"
 LOCKS = 20  # tries at a ref that another git has locked

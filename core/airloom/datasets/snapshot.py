@@ -22,7 +22,8 @@ from airloom.contracts import DatasetVersion, Snapshot
 from airloom.datasets import versions
 from airloom.datasets.split import assign, canonical
 from airloom.errors import AirloomError, ConfigError, CorruptFile, DataError
-from airloom.settings import Settings, write_private
+from airloom.private import write_private
+from airloom.settings import Settings
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,6 +1,7 @@
 """The demo's story. Each act first looks at what is there, so that an interrupted demo goes on where it stopped."""
 
 import json
+import signal
 import time
 from typing import Any
 
@@ -9,7 +10,8 @@ from airloom.demo.digits import FIRST_PART, Digits, load_digits
 from airloom.demo.traffic import Traffic
 from airloom.demo.view import Show
 from airloom.errors import AirloomError, GateError, StackError, ValidationFailed
-from airloom.settings import Settings, write_private
+from airloom.private import write_private
+from airloom.settings import Settings
 from airloom.stack import control
 from airloom.stack.airflow_api import AirflowApi
 
@@ -36,6 +38,7 @@ def run(settings: Settings, show: Show) -> dict[str, Any]:
         spoiled = _spoiled_batch(settings, digits, show)
         served = _served_version(settings, digits)
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # an impatient second Ctrl-C would leave processes behind
         control.down(settings, show.say)
         raise StackError("interrupted; the stack is down", "`make demo` goes on from here") from None
     return {

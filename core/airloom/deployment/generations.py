@@ -65,7 +65,7 @@ def _moved(connection: Connection, model: str, expected: int, to: int) -> bool:
 
 def _engine(settings: Settings) -> Engine:
     settings.make_home()
-    engine = create_engine(settings.database, connect_args={"timeout": 30})
+    engine = create_engine(settings.database_address, connect_args={"timeout": 30})
 
     @event.listens_for(engine, "connect")
     def _wal(connection: object, _: object) -> None:

@@ -1,7 +1,6 @@
-"""The child process of a job: `python -m airloom.jobs.child FOLDER [LOCK]`.
+"""The process of a step: `python -m airloom.jobs.child FOLDER`; under torchrun, one for each rank.
 
-LOCK is the inherited descriptor of the key's lock; without it the child locks the key itself. Under torchrun each rank
-is such a child: rank 0 holds the lock and writes the result, an error of a rank stands in `error-rank<R>.json`.
+Rank 0 writes the result; an error of a rank stands in `error-rank<R>.json`.
 """
 
 import importlib
@@ -10,37 +9,34 @@ import logging
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from airloom.errors import StoppedByRequest
+from airloom.errors import ConfigError, StoppedByRequest
 from airloom.jobs import context, files
+from airloom.jobs.spec import PROTOCOL
 
 
 def main(arguments: list[str]) -> int:
-    """Run the step that the folder's spec names; 0 when it ended well."""
+    """Run the step that the attempt's folder names; 0 when it ended well."""
     folder, rank = Path(arguments[0]), int(os.environ.get("RANK", 0))
-    if rank == 0:
-        lock = int(arguments[1]) if len(arguments) > 1 else files.try_lock(folder.parent)
-        if lock is None:
-            print(f"a job of this key is running already: {folder.parent}", file=sys.stderr)
-            return 3
-        os.set_inheritable(lock, False)  # what the step starts must not keep the key locked
-        files.write(folder / files.PROCESS, {"pid": os.getpid(), "started": time.time()})
     logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     signal.signal(signal.SIGTERM, _stop)
     context.rank_began(folder, rank)
-    result = run(files.read(folder / files.SPEC) or {}, folder, rank)
+    result = run(files.read(folder / files.LAUNCH) or {}, folder, rank)
     if rank == 0:
         files.write(folder / files.RESULT, result)
     return 0 if result["ok"] else 1
 
 
-def run(spec: dict[str, Any], folder: Path, rank: int) -> dict[str, Any]:
-    """Call `spec["step"]` with `spec["arguments"]`; an error becomes a result, its traceback goes to the log."""
+def run(launch: dict[str, Any], folder: Path, rank: int) -> dict[str, Any]:
+    """Call the step with its arguments; an error becomes a result, its traceback goes to the log."""
     try:
+        if launch.get("protocol", PROTOCOL) != PROTOCOL:
+            message = f"this airloom speaks protocol {PROTOCOL} of jobs, the submitter's {launch['protocol']}"
+            raise ConfigError(message, f"install the same airloom for {sys.executable}")
+        spec = launch["spec"]
         module, name = spec["step"].split(":")
         value = getattr(importlib.import_module(module), name)(**spec["arguments"])
         json.dumps(value)  # fails here, where the error still gets a result

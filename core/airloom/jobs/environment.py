@@ -1,31 +1,31 @@
-"""What a child process sees of the parent's environment: a short list, so no Airflow secret leaks into user code."""
+"""What a job sees of its submitter's environment: a short list, so that no secret of Airflow reaches user code."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from airloom.settings import Settings
-
-_NAMES = {
-    "PATH",
-    "HOME",
-    "LANG",
-    "TMPDIR",
-    "TZ",
-    "PYTHONPATH",
-    "VIRTUAL_ENV",
-    "LD_LIBRARY_PATH",
-    "CUDA_VISIBLE_DEVICES",
+_NAMES = {"PATH", "HOME", "LANG", "TMPDIR", "TZ", "PYTHONPATH", "LD_LIBRARY_PATH", "SSL_CERT_FILE"}
+_PREFIXES = ("LC_", "MLFLOW_", "XDG_")
+_OWN = {
+    "AIRLOOM_HOME",
+    "AIRLOOM_PROJECT",
+    "AIRLOOM_DATABASE",
+    "AIRLOOM_TRACKING_URI",
+    "AIRLOOM_DATA_REMOTE",
+    "AIRLOOM_DVC_REMOTE",
+    "MPLCONFIGDIR",
+    "DVC_SITE_CACHE_DIR",
+    "DO_NOT_TRACK",
 }
-_PREFIXES = ("LC_", "AIRLOOM_", "MLFLOW_")
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
-def child_environment(settings: Settings, threads: int, parent: Mapping[str, str]) -> dict[str, str]:
-    """The allowed variables of `parent`, the same settings, and the number of threads."""
-    allowed = {name: value for name, value in parent.items() if name in _NAMES or name.startswith(_PREFIXES)}
-    own = {
-        "AIRLOOM_HOME": str(settings.home),
-        "AIRLOOM_PROJECT": str(settings.project),
-        "AIRLOOM_TRACKING_URI": settings.tracking_uri,
-        "PYTHONUNBUFFERED": "1",
-    }
-    return {**allowed, **{name: value for name, value in own.items() if value}, **dict.fromkeys(_THREADS, str(threads))}
+def allowed(parent: Mapping[str, str], further: Iterable[str] = ()) -> dict[str, str]:
+    """The variables of `parent` that a job may see; `further` names more of them, for example credentials."""
+    names = {*_NAMES, *_OWN, *further}
+    return {n: v for n, v in parent.items() if n in names or n.startswith(_PREFIXES)}
+
+
+def limits(threads: int, devices: list[str]) -> dict[str, str]:
+    """The variables that tell libraries how many threads and which devices they have."""
+    numbers = ",".join(name.rpartition(":")[2] for name in devices)
+    visible = {"CUDA_VISIBLE_DEVICES": numbers, "AIRLOOM_JOB_DEVICES": ",".join(devices), "PYTHONUNBUFFERED": "1"}
+    return {**dict.fromkeys(_THREADS, str(threads)), **visible, "OMP_WAIT_POLICY": "PASSIVE"}

@@ -1,16 +1,17 @@
-"""The files of a job: one folder for the key, one below it for each attempt."""
+"""The files of a job: one folder for the key, one below it for each attempt, one that survives attempts."""
 
 import fcntl
 import hashlib
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
-from airloom.settings import write_private
+from airloom.private import write_private
 
-SPEC, RESULT, LOG, PROCESS = "spec.json", "result.json", "log.txt", "process.json"
+LAUNCH, RESULT, LOG, LOCK, WORK, STATE = "launch.json", "result.json", "log.txt", "lock", "work", "state"
 
 
 def key_folder(home: Path, key: str) -> Path:
@@ -19,20 +20,50 @@ def key_folder(home: Path, key: str) -> Path:
     return home / "jobs" / f"{readable}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
 
 
+def make_attempt(home: Path, key: str, number: int) -> Path:
+    """The folder of an attempt, readable by its owner only."""
+    folder = key_folder(home, key) / str(number)
+    (folder / WORK).mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder
+
+
+def empty_state(folder: Path) -> None:
+    """Forget what earlier attempts of the key left for later ones."""
+    shutil.rmtree(folder.parent / STATE, ignore_errors=True)
+
+
+def state_folder(folder: Path) -> Path:
+    """What survives attempts: checkpoints and the journal."""
+    state = folder.parent / STATE
+    state.mkdir(exist_ok=True, mode=0o700)
+    return state
+
+
 def try_lock(folder: Path) -> int | None:
-    """Lock the key, unless a living process has it.
+    """Lock an attempt, unless a living process has it.
 
     Returns:
-        A descriptor. The lock belongs to the open file, so a child that inherits the descriptor holds it until
-        it ends, however it ends. None when it is held.
+        A descriptor. The lock belongs to the open file, so every process that inherits the descriptor holds it
+        until it ends, however it ends. None where it is held.
     """
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
         return None
     return descriptor
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a process of the attempt lives."""
+    if not (folder / LOCK).exists():  # its folder may have been collected
+        return False
+    descriptor = try_lock(folder)
+    if descriptor is None:
+        return True
+    os.close(descriptor)
+    return False
 
 
 def read(path: Path) -> dict[str, Any] | None:
@@ -49,7 +80,7 @@ def write(path: Path, values: dict[str, Any]) -> None:
 
 
 class Follower:
-    """Reads a growing log by whole lines."""
+    """Reads a growing log by whole lines; one that was cut short is read on from its start."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -60,6 +91,8 @@ class Follower:
         """The lines since the last call; with `last` also an unfinished one."""
         try:
             with self._path.open("rb") as file:
+                if file.seek(0, os.SEEK_END) < self._offset:
+                    self._offset = 0
                 file.seek(self._offset)
                 new = file.read()
         except FileNotFoundError:

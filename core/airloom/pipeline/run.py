@@ -45,9 +45,7 @@ def run_pipeline(
 
     def job(name: str, step: str, **arguments: Any) -> dict[str, Any]:
         # A step that already succeeded under this key gives its result again; a failed one makes its next attempt.
-        return steps.run_job(
-            settings, context, step, arguments, name=name, attempt=1, say=lambda s: say(f"{name}: {s}")
-        )
+        return steps.run_job(settings, context, step, arguments, name=name, say=lambda s: say(f"{name}: {s}"))
 
     with ThreadPoolExecutor(pipeline.tune.workers) as pool:
         workers = [

@@ -1,8 +1,9 @@
 """What a pipeline file may say. This model is the truth; `airloom pipeline schema` prints it."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, field_validator, model_validator
 
 Scalar = bool | int | float | str
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$", description="lower case, digits and _, at most 40")]
@@ -30,12 +31,30 @@ class DatasetSection(Section):
         return split
 
 
-class ResourcesSection(Section):
-    """What one job may use."""
+def _seconds(value: object) -> object:
+    """`90`, `90s`, `10m`, `2h` or `1d` as seconds."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", value.strip()) if isinstance(value, str) else None
+    if isinstance(value, str) and not found:
+        raise ValueError("give seconds, or a number with s, m, h or d: 90, 10m, 2h")
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]] if found else value
 
-    threads: int = Field(default=1, ge=1, le=256, description="CPU threads of a job")
-    time: int = Field(default=600, ge=1, description="wall time of one job, seconds")
+
+Duration = Annotated[float, BeforeValidator(_seconds), Field(gt=0, description="seconds, or 90s, 10m, 2h, 1d")]
+
+
+class ResourcesSection(Section):
+    """What one job may use, and where it runs."""
+
+    devices: int = Field(default=0, ge=0, le=1024, description="whole devices (GPUs), leased all or none")
+    processes: int = Field(default=1, ge=1, le=1024, description="ranks that train together, under torchrun")
+    threads: int = Field(default=1, ge=1, le=256, description="CPU threads of one process")
+    memory: ByteSize = Field(default=ByteSize(0), description="of all its processes, for example 2GiB; 0: no limit")
+    time: Duration = Field(default=600, description="wall time of one job")
     pool: str = Field(default="default_pool", description="Airflow pool of the heavy tasks")
+    interpreter: str = Field(default="", description="Python of another environment, with airloom in it")
+    environment: list[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]] = Field(
+        default=[], description="names of further variables that jobs may see, for example credentials"
+    )
 
 
 class Distribution(Section):

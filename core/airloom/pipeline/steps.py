@@ -10,6 +10,7 @@ from typing import Any
 
 from airloom.contracts import Decision, Evaluation, RegisteredVersion, RunContext, TrainedModel
 from airloom.errors import ConfigError
+from airloom.jobs.spec import JobSpec, Resources
 from airloom.pipeline.load import load_pipeline
 from airloom.pipeline.spec import Pipeline
 from airloom.settings import Settings
@@ -46,23 +47,28 @@ def resolve(
     return context
 
 
+def job_of(context: RunContext, step: str, arguments: dict[str, Any], *, light: bool = False) -> JobSpec:
+    """The job of a heavy step; a light one (evaluate, gate) needs neither devices nor several processes."""
+    asked = load_pipeline(Path(context.pipeline_file)).resources
+    share = {"devices": 0, "processes": 1} if light else {"devices": asked.devices, "processes": asked.processes}
+    resources = Resources(**share, threads=asked.threads, memory=int(asked.memory), time=asked.time)
+    return JobSpec(
+        step=step,
+        arguments={"context": context.to_dict(), **arguments},
+        resources=resources,
+        interpreter=asked.interpreter,
+        environment=list(asked.environment),
+    )
+
+
 def run_job(
-    settings: Settings, context: RunContext, step: str, arguments: dict[str, Any], *, name: str, attempt: int, say: Say
+    settings: Settings, context: RunContext, step: str, arguments: dict[str, Any], *, name: str, say: Say
 ) -> dict[str, Any]:
-    """Run one heavy step as a child process and return its result; `name` tells the steps of a run apart."""
+    """Run one heavy step as a job and return its result; `name` tells the steps of a run apart."""
     from airloom.jobs import runner
 
-    pipeline = load_pipeline(Path(context.pipeline_file))
-    return runner.run_job(
-        settings,
-        f"{context.key}/{name}",
-        step,
-        {"context": context.to_dict(), **arguments},
-        attempt=attempt,
-        threads=pipeline.resources.threads,
-        timeout=pipeline.resources.time,
-        on_line=say,
-    )
+    spec = job_of(context, step, arguments, light=name in ("evaluate", "gate"))
+    return runner.run_job(settings, f"{context.key}/{name}", spec, on_line=say)
 
 
 def train(context: dict[str, Any]) -> dict[str, Any]:

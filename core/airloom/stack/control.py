@@ -12,6 +12,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from airloom.errors import StackError
+from airloom.jobs import control as jobs
 from airloom.settings import Settings
 from airloom.stack import config, health
 
@@ -55,8 +56,8 @@ def up(settings: Settings, say: Say, timeout: float = 180) -> bool:
                 wait_healthy(settings, say, timeout)
                 return False
             sweep(settings)
-            _start(settings, say)
             try:
+                _start(settings, say)
                 wait_healthy(settings, say, timeout)
             except BaseException:
                 down(settings, say)
@@ -125,8 +126,12 @@ def down(settings: Settings, say: Say) -> int:
         process.terminate()
         psutil.wait_procs([process], timeout=20)
     ended = sweep(settings)
+    # Last, so that nobody is left who would submit them again.
+    stopped = jobs.stop_all(settings, "the stack went down; the next `airloom up` goes on with it")
+    if stopped:
+        say(f"{stopped} jobs were stopped at a checkpoint")
     (settings.home / "run" / "supervisord.pid").unlink(missing_ok=True)
-    return ended + bool(pid)
+    return ended + stopped + bool(pid)
 
 
 def sweep(settings: Settings) -> int:

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from airloom.settings import write_private
+from airloom.private import write_private
 
 
 class Cost:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airloom.contracts import RunContext, TrainedModel
-from airloom.errors import JobFailed, StoppedByRequest
+from airloom.errors import JobFailed, MlflowAway, StoppedByRequest
 from airloom.jobs import context
 from airloom.metadata import tracking
 from airloom.pipeline.spec import Pipeline
@@ -61,7 +61,7 @@ def train(
         JobFailed: the function raised, diverged, or saved no model; or the export differs from torch.
         StoppedByRequest: the job was asked to end.
         ConfigError: the function cannot be found.
-        RegistryError: MLflow does not answer.
+        MlflowAway: MLflow does not answer; a retry continues in the same run.
     """
     values = {**pipeline.parameters, **parameters, **ctx.parameters}
     job = context.current()
@@ -173,7 +173,7 @@ def _failed(settings: Settings, sink: OtherRank, run_id: str, error: BaseExcepti
     """Say so to the other ranks, and in MLflow, if it listens; the error that is on its way matters more."""
     write_down(error)
     sink.abandon()
-    if isinstance(sink, FirstRank):
+    if isinstance(sink, FirstRank) and not isinstance(error, MlflowAway):  # asking a dead server would only delay
         with suppress(Exception):
             status = "KILLED" if isinstance(error, StoppedByRequest) else "FAILED"
             tracking.client(settings).set_terminated(run_id, status)

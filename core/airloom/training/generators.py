@@ -31,7 +31,7 @@ def capture(device: str = "cpu") -> "Tensor":
     numpy_state: Any = np.random.get_state()
     _, keys, position, has_gauss, cached = numpy_state
     numbers = [math.nan if gauss is None else gauss, position, has_gauss, cached]
-    parts = [np.array(words, np.uint32), np.asarray(keys, np.uint32), np.array(numbers, np.float64)]
+    parts: list[Any] = [np.array(words, np.uint32), np.asarray(keys, np.uint32), np.array(numbers, np.float64)]
     ours = torch.from_numpy(np.concatenate([part.view(np.uint8) for part in parts]))
     cuda = [torch.cuda.get_rng_state(device)] if device.startswith("cuda") else []
     return torch.cat([ours, torch.get_rng_state(), *cuda])

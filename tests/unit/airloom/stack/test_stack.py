@@ -12,7 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from airloom.settings import Settings, write_private
+from airloom.private import write_private
+from airloom.settings import Settings
 from airloom.stack import config, control, report
 
 

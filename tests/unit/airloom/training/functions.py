@@ -32,7 +32,7 @@ def augment(run, images):
             run.began = True
             note(run, "began", f"{run.progress.at.batch} ")
     time.sleep(run.params["pause"])
-    images = images.roll(random.randint(-1, 1), 2)  # noqa: S311 - its state is part of a checkpoint
+    images = images.roll(random.randint(-1, 1), 2)
     return images * float(np.random.uniform(0.9, 1.1)) + 0.1 * torch.randn_like(images)
 
 

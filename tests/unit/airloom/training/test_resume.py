@@ -23,7 +23,7 @@ def undisturbed(make_training, make_home, tmp_path_factory):
 
 
 def kill_and_compare(training, expected, kills, seed, epochs):
-    chance = random.Random(seed)  # noqa: S311 - a repeatable choice, no secret
+    chance = random.Random(seed)
     for _ in range(kills):
         victim = chance.randrange(training.ranks)
         ended = training.attempt(at=chance.randint(5, 60), more=chance.uniform(0, 0.02), victim=victim)

@@ -1,0 +1,79 @@
+"""Start the job's first process, from its supervisor."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from airloom.jobs import environment, files, processes, sandbox
+
+GRACE = 5.0  # seconds between TERM and KILL of a cancelled job
+STOP_GRACE = 30.0  # and of one that is stopped at a checkpoint
+
+
+def start(folder: Path, launch: dict[str, Any], lock: int, devices: list[str]) -> "subprocess.Popen[bytes]":
+    """Start the process in a session of its own. It inherits the attempt's lock, also as its standard input.
+
+    The standard input passes through programs that close other descriptors, so that the ranks of torchrun hold the
+    lock too; reading it gives the end of the file.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    spec, resources = launch["spec"], launch["spec"]["resources"]
+    project = Path(launch["project"])
+    work = Path(spec["folder"]) if spec["folder"] else (folder / files.WORK if spec["command"] else project)
+    variables = environment.allowed(os.environ, spec["environment"])
+    variables |= environment.limits(resources["threads"], devices) | spec["variables"]
+    variables |= {
+        processes.MARK: str(launch["id"]),
+        "AIRLOOM_JOB_KEY": launch["key"],
+        "AIRLOOM_JOB_ATTEMPT": str(launch["number"]),
+        "AIRLOOM_JOB_FOLDER": str(folder),
+        "AIRLOOM_JOB_STATE": str(files.state_folder(folder)),
+        "PWD": str(work),
+    }
+    cpus = _cpus(launch["id"], resources["threads"] * resources["processes"])
+    writable = [Path(launch["home"]), Path(tempfile.gettempdir()), Path("/dev"), *([] if work == project else [work])]
+
+    def prepare() -> None:  # between fork and exec; the supervisor has no other thread yet
+        processes.die_with_parent()
+        os.sched_setaffinity(0, cpus)
+        if launch["confined"]:
+            sandbox.confine(writable)
+
+    with (folder / files.LOG).open("ab") as log:
+        return subprocess.Popen(
+            command_of(folder, spec),
+            stdin=lock,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=work,
+            env=variables,
+            start_new_session=True,
+            pass_fds=(lock,),
+            preexec_fn=prepare,
+        )
+
+
+def command_of(folder: Path, spec: dict[str, Any]) -> list[str]:
+    """The words to run: the command itself, or the child that calls the step, under torchrun where it has ranks."""
+    if spec["command"]:
+        return list(spec["command"])
+    python, count = spec["interpreter"] or sys.executable, spec["resources"]["processes"]
+    child = ["-m", "airloom.jobs.child", str(folder)]
+    if count == 1:
+        return [python, "-P", *child]
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count), "--max-restarts", "0"]
+    return [python, "-P", *torchrun, *child]
+
+
+def _cpus(attempt: int, wanted: int) -> set[int]:
+    """Which CPUs a job is bound to; neighbouring attempts get neighbouring ones."""
+    there = sorted(os.sched_getaffinity(0))
+    if wanted >= len(there):
+        return set(there)
+    first = attempt * wanted % len(there)
+    return {there[(first + place) % len(there)] for place in range(wanted)}

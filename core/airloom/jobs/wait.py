@@ -1,0 +1,69 @@
+"""Wait for an attempt, and read what it returned."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from airloom.errors import JobFailed, JobLost
+from airloom.jobs import files
+from airloom.jobs.states import CANCELLED, LOST, SUCCEEDED, Attempt
+from airloom.jobs.submit import end, settle
+from airloom.jobs.table import Attempts
+from airloom.settings import Settings
+
+POLL = 0.1
+LOOK = 1.0  # seconds between looks whether its processes still are there
+TAIL = 15
+OnLine = Callable[[str], None]
+
+
+def wait(
+    settings: Settings, attempt: Attempt, on_line: OnLine | None = None, *, seconds: float | None = None
+) -> Attempt:
+    """The attempt as soon as it ended, or after `seconds`; `on_line` gets each line of its log."""
+    table, follower = Attempts(settings.database_address), files.Follower(attempt.path / files.LOG)
+    until = time.monotonic() + seconds if seconds is not None else None
+    looked = time.monotonic()
+    while True:
+        now = table.get(attempt.id)
+        if now.alive and time.monotonic() - looked > LOOK:
+            looked = time.monotonic()
+            now = settle(table, now) or now
+        for line in follower.lines(last=not now.alive) if on_line else ():
+            on_line(line)  # type: ignore[misc] # lines are only read where somebody wants them
+        if not now.alive or (until is not None and time.monotonic() > until):
+            return now
+        time.sleep(POLL)
+
+
+def wait_or_cancel(settings: Settings, attempt: Attempt, on_line: OnLine | None = None) -> Attempt:
+    """As `wait`, and whoever interrupts the waiting ends the job too: a person at a terminal means both."""
+    try:
+        return wait(settings, attempt, on_line)
+    except BaseException:
+        end(Attempts(settings.database_address), attempt, "its submitter was interrupted")
+        raise
+
+
+def value(attempt: Attempt) -> dict[str, Any]:
+    """What the step of a succeeded attempt returned; empty for a command without a result.
+
+    Raises:
+        JobLost: it was stopped, or nobody saw it end.
+        JobFailed: it failed or was cancelled; the message says why, the hint has the end of its log.
+    """
+    result = files.read(attempt.path / files.RESULT)
+    if attempt.state == SUCCEEDED:
+        return dict(result["value"]) if result else {}
+    log = str(attempt.path / files.LOG)
+    hint = result["hint"] if result and result.get("hint") and not result["ok"] else _tail(attempt)
+    kind = JobLost if attempt.state == LOST else JobFailed
+    verb = {CANCELLED: "was cancelled", LOST: "was lost"}.get(attempt.state, "failed")
+    ours = bool(result and not result["ok"] and attempt.reason == result["error"][:4000])
+    message = attempt.reason if ours else f"{attempt.name} {verb}: {attempt.reason}"
+    raise kind(message, f"{hint}\n  log: {log}", log)
+
+
+def _tail(attempt: Attempt) -> str:
+    lines = files.Follower(attempt.path / files.LOG).lines(last=True)[-TAIL:]
+    return "the log ends with:\n" + "\n".join(lines) if lines else "the log is empty"

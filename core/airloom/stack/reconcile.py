@@ -1,0 +1,79 @@
+"""Ends jobs that nobody waits for any more: `python -m airloom.stack.reconcile`, a process of the stack.
+
+A task that waits in place cannot tell a shutdown from a person who marks or clears it: both are a SIGTERM. So it only
+lets go of its job, and this process compares living jobs with the states of their tasks every second.
+"""
+
+import logging
+import sys
+import time
+from typing import Any
+
+from airloom.errors import AirloomError, StackError
+from airloom.jobs.states import Attempt
+from airloom.jobs.submit import host, settle
+from airloom.jobs.table import Attempts
+from airloom.settings import Settings, load
+from airloom.stack.airflow_api import AirflowApi
+
+log = logging.getLogger(__name__)
+BUSY, IDLE = 0.7, 2.0  # seconds between two looks; a cleared task is `restarting` for little more than a second
+OVER = {"success": "was marked a success", "failed": "failed", "skipped": "was skipped", "removed": "was removed"}
+OVER |= {"upstream_failed": "was marked", "restarting": "was cleared"}
+
+
+def verdict(attempt: Attempt, task: dict[str, Any] | None) -> str:
+    """Why a living job must end, in words; empty where its task still wants it.
+
+    Args:
+        attempt: with the generation in which it was submitted.
+        task: the task instance as Airflow's API shows it, None where it is gone.
+    """
+    if task is None:
+        return "its task is gone"
+    if task["state"] in OVER:
+        return f"its task {OVER[task['state']]}"
+    if int(task.get("max_tries") or 0) > attempt.generation:
+        return "its task was cleared"
+    return ""
+
+
+def once(table: Attempts, api: AirflowApi) -> int:
+    """One comparison; returns how many living jobs belong to tasks."""
+    living = [a for a in table.alive() if a.host == host() and (settle(table, a) or a).alive and a.task]
+    runs: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for attempt in living:
+        place = (attempt.task["dag"], attempt.task["run"])
+        if place not in runs:
+            runs[place] = api.tasks_or_none(*place)
+        reason = verdict(attempt, _task(attempt, runs[place]))
+        if reason and not attempt.cancel:
+            log.info("%s attempt %d: %s", attempt.key, attempt.number, reason)
+            table.change(attempt.id, cancel=reason)
+    return len(living)
+
+
+def _task(attempt: Attempt, tasks: list[dict[str, Any]]) -> dict[str, Any] | None:
+    wanted = (attempt.task["task"], attempt.task["map_index"])
+    return next((task for task in tasks if (task["task_id"], task["map_index"]) == wanted), None)
+
+
+def main() -> None:
+    """Compare for ever; while Airflow is away nothing is ended."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(asctime)s %(levelname)s %(message)s")
+    settings: Settings = load()
+    table = Attempts(settings.database_address)
+    while True:
+        try:
+            with AirflowApi(settings) as api:
+                while True:
+                    time.sleep(BUSY if once(table, api) else IDLE)
+        except StackError as error:
+            log.warning("%s", error.message)
+        except AirloomError as error:
+            log.error("%s", error)
+        time.sleep(IDLE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""Which living jobs must end, by the states of their tasks."""
+
+import http.server
+import json
+import threading
+import time
+from typing import ClassVar
+
+import pytest
+
+from airloom.jobs.states import RUNNING, Attempt
+from airloom.jobs.submit import host
+from airloom.jobs.table import Attempts
+from airloom.stack.airflow_api import AirflowApi
+from airloom.stack.reconcile import once, verdict
+
+
+def attempt(generation=2):
+    return Attempt(1, "k", 1, generation, RUNNING, "", host(), 1, 1, 1, 0, 0, 0, 0, "/f", "n", 0, "", {"dag": "d"})
+
+
+@pytest.mark.parametrize(
+    ("task", "why"),
+    [
+        ({"state": "running", "max_tries": 2}, ""),
+        ({"state": "deferred", "max_tries": 2}, ""),
+        ({"state": "up_for_retry", "max_tries": 2}, ""),
+        ({"state": "queued", "max_tries": 2}, ""),
+        ({"state": None, "max_tries": 2}, ""),
+        ({"state": "restarting", "max_tries": 2}, "was cleared"),
+        ({"state": "failed", "max_tries": 2}, "failed"),
+        ({"state": "success", "max_tries": 2}, "was marked a success"),
+        ({"state": "skipped", "max_tries": 2}, "was skipped"),
+        ({"state": "scheduled", "max_tries": 3}, "was cleared"),
+        ({"state": "running", "max_tries": 5}, "was cleared"),
+        (None, "is gone"),
+    ],
+)
+def test_a_job_ends_when_nobody_waits_for_it(task, why):
+    assert why in verdict(attempt(), task)
+    assert bool(verdict(attempt(), task)) == bool(why)
+
+
+class Airflow(http.server.BaseHTTPRequestHandler):
+    tasks: ClassVar[list] = []
+
+    def do_POST(self):
+        self._answer({"access_token": "t"})
+
+    def do_GET(self):
+        found = [task for task in self.tasks if f"/{task['run']}/" in self.path.replace("%2F", "/")]
+        self._answer({"task_instances": found}, 200 if found else 404)
+
+    def _answer(self, body, status=200):
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("content-length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def airflow(tmp_path):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Airflow)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+def test_only_the_job_of_the_marked_task_is_cancelled(airflow, make_home, tmp_path):
+    settings = make_home(tmp_path)
+    stack = {"airflow_url": airflow, "airflow_user": "admin", "airflow_password": "p"}
+    settings.__dict__["stack"] = stack
+    table = Attempts(settings.database_address)
+    made = {}
+    for run, index in (("r/1", -1), ("r/1", 0), ("gone", -1)):
+        folder = tmp_path / f"{run}-{index}".replace("/", "-")
+        folder.mkdir()
+        row = {"key": f"{run}/{index}", "number": 1, "folder": str(folder), "name": "n", "host": host()}
+        row |= {"task": {"dag": "d", "run": run, "task": "t", "map_index": index}, "heartbeat": time.time()}
+        made[run, index] = table.add(row).id
+    Airflow.tasks = [
+        {"run": "r/1", "task_id": "t", "map_index": -1, "state": "running", "max_tries": 0},
+        {"run": "r/1", "task_id": "t", "map_index": 0, "state": "failed", "max_tries": 0},
+    ]
+    with AirflowApi(settings) as api:
+        assert once(table, api) == 3
+    reasons = {place: table.get(identity).cancel for place, identity in made.items()}
+    assert reasons == {("r/1", -1): "", ("r/1", 0): "its task failed", ("gone", -1): "its task is gone"}
