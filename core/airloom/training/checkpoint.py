@@ -160,7 +160,7 @@ class Pace:
     """
 
     def __init__(self, size: int, share: float = 0.04) -> None:
-        self._share, self._cost = share, 0.005 + size / 100e6
+        self._share, self._cost = share, 0.01 + size / 100e6
         self._due = time.monotonic() + self._cost / share
 
     def due(self) -> bool:
