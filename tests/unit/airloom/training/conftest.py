@@ -127,7 +127,7 @@ def trainee():
 class Training:
     """One training, attempt by attempt."""
 
-    def __init__(self, trainee, settings, folder, function, ranks=1, pause=0.002):
+    def __init__(self, trainee, settings, folder, function, ranks=1, pause=0.005):
         folder.mkdir()
         shutil.copy(Path(__file__).with_name("functions.py"), settings.project / "model.py")
         self.trainee, self.settings, self.folder, self.ranks = trainee, settings, folder, ranks
