@@ -33,6 +33,7 @@ def store_model(
     import mlflow
 
     with tempfile.TemporaryDirectory(prefix="airloom-model-") as folder, mlflow.start_run(run_id=run_id):
+        _forget_others(run_id)
         log = _log_onnx if isinstance(model, Path) and model.suffix == ".onnx" else _log
         uri = log(model, example, Path(folder))
         digests = _digests(uri, Path(folder) / "check")
@@ -50,6 +51,16 @@ def stored_model(run: "Run") -> TrainedModel | None:
         return None
     digests, metrics, parameters = (json.loads(tags[name]) for name in (DIGESTS, METRICS, PARAMETERS))
     return TrainedModel(run.info.run_id, tags[MODEL_URI], digests, metrics, parameters)
+
+
+def _forget_others(run_id: str) -> None:
+    """A process that was killed before it tagged the run left a model that nobody will ask for."""
+    import mlflow
+
+    api = mlflow.MlflowClient()
+    experiment = api.get_run(run_id).info.experiment_id
+    for left in api.search_logged_models([experiment], filter_string=f"source_run_id = '{run_id}'"):
+        api.delete_logged_model(left.model_id)
 
 
 def _log(model: "Module | Path", example: "Tensor", folder: Path) -> str:
