@@ -50,13 +50,12 @@ def constant(run):
 
 
 @pytest.fixture
-def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def settings(tmp_path: Path, make_home, monkeypatch: pytest.MonkeyPatch) -> Settings:
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
         monkeypatch.setenv(name, "")  # client() writes them; this puts the old state back
-    project = tmp_path / "project"
-    project.mkdir()
-    (project / "model.py").write_text(MODEL)
-    return Settings(home=tmp_path / "home", project=project, tracking_uri="")
+    made = make_home(tmp_path)
+    (made.project / "model.py").write_text(MODEL)
+    return made
 
 
 @pytest.fixture
@@ -128,11 +127,12 @@ def trainee():
 class Training:
     """One training, attempt by attempt."""
 
-    def __init__(self, trainee, settings, folder, function, ranks=1, pause=0.002):
+    def __init__(self, trainee, settings, folder, function, ranks=1, pause=0.005, epochs=6):
         folder.mkdir()
         shutil.copy(Path(__file__).with_name("functions.py"), settings.project / "model.py")
         self.trainee, self.settings, self.folder, self.ranks = trainee, settings, folder, ranks
-        values = PIPELINE | {"train": f"model.py:{function}", "parameters": {"folder": str(folder), "pause": pause}}
+        parameters = {"folder": str(folder), "pause": pause, "epochs": epochs}
+        values = PIPELINE | {"train": f"model.py:{function}", "parameters": parameters}
         key = f"small/{folder.name}"
         experiment, run = tracking.ensure_parent(settings, "small", key, {})
         snapshot = Snapshot("s", "small", 1, "v", "c", {"train": 0.6, "validation": 0.15, "test": 0.25}, {})

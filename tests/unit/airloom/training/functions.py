@@ -52,7 +52,7 @@ def with_fit(run):
         model,
         loss=nn.functional.cross_entropy,
         optimizer=optimizer,
-        epochs=6,
+        epochs=run.params["epochs"],
         batch_size=16,
         accumulate=4,
         clip_norm=1.0,

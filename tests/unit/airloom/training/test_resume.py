@@ -13,11 +13,11 @@ def undisturbed(make_training, make_home, tmp_path_factory):
     settings = make_home(folder)
     found = {}
 
-    def digest(function, ranks):
-        if (function, ranks) not in found:
-            name = folder / f"{function}-{ranks}"
-            found[function, ranks] = make_training(settings, name, function, ranks, pause=0).complete()
-        return found[function, ranks]
+    def digest(function, ranks, epochs=6):
+        name = f"{function}-{ranks}-{epochs}"
+        if name not in found:
+            found[name] = make_training(settings, folder / name, function, ranks, pause=0, epochs=epochs).complete()
+        return found[name]
 
     return digest
 
@@ -26,7 +26,7 @@ def kill_and_compare(training, expected, kills, seed, epochs):
     chance = random.Random(seed)
     for _ in range(kills):
         victim = chance.randrange(training.ranks)
-        ended = training.attempt(at=chance.randint(5, 60), more=chance.uniform(0, 0.02), victim=victim)
+        ended = training.attempt(at=chance.randint(10, 60), more=chance.uniform(0, 0.02), victim=victim)
         assert ended["codes"][victim] == -signal.SIGKILL, training.text("log.txt")[-3000:]
         assert ended["seconds"] < 10
     assert training.complete() == expected
@@ -51,7 +51,7 @@ def test_kills_of_ranks_change_no_bit(make_training, undisturbed, make_home, tmp
 @pytest.mark.long
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_twenty_kills_change_no_bit(make_training, undisturbed, make_home, tmp_path, ranks):
-    training = make_training(make_home(tmp_path), tmp_path / "killed", "with_fit", ranks=ranks, pause=0.02)
-    kill_and_compare(training, undisturbed("with_fit", ranks), 20, 23, 6)
+    training = make_training(make_home(tmp_path), tmp_path / "killed", "with_fit", ranks=ranks, epochs=24)
+    kill_and_compare(training, undisturbed("with_fit", ranks, 24), 20, 23, 24)
     began = [int(batch) for batch in training.text("began").split()]
     assert sum(batch > 0 for batch in began[1:]) >= 10
