@@ -84,7 +84,7 @@ def _docs(pipeline: Pipeline, file: Path) -> str:
             f"### Pipeline `{pipeline.pipeline}`",
             f"Built from `{file.name}`. A new version of dataset **{pipeline.dataset.name}** starts it.",
             "",
-            f"- trains `{pipeline.train}`",
+            f"- trains `{pipeline.trains}`",
             f"- tunes {tune.trials} trials with {tune.workers} workers, {tune.objective.direction} "
             f"`{tune.objective.metric}`",
             f"- gate: {minimums}; worse than the champion by less than {policy.against_champion.non_inferior_by} "

@@ -126,18 +126,45 @@ class DeploySection(Section):
     steps: list[Literal["champion"]] = Field(default=["champion"], min_length=1, max_length=1)
 
 
+class StopSection(Section):
+    """When a training has had enough; it then ends well, with what it learned and its checkpoint kept."""
+
+    steps: int | None = Field(default=None, ge=1, description="optimizer steps")
+    time: Duration | None = Field(default=None, description="wall time in the training's loops, all attempts together")
+    device_hours: float | None = Field(default=None, gt=0, description="the same, times the number of processes")
+
+
 class Pipeline(Section):
     """A pipeline file."""
 
     pipeline: Name
     dataset: DatasetSection
-    train: str = Field(pattern=r"^[^:]+:[A-Za-z_]\w*$", description="path/from/project.py:function or module:function")
+    train: str = Field(
+        default="",
+        pattern=r"^([^:]+:[A-Za-z_]\w*)?$",
+        description="path/from/project.py:function or module:function; or else a command",
+    )
+    command: str | list[str] = Field(default="", description="a program of anybody's that trains, instead of `train`")
     parameters: dict[str, Scalar] = Field(default_factory=dict)
     seed: int = Field(default=0, ge=0)
     resources: ResourcesSection = ResourcesSection()
+    stop: StopSection = StopSection()
     tune: TuneSection
     gate: GateSection
     deploy: DeploySection = DeploySection()
+
+    @property
+    def trains(self) -> str:
+        """What trains, for people."""
+        return self.train or (self.command if isinstance(self.command, str) else " ".join(self.command))
+
+    @model_validator(mode="after")
+    def _one_way_to_train(self) -> "Pipeline":
+        if bool(self.train) == bool(self.command):
+            raise ValueError("needs either train: path.py:function or command: a program")
+        if self.command and self.resources.processes > 1:
+            raise ValueError("a command starts its own processes: leave resources.processes at 1")
+        return self
 
     @model_validator(mode="after")
     def _no_shadowing(self) -> "Pipeline":

@@ -6,7 +6,7 @@ run in a child process of their own (see `airloom.jobs`).
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airloom.contracts import Decision, Evaluation, RegisteredVersion, RunContext, TrainedModel
 from airloom.errors import ConfigError
@@ -14,6 +14,9 @@ from airloom.jobs.spec import JobSpec, Resources
 from airloom.pipeline.load import load_pipeline
 from airloom.pipeline.spec import Pipeline
 from airloom.settings import Settings
+
+if TYPE_CHECKING:
+    from airloom.training.budget import Budget
 
 Say = Callable[[str], None]
 
@@ -82,8 +85,16 @@ def train(context: dict[str, Any]) -> dict[str, Any]:
     pipeline = load_pipeline(Path(ctx.pipeline_file))
     with joined() as world:
         study = world.from_first(lambda: finish(settings, pipeline, ctx).to_dict())
-        model = train_best(settings, pipeline, ctx, study["best_parameters"])
+        best = study["best_parameters"]
+        model = train_best(settings, pipeline, ctx, best, command=pipeline.command or None, budget=_budget(pipeline))
     return {"study": study, "model": model.to_dict()}
+
+
+def _budget(pipeline: Pipeline) -> "Budget":
+    from airloom.training.budget import Budget
+
+    stop = pipeline.stop
+    return Budget(stop.steps, stop.time, stop.device_hours * 3600 if stop.device_hours else None)
 
 
 def register(

@@ -20,6 +20,8 @@ from airloom.training.budget import Budget
 from airloom.training.code import code_tags
 from airloom.training.command import name_of, run_command, script_of
 from airloom.training.load import load_function, source_file
+from airloom.training.past import SNAPSHOT, WEIGHTS
+from airloom.training.reproduce import weights_digest
 from airloom.training.run import TrainingRun, execute
 from airloom.training.sinks import FirstRank, OtherRank
 from airloom.training.source import SnapshotSource, Source
@@ -153,6 +155,7 @@ def _record(
     if before and before != threads:
         log.warning("this attempt has %s threads, the one before had %s: the last bits will differ", threads, before)
     own = tags | {THREADS: threads, "airloom.seed": str(pipeline.seed)}
+    own |= {SNAPSHOT: json.dumps(ctx.snapshot.to_dict())}
     for target, names in ((run_id, own), (ctx.mlflow_run, tags)):
         for name, value in names.items():
             api.set_tag(target, name, value)
@@ -190,6 +193,8 @@ def _end(
     used = cost.total(folder, run.progress.at.samples, run.progress.seconds)
     tracking.log_metrics(api, run_id, used, run.progress.at.steps)
     api.set_tag(run_id, "airloom.ended", run.progress.ended or "complete")
+    if not isinstance(sink.model[0], Path):
+        api.set_tag(run_id, WEIGHTS, weights_digest(sink.model[0]))
     return store_model(run_id, *sink.model, run.params, sink.metrics).to_dict()
 
 

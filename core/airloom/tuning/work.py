@@ -1,7 +1,9 @@
 """One worker's share of a study. Killed at any point and started again, it goes on where it stood."""
 
 import logging
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airloom.contracts import RunContext
@@ -9,6 +11,7 @@ from airloom.errors import AirloomError, JobFailed, MlflowAway, StoppedByRequest
 from airloom.metadata import tracking
 from airloom.pipeline.spec import Pipeline
 from airloom.settings import Settings
+from airloom.training.command import run_command
 from airloom.training.load import load_function
 from airloom.training.run import Pruned, TrainingRun, execute
 from airloom.training.source import SnapshotSource, Source
@@ -57,7 +60,7 @@ class _Worker:
     def start(
         cls, settings: Settings, pipeline: Pipeline, ctx: RunContext, number: int, source: Source | None
     ) -> "_Worker":
-        function = load_function(settings.project, pipeline.train)
+        function = load_function(settings.project, pipeline.train) if pipeline.train else None
         api = tracking.client(settings)
         study = open_study(settings, pipeline, ctx, number)
         begun = sum(t.user_attrs.get("worker") == number for t in study.get_trials(deepcopy=False))
@@ -131,7 +134,12 @@ class _Worker:
             values["epochs"] = tune.epochs
         tracking.log_parameters(self.api, run_id, values)
         sink = TrialSink(self.settings, trial, tune.objective.metric, self.api, run_id)
-        execute(self.function, TrainingRun(values, self.pipeline.seed, self.source, sink), self.pipeline.train)
+        run = TrainingRun(values, self.pipeline.seed, self.source, sink)
+        if self.function:
+            execute(self.function, run, self.pipeline.train)
+        else:
+            with tempfile.TemporaryDirectory(prefix="airloom-trial-") as folder:
+                run_command(self.pipeline.command, run, self.source, self.settings.project, Path(folder))
         return sink.value
 
     def _end(self, trial: "Trial", run_id: str, state: Any, value: float | None = None) -> None:
