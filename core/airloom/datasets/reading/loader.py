@@ -141,10 +141,10 @@ class Loader:
                 batch = [next(batches)]
                 if verifier:
                     verifier.check()
-                elif self._unverified:  # after the first batch, which it would delay
-                    verifier = Verifier(self._data.mapped, self._unverified)
                 self._start, self._position, self._fresh = start, stop, False
                 yield batch.pop()
+                if self._unverified and not verifier:  # after the first batch, which its threads would delay
+                    verifier = Verifier(self._data.mapped, self._unverified)
             if verifier:
                 verifier.check(wait=True)
             self._start, self._position = replace(start, epoch=start.epoch + 1, position=0), 0
