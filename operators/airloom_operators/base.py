@@ -17,11 +17,9 @@ if TYPE_CHECKING:
 
 
 class AirloomOperator(BaseOperator):
-    """A step that works on a run context: the dict that `ResolveOperator` returned."""
+    """Anything that Airloom does in a task."""
 
-    operator_extra_links = (MlflowRunLink(),)
     ui_color = "#d8ecf3"
-    mlflow_link = ""  # set by execute, read by the link when the task ends
 
     @contextmanager
     def step(self) -> Iterator[Settings]:
@@ -31,13 +29,20 @@ class AirloomOperator(BaseOperator):
         except AirloomError as error:
             raise AirflowException(str(error)) from None
 
+
+class StepOperator(AirloomOperator):
+    """A step that works on a run context: the dict that `ResolveOperator` returned."""
+
+    operator_extra_links = (MlflowRunLink(),)
+    mlflow_link = ""  # set by execute, read by the link when the task ends
+
     def link_to(self, settings: Settings, context: RunContext) -> None:
         """Make the task link to its MLflow run."""
         base = settings.stack.get("mlflow_url", settings.mlflow_uri)
         self.mlflow_link = f"{base}/#/experiments/{context.experiment}/runs/{context.mlflow_run}"
 
 
-class JobOperator(AirloomOperator):
+class JobOperator(StepOperator):
     """A heavy step: it runs in a child process of its own, never in the task's.
 
     Args:

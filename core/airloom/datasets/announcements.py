@@ -1,38 +1,77 @@
-"""Which dataset versions Airflow has not been told of yet: the tags above a kept cursor."""
+"""Which dataset version is announced next. git says what there is; what was announced, Airflow itself keeps."""
 
-from pathlib import Path
-from typing import Any
+import re
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
 
+from airloom.contracts import DatasetVersion
+from airloom.datasets import versions
 from airloom.datasets.repository import git
-from airloom.settings import Settings, write_private
+from airloom.errors import ConfigError
+from airloom.settings import Settings
+
+AGAIN_SECONDS = 30.0  # nothing came of the last look: look again
+GAP_SECONDS = 1.0  # a fetch brings the tags of several versions one after the other
+KEY = re.compile(r"v([1-9][0-9]{0,8})")
 
 
-def pending(settings: Settings, dataset: str) -> list[dict[str, Any]]:
-    """The versions above the cursor, oldest first: `{"dataset", "version", "commit"}`. Cheap: one git call."""
+def partition_key(number: int) -> str:
+    """`v3`: the partition of the dataset's asset, and of the runs that work on version 3."""
+    return f"v{number}"
+
+
+def number_of(key: str) -> int:
+    """`v3` → 3.
+
+    Raises:
+        ConfigError: the key has another form.
+    """
+    found = KEY.fullmatch(key)
+    if not found:
+        raise ConfigError(f"the partition key {key[:80]!r} names no dataset version", "the form is vN, for example v3")
+    return int(found[1])
+
+
+def highest(keys: Iterable[str | None], floor: int = 0) -> int:
+    """The highest version among partition keys, at least `floor`; what is no version's key does not count."""
+    return max([floor, *(number_of(key) for key in keys if key and KEY.fullmatch(key))])
+
+
+@dataclass(frozen=True)
+class Wake:
+    """When the announcing DAG was woken last, and what had been announced by then."""
+
+    announced: int
+    at: float  # time.monotonic()
+
+
+def wakes(newest: int, known: int, last: Wake | None, now: float) -> bool:
+    """Whether the announcing DAG is woken: at once for every step forward, else again after some time."""
+    if newest <= known:
+        return False
+    return last is None or known > last.announced or now - last.at >= AGAIN_SECONDS
+
+
+def newest(settings: Settings, dataset: str) -> int:
+    """The highest number that was ever given, deleted versions too; 0 before the first. One call of git."""
     if not settings.data_repo.is_dir():
-        return []
-    form = "%(refname:strip=2) %(objectname) %(*objectname)"
-    listed = git(settings.data_repo, "for-each-ref", f"--format={form}", f"refs/tags/{dataset}@v*").stdout.splitlines()
-    cursor, found = _cursor(settings, dataset), []
-    for line in listed:
-        name, *ids = line.split()
-        number = name.rpartition("@v")[2]
-        if number.isascii() and number.isdecimal() and int(number) > cursor:
-            found.append({"dataset": dataset, "version": int(number), "commit": ids[-1]})
-    return sorted(found, key=lambda version: version["version"])
-
-
-def done(settings: Settings, dataset: str, version: int) -> None:
-    """Move the cursor up to `version`."""
-    write_private(_cursor_file(settings, dataset), str(max(version, _cursor(settings, dataset))))
-
-
-def _cursor(settings: Settings, dataset: str) -> int:
-    try:
-        return int(_cursor_file(settings, dataset).read_text())
-    except FileNotFoundError:
         return 0
+    pattern = f"refs/tags/{versions.check_name(dataset)}@v*"
+    tags = git(settings.data_repo, "for-each-ref", "--format=%(refname:strip=2)", pattern).stdout.split()
+    return highest([tag.rpartition("@")[2] for tag in tags])
 
 
-def _cursor_file(settings: Settings, dataset: str) -> Path:
-    return settings.home / "announced" / dataset
+def pending(settings: Settings, dataset: str, known: int) -> DatasetVersion | None:
+    """The oldest version that is newer than `known`; None when all are announced."""
+    found = _above(settings, dataset, known)
+    if found and found[0].number > known + 1:  # it was deleted, or its tag is not visible yet
+        time.sleep(GAP_SECONDS)
+        found = _above(settings, dataset, known)
+    return found[0] if found else None
+
+
+def _above(settings: Settings, dataset: str, known: int) -> list[DatasetVersion]:
+    if dataset not in versions.list_datasets(settings):
+        return []
+    return [version for version in versions.list_versions(settings, dataset) if version.number > known]

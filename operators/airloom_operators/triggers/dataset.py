@@ -1,19 +1,24 @@
-"""Watches the data repository; each new dataset version becomes an asset event."""
+"""Watches the data repository and wakes the announcing DAG."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+from airflow.sdk.exceptions import AirflowException
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
-POLL_SECONDS = 1.0
+from airloom.errors import AirloomError
+
+POLL_SECONDS = 0.5
+ANNOUNCED = "announced"  # key of the repository asset's state, a version number
 
 
 class DatasetVersionTrigger(BaseEventTrigger):
-    """Polls the tags of the data repository. It only reads git, apart from a cursor file, and never blocks the loop.
+    """Polls for a version that is newer than what was announced.
 
-    The cursor stands under the state folder, so a restarted triggerer goes on where the last one stopped. It moves one
-    poll after the event was handed over: a crash in between repeats an event, it never loses one.
+    It only reads, never blocks the loop, and decides nothing: the announcing DAG looks for itself. So an event too many
+    does no harm, and one too few is made up for by the next.
 
     Args:
         dataset: name of the dataset.
@@ -28,14 +33,25 @@ class DatasetVersionTrigger(BaseEventTrigger):
         return "airloom_operators.triggers.dataset.DatasetVersionTrigger", {"dataset": self.dataset}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """One event a version, in order."""
-        from airloom.datasets import announcements
+        """One event for each step forward, and another after some time when nothing came of it."""
+        from airloom.datasets.announcements import Wake, newest, wakes
         from airloom.settings import load
 
-        settings = load()
+        settings, known, last = load(), 0, None
         while True:
-            for version in await asyncio.to_thread(announcements.pending, settings, self.dataset):
-                yield TriggerEvent(version)  # type: ignore[no-untyped-call] # Airflow's own is untyped
-                await asyncio.sleep(POLL_SECONDS)
-                await asyncio.to_thread(announcements.done, settings, self.dataset, version["version"])
+            found = 0
+            try:
+                found = await asyncio.to_thread(newest, settings, self.dataset)
+                known = max(known, await self._announced()) if found > known else known
+            except (AirloomError, AirflowException) as error:
+                self.log.warning("cannot look for versions of %s, trying again: %s", self.dataset, error)
+                found = 0
+            if wakes(found, known, last, time.monotonic()):
+                last = Wake(known, time.monotonic())
+                yield TriggerEvent({"newest": found, "announced": known})  # type: ignore[no-untyped-call] # as above
             await asyncio.sleep(POLL_SECONDS)
+
+    async def _announced(self) -> int:
+        if self.asset_state_store is None:  # outside a triggerer
+            return 0
+        return int(str(await self.asset_state_store.aget(ANNOUNCED, 0)))
