@@ -24,13 +24,20 @@ class DatasetVersion(Record):
 
     dataset: str
     number: int
-    id: str  # sha256 over the schema and the rows' digests in order, hex
+    id: str  # a hash of the schema and the live rows in their order, hex
     commit: str  # git commit in the data repository
-    rows: int
+    rows: int  # live rows
     message: str
     author: str
     created: str  # ISO 8601, UTC
-    report: str = ""  # path of the validation report
+    type: str = ""  # image, text, tabular, generic, or one of an entry point
+    label: str = ""  # the label column
+    key: str = ""  # the column that decides the split, where one is declared
+    tags: list[str] = field(default_factory=list)  # of the commit
+    source: str = ""  # where the commit's rows came from
+    parent: str = ""  # id of the version before
+    report: str = ""  # path of the validation report, from the home
+    released: str = ""  # who let it through in spite of the report, and why
 
     @property
     def name(self) -> str:
@@ -40,7 +47,7 @@ class DatasetVersion(Record):
 
 @dataclass(frozen=True)
 class Snapshot(Record):
-    """What a training run reads: a version and a split. `id` is a hash of both."""
+    """What a training run reads: rows of a version, and a split of them. `id` is a hash of what is asked for."""
 
     id: str
     dataset: str
@@ -49,6 +56,13 @@ class Snapshot(Record):
     commit: str
     split: dict[str, float]  # fractions by split name, summing to 1
     rows: dict[str, int]  # rows by split name
+    since: int = 0  # only rows that came after this version; 0: all
+    tags: list[str] = field(default_factory=list)  # only rows of commits with all of these; `!tag`: without it
+
+    @property
+    def version_name(self) -> str:
+        """`digits@v3`."""
+        return f"{self.dataset}@v{self.version}"
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ class Settings(BaseSettings):
 
     `home` holds all state of one installation; `project` holds configs/, examples/ and dags/. The ports and
     secrets of a running stack are written by `airloom up` to `home/stack.json`, which only the owner may read.
+    Homes that share datasets name one git remote (`data_remote`) and, when they start it, one DVC remote (`dvc_remote`,
+    any address that DVC knows); otherwise both stand in `home/data`.
     """
 
     model_config = SettingsConfigDict(env_prefix="AIRLOOM_", extra="ignore")
@@ -23,6 +25,8 @@ class Settings(BaseSettings):
     tracking_uri: str = ""
     server_url: str = ""
     server_token: str = ""
+    data_remote: str = ""
+    dvc_remote: str = ""
 
     def model_post_init(self, _context: Any, /) -> None:
         """Make the two folders absolute, so that a child with another working folder finds them."""
@@ -59,12 +63,12 @@ class Settings(BaseSettings):
 
     @property
     def data_repo(self) -> Path:
-        """The bare git repository of datasets: branch `main`, one tag `name@vN` a version."""
+        """This home's bare git repository of datasets: branch `main`, one tag `name@vN` a version."""
         return self.home / "data" / "datasets.git"
 
     @property
-    def dvc_remote(self) -> Path:
-        """The DVC remote, a local folder in the embedded stack."""
+    def dvc_remote_folder(self) -> Path:
+        """The DVC remote where no other is named."""
         return self.home / "data" / "remote"
 
     @property

@@ -1,52 +1,98 @@
-"""Commit a batch: validated, stored and pushed first, then made visible by one atomic git push."""
+"""Commit rows: stored and validated first, pushed to the DVC remote, then made visible by one atomic git push."""
 
+import json
 import random
 import re
 import time
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
 from airloom.contracts import DatasetVersion
-from airloom.datasets import identity, repository, shards, versions
-from airloom.datasets.manifest import Manifest, Shard
-from airloom.datasets.read import md5_of, shard_table
-from airloom.datasets.validation import validate
-from airloom.errors import DataError, NothingChanged
+from airloom.datasets import quarantine, repository, schema, versions
+from airloom.datasets.ingest import Batches, from_table
+from airloom.datasets.layout import Layout
+from airloom.datasets.manifest import Manifest, Shard, pack_schema
+from airloom.datasets.operations import Append, Operation, Outcome, Replace
+from airloom.datasets.shards import ShardWriter, cut_bits
+from airloom.datasets.statistics import summarise
+from airloom.datasets.store import Store
+from airloom.datasets.types import get_type
+from airloom.datasets.validation import Report, validate
+from airloom.errors import ConfigError, DataError, ValidationFailed
 from airloom.settings import Settings
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 Mode = Literal["append", "replace"]
-RACES = 30  # that many losses in a row mean that something else is wrong
-LOCKS = 6  # and that many tries at a ref that another git has locked
-LOST = ("(fetch first)", "(non-fast-forward)", "already exists", "but expected")  # what git says to the slower one
-LOCKED = re.compile(r"Unable to create '(.+?\.lock)': File exists")
+RACES = 500  # each loss is another writer's success, so this many mean that something else is wrong
+TAG = re.compile(r"[a-z0-9][a-z0-9_.=-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Details:
+    """What a commit says of itself."""
+
+    message: str
+    author: str = "airloom"
+    tags: list[str] = field(default_factory=list)
+    source: str = ""
+    report: str = ""
+    released: str = ""
+
+    def check(self) -> None:
+        """Raise ConfigError where git or a reader of the log could not hold it."""
+        if not self.message.strip() or "\0" in self.message or len(self.message) > 10_000:
+            raise ConfigError(f"the message {self.message[:60]!r} is empty, too long or holds NUL", "say what is new")
+        if not re.fullmatch(r"[^<>\x00-\x1f\x7f]{1,200}", self.author) or not self.author.strip(" .,:;\"'"):
+            raise ConfigError(f"{self.author[:60]!r} is no name of an author", "a name of one line without < and >")
+        wrong = [tag for tag in self.tags if not TAG.fullmatch(tag)]
+        if wrong:
+            raise ConfigError(f"{wrong[0][:80]!r} is no tag", "lower case letters, digits and _.=-, at most 64")
+
+
+@dataclass(frozen=True)
+class Staged:
+    """Rows that lie in the cache and that no version names yet."""
+
+    shards: list[Shard]
+    schema: pa.Schema
+    layout: Layout
+    bits: int
+    profile: "pd.DataFrame"
 
 
 def commit(
     settings: Settings,
     dataset: str,
-    table: pa.Table,
+    data: Batches | pa.Table,
     *,
     message: str,
     author: str = "airloom",
     mode: Mode = "append",
+    tags: Sequence[str] = (),
     source: str = "",
     suite: Path | None = None,
+    released: str = "",
 ) -> DatasetVersion:
-    """Make a new version of `dataset` from its newest one and `table`.
+    """Make a new version of `dataset` from its newest one and `data`.
 
     Args:
         settings: of this installation.
         dataset: its name; the first commit creates it.
-        table: the rows, as a dataset type built them.
+        data: the rows, as `airloom.datasets.ingest` gives them; a table of images is taken as it is.
         message: what is new.
         author: who says so.
         mode: append the rows, or replace all rows by them.
+        tags: words that a snapshot can choose rows by, for example `camera=left`.
         source: where the rows come from.
         suite: expectation suite; by default configs/expectations/<dataset>.json of the project.
+        released: who lets the rows through whatever the suite says, and why.
 
     Raises:
         ValidationFailed: the rows are in quarantine, nothing else happened.
@@ -54,117 +100,168 @@ def commit(
         DataError: the columns differ from the dataset's, or there are no rows.
     """
     versions.check_name(dataset)
-    if table.num_rows == 0:
+    batches = from_table(data, Layout("image", label="label")) if isinstance(data, pa.Table) else data
+    details = Details(message, author, list(tags), source or batches.source, "", released)
+    details.check()
+    store = Store(settings)
+    store.sweep()
+    known = tip(settings, dataset)
+    head = known.manifest
+    staged = stage(store, batches, head if mode == "append" else None, dataset, head.cut_bits if head else None)
+    report = validate(settings, dataset, staged.profile, suite)
+    if not report.passed and not released:
+        _refuse(settings, store, dataset, staged, details, mode, report)
+    operation = Append(staged.shards) if mode == "append" else Replace(staged.shards)
+    details = replace(details, report=str(Path(report.page).relative_to(settings.home)))
+    return land(settings, store, dataset, operation, details, staged, known)
+
+
+def stage(store: Store, batches: Batches, head: Manifest | None, dataset: str, bits: int | None) -> Staged:
+    """Write the rows into the cache; `head`: the version whose columns they must have."""
+    kind, frames = get_type(batches.layout.type), []
+    if head:
+        schema.check(dataset, head.arrow_schema, head.layout, batches.schema, batches.layout)
+    kind.check(batches.schema, batches.layout)
+    target = head.arrow_schema if head else batches.schema.remove_metadata()
+
+    def describe(table: pa.Table) -> dict[str, Any]:
+        frames.append(kind.profile(table, batches.layout))
+        return summarise(frames[-1])
+
+    writer = ShardWriter(store, target, batches.layout, describe, bits)
+    shards = list(writer.write(schema.fit(target, batches.batches)))
+    if not shards:
         raise DataError(f"the batch for {dataset} has no rows", "commit at least one row")
-    identity.check_nulls(dataset, table)
-    settings.make_home()
-    report = validate(settings, dataset, table, suite)
-    with repository.writer(settings) as work:
-        for _ in range(RACES):
-            head = _head(work, dataset)
-            made = _next(
-                settings, dataset, head, identity.fit(dataset, head.arrow_schema if head else None, table), mode
-            )
-            made = replace(made, message=message, author=author, source=source, report=report)
-            listing = _write(settings, work, dataset, made)
-            _push_data(work)
-            _check_pushed(settings, made, listing)
-            if _publish(work, dataset, made, author):
-                return versions.get(settings, dataset, made.number)
-            time.sleep(random.uniform(0, 0.2))  # noqa: S311 - spreads racing writers, keeps no secret
-            repository.git(work, "fetch", "-q", "--tags", "--force", "origin")
-            repository.git(work, "reset", "-q", "--hard", "origin/main")
+    import pandas as pd
+
+    return Staged(shards, target, batches.layout, writer.bits or 0, pd.concat(frames, ignore_index=True))
+
+
+def _refuse(
+    settings: Settings, store: Store, dataset: str, staged: Staged, details: Details, mode: Mode, report: Report
+) -> None:
+    request = {"dataset": dataset, "mode": mode, "message": details.message, "author": details.author}
+    request |= {"tags": details.tags, "source": details.source, "layout": asdict(staged.layout)}
+    files = [store.path(shard.md5) for shard in staged.shards]
+    kept = quarantine.keep(settings, dataset, files, request, report)
+    rows = sum(shard.rows for shard in staged.shards)
+    message = f"{rows} rows for {dataset} did not pass: {'; '.join(report.failed)}"
+    hint = f"no version was made; the report is {report.page}\n  -> `airloom dataset quarantine show {kept}`"
+    raise ValidationFailed(message, hint, report.page)
+
+
+@dataclass(frozen=True)
+class Tip:
+    """The newest state of a dataset that a commit can stand on."""
+
+    commit: str  # of main
+    manifest: Manifest | None  # of the newest version that was not deleted
+    highest: int  # the highest number that was ever given
+
+
+def tip(settings: Settings, dataset: str, known: Tip | None = None) -> Tip:
+    """Look up the newest state; `known` is returned where main has not moved."""
+    repo = repository.refresh(settings)
+    commit = repository.head(repo)
+    if known and known.commit == commit:
+        return known
+    text, gone = repository.read_files(repo, commit, f"{dataset}/manifest.json", f"{dataset}/deleted.json")
+    manifest = Manifest.from_json(text) if text else None
+    highest = number = manifest.number if manifest else 0
+    deleted = json.loads(gone) if gone else {}
+    while str(number) in deleted:
+        number -= 1
+    if number != highest:
+        text = repository.read_file(repo, f"refs/tags/{dataset}@v{number}", f"{dataset}/manifest.json")
+        manifest = Manifest.from_json(text) if text and number else None
+    return Tip(commit, manifest, highest)
+
+
+def land(
+    settings: Settings,
+    store: Store,
+    dataset: str,
+    operation: Operation,
+    details: Details,
+    staged: Staged | None = None,
+    known: Tip | None = None,
+) -> DatasetVersion:
+    """Apply the operation to the newest version until it is the newest itself.
+
+    Raises:
+        NothingChanged: the newest version is what this one would be.
+        DataError: the operation does not fit the newest version, or a store does not answer.
+    """
+    pushed = set[str]()
+    for _ in range(RACES):
+        known = tip(settings, dataset, known)
+        head, number = known.manifest, known.highest + 1
+        if head and staged and isinstance(operation, Append):
+            schema.check(dataset, head.arrow_schema, head.layout, staged.schema, staged.layout)
+        outcome = operation.apply(store, head, number, details.tags)
+        manifest = _manifest(dataset, head, number, outcome, details, staged)
+        files = dvc_files(store, manifest)
+        push(store, manifest, head, files, pushed)
+        change = repository.Change(
+            {f"{dataset}/{name}": data for name, data in files.items()},
+            f"{manifest.name}: {details.message}\n",
+            details.author,
+            tag=manifest.name,
+            note=versions.note(manifest),
+        )
+        commit = repository.publish(settings, change, known.commit)
+        if commit:
+            return versions.record(manifest, commit)
+        time.sleep(random.uniform(0, 0.1))  # noqa: S311 - spreads racing writers, keeps no secret
     raise DataError(f"{RACES} other commits came first, {dataset} was not changed", "commit again")
 
 
-def _head(work: Path, dataset: str) -> Manifest | None:
-    path = work / dataset / "manifest.json"
-    return Manifest.from_json(path.read_text()) if path.exists() else None
-
-
-def _next(settings: Settings, dataset: str, head: Manifest | None, table: pa.Table, mode: Mode) -> Manifest:
-    """The manifest after the commit, with the checks that look at the version before it."""
-    digests = identity.row_digests(table)
-    kept: list[Shard] = []
-    rows: list[bytes] = []
-    if head is not None and mode == "append":
-        kept = list(head.shards)
-        rows = [digest for shard in kept for digest in identity.row_digests(shard_table(settings, shard))]
-        if rows[-len(digests) :] == digests:
-            raise NothingChanged(f"{dataset}@v{head.number} ends with exactly these rows", "nothing was committed")
-    version = identity.version_id(table.schema, [*rows, *digests])
-    if head is not None and head.id == version:
-        raise NothingChanged(f"{dataset}@v{head.number} has exactly these rows", "nothing was committed")
+def _manifest(
+    dataset: str, head: Manifest | None, number: int, outcome: Outcome, details: Details, staged: Staged | None
+) -> Manifest:
+    arrow = staged.schema if staged else head.arrow_schema  # type: ignore[union-attr] # an edit has a head
+    bits = head.cut_bits if head else staged.bits if staged else cut_bits(1)
     return Manifest(
-        number=head.number + 1 if head else 1,
-        id=version,
-        shards=[*kept, shards.write_shard(settings, table)],
-        schema=table.schema.serialize().to_pybytes().hex(),
-        message="",
-        author="",
+        dataset=dataset,
+        number=number,
+        id=outcome.chain.id(arrow, outcome.tail),
+        layout=staged.layout if staged else head.layout,  # type: ignore[union-attr]
+        schema=pack_schema(arrow),
+        shards=outcome.shards,
+        chain=outcome.chain,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        source="",
-        report="",
+        cut_bits=bits,
         parent=head.id if head else "",
+        changed=outcome.changed,
+        **{name: getattr(details, name) for name in ("message", "author", "tags", "source", "report", "released")},
     )
 
 
-def _write(settings: Settings, work: Path, dataset: str, made: Manifest) -> str:
-    folder = work / dataset
-    folder.mkdir(exist_ok=True)
-    (folder / "manifest.json").write_text(made.to_json())
-    return shards.write_output(settings, folder, made.shards)
+def dvc_files(store: Store, manifest: Manifest) -> dict[str, bytes]:
+    """What git holds of a version: the manifest, and the two DVC outputs as `dvc add` would describe them."""
+    shards = {shard.md5: shard for shard in manifest.shards}.values()  # rows committed twice share a file
+    outputs = {
+        "shards": {f"{shard.md5}.arrow": (shard.md5, shard.bytes) for shard in shards},
+        "index": {f"{shard.md5}.arrow": (shard.index, shard.index_bytes) for shard in shards},
+    }
+    files = {"manifest.json": manifest.to_json().encode(), ".gitignore": b"/shards\n/index\n"}
+    for name, entries in outputs.items():
+        listing = store.listing({file: md5 for file, (md5, _) in entries.items()})
+        size = sum(size for _, size in entries.values())
+        lines = f"outs:\n- md5: {listing}\n  size: {size}\n  nfiles: {len(entries)}\n  hash: md5\n  path: {name}\n"
+        files[f"{name}.dvc"] = lines.encode()
+    return files
 
 
-def _push_data(work: Path) -> None:
-    """To the DVC remote, before anything is visible. DVC skips what is there: after a race only the listing is new."""
-    from dvc.exceptions import DvcException
-    from dvc.repo import Repo
-
-    try:
-        with Repo(str(work), _wait_for_lock=True) as repo:
-            repo.push()
-    except DvcException as error:
-        raise DataError(f"the data did not reach the DVC remote: {error}", "nothing is visible; commit again") from None
-
-
-def _check_pushed(settings: Settings, made: Manifest, listing: str) -> None:
-    """What others will read must be in the remote, and the new shard undamaged: DVC skips what it finds there."""
-    wanted = [(shard.md5, shard.bytes) for shard in made.shards]
-    paths = {repository.stored(settings, md5): size for md5, size in wanted}
-    missing = [path for path, size in paths.items() if not path.is_file() or path.stat().st_size != size]
-    if not repository.stored(settings, listing).is_file():
-        missing.append(repository.stored(settings, listing))
-    if missing:
-        raise DataError(
-            f"{missing[0]} is not in the DVC remote, or not whole", "nothing is visible; look at the remote"
-        )
-    new = made.shards[-1].md5
-    if md5_of(repository.stored(settings, new)) != new:
-        message = f"{repository.stored(settings, new)} is damaged: its MD5 is another"
-        raise DataError(message, "nothing is visible; remove that file and commit again")
-
-
-def _publish(work: Path, dataset: str, made: Manifest, author: str) -> bool:
-    """One atomic push of branch and tag; False when another commit was first."""
-    tag = f"{dataset}@v{made.number}"
-    subject = f"{tag}: {made.message}"
-    repository.git(work, "add", "--", dataset)
-    repository.git(work, "commit", "-q", "-m", subject, author=author)
-    repository.git(work, "tag", "-f", "-a", "-m", subject, tag)
-    for _ in range(LOCKS):
-        pushed = repository.git(
-            work, "push", "-q", "--atomic", "origin", "HEAD:refs/heads/main", f"refs/tags/{tag}", check=False
-        )
-        if pushed.returncode == 0:
-            return True
-        if any(sign in pushed.stderr for sign in LOST):
-            return False
-        locked = LOCKED.search(pushed.stderr)
-        if not locked:
-            break
-        time.sleep(random.uniform(0.1, 0.4))  # noqa: S311 - as above
-    if locked:
-        message = f"the push of {tag} failed: another git process holds {locked[1]}"
-        raise DataError(message, "nothing is visible; if no git is running there, remove that file and commit again")
-    raise DataError(f"the push of {tag} failed: {pushed.stderr.strip()[:500]}", "nothing is visible; commit again")
+def push(store: Store, manifest: Manifest, head: Manifest | None, files: dict[str, bytes], pushed: set[str]) -> None:
+    """Bring into the DVC remote what the version before did not have; `pushed` remembers it between races."""
+    old = {name for shard in (head.shards if head else []) for name in (shard.md5, shard.index)} | pushed
+    sizes = {shard.md5: shard.bytes for shard in manifest.shards}
+    sizes |= {shard.index: shard.index_bytes for shard in manifest.shards}
+    sizes = {name: size for name, size in sizes.items() if name not in old}
+    listings = [
+        line.split()[-1] for name in ("shards", "index") for line in files[f"{name}.dvc"].decode().splitlines()[1:2]
+    ]
+    sizes |= {name: store.path(name).stat().st_size for name in listings}
+    store.push(sizes)
+    pushed |= set(sizes)

@@ -1,111 +1,244 @@
-"""The data repository: a bare git repository, a DVC remote and a cache that all share."""
+"""The data repository: git on one side, DVC's configuration on the other.
+
+`settings.data_repo` is a bare git repository in the home. It is the data repository itself, or, where
+`AIRLOOM_DATA_REMOTE` names a git remote that several homes share, this home's mirror of it. A commit is made of objects
+first, which nobody sees, and becomes visible by one atomic push of branch and tag.
+"""
 
 import os
+import random
+import re
 import shutil
 import subprocess
+import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
 from airloom.errors import ConfigError, DataError
-from airloom.settings import Settings
+from airloom.settings import Settings, write_private
 
-IDENTITY = {
-    "GIT_AUTHOR_NAME": "airloom",
-    "GIT_AUTHOR_EMAIL": "airloom@localhost",
-    "GIT_COMMITTER_NAME": "airloom",
-    "GIT_COMMITTER_EMAIL": "airloom@localhost",
-}
+if TYPE_CHECKING:
+    pass
+
+MAIL = "airloom@localhost"
+LOCKS = 20  # tries at a ref that another git has locked
+LOST = ("(fetch first)", "(non-fast-forward)", "already exists", "but expected", "cannot lock ref", "stale info")
+LOCKED = re.compile(r"Unable to create '(.+?\.lock)': File exists")
+MIRROR = "+refs/*:refs/*"
 
 
-def git(folder: Path, *arguments: str, check: bool = True, author: str = "") -> subprocess.CompletedProcess[str]:
-    """Run git in `folder`, with an identity of its own and deaf to the configuration of the machine and the caller.
+def git(
+    folder: Path, *arguments: str, check: bool = True, given: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run git in `folder`, deaf to the configuration of the machine and the caller.
 
     Raises:
         DataError: git failed and `check` is set.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    environment |= IDENTITY | ({"GIT_AUTHOR_NAME": author} if author else {})
     environment |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
     environment |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    environment |= {f"GIT_{who}_{what}": MAIL for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     command = ["git", "-C", str(folder), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, input=given)
     if check and done.returncode:
         raise DataError(f"git {' '.join(arguments[:2])} failed: {done.stderr.strip()[-300:]}", f"look at {folder}")
     return done
 
 
+@dataclass(frozen=True)
+class Change:
+    """What one push brings: files below the dataset's folder, a commit, and a tag or another ref on it."""
+
+    files: Mapping[str, bytes]  # by path from the root; all in one folder
+    message: str
+    author: str
+    tag: str = ""  # an annotated tag of this name
+    note: str = ""  # its message
+    ref: str = ""  # or a plain ref, moved to the commit
+
+
 def ensure(settings: Settings) -> Path:
-    """The bare repository, made when it is not there; two makers at once are safe."""
+    """The bare repository of this home, made where it is not there; two makers at once are safe."""
     repo = settings.data_repo
-    if repo.is_dir():
+    if (repo / "HEAD").exists():
         return repo
     settings.make_home()
     repo.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with FileLock(str(repo.parent / "create.lock")):
         if not repo.is_dir():
-            settings.dvc_remote.mkdir(parents=True, exist_ok=True)
             bare = repo.with_name(f"new-{uuid.uuid4().hex}")
-            git(repo.parent, "init", "-q", "--bare", "-b", "main", str(bare))
-            work = repo.with_name(f"first-{uuid.uuid4().hex}")
-            git(repo.parent, "clone", "-q", str(bare), str(work))
-            _first_commit(settings, work)
-            shutil.rmtree(work)
-            bare.rename(repo)
+            try:
+                _make(settings, bare)
+                bare.rename(repo)
+            finally:
+                shutil.rmtree(bare, ignore_errors=True)
     return repo
 
 
-def _first_commit(settings: Settings, work: Path) -> None:
-    (work / ".dvc").mkdir()
+def _make(settings: Settings, bare: Path) -> None:
+    git(bare.parent, "init", "-q", "--bare", "-b", "main", str(bare))
+    if settings.data_remote:
+        git(bare, "remote", "add", "origin", settings.data_remote)
+        git(bare, "config", "--unset", "remote.origin.fetch")  # else a push would move the mirror's refs, unlocked
+        _fetch(bare)
+    if head(bare):
+        return
+    first = Change(_first_files(settings), "Start the data repository", "airloom")
+    if not publish(settings, first, None, bare):  # somebody else started it meanwhile
+        _fetch(bare)
+
+
+def _first_files(settings: Settings) -> dict[str, bytes]:
+    if not settings.dvc_remote:
+        settings.dvc_remote_folder.mkdir(parents=True, exist_ok=True)
+    url = _quoted(settings.dvc_remote or str(settings.dvc_remote_folder))
     config = (
-        f"[core]\n    remote = store\n    analytics = false\n['remote \"store\"']\n"
-        f"    url = {_quoted(settings.dvc_remote)}\n    verify = true\n"
+        f"[core]\n    remote = store\n    analytics = false\n['remote \"store\"']\n    url = {url}\n    verify = true\n"
     )
-    (work / ".dvc" / "config").write_text(config)
-    (work / ".dvc" / ".gitignore").write_text("/config.local\n/tmp\n/cache\n")
-    (work / ".dvcignore").write_text("")
-    git(work, "checkout", "-q", "-B", "main")
-    git(work, "add", "-A")
-    git(work, "commit", "-q", "-m", "Start the data repository")
-    git(work, "push", "-q", "origin", "main")
+    files = {"config": config, ".gitignore": "/config.local\n/tmp\n/cache\n"}
+    return {f".dvc/{name}": text.encode() for name, text in files.items()} | {".dvcignore": b""}
 
 
-def _quoted(path: Path) -> str:
+def _quoted(text: str) -> str:
     """A path as DVC's configuration takes it: unquoted, ` #` would start a comment and a comma a list."""
-    text = str(path)
     quote = "'" if '"' in text else '"'
     if quote in text or "\n" in text:
         raise ConfigError(f"DVC cannot use the path {text!r}", "choose a home without line breaks and both quotes")
     return f"{quote}{text}{quote}"
 
 
-@contextmanager
-def writer(settings: Settings) -> Iterator[Path]:
-    """A clone of its own for one writer, removed at the end; what dead writers left is removed before."""
+def dvc_folder(settings: Settings) -> Path:
+    """A folder with the shared DVC configuration and this home's own (`config.local`: cache, credentials)."""
+    repo, folder = ensure(settings), settings.home / "data" / "dvc"
+    shared = git(repo, "show", "main:.dvc/config").stdout
+    if not (folder / ".dvc" / "config.local").exists():
+        local = f"[core]\n    no_scm = true\n    site_cache_dir = {_quoted(str(settings.home / 'user' / 'dvc'))}\n"
+        local += f"[cache]\n    dir = {_quoted(str(settings.dvc_cache))}\n    type = hardlink,copy\n"
+        write_private(folder / ".dvc" / "config.local", local)
+    write_private(folder / ".dvc" / "config", shared)
+    return folder
+
+
+def refresh(settings: Settings) -> Path:
+    """The repository with what the shared remote has by now; without one there is nothing to fetch."""
     repo = ensure(settings)
-    folder = settings.home / "data" / "writers" / f"{os.getpid()}-{uuid.uuid4().hex}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    for left in folder.parent.iterdir():
-        owner = left.name.partition("-")[0]
-        if owner.isdigit() and not Path(f"/proc/{owner}").exists():
-            shutil.rmtree(left, ignore_errors=True)
-    try:
-        git(repo.parent, "clone", "-q", str(repo), str(folder))
-        local = f"[cache]\n    dir = {_quoted(settings.dvc_cache)}\n    type = hardlink,copy\n"
-        (folder / ".dvc" / "config.local").write_text(local)
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    if settings.data_remote:
+        _fetch(repo)
+    return repo
 
 
-def cached(settings: Settings, md5: str) -> Path:
-    """Where the DVC cache keeps an object."""
-    return settings.dvc_cache / "files" / "md5" / md5[:2] / md5[2:]
+def _fetch(repo: Path) -> None:
+    with FileLock(str(repo.with_name("fetch.lock"))):  # two fetches into one mirror would fight for its refs
+        git(repo, "fetch", "-q", "--prune", "origin", MIRROR)
 
 
-def stored(settings: Settings, md5: str) -> Path:
-    """Where the DVC remote keeps an object."""
-    return settings.dvc_remote / "files" / "md5" / md5[:2] / md5[2:]
+def head(repo: Path) -> str:
+    """The commit of main, empty where there is none."""
+    return git(repo, "rev-parse", "-q", "--verify", "refs/heads/main", check=False).stdout.strip()
+
+
+def read_file(repo: Path, revision: str, path: str) -> str | None:
+    """A file's text at a revision; None where it is not there."""
+    return read_files(repo, revision, path)[0]
+
+
+def read_files(repo: Path, revision: str, *paths: str) -> list[str | None]:
+    """Several files' texts at a revision, by one call of git."""
+    asked = "".join(f"{revision}:{path}\n" for path in paths)
+    rest, found = git(repo, "cat-file", "--batch", given=asked).stdout, list[str | None]()
+    for _ in paths:
+        line, _, rest = rest.partition("\n")
+        if line.endswith(" missing"):
+            found.append(None)
+            continue
+        size = int(line.split()[2])  # in bytes, while `rest` is text
+        data = rest.encode()
+        found.append(data[:size].decode())
+        rest = data[size + 1 :].decode()
+    return found
+
+
+def publish(settings: Settings, change: Change, parent: str | None, repo: Path | None = None) -> str | None:
+    """Make `change` visible on top of the commit `parent` by one atomic push.
+
+    Returns:
+        The new commit; None when another push was first, and nothing is visible.
+
+    Raises:
+        DataError: the push failed for another reason.
+    """
+    repo = repo or ensure(settings)
+    commit, specs = _objects(repo, change, parent)
+    target = "origin" if settings.data_remote else "."
+    for _ in range(LOCKS):
+        done = git(repo, "push", "-q", "--atomic", target, *specs, check=False)
+        if done.returncode == 0:
+            if settings.data_remote:
+                _fetch(repo)
+            return commit
+        locked = LOCKED.search(done.stderr)
+        if not locked:
+            break
+        time.sleep(random.uniform(0.05, 0.3))  # noqa: S311 - spreads racing writers, keeps no secret
+    else:
+        message = f"the push of {change.tag or change.message} failed: another git process holds {locked[1]}"
+        raise DataError(message, "nothing is visible; if no git is running there, remove that file and try again")
+    if any(sign in done.stderr for sign in LOST):
+        return None
+    hint = "nothing is visible; try again"
+    raise DataError(f"the push of {change.tag or change.message} failed: {done.stderr.strip()[:500]}", hint)
+
+
+def publish_ref(settings: Settings, ref: str, commit: str, *, force: bool = False) -> bool:
+    """Point a ref to a commit; False where it names another one already."""
+    repo = refresh(settings)
+    spec = f"{'+' if force else ''}{commit}:{ref}"
+    done = git(repo, "push", "-q", "origin" if settings.data_remote else ".", spec, check=False)
+    if done.returncode and not any(sign in done.stderr for sign in (*LOST, "would clobber")):
+        raise DataError(f"the push of {ref} failed: {done.stderr.strip()[:500]}", "nothing changed; try again")
+    refresh(settings)
+    return done.returncode == 0
+
+
+def _objects(repo: Path, change: Change, parent: str | None) -> tuple[str, list[str]]:
+    """Write blobs, tree, commit and tag, which no ref names yet; returns the commit and what to push."""
+    import pygit2
+
+    pygit2.option(pygit2.enums.Option.SET_OWNER_VALIDATION, False)  # git itself is not asked to trust the folder either
+    store = pygit2.Repository(str(repo))
+    tree: pygit2.Tree | None = store[parent].peel(pygit2.Tree) if parent else None
+    for path, data in change.files.items():
+        tree = store[_insert(store, tree, path.split("/"), data)]
+    who = pygit2.Signature(change.author, MAIL)
+    commit = str(
+        store.create_commit(
+            None, who, pygit2.Signature("airloom", MAIL), change.message, tree.id, [parent] if parent else []
+        )
+    )  # type: ignore[union-attr]
+    specs = [f"{commit}:refs/heads/main"]
+    if change.tag:
+        tagger = f"tagger airloom <{MAIL}> {int(time.time())} +0000"
+        body = f"object {commit}\ntype commit\ntag {change.tag}\n{tagger}\n\n{change.note}\n"
+        specs.append(f"{store.write(pygit2.enums.ObjectType.TAG, body.encode())}:refs/tags/{change.tag}")
+    if change.ref:
+        specs.append(f"+{commit}:{change.ref}")
+    return commit, specs
+
+
+def _insert(store: Any, tree: Any, parts: list[str], data: bytes) -> Any:
+    """The tree with one file more; returns its id."""
+    import pygit2
+
+    builder = store.TreeBuilder(tree) if tree is not None else store.TreeBuilder()
+    if len(parts) == 1:
+        builder.insert(parts[0], store.create_blob(data), pygit2.enums.FileMode.BLOB)
+    else:
+        below = tree[parts[0]] if tree is not None and parts[0] in tree else None
+        builder.insert(parts[0], _insert(store, below, parts[1:], data), pygit2.enums.FileMode.TREE)
+    return builder.write()

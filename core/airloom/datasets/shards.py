@@ -1,60 +1,141 @@
-"""Write shards into the shared DVC cache, and make the DVC output that lists them."""
+"""Cut a stream of rows into immutable shards, hashed while they are written."""
 
-import hashlib
-import json
-import os
-import uuid
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
+from airloom.datasets.digests import digest
+from airloom.datasets.index import Index
+from airloom.datasets.layout import Layout
 from airloom.datasets.manifest import Shard
-from airloom.datasets.repository import cached
-from airloom.settings import Settings
+from airloom.datasets.store import Store
+
+SMALLEST, LARGEST = 16 * 2**20, 64 * 2**20  # bytes of a shard; only the last one of a commit may be smaller
+MEAN_TAIL = 16 * 2**20  # bytes that a shard has on average beyond the smallest
+Array = np.ndarray[Any, Any]
+Describe = Callable[[pa.Table], dict[str, Any]]
 
 
-def write_shard(settings: Settings, table: pa.Table) -> Shard:
-    """Write a table as one uncompressed Arrow IPC file, named by its MD5 (the name that DVC gives it)."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table.combine_chunks())
-    data = sink.getvalue().to_pybytes()
-    return Shard(_put(settings, data), table.num_rows, len(data))
+def cut_bits(row_bytes: float) -> int:
+    """How many low bits of a row's digest must be 0 for the row to end a shard, so that shards get their mean size."""
+    return max(0, round(np.log2(MEAN_TAIL / max(row_bytes, 1))))
 
 
-def write_output(settings: Settings, folder: Path, shards: list[Shard]) -> str:
-    """Make `folder/shards.dvc` an ordinary DVC directory output of these shards, without checking them out.
+def cuts(sizes: Array, marked: Array, filled: int) -> list[int]:
+    """Where to cut: after how many of these rows.
 
-    Returns the name of the object that lists them.
+    A cut depends on the rows of its own shard alone, so that a changed, inserted or deleted row leaves the cuts
+    further on where they were (content-defined chunking: Muthitacharoen et al. 2001).
+
+    Args:
+        sizes: bytes of each row, int64 (n,).
+        marked: whether a row may end a shard, bool (n,).
+        filled: bytes that the open shard holds already.
     """
-    files = {shard.md5: shard for shard in shards}  # rows committed twice share a file
-    entries = sorted(({"md5": s.md5, "relpath": s.file} for s in files.values()), key=lambda entry: entry["relpath"])
-    listing = json.dumps(entries, sort_keys=True).encode()
-    md5 = _put(settings, listing, suffix=".dir")
-    lines = [
-        "outs:",
-        f"- md5: {md5}.dir",
-        f"  size: {sum(shard.bytes for shard in files.values())}",
-        f"  nfiles: {len(files)}",
-        "  hash: md5",
-        "  path: shards",
-    ]
-    (folder / "shards.dvc").write_text("\n".join(lines) + "\n")
-    (folder / ".gitignore").write_text("/shards\n")
-    return f"{md5}.dir"
+    ends, marks = filled + np.cumsum(sizes), np.flatnonzero(marked)
+    found: list[int] = []
+    base = 0
+    while True:
+        low, high = (int(np.searchsorted(ends, base + bound)) for bound in (SMALLEST, LARGEST))
+        at = int(np.searchsorted(marks, low))
+        cut = min(int(marks[at]) if at < len(marks) else len(ends), high)
+        if cut >= len(ends):
+            return found
+        found.append(cut + 1)
+        base = int(ends[cut])
 
 
-def _put(settings: Settings, data: bytes, suffix: str = "") -> str:
-    """Store content under its MD5, read-only, at once or not at all; a damaged copy is replaced. Returns the MD5."""
-    md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
-    path = cached(settings, md5 + suffix)
-    if not (path.exists() and hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() == md5):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o444)  # DVC takes a writable object for unprotected and hashes it again
-        temporary.replace(path)
-    return md5
+@dataclass
+class ShardWriter:
+    """Turns batches into shards in the store. Nothing is visible until a manifest names them.
+
+    `describe` makes the statistics of a shard's rows. `bits` is chosen by the first batch where it is None.
+    """
+
+    store: Store
+    schema: pa.Schema
+    layout: Layout
+    describe: Describe
+    bits: int | None = None
+    _open: list[tuple[pa.RecordBatch, Index]] = field(default_factory=list)
+    _filled: int = 0
+
+    def write(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Shard]:
+        """The shards, each as soon as it is written."""
+        return self.write_indexed((batch, Index.of(digest(batch, self.layout))) for batch in batches if batch.num_rows)
+
+    def write_indexed(self, pieces: Iterable[tuple[pa.RecordBatch, Index]]) -> Iterator[Shard]:
+        """The same of rows that were hashed before."""
+        for batch, index in pieces:
+            yield from self._add(batch, index)
+        if self._open:
+            yield self._close()
+
+    def _add(self, batch: pa.RecordBatch, index: Index) -> Iterator[Shard]:
+        sizes = row_bytes(batch)
+        if self.bits is None:
+            self.bits = cut_bits(float(sizes.mean()))
+        low = np.ascontiguousarray(index.row[:, :8]).view("<u8").reshape(-1)
+        marked = (low & np.uint64((1 << self.bits) - 1)) == 0
+        start = 0
+        for stop in cuts(sizes, marked, self._filled):
+            self._open.append((batch.slice(start, stop - start), index.take(slice(start, stop))))
+            yield self._close()
+            start = stop
+        if start < batch.num_rows:
+            self._open.append((batch.slice(start), index.take(slice(start, None))))
+            self._filled += int(sizes[start:].sum())
+
+    def _close(self) -> Shard:
+        batches, indices = zip(*self._open, strict=True)
+        self._open, self._filled = [], 0
+        batch = batches[0] if len(batches) == 1 else pa.concat_batches(batches)
+        return put(self.store, batch.replace_schema_metadata(None), Index.concat(indices), self.describe)
+
+
+def put(store: Store, batch: pa.RecordBatch, index: Index, describe: Describe) -> Shard:
+    """Write one shard and its index."""
+    md5, size = store.write(lambda sink: _write_ipc(sink, batch))
+    data = index.to_bytes()
+    index_md5, index_size = store.write(lambda sink: sink.write(data))
+    statistics = describe(pa.Table.from_batches([batch]))
+    return Shard(md5, batch.num_rows, size, index_md5, index_size, statistics, index.anchored)
+
+
+def _write_ipc(sink: Any, batch: pa.RecordBatch) -> None:
+    """The same rows always give the same bytes, wherever they were cut from."""
+    with pa.ipc.new_file(pa.PythonFile(sink, mode="w"), batch.schema) as writer:
+        writer.write_batch(pa.RecordBatch.from_arrays([_exact(c) for c in batch.columns], schema=batch.schema))
+
+
+def _exact(column: pa.Array) -> pa.Array:
+    """The column without what its buffers hold beyond it, which the writer would take as padding; seldom a copy."""
+    kind, count = column.type, len(column)
+    if column.null_count == 0 and kind in (pa.large_string(), pa.large_binary()):
+        offsets = np.frombuffer(column.buffers()[1], np.int64)[column.offset : column.offset + count + 1]
+        data = column.buffers()[2].slice(offsets[0], offsets[-1] - offsets[0])
+        return pa.Array.from_buffers(kind, count, [None, pa.py_buffer(offsets - offsets[0]), data])
+    if column.null_count == 0 and pa.types.is_primitive(kind) and kind.bit_width >= 8:
+        width = kind.bit_width // 8
+        return pa.Array.from_buffers(
+            kind, count, [None, column.buffers()[1].slice(column.offset * width, count * width)]
+        )
+    if column.null_count == 0 and pa.types.is_fixed_size_list(kind):
+        return pa.FixedSizeListArray.from_arrays(_exact(column.flatten()), type=kind)
+    return pa.concat_arrays([column, column.slice(0, 0)])
+
+
+def row_bytes(batch: pa.RecordBatch) -> Array:
+    """Bytes of each row, int64 (n,): exact for fixed-width, text and binary columns, the mean for anything nested."""
+    total = np.zeros(batch.num_rows, np.int64)
+    for column in batch.columns:
+        kind = column.type
+        if pa.types.is_large_string(kind) or pa.types.is_large_binary(kind):
+            offsets = np.frombuffer(column.buffers()[1], np.int64)[column.offset : column.offset + len(column) + 1]
+            total += np.diff(offsets) + 8
+        else:
+            total += max(1, column.nbytes // max(1, len(column)))
+    return total

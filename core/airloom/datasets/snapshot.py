@@ -1,71 +1,284 @@
-"""Snapshots: a version and a split, fixed by a content id; what a training run reads."""
+"""Snapshots: which rows of a version a training reads, and how they are split. The id is a hash of what is asked for.
+
+A snapshot is prepared once in a home and kept in `home/snapshots/<id>/`: `snapshot.json` with its state, and a file
+of row numbers for each split. Anywhere else it is prepared again from its record, with the same rows.
+"""
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import psutil
 
 from airloom.contracts import DatasetVersion, Snapshot
 from airloom.datasets import versions
-from airloom.datasets.read import read
 from airloom.datasets.split import assign, canonical
-from airloom.datasets.types import image_arrays
-from airloom.errors import ConfigError, CorruptFile
+from airloom.errors import AirloomError, ConfigError, CorruptFile, DataError
 from airloom.settings import Settings, write_private
 
 if TYPE_CHECKING:
     import numpy as np
-    import pyarrow as pa
+
+    from airloom.datasets.manifest import Manifest
+    from airloom.datasets.snapshot_data import SnapshotData
+    from airloom.datasets.store import Store
+
+RUNNING, READY, FAILED = "RUNNING", "READY", "FAILED"
 
 
-def prepare(settings: Settings, version: DatasetVersion, split: dict[str, float]) -> Snapshot:
-    """Fix what a run reads; the same version and fractions always give the same id, in any order."""
-    split = canonical(split)
-    indices = assign(read(settings, version), split)
-    outline = json.dumps({"version": version.id, "split": list(split.items())})
-    snapshot = Snapshot(
-        id=hashlib.sha256(outline.encode()).hexdigest(),
-        dataset=version.dataset,
-        version=version.number,
-        version_id=version.id,
-        commit=version.commit,
-        split=split,
-        rows={name: len(rows) for name, rows in indices.items()},
+def ask(
+    settings: Settings,
+    version: DatasetVersion,
+    split: Mapping[str, float],
+    *,
+    since: int = 0,
+    tags: Sequence[str] = (),
+) -> Snapshot:
+    """The snapshot of a request, without its rows; the same request always gives the same id, in any order.
+
+    Args:
+        settings: of this installation.
+        version: whose live rows are taken.
+        split: share by name.
+        since: take only rows that came after this version.
+        tags: take only rows of commits with all of these tags; `!tag`: of commits without it.
+
+    Raises:
+        ConfigError: the fractions do not sum to 1, or `since` is no earlier version.
+    """
+    if not 0 <= since < version.number:
+        raise ConfigError(f"{version.name} has no rows since version {since}", f"since is 0 to {version.number - 1}")
+    start = versions.get(settings, version.dataset, since).id if since else ""
+    shares, chosen = canonical(split), sorted(set(tags))
+    request = {"version": version.id, "since": start, "tags": chosen, "split": list(shares.items())}
+    identity = hashlib.sha256(json.dumps(request).encode()).hexdigest()
+    return Snapshot(identity, version.dataset, version.number, version.id, version.commit, shares, {}, since, chosen)
+
+
+def prepare(
+    settings: Settings,
+    version: DatasetVersion,
+    split: Mapping[str, float],
+    *,
+    since: int = 0,
+    tags: Sequence[str] = (),
+) -> Snapshot:
+    """Fix what a run reads, and wait until it is READY."""
+    return make(settings, ask(settings, version, split, since=since, tags=tags))
+
+
+def start(settings: Settings, snapshot: Snapshot) -> str:
+    """Prepare a snapshot, with its statistics, in a process of its own; returns the state."""
+    found = record(settings, snapshot.id)
+    if found and found["state"] != FAILED:
+        return str(found["state"])
+    folder = _folder(settings, snapshot.id)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    (folder / "request.json").write_text(json.dumps(snapshot.to_dict()))
+    with (folder / "log.txt").open("ab") as log:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "airloom.datasets.snapshot", snapshot.id],
+            env=os.environ | {"AIRLOOM_HOME": str(settings.home), "AIRLOOM_PROJECT": str(settings.project)},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    _write(settings, snapshot, RUNNING, process=[child.pid, psutil.Process(child.pid).create_time()])
+    return RUNNING
+
+
+def make(settings: Settings, snapshot: Snapshot, *, describe: bool = False) -> Snapshot:
+    """Choose the rows of each split and keep them. A READY snapshot is returned as it is.
+
+    Raises:
+        DataError: no row is chosen, or what is stored does not answer.
+        CorruptFile: what stands under the version's name is not what the snapshot was made of.
+    """
+    from airloom.datasets.store import Store
+
+    found = record(settings, snapshot.id)
+    if found and found["state"] == READY and ("statistics" in found or not describe):
+        return Snapshot.from_dict(found["snapshot"])
+    try:
+        version = _version(settings, snapshot)
+        storage = versions.storage(settings, version)
+        chosen = choose(Store(settings), versions.manifest_of(settings, version, storage), snapshot)
+        ready = replace(snapshot, rows={name: len(rows) for name, rows in chosen.items()})
+        _save(settings, ready, chosen)
+        _write(settings, ready, READY, storage=storage)
+        if describe:
+            _write(settings, ready, READY, storage=storage, statistics=_statistics(settings, ready))
+    except AirloomError as error:
+        _write(settings, snapshot, FAILED, error=str(error))
+        raise
+    return ready
+
+
+def choose(store: "Store", manifest: "Manifest", snapshot: Snapshot) -> "dict[str, np.ndarray[Any, Any]]":
+    """Physical row numbers of each split, int64, ascending.
+
+    Raises:
+        DataError: the filter leaves no row.
+    """
+    import numpy as np
+
+    from airloom.datasets.rows import Rows
+
+    rows = Rows(store, manifest)
+    keep = np.concatenate([np.full(s.rows, _wanted(snapshot, s.version, s.tags)) for s in rows.spans()])
+    physical, points = rows.physical[keep], rows.all().points[keep]
+    if not len(physical):
+        asked = f"since version {snapshot.since} with tags {', '.join(snapshot.tags) or 'any'}"
+        raise DataError(f"{manifest.name} has no rows {asked}", "loosen the filter")
+    return {name: physical[places] for name, places in assign(points, snapshot.split).items()}
+
+
+def _wanted(snapshot: Snapshot, version: int, tags: list[str]) -> bool:
+    have = set(tags)
+    return version > snapshot.since and all(
+        (t[1:] not in have) if t.startswith("!") else t in have for t in snapshot.tags
     )
-    write_private(settings.home / "snapshots" / f"{snapshot.id}.json", json.dumps(snapshot.to_dict(), indent=1))
-    return snapshot
+
+
+def _version(settings: Settings, snapshot: Snapshot) -> DatasetVersion:
+    version = versions.get(settings, snapshot.dataset, snapshot.version)
+    if version.id != snapshot.version_id:
+        message = f"{version.name} has id {version.id[:12]}, the snapshot was made of {snapshot.version_id[:12]}"
+        raise CorruptFile(message, "the data repository was changed by hand; restore it")
+    return version
+
+
+def record(settings: Settings, identity: str) -> dict[str, Any] | None:
+    """What is known of a snapshot: `state`, `snapshot`, and `statistics` or `error`; None where it was never asked for.
+
+    A preparation whose process died is FAILED.
+    """
+    try:
+        found: dict[str, Any] = json.loads((_folder(settings, identity) / "snapshot.json").read_text())
+    except FileNotFoundError:
+        return None
+    if found["state"] == RUNNING and not _alive(*found["process"]):
+        again = json.loads((_folder(settings, identity) / "snapshot.json").read_text())  # it may have just ended
+        if again["state"] == RUNNING:
+            log = _folder(settings, identity) / "log.txt"
+            return found | {"state": FAILED, "error": f"its process ended without a result; see {log}"}
+        return dict(again)
+    return found
+
+
+def fetch(settings: Settings, identity: str, timeout: float = 600) -> Snapshot:
+    """A snapshot by its id, as soon as it is READY.
+
+    Raises:
+        DataError: it is unknown here, FAILED, or not ready in time.
+    """
+    end = time.monotonic() + timeout
+    while True:
+        found = record(settings, identity)
+        if found is None:
+            raise DataError(f"there is no snapshot {identity[:80]}", "`airloom dataset snapshot NAME` prepares one")
+        if found["state"] == READY:
+            return Snapshot.from_dict(found["snapshot"])
+        if found["state"] == FAILED:
+            raise DataError(f"snapshot {identity[:12]} failed: {found['error']}", "ask for it again")
+        if time.monotonic() > end:
+            raise DataError(f"snapshot {identity[:12]} is not ready after {timeout:g} s", "wait, or look at its log")
+        time.sleep(0.1)
+
+
+@lru_cache(maxsize=4)
+def _opened(home: Path, data_remote: str, snapshot: str) -> "SnapshotData":
+    from airloom.datasets.snapshot_data import SnapshotData
+
+    settings = Settings(home=home, data_remote=data_remote)
+    made = make(settings, replace(Snapshot.from_dict(json.loads(snapshot)), rows={}))
+    version = _version(settings, made)
+    found = record(settings, made.id) or {}
+    # The row numbers count in the shards of that commit; a later compaction has others.
+    return SnapshotData(settings, made, versions.manifest_of(settings, version, found["storage"]))
+
+
+def open_snapshot(settings: Settings, snapshot: Snapshot) -> "SnapshotData":
+    """The data of a snapshot; opened once a process."""
+    return _opened(settings.home, settings.data_remote, json.dumps(snapshot.to_dict()))
 
 
 def load_split(
     settings: Settings, snapshot: Snapshot, name: str
 ) -> "tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]":
-    """Inputs, float32 (n, channels, height, width), and labels, int64 (n,), of one split.
+    """A whole split in memory, as a classifier takes it.
+
+    Returns:
+        Inputs, float32 (n, …), bytes scaled to 0..1; labels, int64 (n,).
 
     Raises:
         ConfigError: there is no such split.
-        CorruptFile: what is stored under the version's name is not what the snapshot was made of.
     """
-    if name not in snapshot.split:
-        raise ConfigError(f"snapshot {snapshot.id[:12]} has no split {name!r}", f"it has {', '.join(snapshot.split)}")
-    return image_arrays(rows(settings, snapshot, name))
+    import numpy as np
+
+    inputs, labels = (part.numpy() for part in open_snapshot(settings, snapshot).tensors(name))
+    return (inputs / np.float32(255) if inputs.dtype == np.uint8 else inputs.astype(np.float32, copy=False)), labels
 
 
-def rows(settings: Settings, snapshot: Snapshot, name: str) -> "pa.Table":
-    """The rows of one split as an Arrow table."""
-    version = versions.get(settings, snapshot.dataset, snapshot.version)
-    if version.id != snapshot.version_id:
-        message = f"{version.name} has id {version.id[:12]}, the snapshot was made of {snapshot.version_id[:12]}"
-        raise CorruptFile(message, "the data repository was changed by hand; restore it")
-    table, indices = _table(str(settings.home), version, tuple(snapshot.split.items()))
-    return table.take(indices[name])
+def rows_file(settings: Settings, identity: str, split: str) -> Path:
+    """Where the row numbers of a split are kept."""
+    return _folder(settings, identity) / f"rows-{hashlib.sha256(split.encode()).hexdigest()[:16]}.npy"
 
 
-@lru_cache(maxsize=2)
-def _table(
-    home: str, version: DatasetVersion, split: tuple[tuple[str, float], ...]
-) -> "tuple[pa.Table, dict[str, Any]]":
-    """A training asks for every split of one version: read and assign once."""
-    from pathlib import Path
+def _folder(settings: Settings, identity: str) -> Path:
+    if len(identity) != 64 or not set(identity) <= set("0123456789abcdef"):
+        raise DataError(f"{identity[:80]!r} is no id of a snapshot", "64 hexadecimal digits")
+    return settings.home / "snapshots" / identity
 
-    table = read(Settings(home=Path(home)), version)
-    return table, assign(table, dict(split))
+
+def _save(settings: Settings, snapshot: Snapshot, chosen: "dict[str, np.ndarray[Any, Any]]") -> None:
+    import numpy as np
+
+    settings.make_home()
+    _folder(settings, snapshot.id).mkdir(parents=True, exist_ok=True, mode=0o700)
+    for name, rows in chosen.items():
+        path = rows_file(settings, snapshot.id, name)
+        temporary = path.with_suffix(f".{os.getpid()}.npy")
+        np.save(temporary, rows)
+        temporary.replace(path)
+
+
+def _write(settings: Settings, snapshot: Snapshot, state: str, **more: Any) -> None:
+    values = {"state": state, "snapshot": snapshot.to_dict(), **more}
+    write_private(_folder(settings, snapshot.id) / "snapshot.json", json.dumps(values, indent=1))
+
+
+def _statistics(settings: Settings, snapshot: Snapshot) -> dict[str, Any]:
+    data = open_snapshot(settings, snapshot)
+    return {name: data.statistics(name) for name in snapshot.split}
+
+
+def _alive(pid: int, created: float) -> bool:
+    try:
+        process = psutil.Process(pid)
+        return abs(process.create_time() - created) < 1 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def main(identity: str) -> int:
+    """What `start` runs."""
+    from airloom.settings import load
+
+    settings = load()
+    asked = Snapshot.from_dict(json.loads((_folder(settings, identity) / "request.json").read_text()))
+    make(settings, asked, describe=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

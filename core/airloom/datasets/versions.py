@@ -1,16 +1,27 @@
-"""Look up versions. git is the only store: a tag `name@vN` and the manifest it points to."""
+"""Look up versions. git is the only store: an annotated tag `name@vN` says what a version is, its tree how it is kept.
+
+A version's record is the last line of its tag, so that ten thousand of them are listed by one call. Deletions stand in
+`<dataset>/deleted.json` on main. A compacted version has a second ref, `refs/storage/<dataset>/v<N>`.
+"""
 
 import difflib
+import json
 import re
-from typing import Any
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from airloom.contracts import DatasetVersion
-from airloom.datasets.manifest import Manifest
-from airloom.datasets.repository import git
+from airloom.datasets import repository
 from airloom.errors import ConfigError, DataError
 from airloom.settings import Settings
 
+if TYPE_CHECKING:
+    from airloom.datasets.manifest import Manifest
+
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+LABEL = re.compile(r"(?!v\d+$)[a-z0-9][a-z0-9._-]{0,63}")
+FORMAT = "%(refname:strip=2)%00%(*objectname)%00%(contents)%00%01"
 
 
 def check_name(name: str) -> str:
@@ -20,81 +31,179 @@ def check_name(name: str) -> str:
     return name
 
 
-def parse_name(text: str) -> tuple[str, int | None]:
-    """`digits@v3` → ("digits", 3); `digits` → ("digits", None)."""
-    name, at, number = text.partition("@v")
-    if at and not (number.isascii() and number.isdecimal() and len(number) <= 9):
-        raise ConfigError(f"{text[:80]!r} names no version", "the form is name@vN, for example digits@v3")
-    return check_name(name), int(number) if at else None
+def parse_name(text: str) -> tuple[str, int | str | None]:
+    """`digits@v3` → ("digits", 3); `digits@golden` → ("digits", "golden"); `digits` → ("digits", None)."""
+    name, at, rest = text.partition("@")
+    if not at:
+        return check_name(name), None
+    if re.fullmatch(r"v[0-9]{1,9}", rest):
+        return check_name(name), int(rest[1:])
+    if not LABEL.fullmatch(rest):
+        raise ConfigError(f"{text[:80]!r} names no version", "the form is name@vN or name@tag, for example digits@v3")
+    return check_name(name), rest
+
+
+def find(settings: Settings, text: str) -> DatasetVersion:
+    """The version that `name@vN`, `name@tag` or `name` (the newest) means."""
+    dataset, which = parse_name(text)
+    if which is None:
+        return latest(settings, dataset)
+    if isinstance(which, int):
+        return get(settings, dataset, which)
+    return tagged(settings, dataset, which)
 
 
 def list_datasets(settings: Settings) -> list[str]:
-    """Names of all datasets, sorted."""
-    return sorted({name.rpartition("@v")[0] for name in _tags(settings, "*@v*")})
+    """Names of all datasets that have a version, sorted."""
+    if not _known(settings):
+        return []
+    repo = repository.refresh(settings)
+    listed = repository.git(repo, "for-each-ref", "--format=%(refname:strip=2)", "refs/tags/*@v*").stdout.split()
+    names = sorted({tag.rpartition("@v")[0] for tag in listed})
+    return [name for name in names if _records(repo, name)]
 
 
 def list_versions(settings: Settings, dataset: str) -> list[DatasetVersion]:
-    """All versions of a dataset, oldest first.
+    """All versions of a dataset but the deleted ones, oldest first.
 
     Raises:
         DataError: there is no such dataset.
     """
-    tags = _tags(settings, f"{check_name(dataset)}@v*")
-    if not tags:
-        known = list_datasets(settings)
-        close = difflib.get_close_matches(dataset, known, 1)
-        guess = f"did you mean {close[0]}? " if close else ""
-        raise DataError(f"there is no dataset {dataset}", f"{guess}known: {', '.join(known) or 'none'}")
-    numbers = sorted(int(tag.rpartition("@v")[2]) for tag in tags)
-    return [get(settings, dataset, number) for number in numbers]
+    check_name(dataset)
+    found = _records(repository.refresh(settings), dataset) if _known(settings) else []
+    if not found:
+        raise _unknown(settings, dataset)
+    return found
+
+
+def _known(settings: Settings) -> bool:
+    """Whether there is a data repository at all; looking must not make one."""
+    return settings.data_repo.is_dir() or bool(settings.data_remote)
+
+
+def _unknown(settings: Settings, dataset: str) -> DataError:
+    known = list_datasets(settings)
+    close = difflib.get_close_matches(dataset, known, 1)
+    guess = f"did you mean {close[0]}? " if close else ""
+    return DataError(f"there is no dataset {dataset}", f"{guess}known: {', '.join(known) or 'none'}")
 
 
 def latest(settings: Settings, dataset: str) -> DatasetVersion:
-    """The newest version."""
-    return list_versions(settings, dataset)[-1]
+    """The newest version; looked up on main, without a list of all.
+
+    Raises:
+        DataError: there is no such dataset.
+    """
+    check_name(dataset)
+    if _known(settings):
+        repo = repository.refresh(settings)
+        manifest = repository.read_file(repo, "main", f"{dataset}/manifest.json")
+        gone, number = deletions(repo, dataset), json.loads(manifest)["number"] if manifest else 0
+        while str(number) in gone:
+            number -= 1
+        if number:
+            return get(settings, dataset, number)
+    raise _unknown(settings, dataset)
 
 
 def get(settings: Settings, dataset: str, number: int) -> DatasetVersion:
     """One version.
 
     Raises:
-        DataError: it does not exist; the message names the newest one.
+        DataError: it does not exist, or was deleted; the message names the newest one.
     """
-    tag = f"{check_name(dataset)}@v{number}"
-    found = (
-        git(settings.data_repo, "rev-parse", "-q", "--verify", f"refs/tags/{tag}^{{commit}}", check=False)
-        if settings.data_repo.is_dir()
-        else None
-    )
-    if found is None or found.returncode:
-        newest = list_versions(settings, dataset)[-1]
-        raise DataError(f"there is no version {tag}", f"the newest is {newest.name}")
-    commit, manifest = found.stdout.strip(), manifest_of(settings, dataset, number)
-    return DatasetVersion(
-        dataset=dataset,
-        number=number,
-        id=manifest.id,
-        commit=commit,
-        rows=manifest.rows,
-        message=manifest.message,
-        author=manifest.author,
-        created=manifest.created,
-        report=manifest.report,
-    )
+    repo = settings.data_repo
+    found = _records(repo, check_name(dataset), f"v{number}") if repo.is_dir() else []
+    if not found and settings.data_remote:
+        found = _records(repository.refresh(settings), dataset, f"v{number}")
+    if found:
+        return found[0]
+    gone = deletions(repo, dataset).get(str(number)) if repo.is_dir() else None
+    newest = latest(settings, dataset)
+    if gone:
+        why = f"{gone['who']} deleted {dataset}@v{number} on {gone['when']}: {gone['reason']}"
+        raise DataError(why, f"the newest is {newest.name}")
+    raise DataError(f"there is no version {dataset}@v{number}", f"the newest is {newest.name}")
 
 
-def manifest_of(settings: Settings, dataset: str, number: int) -> Manifest:
-    """The manifest that the tag points to."""
-    spec = f"refs/tags/{dataset}@v{number}:{dataset}/manifest.json"
-    return Manifest.from_json(git(settings.data_repo, "show", spec).stdout)
+def tagged(settings: Settings, dataset: str, label: str) -> DatasetVersion:
+    """The version that a tag like `golden` names.
+
+    Raises:
+        DataError: there is no such tag.
+    """
+    repo = repository.refresh(settings)
+    commit = repository.git(repo, "rev-parse", "-q", "--verify", f"refs/tags/{dataset}@{label}^{{commit}}", check=False)
+    at = commit.stdout.strip()
+    for version in list_versions(settings, dataset):
+        if version.commit == at:
+            return version
+    known = repository.git(repo, "tag", "--list", f"{dataset}@*").stdout.split()
+    tags = ", ".join(tag for tag in known if not re.search(r"@v\d+$", tag)) or "none"
+    raise DataError(f"there is no tag {dataset}@{label}", f"tags of {dataset}: {tags}")
 
 
 def log(settings: Settings, dataset: str) -> list[dict[str, Any]]:
-    """The versions, newest first, as plain records."""
-    return [version.to_dict() | {"name": version.name} for version in reversed(list_versions(settings, dataset))]
+    """The versions, newest first, as plain records.
+
+    Raises:
+        DataError: there is no such dataset.
+    """
+    found = _entries(repository.refresh(settings), check_name(dataset)) if _known(settings) else []
+    if not found:
+        raise _unknown(settings, dataset)
+    return [values | {"name": f"{dataset}@v{values['number']}"} for values in reversed(found)]
 
 
-def _tags(settings: Settings, pattern: str) -> list[str]:
-    if not settings.data_repo.is_dir():
-        return []
-    return git(settings.data_repo, "tag", "--list", pattern).stdout.split()
+def storage(settings: Settings, version: DatasetVersion) -> str:
+    """The commit that says how a version is stored: its own, or that of its last compaction."""
+    compacted = f"refs/storage/{version.dataset}/v{version.number}"
+    found = repository.git(settings.data_repo, "rev-parse", "-q", "--verify", compacted, check=False)
+    return found.stdout.strip() or version.commit
+
+
+def manifest_of(settings: Settings, version: DatasetVersion, commit: str = "") -> "Manifest":
+    """How a version is stored, now or at one of its commits."""
+    from airloom.datasets.manifest import Manifest
+
+    at = commit or storage(settings, version)
+    text = repository.read_file(settings.data_repo, at, f"{version.dataset}/manifest.json")
+    if text is None:
+        raise DataError(f"{version.name} has no manifest in commit {at[:12]}", "restore the data repository")
+    return Manifest.from_json(text)
+
+
+def deletions(repo: Path, dataset: str) -> dict[str, dict[str, str]]:
+    """What was deleted, by version number: who, when, reason."""
+    text = repository.read_file(repo, "main", f"{dataset}/deleted.json")
+    return dict(json.loads(text)) if text else {}
+
+
+def record(manifest: "Manifest", commit: str) -> DatasetVersion:
+    """What a manifest says of its version."""
+    same = {f.name: getattr(manifest, f.name) for f in fields(DatasetVersion) if hasattr(manifest, f.name)}
+    layout = manifest.layout
+    return DatasetVersion(**{**same, "commit": commit, "type": layout.type, "label": layout.label, "key": layout.key})
+
+
+def note(manifest: "Manifest") -> str:
+    """The message of a version's tag: a subject for people, the record for `list_versions`."""
+    return f"{manifest.name}: {manifest.message}\n\n{json.dumps(record(manifest, '').to_dict())}\n"
+
+
+def _records(repo: Path, dataset: str, which: str = "v*") -> list[DatasetVersion]:
+    return [DatasetVersion(**values) for values in _entries(repo, dataset, which)]
+
+
+def _entries(repo: Path, dataset: str, which: str = "v*") -> list[dict[str, Any]]:
+    """The records of the versions that were not deleted, oldest first; ten thousand take a fifth of a second."""
+    listed = repository.git(repo, "for-each-ref", f"--format={FORMAT}", f"refs/tags/{dataset}@{which}").stdout
+    gone = {int(number) for number in deletions(repo, dataset)} if listed else set()
+    commits, texts = [], []
+    for entry in listed.split("\0\1\n")[:-1]:
+        _, commit, text = entry.split("\0", 2)
+        if commit:  # a tag without an object of its own is somebody's, not a version's
+            commits.append(commit)
+            texts.append(text.rstrip("\n").rpartition("\n")[2])
+    found = [values | {"commit": c} for values, c in zip(json.loads(f"[{','.join(texts)}]"), commits, strict=True)]
+    return sorted((values for values in found if values["number"] not in gone), key=lambda values: values["number"])

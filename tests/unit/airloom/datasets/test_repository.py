@@ -1,43 +1,51 @@
-"""The data repository under strangers, odd paths, rivals, stale locks and killed writers."""
+"""Several writers at once, writers that die, and what someone gets who has only git and DVC."""
 
+import json
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from airloom.datasets import announcements, repository, snapshot, versions
+from airloom.datasets import announcements, edit, repository, versions
 from airloom.datasets.commit import commit
 from airloom.datasets.read import read
+from airloom.datasets.store import Store
 from airloom.errors import DataError
 from airloom.settings import Settings
 
 COMMITTER = """
 import sys
 from pathlib import Path
-import great_expectations
+import great_expectations, pygit2
 import dvc.repo
 from airloom.datasets.commit import commit
 from airloom.datasets.ingest import read_file
-from airloom.settings import Settings
+from airloom.settings import load
 
-home, project, batch = sys.argv[1:]
+batch, message = sys.argv[1:]
 print("ready", flush=True)
 sys.stdin.readline()
-print(commit(Settings(home=Path(home), project=Path(project)), "digits", read_file(Path(batch)), message="m").number)
+print(commit(load(), "digits", read_file(Path(batch)), message=message).number, flush=True)
 """
 
 
-def committer(settings, folder, table):
+def committer(settings: Settings, folder: Path, table: pa.Table, message="m", **more: str):
     """A process that commits as soon as a line comes in."""
     folder.mkdir()
     with pa.ipc.new_file(str(folder / "batch.arrow"), table.schema) as writer:
         writer.write_table(table)
-    arguments = [settings.home, settings.project, folder / "batch.arrow"]
-    command = [sys.executable, "-c", COMMITTER, *map(str, arguments)]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    environment = {
+        "AIRLOOM_HOME": str(settings.home),
+        "AIRLOOM_PROJECT": str(settings.project),
+        "PATH": "/usr/bin:/bin",
+    }
+    environment |= {f"AIRLOOM_{name.upper()}": value for name, value in more.items()}
+    command = [sys.executable, "-c", COMMITTER, str(folder / "batch.arrow"), message]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
 
 
 def start(process):
@@ -46,12 +54,22 @@ def start(process):
     process.stdin.flush()
 
 
+def dvc(*arguments, cwd):
+    command = [sys.executable, "-m", "dvc", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True).stdout
+
+
+def clone(settings, folder):
+    subprocess.run(["git", "clone", "-q", str(settings.data_repo), str(folder)], check=True, capture_output=True)
+    return folder
+
+
 def pulled(settings, folder):
-    """What someone gets who has only git and DVC, as one table in no particular order."""
-    clone = ["git", "clone", "-q", str(settings.data_repo), str(folder)]
-    subprocess.run(clone, check=True, capture_output=True)
-    subprocess.run([sys.executable, "-m", "dvc", "pull", "-q"], cwd=folder, check=True, capture_output=True)
-    files = sorted((folder / "digits" / "shards").glob("*.arrow"))
+    """What someone gets who has only git and DVC, in the manifest's order, without the tombstones."""
+    dvc("pull", "-q", cwd=clone(settings, folder))
+    manifest = json.loads((folder / "digits" / "manifest.json").read_text())
+    files = [folder / "digits" / "shards" / f"{shard['md5']}.arrow" for shard in manifest["shards"]]
+    assert {path.name for path in (folder / "digits" / "shards").iterdir()} == {file.name for file in files}
     return pa.concat_tables([pa.ipc.open_file(pa.memory_map(str(file))).read_all() for file in files])
 
 
@@ -64,21 +82,53 @@ def test_a_stranger_pulls_the_same_rows(settings, batch, tmp_path, home):
     settings = Settings(home=tmp_path / home, project=settings.project)
     commit(settings, "digits", batch(0), message="one")
     made = commit(settings, "digits", batch(1), message="two")
-    assert rows(pulled(settings, tmp_path / "stranger")) == rows(read(settings, made))
-    assert {path.name for path in (settings.home / "data").iterdir()} >= {"cache", "remote", "datasets.git"}
+    assert pulled(settings, tmp_path / "stranger").equals(read(settings, made))
 
 
-def test_two_at_once_both_land(settings, batch, tmp_path):
-    other = committer(settings, tmp_path / "other", batch(0))
-    start(other)
-    mine = commit(settings, "digits", batch(1), message="mine").number  # in this process, at the same time
-    assert sorted([mine, int(other.communicate(timeout=60)[0])]) == [1, 2]
-    made = versions.latest(settings, "digits")
-    assert rows(read(settings, made)) == rows(pa.concat_tables([batch(0), batch(1)]))
-    assert not list((settings.home / "data" / "writers").iterdir())
+def test_dvcs_own_commands_work_on_it(settings, batch, tmp_path):
+    first = commit(settings, "digits", batch(0), message="one")
+    commit(settings, "digits", batch(1), message="two")
+    folder = clone(settings, tmp_path / "stranger")
+    assert "deleted" in dvc("data", "status", cwd=folder) or "missing" in dvc("status", cwd=folder).lower()
+    dvc("pull", "-q", cwd=folder)
+    assert "up to date" in dvc("status", cwd=folder)
+    listed = {name: (folder / "digits" / f"{name}.dvc").read_text() for name in ("shards", "index")}
+    ignored = (folder / "digits" / ".gitignore").read_text()
+    for name in listed:
+        dvc("add", "-q", f"digits/{name}", cwd=folder)
+        assert (folder / "digits" / f"{name}.dvc").read_text() == listed[name]
+    assert (folder / "digits" / ".gitignore").read_text() == ignored
+    changes = json.loads(dvc("diff", "--json", "digits@v1", "digits@v2", cwd=folder))
+    assert len([c for c in changes["added"] if c["path"].endswith(".arrow")]) == 2
+    dvc("get", "-q", settings.data_repo, "digits/shards", "--rev", "digits@v1", "-o", tmp_path / "got", cwd=tmp_path)
+    (file,) = (tmp_path / "got").iterdir()
+    assert pa.ipc.open_file(str(file)).read_all().equals(read(settings, first))
+    dvc("gc", "-q", "--workspace", "--force", cwd=folder)
+    assert "up to date" in dvc("status", cwd=folder)
 
 
-@pytest.mark.parametrize("delay", [0.15, 0.5, 0.8])
+def test_processes_of_several_homes_on_one_remote_all_land(settings, batch, tmp_path):
+    remote, store = tmp_path / "remote.git", tmp_path / "store"
+    store.mkdir()
+    subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(remote)], check=True)
+    shared = {"data_remote": str(remote), "dvc_remote": str(store)}
+    homes = [Settings(home=tmp_path / f"home{n}", project=settings.project, **shared) for n in range(2)]
+    writers = [committer(homes[n % 2], tmp_path / f"w{n}", batch(n), f"writer {n}", **shared) for n in range(4)]
+    for writer in writers:
+        start(writer)
+    numbers = sorted(int(writer.communicate(timeout=120)[0]) for writer in writers)
+    assert numbers == [1, 2, 3, 4]
+    log = repository.git(remote, "log", "--format=%s", "main").stdout.splitlines()
+    assert {line.partition(": ")[2] for line in log[:-1]} == {f"writer {n}" for n in range(4)}
+    third = Settings(home=tmp_path / "third", project=settings.project, **shared)
+    assert rows(read(third, versions.latest(third, "digits"))) == rows(pa.concat_tables([batch(n) for n in range(4)]))
+    with pytest.raises(DataError, match="changed or deleted meanwhile"):
+        first = versions.get(third, "digits", 1)
+        edit.delete_rows(homes[0], first, [0], message="m")
+        edit.delete_rows(homes[1], first, [0], message="m")
+
+
+@pytest.mark.parametrize("delay", [0.05, 0.2, 0.5])
 def test_a_killed_writer_leaves_nothing_half(settings, batch, tmp_path, delay):
     process = committer(settings, tmp_path / "killed", batch(0))
     start(process)
@@ -90,10 +140,21 @@ def test_a_killed_writer_leaves_nothing_half(settings, batch, tmp_path, delay):
     made = commit(settings, "digits", batch(1), message="next")
     assert made.number == len(before) + 1
     assert rows(read(settings, made)) == rows(pa.concat_tables([batch(0)] * len(before) + [batch(1)]))
-    assert not list((settings.home / "data" / "writers").iterdir())
 
 
-def test_a_stale_lock_is_named(settings, batch):
+def test_what_a_dead_writer_left_is_swept(settings, batch):
+    commit(settings, "digits", batch(0), message="one")
+    left = settings.dvc_cache / "files" / "md5" / "0123.999999999.tmp"
+    left.write_bytes(b"half")
+    mine = settings.dvc_cache / "files" / "md5" / f"0123.{__import__('os').getpid()}.tmp"
+    mine.write_bytes(b"half")
+    commit(settings, "digits", batch(1), message="two")
+    assert not left.exists()
+    assert mine.exists()
+
+
+def test_a_stale_lock_is_named(settings, batch, monkeypatch):
+    monkeypatch.setattr(repository, "LOCKS", 2)
     commit(settings, "digits", batch(0), message="one")
     lock = settings.data_repo / "refs" / "heads" / "main.lock"
     lock.touch()
@@ -120,19 +181,22 @@ def test_git_is_deaf_to_the_caller(settings, batch, tmp_path, monkeypatch):
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "config"))
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))
     monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "index"))
-    commit(settings, "digits", batch(0), message="one", author="Ada")
-    found = repository.git(settings.data_repo, "log", "-1", "--format=%an %cn", "main").stdout
-    assert found == "Ada airloom\n"
+    commit(settings, "digits", batch(0), message="one\n\nwith a body", author="Ada")
+    found = repository.git(settings.data_repo, "log", "-1", "--format=%an %cn %s", "main").stdout
+    assert found == "Ada airloom digits@v1: one\n"
+    assert versions.latest(settings, "digits").message == "one\n\nwith a body"
 
 
-def test_snapshots_and_announcements(settings, batch):
+def test_a_manifest_changed_by_hand_reads_nothing_outside(settings, batch):
+    made = commit(settings, "digits", batch(0), message="one")
+    for name in ("../../../../etc/passwd", "x" * 32, "ab", "", "0" * 32 + "\n"):
+        with pytest.raises(DataError, match="names no object"):
+            Store(settings).path(name)
+    assert read(settings, made).num_rows == 6
+
+
+def test_announcements_come_once_and_in_order(settings, batch):
     made = commit(settings, "digits", batch(0, 30), message="one")
-    split = {"train": 0.6, "validation": 0.15, "test": 0.25}
-    first = snapshot.prepare(settings, made, split)
-    assert first == snapshot.prepare(settings, made, dict(reversed(split.items())))
-    parts = [snapshot.rows(settings, first, name) for name in split]
-    assert [part.num_rows for part in parts] == [first.rows[name] for name in split]
-    assert rows(pa.concat_tables(parts)) == rows(batch(0, 30))
     expected = [{"dataset": "digits", "version": 1, "commit": made.commit}]
     assert announcements.pending(settings, "digits") == expected
     announcements.done(settings, "digits", 1)

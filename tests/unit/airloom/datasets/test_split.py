@@ -5,11 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airloom.datasets.digests import digest
+from airloom.datasets.index import Index
+from airloom.datasets.layout import Layout
 from airloom.datasets.split import assign
 from airloom.datasets.types import image_table
 from airloom.errors import ConfigError
 
 FRACTIONS = {"train": 0.6, "validation": 0.15, "test": 0.25}
+LAYOUT = Layout("image", label="label")
 
 
 @st.composite
@@ -26,14 +30,18 @@ fractions = st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(1, 9)).m
 )
 
 
+def points(table):
+    return Index.of(digest(table.combine_chunks().to_batches()[0], LAYOUT)).points
+
+
 def places(table, shares):
-    return {int(row): name for name, rows in assign(table, shares).items() for row in rows}
+    return {int(row): name for name, rows in assign(points(table), shares).items() for row in rows}
 
 
 @settings(max_examples=80, deadline=None)
 @given(tables(), fractions)
 def test_every_row_exactly_once(table, shares):
-    found = assign(table, shares)
+    found = assign(points(table), shares)
     assert list(found) == list(FRACTIONS)
     assert sorted(np.concatenate(list(found.values()))) == list(range(table.num_rows))
     assert all(not len(found[name]) for name in shares if shares[name] == 0)
@@ -54,6 +62,14 @@ def test_a_changed_label_moves_nothing(table, shares, random):
     assert places(table, shares) == places(other, shares)
 
 
+@settings(max_examples=60, deadline=None)
+@given(tables(), fractions)
+def test_no_image_stands_in_two_splits(table, shares):
+    found, where = places(table, shares), {}
+    for row, image in enumerate(table.column("image").to_pylist()):
+        assert where.setdefault(str(image), found[row]) == found[row]
+
+
 @settings(max_examples=30, deadline=None)
 @given(tables(), fractions, st.permutations(list(FRACTIONS)))
 def test_the_order_of_the_fractions_is_no_matter(table, shares, order):
@@ -65,12 +81,11 @@ def test_the_order_of_the_fractions_is_no_matter(table, shares, order):
     [{}, {"train": 0.5}, {"train": 0.6, "test": 0.5}, {"train": 1.5, "test": -0.5}, {"train": float("nan")}],
 )
 def test_fractions_must_sum_to_1(shares):
-    table = image_table(np.zeros((2, 1, 2, 2), np.float32), np.zeros(2, np.int64))
     with pytest.raises(ConfigError, match="sum to 1"):
-        assign(table, shares)
+        assign(np.zeros(2), shares)
 
 
 def test_the_shares_are_about_the_fractions():
     images = np.random.default_rng(0).uniform(size=(4000, 1, 2, 2)).astype(np.float32)
-    found = assign(image_table(images, np.zeros(4000, np.int64)), FRACTIONS)
+    found = assign(points(image_table(images, np.zeros(4000, np.int64))), FRACTIONS)
     assert all(abs(len(found[name]) / 4000 - share) < 0.03 for name, share in FRACTIONS.items())

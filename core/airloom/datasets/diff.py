@@ -1,0 +1,154 @@
+"""What differs between two versions: rows, shards, schema, labels, and the distribution of each profile column."""
+
+import io
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from airloom.contracts import DatasetVersion
+from airloom.datasets import versions
+from airloom.datasets.manifest import Manifest
+from airloom.datasets.read import shard_table
+from airloom.datasets.rows import Rows
+from airloom.datasets.statistics import merge
+from airloom.datasets.store import Store
+from airloom.datasets.types import get_type
+from airloom.settings import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BINS = 30
+
+
+def diff(settings: Settings, old: DatasetVersion, new: DatasetVersion) -> dict[str, Any]:
+    """A record of the differences, in plain types.
+
+    Keys: `rows` (added, removed, kept), `shards`, `schema` (column: [old, new]), `labels` (value: [old, new]),
+    `shift` (by profile column: means, and the population stability index where both have numbers).
+    """
+    store = Store(settings)
+    a, b = (versions.manifest_of(settings, version) for version in (old, new))
+    before, after = (_digests(store, manifest) for manifest in (a, b))
+    profiles = [profile(store, manifest) for manifest in (a, b)]
+    label = b.layout.label
+    counts = [merge(s.statistics for s in m.shards).get(label, {}).get("counts", {}) for m in (a, b)]
+    return {
+        "old": old.name,
+        "new": new.name,
+        "rows": _rows(before, after),
+        "shards": _shards(a, b),
+        "schema": _schema(a.arrow_schema, b.arrow_schema),
+        "labels": {v: [counts[0].get(v, 0), counts[1].get(v, 0)] for v in sorted({**counts[0], **counts[1]})},
+        "shift": _shift(*profiles),
+    }
+
+
+def _digests(store: Store, manifest: Manifest) -> pa.Array:
+    row = np.ascontiguousarray(Rows(store, manifest).all().row)
+    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(32), len(row), [None, pa.py_buffer(row)])
+
+
+def _rows(before: pa.Array, after: pa.Array) -> dict[str, int]:
+    """Equal rows may stand several times, so they are counted."""
+    counted = [pa.table({"row": rows}).group_by("row").aggregate([([], "count_all")]) for rows in (before, after)]
+    joined = counted[0].join(counted[1], "row", join_type="inner", right_suffix="_new")
+    kept = pc.sum(pc.min_element_wise(joined["count_all"], joined["count_all_new"])).as_py() or 0
+    return {"added": len(after) - kept, "removed": len(before) - kept, "kept": kept}
+
+
+def _shards(a: Manifest, b: Manifest) -> dict[str, int]:
+    old, new = ({shard.md5: shard.bytes for shard in manifest.shards} for manifest in (a, b))
+    fresh = set(new) - set(old)
+    return {
+        "kept": len(set(old) & set(new)),
+        "added": len(fresh),
+        "removed": len(set(old) - set(new)),
+        "new_bytes": sum(new[md5] for md5 in fresh),
+    }
+
+
+def _schema(old: pa.Schema, new: pa.Schema) -> dict[str, list[str]]:
+    kinds = [{field.name: str(field.type) for field in schema} for schema in (old, new)]
+    names = dict.fromkeys([*old.names, *new.names])
+    pairs = {name: [kinds[0].get(name, "absent"), kinds[1].get(name, "absent")] for name in names}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def profile(store: Store, manifest: Manifest) -> "pd.DataFrame":
+    """The profile of all live rows."""
+    import pandas as pd
+
+    return pd.concat(list(_profiles(store, manifest)), ignore_index=True)
+
+
+def _profiles(store: Store, manifest: Manifest) -> "Iterator[pd.DataFrame]":
+    kind = get_type(manifest.layout.type)
+    store.fetch({shard.md5: shard.bytes for shard in manifest.shards})
+    for shard in manifest.shards:
+        yield kind.profile(shard_table(store, shard), manifest.layout)
+
+
+def _shift(old: "pd.DataFrame", new: "pd.DataFrame") -> dict[str, dict[str, float]]:
+    found = {}
+    for name in old.columns.intersection(new.columns):
+        a, b = (_numbers(frame[name]) for frame in (old, new))
+        if len(a) and len(b):
+            means = {"old_mean": float(a.mean()), "new_mean": float(b.mean())}
+            found[str(name)] = {**means, "psi": stability(a, b)}
+    return found
+
+
+def _numbers(column: "pd.Series[Any]") -> np.ndarray[Any, Any]:
+    import pandas as pd
+
+    if not pd.api.types.is_numeric_dtype(column):
+        return np.empty(0)
+    values = column.to_numpy(np.float64, na_value=np.nan)
+    return values[np.isfinite(values)]
+
+
+def stability(old: np.ndarray[Any, Any], new: np.ndarray[Any, Any], bins: int = 10) -> float:
+    """Population stability index over the old values' deciles (Siddiqi 2006); 0 is equal, above 0.1 a shift."""
+    edges = np.unique(np.quantile(old, np.linspace(0, 1, bins + 1)[1:-1]))
+    shares = [np.bincount(np.searchsorted(edges, v, "left"), minlength=len(edges) + 1) / len(v) for v in (old, new)]
+    a, b = (np.maximum(share, 1e-4) for share in shares)  # an empty bin would be an infinite shift
+    return float(((b - a) * np.log(b / a)).sum())
+
+
+def picture(settings: Settings, old: DatasetVersion, new: DatasetVersion) -> bytes:
+    """A PNG: the distribution of each profile column in both versions."""
+    from matplotlib.figure import Figure
+
+    store = Store(settings)
+    frames = {version.name: profile(store, versions.manifest_of(settings, version)) for version in (old, new)}
+    first, second = frames.values()
+    columns = [name for name in first.columns.intersection(second.columns)][:12]
+    rows = (len(columns) + 2) // 3
+    figure = Figure(figsize=(12, 2.8 * rows), layout="constrained")
+    for place, name in enumerate(columns, 1):
+        _panel(figure.add_subplot(rows, 3, place), str(name), {v: frame[name] for v, frame in frames.items()})
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return buffer.getvalue()
+
+
+def _panel(axes: Any, name: str, columns: "dict[str, pd.Series[Any]]") -> None:
+    values = {version: _numbers(column) for version, column in columns.items()}
+    if all(len(v) for v in values.values()):
+        low, high = min(v.min() for v in values.values()), max(v.max() for v in values.values())
+        edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
+        for version, numbers in values.items():
+            axes.hist(numbers, edges, density=True, alpha=0.5, label=version)
+    else:
+        shares = {version: column.value_counts(normalize=True) for version, column in columns.items()}
+        top = sorted({str(value) for share in shares.values() for value in share.index[:10]})
+        for shift, (version, share) in enumerate(shares.items()):
+            named = {str(value): part for value, part in share.items()}
+            axes.bar(np.arange(len(top)) + 0.4 * shift, [named.get(v, 0) for v in top], 0.4, alpha=0.7, label=version)
+        axes.set_xticks(np.arange(len(top)) + 0.2, top, fontsize=7)
+    axes.set_title(name, fontsize=9)
+    axes.legend(fontsize=7)

@@ -1,0 +1,117 @@
+"""Change single rows of a dataset: delete them, or put corrected ones in their place."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from airloom.contracts import DatasetVersion
+from airloom.datasets import commit as commits
+from airloom.datasets import versions
+from airloom.datasets.digests import key_digest
+from airloom.datasets.index import SHORT
+from airloom.datasets.ingest import Batches
+from airloom.datasets.operations import Edit, Target
+from airloom.datasets.rows import Rows
+from airloom.datasets.store import Store
+from airloom.datasets.validation import validate
+from airloom.errors import ConfigError, DataError, ValidationFailed
+from airloom.settings import Settings
+
+
+def delete_rows(
+    settings: Settings, version: DatasetVersion, rows: Sequence[int], *, message: str, author: str = "airloom"
+) -> DatasetVersion:
+    """A new version without some rows.
+
+    Args:
+        settings: of this installation.
+        version: the version in which someone saw the rows; it need not be the newest.
+        rows: their numbers there, from 0, in the order of the live rows.
+        message: why.
+        author: who says so.
+
+    Raises:
+        DataError: a row was changed or deleted by a later version; it is named.
+    """
+    details = commits.Details(message, author)
+    details.check()
+    store = Store(settings)
+    return commits.land(settings, store, version.dataset, Edit(targets(settings, store, version, rows)), details)
+
+
+def fix_rows(
+    settings: Settings,
+    version: DatasetVersion,
+    rows: Sequence[int],
+    data: Batches,
+    *,
+    message: str,
+    author: str = "airloom",
+    suite: Path | None = None,
+) -> DatasetVersion:
+    """A new version with other rows in the place of some: `data` has one for each, in the same order.
+
+    The new rows stand at the end; each inherits the place in the split of the row that it replaces.
+
+    Raises:
+        DataError: as `delete_rows`; or the numbers of rows differ.
+        ValidationFailed: the new rows do not pass the suite.
+    """
+    details = commits.Details(message, author, source=data.source)
+    details.check()
+    store, head = Store(settings), commits.tip(settings, version.dataset).manifest
+    chosen = targets(settings, store, version, rows)
+    staged = commits.stage(store, data, head, version.dataset, head.cut_bits if head else None)
+    given = sum(shard.rows for shard in staged.shards)
+    if given != len(chosen):
+        raise DataError(f"{given} rows were given for {len(chosen)} to replace", "give one row for each")
+    report = validate(settings, version.dataset, staged.profile, suite)
+    if not report.passed:
+        message = f"{given} rows for {version.dataset} did not pass: {'; '.join(report.failed)}"
+        raise ValidationFailed(message, f"nothing was changed; the report is {report.page}", report.page)
+    details = replace(details, report=str(Path(report.page).relative_to(settings.home)))
+    return commits.land(settings, store, version.dataset, Edit(chosen, staged.shards), details, staged)
+
+
+def targets(settings: Settings, store: Store, version: DatasetVersion, rows: Sequence[int]) -> list[Target]:
+    """What the rows with these numbers are.
+
+    Raises:
+        ConfigError: a number is out of range, or given twice.
+    """
+    manifest = versions.manifest_of(settings, version)
+    wrong = [row for row in rows if not 0 <= row < manifest.rows]
+    if wrong or not rows:
+        raise ConfigError(
+            f"{version.name} has no row {wrong[0] if wrong else ''}", f"rows are 0 to {manifest.rows - 1}"
+        )
+    if len(set(rows)) != len(rows):
+        raise ConfigError("a row is given twice", "name each row once")
+    indexed = Rows(store, manifest)
+    bases = np.concatenate([[0], np.cumsum([shard.rows for shard in manifest.shards])])
+    found = []
+    for row in rows:
+        number = int(indexed.physical[row])
+        at = int(np.searchsorted(bases, number, side="right")) - 1
+        shard, place = manifest.shards[at], number - int(bases[at])
+        digest = indexed.index(shard).row[place].tobytes()
+        found.append(Target(digest, shard.md5, place, f"row {row} of {version.name}"))
+    return found
+
+
+def rows_with_key(settings: Settings, version: DatasetVersion, value: Any) -> list[int]:
+    """Numbers of the rows whose declared key is `value`.
+
+    Raises:
+        ConfigError: the dataset declares no key.
+    """
+    manifest = versions.manifest_of(settings, version)
+    if not manifest.layout.key:
+        raise ConfigError(f"{version.dataset} declares no key", "name rows by their numbers")
+    kind = manifest.arrow_schema.field(manifest.layout.key).type
+    wanted = np.frombuffer(key_digest(pa.scalar(value).cast(kind).as_py(), kind)[:SHORT], np.uint8)
+    return np.flatnonzero((Rows(Store(settings), manifest).all().anchor == wanted).all(axis=1)).tolist()

@@ -1,0 +1,92 @@
+"""Hand a version or a snapshot's split to others: Parquet, a folder, or a Hugging Face dataset on disk."""
+
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+
+from airloom.datasets.layout import Layout
+from airloom.errors import ConfigError, DataError
+
+Form = Literal["parquet", "folder", "hf"]
+
+
+def export(table: pa.Table, layout: Layout, form: Form, target: Path) -> Path:
+    """Write rows to `target`, which must not exist, at once or not at all.
+
+    `parquet` writes one file, `folder` a file a row below its label's folder, `hf` what `load_from_disk` reads.
+
+    Raises:
+        ConfigError: the target exists, or the form does not fit the type.
+        DataError: a label cannot be a folder's name.
+    """
+    if target.exists():
+        raise ConfigError(f"{target} exists", "give a path that does not")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        {"parquet": _parquet, "folder": _folder, "hf": _hf}[form](table, layout, temporary)
+        temporary.rename(target)
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        else:
+            temporary.unlink(missing_ok=True)
+    return target
+
+
+def _parquet(table: pa.Table, _layout: Layout, target: Path) -> None:
+    import pyarrow.parquet as pq
+
+    pq.write_table(table, target)
+
+
+def _hf(table: pa.Table, _layout: Layout, target: Path) -> None:
+    """The layout that `datasets` documents for Arrow: stream files, `state.json`, `dataset_info.json`."""
+    try:
+        import datasets
+    except ImportError:
+        raise ConfigError(
+            "the package `datasets` is not installed", "pip install datasets, or export parquet"
+        ) from None
+    datasets.Dataset(table).save_to_disk(str(target))
+
+
+def _folder(table: pa.Table, layout: Layout, target: Path) -> None:
+    if layout.type not in ("image", "text") or not layout.label:
+        raise ConfigError(f"rows of type {layout.type} do not go into a folder", "export parquet")
+    target.mkdir()
+    labels = [str(label) for label in table.column(layout.label).to_pylist()]
+    wrong = [name for name in set(labels) if name in ("", ".", "..") or set(name) & set("/\\\0") or len(name) > 200]
+    if wrong:
+        raise DataError(f"the label {wrong[0][:80]!r} cannot be a folder's name", "export parquet")
+    for name in set(labels):
+        (target / name).mkdir()
+    suffix, files = ("png", _pictures(table)) if layout.type == "image" else ("txt", _texts(table, layout))
+    for number, (label, content) in enumerate(zip(labels, files, strict=True)):
+        (target / label / f"{number:08d}.{suffix}").write_bytes(content)
+
+
+def _pictures(table: pa.Table) -> Iterator[bytes]:
+    import io
+
+    from PIL import Image
+
+    channels, height, width = (int(n) for n in table.schema.field("image").metadata[b"shape"].split(b","))
+    for chunk in table.column("image").chunks:
+        values = chunk.flatten().to_numpy()
+        if values.dtype != np.uint8:
+            values = (np.clip(values, 0, 1) * 255).round().astype(np.uint8)
+        for pixels in values.reshape(-1, channels, height, width):
+            buffer = io.BytesIO()
+            Image.fromarray(pixels[0] if channels == 1 else pixels.transpose(1, 2, 0)).save(buffer, "png")
+            yield buffer.getvalue()
+
+
+def _texts(table: pa.Table, layout: Layout) -> Iterator[bytes]:
+    name = layout.inputs(table.schema)[0]
+    return (text.encode() for text in table.column(name).to_pylist())

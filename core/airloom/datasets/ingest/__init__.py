@@ -1,0 +1,124 @@
+"""Rows from files, folders and Python, streamed in the form in which they are stored. No input is ever executed."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from airloom.datasets.ingest.arrays import array_batches, read_npy, read_npy_files, read_npz
+from airloom.datasets.ingest.batches import Batches, Part, Wanted
+from airloom.datasets.ingest.by_class import read_classes
+from airloom.datasets.ingest.json_lines import read_json_lines
+from airloom.datasets.ingest.listing import entries
+from airloom.datasets.ingest.stream import stream
+from airloom.datasets.ingest.tables import read_csv, read_ipc, read_parquet
+from airloom.datasets.layout import Layout
+from airloom.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Reader = Callable[[Path, Wanted, pa.Schema | None], Iterator[pa.RecordBatch]]
+READERS: dict[str, Reader] = {
+    ".csv": read_csv,
+    ".tsv": read_csv,
+    ".jsonl": read_json_lines,
+    ".ndjson": read_json_lines,
+    ".parquet": read_parquet,
+    ".arrow": read_ipc,
+    ".arrows": read_ipc,
+    ".feather": read_ipc,
+    ".npz": read_npz,
+    ".npy": read_npy,
+}
+
+__all__ = ["READERS", "Batches", "Wanted", "from_arrays", "from_batches", "from_table", "open_source"]
+
+
+def open_source(
+    path: Path,
+    *,
+    type: str = "",
+    label: str = "",
+    key: str = "",
+    schema: pa.Schema | None = None,
+    classes: Iterable[str] = (),
+    encoding: str = "utf-8",
+) -> Batches:
+    """Rows of a file, of a folder of files of one kind, or of a folder by class (a folder a class, a file a row).
+
+    Args:
+        path: what to read; the kind is told by the suffix.
+        type: dataset type; "" means image or text for a folder by class, image for arrays of images, else tabular
+            where the columns are flat, else generic.
+        label: label column; "" means the column `label` where there is one.
+        key: the column that says which row it is; for a folder by class only "path".
+        schema: of the dataset to which the rows go; without it the first rows say it.
+        classes: of a text label, in the order of their numbers; see `types.labels`.
+        encoding: of CSV and text files.
+
+    Raises:
+        DataError: naming the file, the row and the value; for later rows when they are read.
+        ConfigError: there is no such type or encoding.
+    """
+    wanted = Wanted(type, label, key, schema, tuple(classes), encoding)
+    if path.is_dir():
+        return _open_folder(path, wanted)
+    if not path.is_file():
+        raise DataError(f"there is no file {str(path)!a}", "check the path")
+    return stream([_part(path, wanted)], wanted, str(path))
+
+
+def from_table(table: pa.Table, layout: Layout, schema: pa.Schema | None = None) -> Batches:
+    """Rows of a table; see `from_batches`."""
+    return from_batches(table.to_batches(), layout, schema)
+
+
+def from_batches(
+    batches: Iterable[pa.RecordBatch], layout: Layout, schema: pa.Schema | None = None, source: str = "the batch"
+) -> Batches:
+    """Rows from Python, larger than memory if need be; with the schema of the dataset to which they go, or their own.
+
+    Raises:
+        DataError: as for `open_source`.
+    """
+    return stream([Part(source, lambda _: batches)], Wanted(schema=schema), source, layout)
+
+
+def from_arrays(
+    arrays: "Mapping[str, np.ndarray[Any, Any]]", layout: Layout, schema: pa.Schema | None = None
+) -> Batches:
+    """One column an array, one row an entry of the first axis; arrays that lie in one piece are not copied."""
+    return from_batches(array_batches(arrays), layout, schema, "the arrays")
+
+
+def read_file(path: Path) -> pa.Table:
+    """All rows of a source, in memory."""
+    return open_source(path).to_table()
+
+
+def _open_folder(folder: Path, wanted: Wanted) -> Batches:
+    files, folders = entries(folder)
+    if not files and not folders:
+        raise DataError(f"there is no file in {str(folder)!a}", "check the path")
+    if folders and files:
+        raise DataError(f"{files[0]} lies beside folders", "either a folder a class, or files of one kind")
+    if folders:
+        kind, batches = read_classes(folder, wanted)
+        wanted = replace(wanted, type=wanted.type or kind, label=wanted.label or "label")
+        return stream([Part(str(folder), lambda _: batches)], wanted, str(folder))
+    odd = next((file for file in files if file.suffix != files[0].suffix), None)
+    if odd:
+        raise DataError(f"{odd} is of another kind than {files[0].name}", "put files of one kind into a folder")
+    if files[0].suffix == ".npy":
+        return stream([Part(str(folder), lambda _: read_npy_files(folder, files))], wanted, str(folder))
+    return stream([_part(file, wanted) for file in files], wanted, str(folder))
+
+
+def _part(path: Path, wanted: Wanted) -> Part:
+    if path.suffix not in READERS:
+        raise DataError(f"{path}: files of kind {path.suffix!a} are not read", f"known: {', '.join(READERS)}")
+    reader = READERS[path.suffix]
+    return Part(str(path), lambda schema: reader(path, wanted, schema))

@@ -1,0 +1,129 @@
+"""A folder a class, a file a row: images through Pillow, or texts."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from airloom.datasets.ingest.batches import Wanted
+from airloom.datasets.ingest.limits import ROW_BYTES, batch_rows
+from airloom.datasets.ingest.listing import class_of, entries, open_plain
+from airloom.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+IMAGES = (".png", ".jpg", ".jpeg")
+TEXTS = (".txt",)
+MODES = {"1": "L", "P": "RGB", "CMYK": "RGB", "YCbCr": "RGB", "LA": "RGBA", "PA": "RGBA"}  # the rest stay as they are
+CHANNELS = {"L": 1, "RGB": 3, "RGBA": 4}
+
+
+def read_classes(folder: Path, wanted: Wanted) -> tuple[str, Iterator[pa.RecordBatch]]:
+    """The dataset type and its batches: columns image or text, label (the folder's name), and `path` if it is the key.
+
+    Raises:
+        DataError: a folder or file that does not belong there.
+    """
+    files = [(path, class_of(inner)) for inner in entries(folder)[1] for path in _files(inner)]
+    kinds = {path.suffix.lower() for path, _ in files}
+    for name, suffixes, read in (("image", IMAGES, _images), ("text", TEXTS, _texts)):
+        if kinds and kinds <= set(suffixes):
+            return name, read(folder, files, wanted)
+    if not files:
+        raise DataError(
+            f"there is no file in the folders of {folder}", "put the files of a class into a folder of its name"
+        )
+    first = files[0][0].suffix.lower()
+    odd = next((p for p, _ in files if p.suffix.lower() not in (*IMAGES, *TEXTS)), None)
+    odd = odd or next(p for p, _ in files if (p.suffix.lower() in IMAGES) != (first in IMAGES))
+    raise DataError(f"{odd} does not go with the others", f"either images ({', '.join(IMAGES)}) or {TEXTS[0]}")
+
+
+def _files(folder: Path) -> list[Path]:
+    files, folders = entries(folder)
+    if folders:
+        raise DataError(f"{folders[0]} is a folder within a class", "a class is one folder of files")
+    return files
+
+
+def _images(root: Path, files: Sequence[tuple[Path, str]], wanted: Wanted) -> Iterator[pa.RecordBatch]:
+    import numpy as np
+
+    shape: tuple[int, ...] = ()
+    step, start = 1, 0
+    while start < len(files):
+        part = files[start : start + step]
+        pixels = []
+        for path, _ in part:
+            pixels.append(_image(path, shape))
+            shape = shape or pixels[0].shape
+        flat = pa.FixedSizeListArray.from_arrays(pa.array(np.stack(pixels).reshape(-1)), pixels[0].size)
+        field = pa.field("image", flat.type, metadata={"shape": ",".join(map(str, shape))})
+        yield _with_label(field, flat, part, root, wanted)
+        start += len(part)
+        step = batch_rows(pixels[0].size)
+
+
+def _image(path: Path, shape: tuple[int, ...]) -> "np.ndarray[Any, Any]":
+    """uint8 (c, h, w). The header is looked at first: a bomb, or another size, is refused before it is decoded."""
+    import numpy as np
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with open_plain(path) as file, Image.open(file, formats=("PNG", "JPEG")) as image:
+            mode = MODES.get(image.mode, image.mode)
+            found = (CHANNELS.get(mode, 0), image.height, image.width)
+            if image.width * image.height > (Image.MAX_IMAGE_PIXELS or 0):
+                raise Image.DecompressionBombError(f"{image.width} x {image.height} pixels")
+            if not found[0]:
+                raise DataError(f"{path} has pixels of mode {image.mode}", "save it with 8 bits a channel")
+            if shape and found != shape:
+                message = f"{path} has the shape {found} (channels, height, width), the images before it {shape}"
+                raise DataError(message, "bring all images to one size and colour mode")
+            pixels = np.asarray(image.convert(mode))
+    except Image.DecompressionBombError as error:
+        message = f"{path} is too large: {str(error)[:120]}"
+        raise DataError(message, f"at most {Image.MAX_IMAGE_PIXELS} pixels") from None
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:  # what Pillow raises for broken files
+        raise DataError(
+            f"{path} is no whole image: {str(error)[:120]}", "it must be PNG or JPEG; save it anew"
+        ) from None
+    return pixels.reshape(found[1], found[2], found[0]).transpose(2, 0, 1)
+
+
+def _texts(root: Path, files: Sequence[tuple[Path, str]], wanted: Wanted) -> Iterator[pa.RecordBatch]:
+    limit = batch_rows(1)
+    start, size, texts = 0, 0, []
+    for number, (path, _) in enumerate(files, 1):
+        texts.append(_text(path, wanted.encoding))
+        size += len(texts[-1])
+        if number == len(files) or batch_rows(size / len(texts)) <= len(texts) or len(texts) == limit:
+            field = pa.field("text", pa.large_string())
+            yield _with_label(field, pa.array(texts, field.type), files[start:number], root, wanted)
+            start, size, texts = number, 0, []
+
+
+def _text(path: Path, encoding: str) -> str:
+    with open_plain(path) as file:
+        data = file.read(ROW_BYTES + 1)
+    if len(data) > ROW_BYTES:
+        raise DataError(f"{path} is larger than {ROW_BYTES >> 20} MiB", "one text a file")
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        message = f"{path}: byte {error.start} is {data[error.start]:#04x}, which is no {encoding}"
+        raise DataError(message, "name the encoding, for example latin-1") from None
+    except LookupError:
+        raise ConfigError(f"there is no encoding {encoding!a}", "for example utf-8 or latin-1") from None
+
+
+def _with_label(
+    field: pa.Field, column: pa.Array, files: Sequence[tuple[Path, str]], root: Path, wanted: Wanted
+) -> pa.RecordBatch:
+    columns = {field: column, pa.field("label", pa.large_string()): pa.array([c for _, c in files], pa.large_string())}
+    if wanted.key == "path":
+        paths = [path.relative_to(root).as_posix() for path, _ in files]
+        columns[pa.field("path", pa.large_string())] = pa.array(paths, pa.large_string())
+    return pa.RecordBatch.from_arrays(list(columns.values()), schema=pa.schema(list(columns)))

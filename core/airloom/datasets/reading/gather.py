@@ -1,0 +1,138 @@
+"""The rows of a batch, brought together: one gather a column and shard."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from airloom.datasets.reading.buffers import Buffers
+from airloom.datasets.reading.columns import Fixed, Varied, numbers
+from airloom.datasets.reading.joined import Narrow
+from airloom.datasets.reading.mapped import Mapped, damaged
+
+Values: TypeAlias = NDArray[Any] | list[Any]
+Gathered: TypeAlias = dict[str, Values]
+Spans: TypeAlias = Iterable[tuple[int, int, int]]  # shard, first byte, end
+
+
+class Rows:
+    """Rows of a batch.
+
+    Args:
+        bases: the first row of each shard, and the number of all rows.
+        rows: physical numbers, ascending.
+    """
+
+    def __init__(self, bases: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
+        self.rows, self._bases = rows, bases
+        self.shards = bases.searchsorted(rows, "right") - 1
+        self.shard_list: list[int] = self.shards.tolist()
+        self.touched = list(dict.fromkeys(self.shard_list))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @cached_property
+    def pieces(self) -> list[tuple[int, slice, NDArray[np.int64]]]:
+        """For each touched shard: its number, where its rows go in the batch, which of its rows they are."""
+        local = self.rows - self._bases.take(self.shards)
+        ends = [*(np.flatnonzero(self.shards[1:] != self.shards[:-1]) + 1).tolist(), len(self)]
+        places = zip(self.touched, pairwise([0, *ends]), strict=False)  # no rows: no shard, but one end
+        return [(shard, slice(start, stop), local[start:stop]) for shard, (start, stop) in places]
+
+
+def gather(mapped: Mapped, rows: NDArray[np.int64], names: Sequence[str], buffers: Buffers, views: bool) -> Gathered:
+    """Rows by their physical numbers.
+
+    Args:
+        mapped: the shards.
+        rows: ascending; sorted indices make the gather read forward, which is twice as fast.
+        names: the columns to gather.
+        buffers: where the memory of fixed-width columns comes from.
+        views: binary values as memoryviews into the mapping instead of copied bytes.
+
+    Returns:
+        For each name: numbers as an array (rows, *shape), bool as an array, strings as list[str], binary as
+        list[bytes] or list[memoryview], anything else, and columns with a null among these rows, as a list of Python
+        objects with None for null.
+
+    Raises:
+        CorruptFile: a shard is not what the manifest says.
+    """
+    batch = Rows(mapped.bases, rows)
+    return {name: _column(mapped, batch, name, buffers, views) for name in names}
+
+
+def _column(mapped: Mapped, batch: Rows, name: str, buffers: Buffers, views: bool) -> Values:
+    narrow = mapped.joined.get(name, batch.touched)
+    if narrow is not None:
+        return _narrow(mapped, batch, name, narrow, buffers, views)
+    columns: dict[int, Any] = {shard: mapped.column(shard, name) for shard in batch.touched}
+    kinds = {type(column) for column in columns.values()}
+    if kinds != {Fixed} and kinds != {Varied}:
+        return _python(mapped, batch, name)
+    narrow = mapped.joined.fill(name, columns)
+    if narrow is not None:
+        return _narrow(mapped, batch, name, narrow, buffers, views)
+    return _wide(batch, columns, name, buffers) if kinds == {Fixed} else _spread(mapped, batch, name, columns, views)
+
+
+def _narrow(mapped: Mapped, batch: Rows, name: str, narrow: Narrow, buffers: Buffers, views: bool) -> Values:
+    if narrow.text is None:
+        out = buffers.take(name, (len(batch),), narrow.array.dtype)
+        narrow.array.take(batch.rows, 0, out, "clip")
+        return out
+    places = batch.rows + batch.shards
+    starts, ends = narrow.array.take(places).tolist(), narrow.array[1:].take(places).tolist()
+    spans = zip(batch.shard_list, starts, ends, strict=True)
+    return _texts(mapped, name, narrow.data, spans) if narrow.text else _bytes(narrow.data, spans, views)
+
+
+def _wide(batch: Rows, columns: Mapping[int, Fixed], name: str, buffers: Buffers) -> NDArray[Any]:
+    values = columns[batch.touched[0]].values
+    out = buffers.take(name, (len(batch), *values.shape[1:]), values.dtype)
+    for shard, place, local in batch.pieces:
+        # mode="clip", as the default would fill a second buffer first; the indices are in range by construction.
+        columns[shard].values.take(local, 0, out[place], "clip")
+    return out
+
+
+def _spread(mapped: Mapped, batch: Rows, name: str, columns: Mapping[int, Varied], views: bool) -> Values:
+    """Strings or bytes whose offsets are not joined."""
+    starts: list[int] = []
+    ends: list[int] = []
+    for shard, _, local in batch.pieces:
+        starts += columns[shard].offsets.take(local).tolist()
+        ends += columns[shard].offsets[1:].take(local).tolist()
+    data = {shard: column.data for shard, column in columns.items()}
+    spans = zip(batch.shard_list, starts, ends, strict=True)
+    return _texts(mapped, name, data, spans) if columns[batch.touched[0]].text else _bytes(data, spans, views)
+
+
+def _bytes(data: Mapping[int, memoryview], spans: Spans, views: bool) -> list[bytes] | list[memoryview]:
+    return [data[shard][a:b] for shard, a, b in spans] if views else [bytes(data[shard][a:b]) for shard, a, b in spans]
+
+
+def _texts(mapped: Mapped, name: str, data: Mapping[int, memoryview], spans: Spans) -> list[str]:
+    texts: list[str] = []
+    shard = 0
+    try:
+        for shard, a, b in spans:
+            texts.append(str(data[shard][a:b], "utf-8"))
+    except UnicodeDecodeError as error:
+        raise damaged(mapped.files[shard], f"column {name!r}: {error}") from None
+    return texts
+
+
+def _python(mapped: Mapped, batch: Rows, name: str) -> Values:
+    field = mapped.schema.field(name)
+    parts = [mapped.column(shard, name).array.take(pa.array(local)) for shard, _, local in batch.pieces]
+    joined = pa.concat_arrays(parts or [pa.array([], field.type)])
+    flags = pa.types.is_boolean(joined.type) and not joined.null_count
+    values = numbers(joined.cast(pa.uint8()) if flags else joined, field)
+    # A copy, as Arrow's memory is read-only and torch wants to write.
+    return joined.to_pylist() if values is None else np.array(values, np.bool_ if flags else values.dtype)

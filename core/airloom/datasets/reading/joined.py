@@ -1,0 +1,74 @@
+"""Narrow columns joined over all shards: where a row is a few bytes, one gather a batch beats one a shard."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from airloom.datasets.reading.columns import Fixed, Varied
+
+# Copied at most, all columns together: 32 million numbers of 8 bytes, or the offsets of as many strings.
+BUDGET = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Narrow:
+    """A joined column, filled for the shards in `data`.
+
+    Numbers: row i of all shards stands at `array[i]`. Offsets: at i + the number of its shard, as a shard has one
+    offset more than rows; `data` has the bytes of each shard.
+    """
+
+    array: NDArray[Any]
+    text: bool | None  # strings, bytes, or numbers (None)
+    data: dict[int, memoryview] = field(default_factory=dict)
+
+
+class Joined:
+    """Copies of the narrow columns: numbers, and the offsets of strings and bytes; filled when a shard is first read.
+
+    Args:
+        bases: the first row of each shard, and the number of all rows.
+        budget: bytes that may be copied; columns beyond it are not joined.
+    """
+
+    def __init__(self, bases: NDArray[np.int64], budget: int = BUDGET) -> None:
+        self._bases, self._left = bases, budget
+        self._narrow: dict[str, Narrow | None] = {}
+
+    def get(self, name: str, shards: Sequence[int]) -> Narrow | None:
+        """The joined column if it is filled for these shards."""
+        narrow = self._narrow.get(name)
+        return narrow if narrow is not None and narrow.data.keys() >= set(shards) else None
+
+    def fill(self, name: str, columns: Mapping[int, Fixed | Varied]) -> Narrow | None:
+        """The joined column, filled for more shards; None where a value is too wide or the budget is spent.
+
+        Args:
+            name: the column.
+            columns: its views by number of the shard, at least one.
+        """
+        # No lock, which a fork could copy while it is held: filling twice is harmless, and setdefault is atomic.
+        if name not in self._narrow:
+            self._narrow.setdefault(name, self._room(next(iter(columns.values()))))
+        narrow = self._narrow[name]
+        if narrow is not None:
+            for shard, column in columns.items():
+                if isinstance(column, Fixed):
+                    start, source, data = int(self._bases[shard]), column.values, memoryview(b"")
+                else:
+                    start, source, data = int(self._bases[shard]) + shard, column.offsets, column.data
+                narrow.array[start : start + len(source)] = source
+                narrow.data[shard] = data  # last, as it says that the shard is filled
+        return narrow
+
+    def _room(self, column: Fixed | Varied) -> Narrow | None:
+        source = column.values if isinstance(column, Fixed) else column.offsets
+        count = int(self._bases[-1]) + len(self._bases)
+        if source.ndim > 1 or count * source.itemsize > self._left:
+            return None
+        self._left -= count * source.itemsize
+        # Memory that is never filled costs nothing.
+        return Narrow(np.empty(count, source.dtype), None if isinstance(column, Fixed) else column.text)

@@ -1,0 +1,184 @@
+"""The fast path from shards to training: batches in a seeded order, read ahead, resumable anywhere."""
+
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from airloom.datasets.reading.buffers import Buffers
+from airloom.datasets.reading.cursor import Cursor, resumed
+from airloom.datasets.reading.order import Order, Positions, rank_slice
+from airloom.datasets.reading.prefetch import in_processes, in_threads
+from airloom.datasets.reading.split_data import SplitData
+from airloom.datasets.reading.verify import Verifier
+from airloom.errors import ConfigError
+
+Transform: TypeAlias = Callable[[Any, Any], Any]
+
+
+class Loader:
+    """Batches `(inputs, labels)` of a split, an epoch for each `iter()`.
+
+    **Order.** Each epoch is a permutation of all rows, from the seed and the epoch's number. It is cut into global
+    batches of `batch_size` rows, and each rank gets its slice of each, so the global batches are the same at any
+    number of ranks. Rows within a slice are sorted. Without `drop_last` the last global batch is smaller and ranks may
+    get a row more or less of it; where it has fewer rows than there are ranks, some ranks get an empty batch, so that
+    all ranks make the same number of steps.
+
+    **Validity.** What is yielded stays valid as long as it is held, with `views` also the memoryviews. Memory that
+    nobody holds any more is used again. With `reuse`, the memory of a batch is used again as soon as the next batch
+    is asked for, held or not.
+
+    **Epochs.** The first `iter()` begins where `load_state_dict` or `set_epoch` say, else with epoch 0; each further
+    one begins the next epoch, also when the one before was left early.
+
+    **Verification.** In the first epoch threads hash the mapped shards; the epoch ends only when all are verified.
+
+    Args:
+        data: the split.
+        batch_size: rows of a global batch, all ranks together.
+        snapshot: id of the snapshot; a saved state of another one is refused.
+        seed: of the order, at least 0; a loaded state brings its own.
+        shuffle: False: rows in their order.
+        rank: this process among `world_size`.
+        world_size: number of processes that share each batch.
+        drop_last: leave out the last, smaller batch.
+        prefetch: batches read ahead; 0: no thread, each batch is read when it is asked for.
+        threads: threads that read ahead; more than one pays only for a slow `transform` that releases the GIL.
+        transform: called with (inputs, labels) of each batch, in the reading thread or process; what it returns is
+            yielded.
+        processes: worker processes instead of threads; pays where `transform` costs more than passing its result on.
+        reuse: see above.
+        views: binary columns as memoryviews into the mapped shards, not as copied bytes.
+        verify: see above.
+        order: the order of the rows in place of `Order(len(data), shuffle)`, such as one with smaller windows.
+
+    Raises:
+        ConfigError: an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        data: SplitData,
+        batch_size: int,
+        *,
+        snapshot: str,
+        seed: int = 0,
+        shuffle: bool = True,
+        rank: int = 0,
+        world_size: int = 1,
+        drop_last: bool = False,
+        prefetch: int = 16,
+        threads: int = 1,
+        transform: Transform | None = None,
+        processes: int = 0,
+        reuse: bool = False,
+        views: bool = False,
+        verify: bool = True,
+        order: Order | None = None,
+    ) -> None:
+        _at_least("batch_size", batch_size, max(1, world_size))
+        for name, value, least in (("seed", seed, 0), ("rank", rank, 0), ("world_size", world_size, rank + 1)):
+            _at_least(name, value, least)
+        for name, value, least in (("prefetch", prefetch, 0), ("threads", threads, 1), ("processes", processes, 0)):
+            _at_least(name, value, least)
+        if processes and views:
+            raise ConfigError("views=True does not go with processes", "views cannot leave the process: use threads")
+        self._data, self._batch_size, self._drop_last = data, batch_size, drop_last
+        self._rank, self._world_size = rank, world_size
+        self._prefetch, self._threads, self._processes = prefetch, threads, processes
+        self._reuse, self._views, self._transform = reuse, views, transform
+        runs = np.diff(data.rows.searchsorted(data.mapped.bases))
+        self._order = order or Order(len(data), shuffle)
+        self._unverified = set(np.flatnonzero(runs).tolist() if verify else [])
+        self._cursor = Cursor(snapshot, seed)
+        self._fresh = True  # nothing was yielded since the cursor was set
+
+    def __len__(self) -> int:
+        """Batches of a whole epoch."""
+        return len(self._data) // self._batch_size if self._drop_last else -(-len(self._data) // self._batch_size)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the newest yielded batch ends: JSON, below 1 KB, the same on all ranks."""
+        return self._cursor.state()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Begin the next `iter()` where a saved state ends; the batches that remain are the same at any world size.
+
+        Raises:
+            ConfigError: the state is of another snapshot, or no state.
+        """
+        self._cursor = resumed(state, self._cursor.snapshot, len(self._data))
+        self._fresh = True
+
+    def set_epoch(self, epoch: int) -> None:
+        """Begin the next `iter()` with this epoch; in the epoch of a state just loaded, where the state ends.
+
+        Raises:
+            ConfigError: `epoch` is below 0.
+        """
+        _at_least("epoch", epoch, 0)
+        if not (self._fresh and epoch == self._cursor.epoch):
+            self._cursor = replace(self._cursor, epoch=epoch, position=0)
+            self._fresh = True
+
+    def __iter__(self) -> Iterator[Any]:
+        if not self._fresh and self._cursor.position:
+            self._cursor = replace(self._cursor, epoch=self._cursor.epoch + 1, position=0)
+        return self._epoch(self._cursor)
+
+    def _epoch(self, start: Cursor) -> Iterator[Any]:
+        batches = self._batches(start)
+        verifier: Verifier | None = None
+        try:
+            for stop in self._stops(start.position):
+                # Popped while it is yielded: nothing here holds a batch that the consumer has let go of.
+                batch = [next(batches)]
+                if verifier:
+                    verifier.check()
+                elif self._unverified:  # after the first batch, which it would delay
+                    verifier = Verifier(self._data.mapped, self._unverified)
+                self._cursor, self._fresh = replace(start, position=stop), False
+                yield batch.pop()
+            if verifier:
+                verifier.check(wait=True)
+            self._cursor = replace(start, epoch=start.epoch + 1, position=0)
+        finally:
+            batches.close()
+            if verifier:
+                verifier.stop()
+
+    def _stops(self, start: int) -> Iterator[int]:
+        """Where each global batch ends."""
+        rows = len(self._data)
+        yield from range(start + self._batch_size, rows + 1, self._batch_size)
+        if (rows - start) % self._batch_size and not self._drop_last:
+            yield rows
+
+    def _jobs(self, start: Cursor) -> Iterator[Positions]:
+        begin = start.position
+        for stop in self._stops(begin):
+            batch = self._order.positions(start.seed, start.epoch, begin, stop)
+            yield rank_slice(batch, self._rank, self._world_size)
+            begin = stop
+
+    def _batches(self, start: Cursor) -> Generator[Any, None, None]:
+        if self._processes:
+            read = partial(_read, self._data, Buffers(), False, self._transform)
+            return in_processes(self._jobs(start), read, self._processes, start.seed + start.epoch)
+        # As many as can wait, be in work and be held by the consumer at once.
+        buffers = Buffers(2 * self._prefetch + 2, self._reuse)
+        read = partial(_read, self._data, buffers, self._views, self._transform)
+        return in_threads(self._jobs(start), read, self._prefetch, self._threads)
+
+
+def _read(data: SplitData, buffers: Buffers, views: bool, transform: Transform | None, positions: Positions) -> Any:
+    inputs, labels = data.batch(positions, buffers, views)
+    return (inputs, labels) if transform is None else transform(inputs, labels)
+
+
+def _at_least(name: str, value: int, least: int) -> None:
+    if type(value) is not int or value < least:
+        raise ConfigError(f"{name} is {value!r}", f"pass an integer from {least} up")

@@ -1,0 +1,1 @@
+"""How a validation result is shown."""

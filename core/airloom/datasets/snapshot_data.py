@@ -1,0 +1,83 @@
+"""The data of a snapshot: torch datasets, loaders and tables over the shards in the DVC cache."""
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from airloom.contracts import Snapshot
+from airloom.datasets.manifest import Manifest
+from airloom.datasets.reading.loader import Loader
+from airloom.datasets.reading.mapped import Mapped, ShardFile
+from airloom.datasets.reading.split_data import SplitData
+from airloom.datasets.snapshot import rows_file
+from airloom.datasets.statistics import Statistics, merge, summarise
+from airloom.datasets.store import Progress, Store
+from airloom.datasets.types import get_type
+from airloom.errors import ConfigError
+from airloom.settings import Settings
+
+
+class SnapshotData:
+    """Reads a READY snapshot. Shards are fetched on first use, then mapped into memory."""
+
+    def __init__(self, settings: Settings, snapshot: Snapshot, manifest: Manifest) -> None:
+        self.snapshot = snapshot
+        self.layout = manifest.layout
+        self.schema = manifest.arrow_schema
+        self._settings = settings
+        self._manifest = manifest
+        self._mapped: Mapped | None = None
+        self.split = cache(self._split)  # one object a split: its mapping is shared
+
+    def fetch(self, progress: Progress | None = None) -> Mapped:
+        """Have all shards in the cache; `progress` is told bytes done and bytes in all."""
+        if self._mapped is None:
+            shards = self._manifest.shards
+            paths = Store(self._settings).fetch({shard.md5: shard.bytes for shard in shards}, progress)
+            files = [ShardFile(paths[shard.md5], shard.md5, shard.rows) for shard in shards]
+            self._mapped = Mapped(files, self.schema)
+        return self._mapped
+
+    def _split(self, name: str) -> SplitData:
+        """A torch map-style dataset of one split.
+
+        Raises:
+            ConfigError: there is no such split.
+        """
+        if name not in self.snapshot.split:
+            known = ", ".join(self.snapshot.split)
+            raise ConfigError(f"snapshot {self.snapshot.id[:12]} has no split {name!r}", f"it has {known}")
+        rows = np.load(rows_file(self._settings, self.snapshot.id, name), mmap_mode="r", allow_pickle=False)
+        return SplitData(self.fetch(), rows, self.layout)
+
+    def loader(self, split: str, batch_size: int, **options: Any) -> Loader:
+        """The fast path; `options` are those of `Loader`."""
+        return Loader(self.split(split), batch_size, snapshot=self.snapshot.id, **options)
+
+    def tensors(self, split: str) -> tuple[Any, Any]:
+        """A whole split in memory: (inputs, labels) as the dataset's type makes them."""
+        data = self.split(split)
+        columns = data.columns(np.arange(len(data)))
+        return get_type(self.layout.type).to_tensors(columns, self.schema, self.layout)
+
+    def table(self, split: str) -> pa.Table:
+        """A whole split as an Arrow table, in the snapshot's order."""
+        return pa.concat_tables([part for part in self.tables(split)])
+
+    def tables(self, split: str) -> Iterator[pa.Table]:
+        """The rows of a split, shard by shard."""
+        rows, base = self.split(split).rows, 0
+        for file in self.fetch().files:
+            low, high = np.searchsorted(rows, [base, base + file.rows])
+            table = pa.ipc.open_file(pa.memory_map(str(file.path))).read_all().cast(self.schema)
+            yield table.take(pa.array(rows[low:high] - base))
+            base += file.rows
+
+    def statistics(self, split: str) -> Statistics:
+        """Statistics of a split's rows, a chunk of them in memory at a time."""
+        kind = get_type(self.layout.type)
+        tables = (table for table in self.tables(split) if table.num_rows)
+        return merge(summarise(kind.profile(table, self.layout)) for table in tables)

@@ -1,0 +1,112 @@
+"""Image classification: pixels of one shape, channels first, and a class."""
+
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from airloom.datasets.layout import Layout
+from airloom.datasets.types.base import check_class_label, check_roles, one_input, shape_of
+from airloom.datasets.types.labels import label_tensor
+from airloom.datasets.types.tensors import tensor
+from airloom.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+LAYOUT = Layout("image", label="label")
+MEASURES = ("pixels", "mean_intensity", "lowest", "highest")
+
+
+class ImageType:
+    """One input column of fixed-size lists of uint8 (0..255) or float32 (0..1), shape c,h,w in its metadata."""
+
+    name = "image"
+    nullable = False
+
+    def check(self, schema: pa.Schema, layout: Layout) -> None:
+        """See `DatasetType`."""
+        check_roles(schema, layout)
+        field = one_input(schema, layout)
+        kind = field.type
+        if not pa.types.is_fixed_size_list(kind) or kind.value_type not in (pa.uint8(), pa.float32()):
+            message = f"column {field.name!a} is {kind}; images are fixed-size lists of uint8 or float32"
+            raise DataError(message, "build the table with airloom.datasets.types.image_table")
+        shape = shape_of(field)
+        if len(shape) != 3 or min(shape) < 1 or shape[0] * shape[1] * shape[2] != kind.list_size:
+            message = f"column {field.name!a} has {kind.list_size} values an image and the shape {shape}"
+            raise DataError(message, 'say channels, height, width in the field\'s metadata: {"shape": "1,8,8"}')
+        check_class_label(schema, layout)
+        if layout.label in MEASURES:
+            raise DataError(f"a label named {layout.label!a} would hide a measure of the images", "rename the column")
+
+    def profile(self, table: pa.Table, layout: Layout) -> "pd.DataFrame":
+        """pixels (values an image), mean_intensity, lowest, highest (0..1, whatever the pixels' type), and the label.
+
+        A pixel that is no number makes lowest, highest and mean_intensity null.
+        """
+        import numpy as np
+        import pandas as pd
+
+        self.check(table.schema, layout)
+        column = table.column(one_input(table.schema, layout).name)
+        size, scale = column.type.list_size, 255 if column.type.value_type == pa.uint8() else 1
+        measured: list[list[Any]] = [[], [], []]
+        for chunk in column.chunks:
+            flat = _flat(chunk)
+            # The sum of a uint8 image fits in 64 bits; adding whole numbers is twice as fast as a mean.
+            sums = flat.sum(axis=1, dtype=np.uint64 if scale == 255 else None)
+            for values, found in zip(measured, (sums / size, flat.min(axis=1), flat.max(axis=1)), strict=True):
+                values.append(found / np.float32(scale))
+        columns = [np.concatenate(values) if values else np.empty(0, np.float32) for values in measured]
+        frame = pd.DataFrame(dict(zip(MEASURES[1:], columns, strict=True)))
+        frame.insert(0, "pixels", size)
+        frame[layout.label] = table.column(layout.label).to_pandas()
+        return frame
+
+    def to_tensors(
+        self, columns: "dict[str, np.ndarray[Any, Any] | list[Any]]", schema: pa.Schema, layout: Layout
+    ) -> tuple[Any, Any]:
+        """Images (n, c, h, w) in the pixels' own type, and class numbers (n,) int64."""
+        field = one_input(schema, layout)
+        images = tensor(columns[field.name])
+        return images.reshape(len(images), *shape_of(field)), label_tensor(columns, schema, layout)
+
+
+def image_table(images: "np.ndarray[Any, Any]", labels: "np.ndarray[Any, Any]") -> pa.Table:
+    """Images and labels as a table.
+
+    Args:
+        images: shape (n, channels, height, width); uint8 stays, other numbers become float32 (0..1 by convention).
+        labels: whole numbers or text, shape (n,).
+
+    Raises:
+        DataError: the shapes do not fit together.
+    """
+    import numpy as np
+
+    from airloom.datasets.ingest import from_arrays
+
+    if images.ndim != 4 or labels.shape != (len(images),):
+        hint = "images need shape (n, channels, height, width), labels (n,)"
+        raise DataError(f"images of shape {images.shape} do not go with labels of shape {labels.shape}", hint)
+    pixels = images if images.dtype == np.uint8 else np.asarray(images, np.float32)
+    return from_arrays({"image": pixels, "label": labels}, LAYOUT).to_table()
+
+
+def image_arrays(table: pa.Table) -> "tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]":
+    """The inverse of `image_table`, copied: (n, c, h, w) in the pixels' own type, and labels (n,)."""
+    import numpy as np
+
+    field = table.schema.field("image")
+    parts = [_flat(chunk) for chunk in table.column("image").chunks]
+    images = (
+        np.concatenate(parts) if parts else np.empty((0, field.type.list_size), field.type.value_type.to_pandas_dtype())
+    )
+    return images.reshape(-1, *shape_of(field)), table.column("label").to_numpy().copy()
+
+
+def _flat(chunk: pa.FixedSizeListArray) -> "np.ndarray[Any, Any]":
+    """(n, pixels) on the memory of the chunk."""
+    pixels: np.ndarray[Any, Any] = chunk.flatten().to_numpy()
+    return pixels.reshape(len(chunk), chunk.type.list_size)

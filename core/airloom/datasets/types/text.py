@@ -1,0 +1,65 @@
+"""Text classification: one text and a class."""
+
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from airloom.datasets.layout import Layout
+from airloom.datasets.types.base import check_class_label, check_roles, one_input
+from airloom.datasets.types.labels import label_tensor
+from airloom.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+MEASURES = ("characters", "words", "non_ascii")
+
+
+class TextType:
+    """One input column of text."""
+
+    name = "text"
+    nullable = False
+
+    def check(self, schema: pa.Schema, layout: Layout) -> None:
+        """See `DatasetType`."""
+        check_roles(schema, layout)
+        field = one_input(schema, layout)
+        if field.type != pa.large_string():
+            raise DataError(
+                f"column {field.name!a} is {field.type}; text is needed", "or use the type tabular or generic"
+            )
+        check_class_label(schema, layout)
+        if layout.label in MEASURES:
+            raise DataError(f"a label named {layout.label!a} would hide a measure of the texts", "rename the column")
+
+    def profile(self, table: pa.Table, layout: Layout) -> "pd.DataFrame":
+        """characters, words (apart by ASCII white space), non_ascii (share of the characters), and the label."""
+        import pandas as pd
+
+        self.check(table.schema, layout)
+        text = table.column(one_input(table.schema, layout).name)
+        characters = pc.utf8_length(text)
+        words = pc.list_value_length(pc.ascii_split_whitespace(pc.ascii_trim_whitespace(text)))
+        measured = {
+            "characters": characters,
+            "words": pc.if_else(pc.equal(pc.binary_length(pc.ascii_trim_whitespace(text)), 0), 0, words),
+            "non_ascii": _non_ascii(text, characters),
+            layout.label: table.column(layout.label),
+        }
+        return pd.DataFrame({name: column.to_pandas() for name, column in measured.items()})
+
+    def to_tensors(
+        self, columns: "dict[str, np.ndarray[Any, Any] | list[Any]]", schema: pa.Schema, layout: Layout
+    ) -> tuple[Any, Any]:
+        """A list of texts, for a tokenizer, and class numbers (n,) int64."""
+        return columns[one_input(schema, layout).name], label_tensor(columns, schema, layout)
+
+
+def _non_ascii(text: pa.ChunkedArray, characters: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The share of characters beyond ASCII; the search runs only over texts that have any."""
+    suspect = pc.not_equal(pc.binary_length(text), characters)
+    found = pc.count_substring_regex(pc.if_else(suspect, text, ""), r"[^\x00-\x7F]")
+    return pc.divide(found.cast(pa.float64()), pc.max_element_wise(characters, 1).cast(pa.float64()))

@@ -1,0 +1,148 @@
+"""Which rows a training reads."""
+
+import json
+import os
+import signal
+import time
+
+import pyarrow as pa
+import pytest
+
+from airloom.datasets import snapshot, versions
+from airloom.datasets.commit import commit
+from airloom.errors import ConfigError, CorruptFile, DataError
+
+SPLIT = {"train": 0.6, "validation": 0.15, "test": 0.25}
+
+
+def rows(table):
+    return sorted(map(str, table.to_pylist()))
+
+
+@pytest.fixture
+def three(settings, batch):
+    """Versions 1 to 3 with 30 rows each, tagged left, right, and left and dark."""
+    for number, tags in enumerate((["left"], ["right"], ["left", "dark"]), 1):
+        commit(settings, "digits", batch(number, 30), message=str(number), tags=tags)
+    return versions.latest(settings, "digits")
+
+
+def table(settings, made):
+    opened = snapshot.open_snapshot(settings, made)
+    return pa.concat_tables([opened.table(name) for name in made.split])
+
+
+def test_the_same_request_is_the_same_snapshot(settings, three):
+    first = snapshot.prepare(settings, three, SPLIT, tags=["left", "!dark"])
+    assert first == snapshot.prepare(settings, three, dict(reversed(SPLIT.items())), tags=["!dark", "left"])
+    others = [
+        snapshot.prepare(settings, three, SPLIT),
+        snapshot.prepare(settings, three, SPLIT, since=1),
+        snapshot.prepare(settings, three, {"train": 0.5, "test": 0.5}, tags=["left", "!dark"]),
+        snapshot.prepare(settings, versions.get(settings, "digits", 2), SPLIT, tags=["left", "!dark"]),
+    ]
+    assert len({first.id, *(other.id for other in others)}) == 5
+
+
+@pytest.mark.parametrize(
+    ("asked", "batches"),
+    [
+        ({}, (1, 2, 3)),
+        ({"since": 1}, (2, 3)),
+        ({"tags": ["left"]}, (1, 3)),
+        ({"tags": ["left", "dark"]}, (3,)),
+        ({"tags": ["!dark"]}, (1, 2)),
+        ({"since": 1, "tags": ["left"]}, (3,)),
+    ],
+)
+def test_rows_are_chosen_by_range_and_tags(settings, three, batch, asked, batches):
+    made = snapshot.prepare(settings, three, SPLIT, **asked)
+    assert rows(table(settings, made)) == rows(pa.concat_tables([batch(n, 30) for n in batches]))
+    assert sum(made.rows.values()) == 30 * len(batches)
+
+
+def test_rows_keep_their_split_through_every_filter(settings, three):
+    whole = snapshot.open_snapshot(settings, snapshot.prepare(settings, three, SPLIT))
+    part = snapshot.open_snapshot(settings, snapshot.prepare(settings, three, SPLIT, tags=["left"]))
+    for name in SPLIT:
+        assert set(rows(part.table(name))) <= set(rows(whole.table(name)))
+
+
+def test_what_cannot_be_chosen_is_said(settings, three):
+    with pytest.raises(DataError, match="no rows since version 0 with tags nobody"):
+        snapshot.prepare(settings, three, SPLIT, tags=["nobody"])
+    with pytest.raises(ConfigError, match="since is 0 to 2"):
+        snapshot.prepare(settings, three, SPLIT, since=3)
+    with pytest.raises(ConfigError, match="sum to 1"):
+        snapshot.prepare(settings, three, {"train": 0.5})
+    made = snapshot.prepare(settings, three, SPLIT)
+    with pytest.raises(ConfigError, match="has no split 'tests'"):
+        snapshot.open_snapshot(settings, made).split("tests")
+    with pytest.raises(DataError, match="no snapshot"):
+        snapshot.fetch(settings, "0" * 64)
+    for bad in ("", "../x", "0" * 63, "G" * 64):
+        with pytest.raises(DataError, match="no id of a snapshot"):
+            snapshot.record(settings, bad)
+
+
+def test_a_prepared_snapshot_in_the_background_becomes_ready_with_statistics(settings, three):
+    asked = snapshot.ask(settings, three, SPLIT, tags=["left"])
+    assert snapshot.start(settings, asked) == "RUNNING"
+    made = snapshot.fetch(settings, asked.id, timeout=60)
+    assert sum(made.rows.values()) == 60
+    end = time.monotonic() + 30
+    while "statistics" not in snapshot.record(settings, asked.id) and time.monotonic() < end:
+        time.sleep(0.1)
+    counted = snapshot.record(settings, asked.id)["statistics"]["train"]["label"]
+    assert counted["rows"] == made.rows["train"]
+    assert snapshot.start(settings, asked) == "READY"
+
+
+def test_a_preparation_that_fails_or_dies_says_so_and_can_be_asked_again(settings, three):
+    asked = snapshot.ask(settings, three, SPLIT, tags=["nobody"])
+    snapshot.start(settings, asked)
+    with pytest.raises(DataError, match=r"failed.*no rows"):
+        snapshot.fetch(settings, asked.id, timeout=60)
+    good = snapshot.ask(settings, three, SPLIT)
+    snapshot.start(settings, good)
+    os.kill(snapshot.record(settings, good.id)["process"][0], signal.SIGKILL)
+    end = time.monotonic() + 10
+    while snapshot.record(settings, good.id)["state"] == "RUNNING" and time.monotonic() < end:
+        time.sleep(0.05)
+    found = snapshot.record(settings, good.id)
+    if found["state"] == "FAILED":
+        assert "without a result" in found["error"]
+    snapshot.start(settings, good)
+    assert snapshot.fetch(settings, good.id, timeout=60).rows == snapshot.prepare(settings, three, SPLIT).rows
+
+
+def test_another_home_prepares_the_same_rows_from_the_record(settings, three, batch, tmp_path):
+    made = snapshot.prepare(settings, three, SPLIT)
+    other = settings.model_copy(update={"home": tmp_path / "other"})
+    for number, tags in enumerate((["left"], ["right"], ["left", "dark"]), 1):
+        commit(other, "digits", batch(number, 30), message=str(number), tags=tags)
+    there = snapshot.open_snapshot(other, made)
+    for name in SPLIT:
+        assert there.table(name).equals(snapshot.open_snapshot(settings, made).table(name))
+
+
+def test_a_version_whose_content_changed_is_refused(settings, three):
+    made = snapshot.prepare(settings, three, SPLIT)
+    forged = json.loads(json.dumps(made.to_dict())) | {"version_id": "0" * 64, "id": "1" * 64}
+    with pytest.raises(CorruptFile, match="the snapshot was made of 000000000000"):
+        snapshot.open_snapshot(settings, type(made).from_dict(forged))
+
+
+def test_missing_shards_are_fetched_with_progress(settings, three):
+    made = snapshot.prepare(settings, three, SPLIT)
+    opened = snapshot.open_snapshot(settings, made)
+    for path in (settings.dvc_cache / "files").rglob("*"):
+        if path.is_file():
+            path.chmod(0o644)
+            path.unlink()
+    told = []
+    opened.fetch(lambda done, total: told.append((done, total)))
+    assert len(told) == 3
+    assert told[-1][0] == told[-1][1] > 0
+    inputs, labels = next(iter(opened.loader("train", 16)))
+    assert inputs.shape == (16, 1, 8, 8) and labels.shape == (16,)
