@@ -33,11 +33,11 @@ class AnnounceVersionOperator(AirloomOperator):
 
     def execute(self, context: "Context") -> dict[str, Any]:
         """Return what the event says of the version."""
-        from airloom.datasets import announcements
+        from airloom.datasets import announcements, versions
 
         known = announced(context)
         with self.step() as settings:
-            newest = announcements.newest(settings, self.dataset)  # first: a version that comes now is not passed over
+            newest = versions.highest(settings, self.dataset)  # first: a version that comes now is not passed over
             version = announcements.pending(settings, self.dataset, known)
         if version is None:
             _remember(context, max(newest, known))

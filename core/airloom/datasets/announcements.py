@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from airloom.contracts import DatasetVersion
 from airloom.datasets import versions
-from airloom.datasets.repository import git
 from airloom.errors import ConfigError
 from airloom.settings import Settings
 
@@ -53,25 +52,10 @@ def wakes(newest: int, known: int, last: Wake | None, now: float) -> bool:
     return last is None or known > last.announced or now - last.at >= AGAIN_SECONDS
 
 
-def newest(settings: Settings, dataset: str) -> int:
-    """The highest number that was ever given, deleted versions too; 0 before the first. One call of git."""
-    if not settings.data_repo.is_dir():
-        return 0
-    pattern = f"refs/tags/{versions.check_name(dataset)}@v*"
-    tags = git(settings.data_repo, "for-each-ref", "--format=%(refname:strip=2)", pattern).stdout.split()
-    return highest([tag.rpartition("@")[2] for tag in tags])
-
-
 def pending(settings: Settings, dataset: str, known: int) -> DatasetVersion | None:
     """The oldest version that is newer than `known`; None when all are announced."""
-    found = _above(settings, dataset, known)
-    if found and found[0].number > known + 1:  # it was deleted, or its tag is not visible yet
+    found = versions.list_after(settings, dataset, known)
+    if found and found[0].number > known + 1:  # the one before was deleted, or its tag is not visible yet
         time.sleep(GAP_SECONDS)
-        found = _above(settings, dataset, known)
+        found = versions.list_after(settings, dataset, known)
     return found[0] if found else None
-
-
-def _above(settings: Settings, dataset: str, known: int) -> list[DatasetVersion]:
-    if dataset not in versions.list_datasets(settings):
-        return []
-    return [version for version in versions.list_versions(settings, dataset) if version.number > known]

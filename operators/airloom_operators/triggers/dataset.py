@@ -11,6 +11,7 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 from airloom.errors import AirloomError
 
 POLL_SECONDS = 0.5
+FETCH_SECONDS = 5.0  # where each look fetches from a shared git remote
 ANNOUNCED = "announced"  # key of the repository asset's state, a version number
 
 
@@ -34,14 +35,15 @@ class DatasetVersionTrigger(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """One event for each step forward, and another after some time when nothing came of it."""
-        from airloom.datasets.announcements import Wake, newest, wakes
+        from airloom.datasets.announcements import Wake, wakes
+        from airloom.datasets.versions import highest
         from airloom.settings import load
 
         settings, known, last = load(), 0, None
         while True:
             found = 0
             try:
-                found = await asyncio.to_thread(newest, settings, self.dataset)
+                found = await asyncio.to_thread(highest, settings, self.dataset)
                 known = max(known, await self._announced()) if found > known else known
             except (AirloomError, AirflowException) as error:
                 self.log.warning("cannot look for versions of %s, trying again: %s", self.dataset, error)
@@ -49,7 +51,7 @@ class DatasetVersionTrigger(BaseEventTrigger):
             if wakes(found, known, last, time.monotonic()):
                 last = Wake(known, time.monotonic())
                 yield TriggerEvent({"newest": found, "announced": known})  # type: ignore[no-untyped-call] # as above
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(FETCH_SECONDS if settings.data_remote else POLL_SECONDS)
 
     async def _announced(self) -> int:
         if self.asset_state_store is None:  # outside a triggerer

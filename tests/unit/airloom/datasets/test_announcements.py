@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from airloom.datasets import announcements
-from airloom.datasets.announcements import AGAIN_SECONDS, Wake, highest, newest, number_of, partition_key, wakes
+from airloom.datasets import announcements, manage, versions
+from airloom.datasets.announcements import AGAIN_SECONDS, Wake, highest, number_of, partition_key, wakes
 from airloom.datasets.commit import commit
 from airloom.datasets.repository import git
 from airloom.datasets.types import image_table
@@ -59,30 +59,30 @@ def three(settings, committed):
 
 
 def test_versions_come_one_by_one_in_order(settings, three):
-    assert newest(settings, "digits") == 3
+    assert versions.highest(settings, "digits") == 3
     assert [announcements.pending(settings, "digits", known) for known in range(4)] == [*three, None]
 
 
 def test_without_a_repository_there_is_nothing(settings):
-    assert newest(settings, "digits") == 0
+    assert versions.highest(settings, "digits") == 0
     assert announcements.pending(settings, "digits", 0) is None
 
 
 def test_without_a_version_there_is_nothing(settings, three):
-    assert newest(settings, "digit") == 0  # a prefix of another name
+    assert versions.highest(settings, "digit") == 0  # a prefix of another name
     assert announcements.pending(settings, "digit", 0) is None
 
 
 def test_the_tenth_version_is_newer_than_the_ninth(settings, three):
     for number in range(4, 12):
         git(settings.data_repo, "tag", f"digits@v{number}", "main")
-    assert newest(settings, "digits") == 11
+    assert versions.highest(settings, "digits") == 11
 
 
 def test_a_label_beside_the_versions_is_none(settings, three):
     git(settings.data_repo, "tag", "digits@vintage", "main")
     git(settings.data_repo, "tag", "digits@v9-final", "main")
-    assert newest(settings, "digits") == 3
+    assert versions.highest(settings, "digits") == 3
 
 
 def test_a_version_whose_tag_appears_late_is_not_passed_over(settings, three, monkeypatch):
@@ -100,3 +100,17 @@ def test_a_version_that_is_gone_does_not_hold_up_the_next(settings, three, monke
     git(settings.data_repo, "tag", "-d", "digits@v2")
     monkeypatch.setattr(announcements, "GAP_SECONDS", 0.01)
     assert announcements.pending(settings, "digits", 1) == three[2]
+
+
+def test_a_deleted_version_is_not_announced(settings, three):
+    manage.delete(settings, "digits@v2", reason="wrong source")
+    assert announcements.pending(settings, "digits", 1) == three[2]
+    manage.delete(settings, "digits", reason="all wrong")
+    assert announcements.pending(settings, "digits", 0) is None
+    assert versions.highest(settings, "digits") == 3
+
+
+def test_what_a_compaction_leaves_is_no_version(settings, three):
+    git(settings.data_repo, "update-ref", "refs/storage/digits/v3", "main")
+    assert versions.highest(settings, "digits") == 3
+    assert announcements.pending(settings, "digits", 3) is None
