@@ -140,7 +140,7 @@ def stage(store: Store, batches: Batches, head: Manifest | None, dataset: str, b
 def _refuse(
     settings: Settings, store: Store, dataset: str, staged: Staged, details: Details, mode: Mode, report: Report
 ) -> None:
-    request = {"dataset": dataset, "mode": mode, "message": details.message, "author": details.author}
+    request: dict[str, Any] = {"dataset": dataset, "mode": mode, "message": details.message, "author": details.author}
     request |= {"tags": details.tags, "source": details.source, "layout": asdict(staged.layout)}
     files = [store.path(shard.md5) for shard in staged.shards]
     kept = quarantine.keep(settings, dataset, files, request, report)

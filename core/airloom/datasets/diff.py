@@ -107,8 +107,8 @@ def _numbers(column: "pd.Series[Any]") -> np.ndarray[Any, Any]:
 
     if not pd.api.types.is_numeric_dtype(column):
         return np.empty(0)
-    values = column.to_numpy(np.float64, na_value=np.nan)
-    return values[np.isfinite(values)]
+    values: np.ndarray[Any, Any] = column.to_numpy(np.float64, na_value=np.nan)
+    return np.asarray(values[np.isfinite(values)])
 
 
 def stability(old: np.ndarray[Any, Any], new: np.ndarray[Any, Any], bins: int = 10) -> float:

@@ -87,14 +87,14 @@ def _frame(cell: Any) -> bytes:
 
 def _rows(matrix: Array) -> list[memoryview]:
     """The rows of a uint8 matrix as views."""
-    width, flat = matrix.shape[1], memoryview(np.ascontiguousarray(matrix)).cast("B")
+    width, flat = matrix.shape[1], np.ascontiguousarray(matrix).data.cast("B")
     return [flat[start : start + width] for start in range(0, len(flat), width)]
 
 
 def _is_fixed(kind: pa.DataType) -> bool:
     if pa.types.is_fixed_size_list(kind):
-        return pa.types.is_primitive(kind.value_type) and kind.value_type.bit_width >= 8
-    return pa.types.is_primitive(kind) or pa.types.is_fixed_size_binary(kind)
+        return bool(pa.types.is_primitive(kind.value_type) and kind.value_type.bit_width >= 8)
+    return bool(pa.types.is_primitive(kind) or pa.types.is_fixed_size_binary(kind))
 
 
 def _matrices(column: pa.Array, field: pa.Field) -> list[Array]:

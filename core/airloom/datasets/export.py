@@ -48,7 +48,7 @@ def _parquet(table: pa.Table, _layout: Layout, target: Path) -> None:
 def _hf(table: pa.Table, _layout: Layout, target: Path) -> None:
     """The layout that `datasets` documents for Arrow: stream files, `state.json`, `dataset_info.json`."""
     try:
-        import datasets
+        import datasets  # type: ignore[import-not-found] # an optional package
     except ImportError:
         raise ConfigError(
             "the package `datasets` is not installed", "pip install datasets, or export parquet"

@@ -60,7 +60,7 @@ class Index:
         sink = pa.BufferOutputStream()
         with pa.ipc.new_file(sink, pa.schema(fields)) as writer:
             writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields)))
-        return sink.getvalue().to_pybytes()
+        return bytes(sink.getvalue())
 
     @classmethod
     def open(cls, path: Path) -> "Index":

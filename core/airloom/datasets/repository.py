@@ -15,15 +15,12 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from filelock import FileLock
 
 from airloom.errors import ConfigError, DataError
 from airloom.settings import Settings, write_private
-
-if TYPE_CHECKING:
-    pass
 
 MAIL = "airloom@localhost"
 LOCKS = 20  # tries at a ref that another git has locked
@@ -186,7 +183,7 @@ def publish(settings: Settings, change: Change, parent: str | None, repo: Path |
         if not locked:
             break
         time.sleep(random.uniform(0.05, 0.3))  # noqa: S311 - spreads racing writers, keeps no secret
-    else:
+    if locked:
         message = f"the push of {change.tag or change.message} failed: another git process holds {locked[1]}"
         raise DataError(message, "nothing is visible; if no git is running there, remove that file and try again")
     if any(sign in done.stderr for sign in LOST):
@@ -212,15 +209,11 @@ def _objects(repo: Path, change: Change, parent: str | None) -> tuple[str, list[
 
     pygit2.option(pygit2.enums.Option.SET_OWNER_VALIDATION, False)  # git itself is not asked to trust the folder either
     store = pygit2.Repository(str(repo))
-    tree: pygit2.Tree | None = store[parent].peel(pygit2.Tree) if parent else None
+    tree: Any = store[parent].peel(pygit2.Tree) if parent else None
     for path, data in change.files.items():
         tree = store[_insert(store, tree, path.split("/"), data)]
-    who = pygit2.Signature(change.author, MAIL)
-    commit = str(
-        store.create_commit(
-            None, who, pygit2.Signature("airloom", MAIL), change.message, tree.id, [parent] if parent else []
-        )
-    )  # type: ignore[union-attr]
+    who, committer = pygit2.Signature(change.author, MAIL), pygit2.Signature("airloom", MAIL)
+    commit = store.create_commit(None, who, committer, change.message, tree.id, [parent] if parent else [])
     specs = [f"{commit}:refs/heads/main"]
     if change.tag:
         tagger = f"tagger airloom <{MAIL}> {int(time.time())} +0000"
@@ -228,7 +221,7 @@ def _objects(repo: Path, change: Change, parent: str | None) -> tuple[str, list[
         specs.append(f"{store.write(pygit2.enums.ObjectType.TAG, body.encode())}:refs/tags/{change.tag}")
     if change.ref:
         specs.append(f"+{commit}:{change.ref}")
-    return commit, specs
+    return str(commit), specs
 
 
 def _insert(store: Any, tree: Any, parts: list[str], data: bytes) -> Any:

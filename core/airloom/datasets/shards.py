@@ -1,5 +1,6 @@
 """Cut a stream of rows into immutable shards, hashed while they are written."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,7 +22,7 @@ Describe = Callable[[pa.Table], dict[str, Any]]
 
 def cut_bits(row_bytes: float) -> int:
     """How many low bits of a row's digest must be 0 for the row to end a shard, so that shards get their mean size."""
-    return max(0, round(np.log2(MEAN_TAIL / max(row_bytes, 1))))
+    return max(0, round(math.log2(MEAN_TAIL / max(row_bytes, 1))))
 
 
 def cuts(sizes: Array, marked: Array, filled: int) -> list[int]:
