@@ -57,34 +57,18 @@ def repository(committed, tmp_path, monkeypatch) -> Repository:
     return Repository(Settings().data_repo)
 
 
-@pytest.fixture(scope="session")
-def database() -> None:
-    from airflow.utils.db import initdb
-
-    initdb()
-
-
 class Announcer:
     """The announcing DAG, with two DAGs that wait for its events."""
 
-    def __init__(self) -> None:
-        from airflow.dag_processing.bundles.manager import DagBundlesManager
-        from airflow.models.serialized_dag import SerializedDagModel
+    def __init__(self, register: Callable[..., None]) -> None:
         from airflow.sdk import DAG
-        from airflow.serialization.definitions.dag import SerializedDAG
-        from airflow.serialization.serialized_objects import LazyDeserializedDAG
         from airflow.utils.session import create_session
 
         self.session = create_session
         self.dag = announce.build_announcer("ticks")
-        waiting = [DAG(n, schedule=each_version("ticks"), is_paused_upon_creation=False) for n in ("one", "two")]
-        dags = [LazyDeserializedDAG.from_dag(dag) for dag in (self.dag, *waiting)]
-        with create_session() as session:
-            DagBundlesManager().sync_bundles_to_db(session=session)
-        with create_session() as session:
-            SerializedDAG.bulk_write_to_db("dags-folder", None, dags, session=session)
-            for dag in dags:
-                SerializedDagModel.write_dag(dag, bundle_name="dags-folder", session=session)
+        register(
+            self.dag, *(DAG(n, schedule=each_version("ticks"), is_paused_upon_creation=False) for n in ("one", "two"))
+        )
 
     def run(self) -> str:
         """Run it once; the state of its task."""
@@ -123,8 +107,8 @@ class Announcer:
 
 
 @pytest.fixture
-def announcer(database, repository) -> Iterator[Announcer]:
-    made = Announcer()
+def announcer(register, repository) -> Iterator[Announcer]:
+    made = Announcer(register)
     yield made
     made.forget()
 

@@ -1,5 +1,6 @@
 """The dataset operations that move data, as jobs: JSON in, JSON out."""
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -46,6 +47,7 @@ def commit(
     from airloom.datasets import versions
     from airloom.datasets.incoming import open_rows
 
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)  # hundreds of lines about itself
     settings = load()
     rows = open_rows(settings, dataset, settings.project / source, **roles)
     chosen = settings.project / suite if suite else None

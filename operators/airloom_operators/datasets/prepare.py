@@ -39,7 +39,7 @@ class PrepareSnapshotOperator(AirloomOperator):
         self.tags = tags
         self.timeout = timeout
 
-    def execute(self, context: "Context") -> dict[str, Any]:  # noqa: ARG002 - everything came as arguments
+    def execute(self, context: "Context") -> dict[str, Any]:
         """Start the preparation; return the snapshot where it is READY already."""
         from airloom.datasets import snapshot, versions
 
@@ -50,13 +50,13 @@ class PrepareSnapshotOperator(AirloomOperator):
             state = snapshot.start(settings, asked)
         self.log.info("snapshot %s of %s: %s", asked.id, version.name, state)
         if state == snapshot.READY:
-            return self.ready({}, asked.to_dict())
-        kwargs, patience = {"asked": asked.to_dict()}, timedelta(seconds=self.timeout)
-        self.defer(trigger=SnapshotTrigger(asked.id), method_name="ready", kwargs=kwargs, timeout=patience)
+            return self.ready(context, asked.to_dict())
+        patience = timedelta(seconds=self.timeout)
+        self.defer(trigger=SnapshotTrigger(asked.to_dict()), method_name="ready", timeout=patience)
         raise AssertionError("defer always raises")
 
-    def ready(self, context: "Context", asked: dict[str, Any], event: Any = None) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
-        """Return the snapshot, with the rows of each split.
+    def ready(self, context: "Context", event: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
+        """Return the snapshot of the trigger's event, with the rows of each split.
 
         Raises:
             AirflowException: it failed, with the reason.
@@ -65,9 +65,9 @@ class PrepareSnapshotOperator(AirloomOperator):
         from airloom.datasets import snapshot
 
         with self.step() as settings:
-            found = snapshot.record(settings, asked["id"])
+            found = snapshot.record(settings, event["id"])
             if found and found["state"] == snapshot.FAILED:
-                raise AirflowException(f"snapshot {asked['id'][:12]} failed: {found['error']}")
-            made = snapshot.make(settings, Snapshot.from_dict(asked))  # at once where it is READY, as nearly always
+                raise AirflowException(f"snapshot {event['id'][:12]} failed: {found['error']}")
+            made = snapshot.make(settings, Snapshot.from_dict(event))  # at once where it is READY, as nearly always
         self.log.info("snapshot %s is READY: rows %s", made.id, made.rows)
         return made.to_dict()

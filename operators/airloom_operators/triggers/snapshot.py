@@ -14,27 +14,27 @@ class SnapshotTrigger(BaseTrigger):
     """Polls the state of a snapshot; what it came to is for the operator to read.
 
     Args:
-        identity: id of the snapshot.
+        asked: the snapshot as `snapshot.ask` gave it, as a dict.
     """
 
-    def __init__(self, identity: str) -> None:
+    def __init__(self, asked: dict[str, Any]) -> None:
         super().__init__()  # type: ignore[no-untyped-call] # Airflow's own is untyped
-        self.identity = identity
+        self.asked = asked
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Where this class is, and its arguments."""
-        return "airloom_operators.triggers.snapshot.SnapshotTrigger", {"identity": self.identity}
+        return "airloom_operators.triggers.snapshot.SnapshotTrigger", {"asked": self.asked}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """One event, as soon as the state is not RUNNING."""
+        """One event with what was asked, as soon as the state is not RUNNING."""
         from airloom.datasets import snapshot
         from airloom.settings import load
 
         settings = load()
         await asyncio.sleep(FIRST_LOOK_SECONDS)
         while True:
-            found = await asyncio.to_thread(snapshot.record, settings, self.identity)
+            found = await asyncio.to_thread(snapshot.record, settings, self.asked["id"])
             if found is None or found["state"] != snapshot.RUNNING:
-                yield TriggerEvent({"state": found and found["state"]})  # type: ignore[no-untyped-call] # as above
+                yield TriggerEvent(self.asked)  # type: ignore[no-untyped-call] # as above
                 return
             await asyncio.sleep(POLL_SECONDS)
