@@ -1,17 +1,17 @@
 """Announcing: each dataset version becomes one event of the dataset's asset."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowSkipException
 
 from airloom_operators.assets import dataset_asset, repository_asset
 from airloom_operators.base import AirloomOperator
-from airloom_operators.triggers.dataset import ANNOUNCED
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+ANNOUNCED = "announced"  # key of the repository asset's state, a version number
 LOOK_BACK = 50  # events; a person may have sent some with the keys of old versions
 
 
@@ -61,15 +61,19 @@ def announced(context: "Context") -> int:
 
 
 def keep(context: "Context") -> None:
-    """Keep what Airflow has recorded, for the watcher. Nothing is lost where this does not happen."""
+    """Keep what Airflow has recorded by now. Nothing is lost where this does not happen."""
     _remember(context, announced(context))
 
 
 def _remember(context: "Context", number: int) -> None:
-    _, repository = context["task"].inlets
-    store = context["asset_state_store"][repository]
+    from airloom.datasets import announcements
+    from airloom.settings import load
+
+    task = cast("AnnounceVersionOperator", context["task"])
+    store = context["asset_state_store"][task.inlets[1]]
     if store.get(ANNOUNCED, 0) != number:
         store.set(ANNOUNCED, number)
+    announcements.keep(load(), task.dataset, number)
 
 
 def announcer_id(dataset: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from airloom.datasets.announcements import keep, kept
 from airloom.datasets.commit import commit
 from airloom.datasets.repository import git
 from airloom.datasets.types import image_table
@@ -122,7 +123,7 @@ def test_each_version_becomes_one_event_in_order_and_one_run_of_each_waiting_dag
     assert announcer.events() == [("v1", 1), ("v2", 2), ("v3", 3)]
     for dag in ("one", "two"):
         assert [key for target, key in announcer.runs() if target == dag] == ["v1", "v2", "v3"]
-    assert announcer.kept() == 3
+    assert announcer.kept() == kept(Settings(), "ticks") == 3
 
 
 def test_a_task_that_dies_before_its_success_is_recorded_has_announced_nothing(
@@ -189,22 +190,9 @@ def test_a_repository_that_git_cannot_read_passes_no_version_over(announcer, rep
     assert announcer.events() == [("v1", 1)]
 
 
-class States:
-    """Airflow's asset state as a trigger sees it."""
-
-    def __init__(self) -> None:
-        self.announced, self.asked = 0, 0
-
-    async def aget(self, key: str, default: Any) -> Any:
-        assert (key, default) == ("announced", 0)
-        self.asked += 1
-        return self.announced
-
-
-async def watch(states: States, seconds: float, then: Callable[[int], None]) -> list[dict[str, Any]]:
+async def watch(seconds: float, then: Callable[[int], None]) -> list[dict[str, Any]]:
     """What the watcher sends in some seconds; `then` is called with the count after each event."""
     watcher = DatasetVersionTrigger("ticks")
-    watcher.asset_state_store = states
     found: list[dict[str, Any]] = []
 
     async def take() -> None:
@@ -219,21 +207,19 @@ async def watch(states: States, seconds: float, then: Callable[[int], None]) -> 
 
 def test_the_watcher_wakes_once_a_step_and_does_not_spin(repository, monkeypatch) -> None:
     monkeypatch.setattr(trigger, "POLL_SECONDS", 0.01)
-    states = States()
-    assert asyncio.run(watch(states, 0.3, print)) == []
-    assert states.asked == 0  # an idle watcher asks nobody but git
+    assert asyncio.run(watch(0.3, print)) == []
     repository.publish(1, 2)
 
     def announce_one(count: int) -> None:
-        states.announced = min(count, 2)
+        keep(Settings(), "ticks", count)
 
-    assert asyncio.run(watch(states, 1, announce_one)) == [
+    assert asyncio.run(watch(1, announce_one)) == [
         {"newest": 2, "announced": 0},
         {"newest": 2, "announced": 1},
     ]
-    assert asyncio.run(watch(states, 0.3, print)) == []  # after a restart
+    assert asyncio.run(watch(0.3, print)) == []  # after a restart
     repository.publish(3)
-    assert asyncio.run(watch(states, 0.5, print)) == [{"newest": 3, "announced": 2}]  # nobody announces it
+    assert asyncio.run(watch(0.5, print)) == [{"newest": 3, "announced": 2}]  # nobody announces it
 
 
 def test_the_watcher_wakes_again_when_nothing_came_of_it_and_outlives_a_failing_git(repository, monkeypatch) -> None:
@@ -248,6 +234,6 @@ def test_the_watcher_wakes_again_when_nothing_came_of_it_and_outlives_a_failing_
             head.write_text("nonsense")
             threading.Timer(0.3, head.write_text, [text]).start()
 
-    found = asyncio.run(watch(States(), 1.2, spoil_once))
+    found = asyncio.run(watch(1.2, spoil_once))
     assert len(found) >= 2
     assert {tuple(event.items()) for event in found} == {(("newest", 1), ("announced", 0))}

@@ -4,13 +4,15 @@ import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from airloom.contracts import DatasetVersion
 from airloom.datasets import versions
 from airloom.errors import ConfigError
-from airloom.settings import Settings
+from airloom.settings import Settings, write_private
 
 AGAIN_SECONDS = 30.0  # nothing came of the last look: look again
+SELDOM_SECONDS = 600.0
 GAP_SECONDS = 1.0  # a fetch brings the tags of several versions one after the other
 KEY = re.compile(r"v([1-9][0-9]{0,8})")
 
@@ -39,17 +41,40 @@ def highest(keys: Iterable[str | None], floor: int = 0) -> int:
 
 @dataclass(frozen=True)
 class Wake:
-    """When the announcing DAG was woken last, and what had been announced by then."""
+    """When the announcing DAG was woken last, what had been announced by then, and how long to wait for more."""
 
     announced: int
     at: float  # time.monotonic()
+    patience: float = AGAIN_SECONDS
 
 
-def wakes(newest: int, known: int, last: Wake | None, now: float) -> bool:
-    """Whether the announcing DAG is woken: at once for every step forward, else again after some time."""
+def wake(newest: int, known: int, last: Wake | None, now: float) -> Wake | None:
+    """The next waking of the announcing DAG: at once for every step forward, else again, ever more seldom."""
     if newest <= known:
-        return False
-    return last is None or known > last.announced or now - last.at >= AGAIN_SECONDS
+        return None
+    if last is None or known > last.announced:
+        return Wake(known, now, AGAIN_SECONDS)
+    if now - last.at < last.patience:
+        return None
+    return Wake(known, now, min(2 * last.patience, SELDOM_SECONDS))
+
+
+def kept(settings: Settings, dataset: str) -> int:
+    """What the announcing DAG told its watcher last: this or more is announced. A hint that may be missing or old."""
+    try:
+        return number_of(_file(settings, dataset).read_text())
+    except (FileNotFoundError, ConfigError):
+        return 0
+
+
+def keep(settings: Settings, dataset: str, number: int) -> None:
+    """Tell the watcher, which would need seconds and a hundred megabytes to ask Airflow."""
+    if kept(settings, dataset) != number:
+        write_private(_file(settings, dataset), partition_key(number))
+
+
+def _file(settings: Settings, dataset: str) -> Path:
+    return settings.home / "announced" / versions.check_name(dataset)
 
 
 def pending(settings: Settings, dataset: str, known: int) -> DatasetVersion | None:

@@ -3,16 +3,17 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowException
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from airloom.errors import AirloomError
 
+if TYPE_CHECKING:
+    from airloom.settings import Settings
+
 POLL_SECONDS = 0.5
 FETCH_SECONDS = 5.0  # where each look fetches from a shared git remote
-ANNOUNCED = "announced"  # key of the repository asset's state, a version number
 
 
 class DatasetVersionTrigger(BaseEventTrigger):
@@ -35,25 +36,23 @@ class DatasetVersionTrigger(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """One event for each step forward, and another after some time when nothing came of it."""
-        from airloom.datasets.announcements import Wake, wakes
-        from airloom.datasets.versions import highest
+        from airloom.datasets import announcements
         from airloom.settings import load
 
-        settings, known, last = load(), 0, None
+        settings, last = load(), None
         while True:
-            found = 0
             try:
-                found = await asyncio.to_thread(highest, settings, self.dataset)
-                known = max(known, await self._announced()) if found > known else known
-            except (AirloomError, AirflowException) as error:
+                newest, known = await asyncio.to_thread(self._look, settings)
+            except AirloomError as error:
                 self.log.warning("cannot look for versions of %s, trying again: %s", self.dataset, error)
-                found = 0
-            if wakes(found, known, last, time.monotonic()):
-                last = Wake(known, time.monotonic())
-                yield TriggerEvent({"newest": found, "announced": known})  # type: ignore[no-untyped-call] # as above
+                newest = known = 0
+            wake = announcements.wake(newest, known, last, time.monotonic())
+            if wake:
+                last = wake
+                yield TriggerEvent({"newest": newest, "announced": known})  # type: ignore[no-untyped-call] # as above
             await asyncio.sleep(FETCH_SECONDS if settings.data_remote else POLL_SECONDS)
 
-    async def _announced(self) -> int:
-        if self.asset_state_store is None:  # outside a triggerer
-            return 0
-        return int(str(await self.asset_state_store.aget(ANNOUNCED, 0)))
+    def _look(self, settings: "Settings") -> tuple[int, int]:
+        from airloom.datasets import announcements, versions
+
+        return versions.highest(settings, self.dataset), announcements.kept(settings, self.dataset)

@@ -1,5 +1,6 @@
 """What is announced next, and when the announcing DAG is woken for it."""
 
+import itertools
 import shutil
 import time
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from airloom.datasets import announcements, manage, versions
-from airloom.datasets.announcements import AGAIN_SECONDS, Wake, highest, number_of, partition_key, wakes
+from airloom.datasets.announcements import AGAIN_SECONDS, Wake, highest, number_of, partition_key, wake
 from airloom.datasets.commit import commit
 from airloom.datasets.repository import git
 from airloom.datasets.types import image_table
@@ -30,17 +31,36 @@ def test_the_highest_event_counts_in_any_order_and_foreign_keys_do_not():
 
 
 def test_nothing_new_wakes_nobody():
-    assert not wakes(0, 0, None, 100)
-    assert not wakes(3, 3, Wake(2, 0), 10_000)
-    assert not wakes(3, 5, None, 100)
+    assert wake(0, 0, None, 100) is None
+    assert wake(3, 3, Wake(2, 0), 10_000) is None
+    assert wake(3, 5, None, 100) is None
 
 
 def test_a_version_wakes_at_once_and_again_only_when_nothing_came_of_it():
-    assert wakes(3, 2, None, 100)
-    assert not wakes(3, 2, Wake(2, 100), 100.5)
-    assert not wakes(4, 2, Wake(2, 100), 100.5)  # the run that was woken takes one after the other
-    assert wakes(4, 3, Wake(2, 100), 100.5)
-    assert wakes(3, 2, Wake(2, 100), 100 + AGAIN_SECONDS)
+    assert wake(3, 2, None, 100) == Wake(2, 100)
+    assert wake(3, 2, Wake(2, 100), 100.5) is None
+    assert wake(4, 2, Wake(2, 100), 100.5) is None  # the run that was woken takes one after the other
+    assert wake(4, 3, Wake(2, 100), 100.5) == Wake(3, 100.5)
+    assert wake(3, 2, Wake(2, 100), 100 + AGAIN_SECONDS) is not None
+
+
+def test_waking_in_vain_becomes_seldom_until_there_is_a_step_forward():
+    last, times = Wake(2, 0), [0.0]
+    for second in range(3600):
+        again = wake(3, 2, last, second)
+        if again:
+            last, times = again, [*times, again.at]
+    gaps = [after - before for before, after in itertools.pairwise(times)]
+    assert gaps == [30, 60, 120, 240, 480, 600, 600, 600, 600]
+    assert wake(4, 3, last, last.at + 1) == Wake(3, last.at + 1, AGAIN_SECONDS)
+
+
+def test_the_hint_is_only_a_hint(settings):
+    assert announcements.kept(settings, "digits") == 0
+    announcements.keep(settings, "digits", 3)
+    assert announcements.kept(settings, "digits") == 3
+    (settings.home / "announced" / "digits").write_text("nonsense")
+    assert announcements.kept(settings, "digits") == 0
 
 
 @pytest.fixture(scope="module")
