@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 ROWS = yaml.safe_load((Path(__file__).parent / "bad_input.yaml").read_text())
 
 

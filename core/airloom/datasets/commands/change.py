@@ -167,19 +167,20 @@ def delete(
 
 @app.command("propose-expectations")
 def propose_expectations(
-    name: Version,
+    name: Annotated[
+        str, typer.Argument(help="A version to draft from (digits@v2), or with --from the dataset's name.")
+    ],
+    source: Annotated[Path | None, typer.Option("--from", help="Draft from this file or folder instead.")] = None,
     output: Annotated[Path | None, typer.Option(help="Write it there; a file that exists is not touched.")] = None,
+    type_: Type = "",
+    label: Label = "",
+    key: Key = "",
 ) -> None:
-    """Draft a suite of Great Expectations from what a version's rows are like. Read it before you use it."""
-    from airloom.datasets import versions
-    from airloom.datasets.diff import profile
+    """Draft a suite of Great Expectations from what rows are like. Read it before you use it."""
     from airloom.datasets.propose import propose
-    from airloom.datasets.store import Store
 
-    settings = load()
-    version = versions.find(settings, name)
-    manifest = versions.manifest_of(settings, version)
-    suite = propose(version.dataset, profile(Store(settings), manifest), label=manifest.layout.label)
+    profile, layout = _profile(name, source, {"type": type_, "label": label, "key": key})
+    suite = propose(name.partition("@")[0], profile, label=layout.label)
     text = json.dumps(suite, indent=1) + "\n"
     if output is None:
         typer.echo(text, nl=False)
@@ -188,7 +189,23 @@ def propose_expectations(
         raise ConfigError(f"{output} exists", "give another path, or remove it first")
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(text)
-    typer.echo(f"{output}: {len(suite['expectations'])} expectations, drafted from {version.name}", err=True)
+    typer.echo(f"{output}: {len(suite['expectations'])} expectations, drafted from {source or name}", err=True)
+
+
+def _profile(name: str, source: Path | None, roles: dict[str, str]) -> tuple[Any, Any]:
+    """The profile to draft from, and the roles of its columns."""
+    from airloom.datasets import versions
+    from airloom.datasets.diff import profile
+    from airloom.datasets.ingest import open_source
+    from airloom.datasets.store import Store
+    from airloom.datasets.types import get_type
+
+    if source:
+        data = open_source(source, **roles)
+        return get_type(data.layout.type).profile(data.to_table(), data.layout), data.layout
+    settings = load()
+    manifest = versions.manifest_of(settings, versions.find(settings, name))
+    return profile(Store(settings), manifest), manifest.layout
 
 
 def _numbers(text: str) -> list[int]:
