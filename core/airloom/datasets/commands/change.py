@@ -77,26 +77,9 @@ def _commit(
     settings: Settings, dataset: str, source: Path, roles: dict[str, Any], as_json: bool, **details: Any
 ) -> None:
     from airloom.datasets.commit import commit as make
+    from airloom.datasets.incoming import open_rows
 
-    _print(make(settings, dataset, _open(settings, dataset, source, roles), **details), as_json)
-
-
-def _open(settings: Settings, dataset: str, source: Path, roles: dict[str, Any]) -> Any:
-    """The rows, in the columns of the dataset where it exists."""
-    from airloom.datasets import commit as commits
-    from airloom.datasets import versions
-    from airloom.datasets.ingest import open_source
-
-    versions.check_name(dataset)
-    head = commits.tip(settings, dataset).manifest
-    if head is None:
-        return open_source(source, **roles)
-    own = {role: getattr(head.layout, role) for role in ("type", "label", "key")}
-    other = [role for role, value in own.items() if roles[role] and roles[role] != value]
-    if other:
-        message = f"{dataset} has the {other[0]} {own[other[0]] or 'none'!r}, not {roles[other[0]]!r}"
-        raise DataError(message, f"leave --{other[0]} out, or make another dataset")
-    return open_source(source, **own, schema=head.arrow_schema)
+    _print(make(settings, dataset, open_rows(settings, dataset, source, **roles), **details), as_json)
 
 
 @app.command()
@@ -111,11 +94,11 @@ def fix(
 ) -> None:
     """Put corrected rows in the place of some: one for each, in the same order. Each stays in its split."""
     from airloom.datasets import edit, versions
+    from airloom.datasets.incoming import open_rows
 
     settings = load()
     version = versions.find(settings, name)
-    none = {"type": "", "label": "", "key": ""}
-    data = _open(settings, version.dataset, source, none)
+    data = open_rows(settings, version.dataset, source)
     numbers = _numbers(rows)
     _print(edit.fix_rows(settings, version, numbers, data, message=message, author=author, suite=suite), json_)
 

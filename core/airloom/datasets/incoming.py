@@ -1,0 +1,50 @@
+"""Rows on their way into a dataset: read in its own columns where it exists, found out where it does not."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from airloom.datasets import commit as commits
+from airloom.datasets import versions
+from airloom.datasets.ingest import open_source
+from airloom.errors import DataError
+from airloom.settings import Settings
+
+if TYPE_CHECKING:
+    from airloom.datasets.ingest import Batches
+
+
+def open_rows(
+    settings: Settings,
+    dataset: str,
+    source: Path,
+    *,
+    type: str = "",
+    label: str = "",
+    key: str = "",
+    classes: Sequence[str] = (),
+) -> "Batches":
+    """Rows of a file or folder for `dataset`.
+
+    Args:
+        settings: of this installation.
+        dataset: where they go.
+        source: what `ingest.open_source` reads.
+        type: dataset type; "" finds it out.
+        label: label column.
+        key: the column that decides the split.
+        classes: text labels in the order of their numbers, for the first commit.
+
+    Raises:
+        DataError: the dataset exists with another type, label or key, or the source cannot be read.
+    """
+    versions.check_name(dataset)
+    head, given = commits.tip(settings, dataset).manifest, {"type": type, "label": label, "key": key}
+    if head is None:
+        return open_source(source, **given, classes=classes)
+    own = {role: getattr(head.layout, role) for role in given}
+    other = [role for role, value in own.items() if given[role] and given[role] != value]
+    if other:
+        message = f"{dataset} has the {other[0]} {own[other[0]] or 'none'!r}, not {given[other[0]]!r}"
+        raise DataError(message, f"leave the {other[0]} out, or make another dataset")
+    return open_source(source, **own, schema=head.arrow_schema)
