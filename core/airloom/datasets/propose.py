@@ -91,17 +91,21 @@ def _nulls(name: str, values: "pd.Series", margin: float) -> dict[str, Any]:
 
 
 def _numbers(name: str, values: "pd.Series", margin: float) -> list[dict[str, Any]]:
+    import numpy as np
+
     low, high = values.min().item(), values.max().item()
     if not (math.isfinite(low) and math.isfinite(high)):
         return []  # infinite values: nothing can be said of a range
     spare = (high - low) * margin
+    spare = spare if math.isfinite(high - low) else 0  # the range itself is beyond what a float holds
     minimum = max(0, low - spare) if low >= 0 else low - spare  # what was never negative stays so
     whole = isinstance(low, int)
     limits = (math.floor(minimum), math.ceil(high + spare)) if whole else (minimum, high + spare)
-    mean, deviation = float(values.mean()), float(values.std(ddof=0))
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, deviation = float(values.mean()), float(values.std(ddof=0))
     about = {"min_value": mean - MEAN_DEVIATIONS * deviation, "max_value": mean + MEAN_DEVIATIONS * deviation}
     between = _expect("expect_column_values_to_be_between", column=name, min_value=limits[0], max_value=limits[1])
-    if not deviation:
+    if not deviation or not math.isfinite(mean + deviation):
         return [between]
     return [between, _expect("expect_column_mean_to_be_between", "warning", column=name, **about)]
 

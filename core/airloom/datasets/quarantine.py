@@ -154,7 +154,10 @@ def open_batch(settings: Settings, identity: str) -> tuple[Batches, dict[str, An
         if _sha256(folder / name) != digest:
             raise CorruptFile(f"{folder / name} is not what was kept", f"`drop` {identity}, and commit the data again")
     layout = Layout(**held.request["layout"])
-    return from_batches(_batches([folder / name for name in held.files]), layout, source=identity), held.request
+    files = [folder / name for name in held.files]
+    with pa.memory_map(str(files[0])) as source:
+        schema = pa.ipc.open_file(source).schema  # it is the stored one; the first rows alone might look narrower
+    return from_batches(_batches(files), layout, schema, identity), held.request
 
 
 def _batches(files: list[Path]) -> Iterator[pa.RecordBatch]:

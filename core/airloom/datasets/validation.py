@@ -1,12 +1,12 @@
 """Great Expectations looks at a batch's profile before a version of it exists."""
 
 import json
-import threading
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airloom.datasets.versions import check_name
 from airloom.errors import ConfigError
 from airloom.settings import Settings, write_private
 
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SHOWN = 5  # values, and rows, that a line about an expectation names
-# Great Expectations keeps its context in a global: threads that validate at once would take each other's.
-ONE_AT_A_TIME = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -47,14 +45,13 @@ def validate(settings: Settings, dataset: str, profile: "pd.DataFrame", suite: P
         suite: another suite than the dataset's own.
 
     Raises:
-        ConfigError: there is no suite, it is none, or nothing in it could fail a batch.
+        ConfigError: there is no suite, it is none, nothing in it could fail a batch, or the name is no name.
     """
     from airloom.datasets.report.page import render
 
-    path = suite or suite_path(settings, dataset)
-    with ONE_AT_A_TIME:
-        result = _run(_load(path, dataset), profile.reset_index(drop=True), path)
-        page = render(result)
+    path = suite or suite_path(settings, check_name(dataset))
+    result = _run(_load(path, dataset), profile.reset_index(drop=True), path)
+    page = render(result)
     base = settings.home / "reports" / dataset / f"validation-{uuid.uuid4().hex[:12]}"
     write_private(base.with_suffix(".json"), json.dumps(result, indent=1))
     write_private(base.with_suffix(".html"), page)
@@ -67,12 +64,16 @@ def validate(settings: Settings, dataset: str, profile: "pd.DataFrame", suite: P
 def _load(path: Path, dataset: str) -> Any:
     """The suite, as Great Expectations' own class.
 
-    A batch that nothing could fail would be taken unvalidated, so a suite needs a critical expectation.
+    A batch that nothing could fail would be taken unvalidated: a suite needs a critical expectation, and each of its
+    expectations must be one. Great Expectations itself only logs those that it cannot read, and runs the others.
     """
     import great_expectations as gx
+    from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 
     try:
-        suite = gx.ExpectationSuite(**json.loads(path.read_text()))
+        text = json.loads(path.read_text())
+        expectations = [ExpectationConfiguration(**entry).to_domain_obj() for entry in text["expectations"]]
+        suite = gx.ExpectationSuite(**text | {"expectations": expectations})
     except FileNotFoundError:
         hint = f"`airloom dataset propose-expectations {dataset}` drafts one; data is not taken unvalidated"
         raise ConfigError(f"there is no expectation suite {path}", hint) from None

@@ -21,7 +21,7 @@ CHANNELS = {"L": 1, "RGB": 3, "RGBA": 4}
 
 
 def read_classes(folder: Path, wanted: Wanted) -> tuple[str, Iterator[pa.RecordBatch]]:
-    """The dataset type and its batches: columns image or text, label (the folder's name), and `path` if it is the key.
+    """The dataset type and its batches: columns image or text, label (the folder's name), path if it is the key.
 
     Raises:
         DataError: a folder or file that does not belong there.
@@ -122,7 +122,8 @@ def _text(path: Path, encoding: str) -> str:
 def _with_label(
     field: pa.Field, column: pa.Array, files: Sequence[tuple[Path, str]], root: Path, wanted: Wanted
 ) -> pa.RecordBatch:
-    columns = {field: column, pa.field("label", pa.large_string()): pa.array([c for _, c in files], pa.large_string())}
+    label = pa.field(wanted.label or "label", pa.large_string())
+    columns = {field: column, label: pa.array([name for _, name in files], label.type)}
     if wanted.key == "path":
         paths = [path.relative_to(root).as_posix() for path, _ in files]
         columns[pa.field("path", pa.large_string())] = pa.array(paths, pa.large_string())

@@ -42,10 +42,11 @@ class TextType:
         self.check(table.schema, layout)
         text = table.column(one_input(table.schema, layout).name)
         characters = pc.utf8_length(text)
-        words = pc.list_value_length(pc.ascii_split_whitespace(pc.ascii_trim_whitespace(text)))
+        trimmed = pc.ascii_trim_whitespace(text)
+        words = pc.list_value_length(pc.ascii_split_whitespace(trimmed))
         measured = {
             "characters": characters,
-            "words": pc.if_else(pc.equal(pc.binary_length(pc.ascii_trim_whitespace(text)), 0), 0, words),
+            "words": pc.if_else(pc.equal(pc.binary_length(trimmed), 0), 0, words),
             "non_ascii": _non_ascii(text, characters),
             layout.label: table.column(layout.label),
         }

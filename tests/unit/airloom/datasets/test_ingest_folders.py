@@ -51,6 +51,12 @@ def test_channels_come_first(tmp_path):
     assert open_source(tmp_path).to_table()["image"][0].as_py() == pixels.transpose(2, 0, 1).reshape(-1).tolist()
 
 
+def test_the_label_can_have_another_name(pets):
+    found = open_source(pets, label="animal")
+    assert found.layout == Layout("image", label="animal")
+    assert found.to_table()["animal"].to_pylist() == ["cat", "cat", "dog"]
+
+
 def test_the_path_can_be_the_key(pets):
     found = open_source(pets, key="path")
     assert found.layout == Layout("image", label="label", key="path")
