@@ -28,8 +28,8 @@ class Loader:
     all ranks make the same number of steps.
 
     **Validity.** What is yielded stays valid as long as it is held, with `views` also the memoryviews. Memory that
-    nobody holds any more is used again. With `reuse`, the memory of a batch is used again as soon as the next batch
-    is asked for, held or not.
+    nobody holds any more is used again. With `reuse`, the memory of a batch may be used again as soon as the next
+    batch is asked for, held or not.
 
     **Epochs.** The first `iter()` begins where `load_state_dict` or `set_epoch` say, else with epoch 0; each further
     one begins the next epoch, also when the one before was left early.
@@ -45,10 +45,9 @@ class Loader:
         rank: this process among `world_size`.
         world_size: number of processes that share each batch.
         drop_last: leave out the last, smaller batch.
-        prefetch: batches read ahead; 0: no thread, each batch is read when it is asked for.
+        prefetch: batches that may be read ahead, as soon as the consumer spends time of its own; 0: no thread.
         threads: threads that read ahead; more than one pays only for a slow `transform` that releases the GIL.
-        transform: called with (inputs, labels) of each batch, in the reading thread or process; what it returns is
-            yielded.
+        transform: called with (inputs, labels) of each batch, in any thread or process; what it returns is yielded.
         processes: worker processes instead of threads; pays where `transform` costs more than passing its result on.
         reuse: see above.
         views: binary columns as memoryviews into the mapped shards, not as copied bytes.
@@ -79,11 +78,11 @@ class Loader:
         verify: bool = True,
         order: Order | None = None,
     ) -> None:
-        _at_least("batch_size", batch_size, max(1, world_size))
-        for name, value, least in (("seed", seed, 0), ("rank", rank, 0), ("world_size", world_size, rank + 1)):
+        for name, value in (("seed", seed), ("rank", rank), ("prefetch", prefetch), ("processes", processes)):
+            _at_least(name, value, 0)
+        for name, value, least in (("threads", threads, 1), ("world_size", world_size, rank + 1)):
             _at_least(name, value, least)
-        for name, value, least in (("prefetch", prefetch, 0), ("threads", threads, 1), ("processes", processes, 0)):
-            _at_least(name, value, least)
+        _at_least("batch_size", batch_size, world_size)  # a row for each rank
         if processes and views:
             raise ConfigError("views=True does not go with processes", "views cannot leave the process: use threads")
         self._data, self._batch_size, self._drop_last = data, batch_size, drop_last
@@ -92,6 +91,8 @@ class Loader:
         self._reuse, self._views, self._transform = reuse, views, transform
         runs = np.diff(data.rows.searchsorted(data.mapped.bases))
         self._order = order or Order(len(data), shuffle)
+        if self._order.rows != len(data):
+            raise ConfigError(f"an order of {self._order.rows} rows for {len(data)} rows", "pass Order(len(data))")
         self._unverified = set(np.flatnonzero(runs).tolist() if verify else [])
         self._cursor = Cursor(snapshot, seed)
         self._fresh = True  # nothing was yielded since the cursor was set

@@ -106,4 +106,7 @@ def _map(file: ShardFile, schema: pa.Schema) -> tuple[pa.Buffer, pa.RecordBatch]
 
 
 def _line(schema: pa.Schema) -> str:
-    return ", ".join(f"{field.name}: {field.type}{'' if field.nullable else ' not null'}" for field in schema)
+    try:
+        return ", ".join(f"{field.name}: {field.type}{'' if field.nullable else ' not null'}" for field in schema)
+    except UnicodeDecodeError as error:
+        return f"unreadable ({error})"

@@ -37,9 +37,8 @@ class SplitData:
     ) -> None:
         rows = np.asarray(rows, np.int64)
         if rows.ndim != 1 or (len(rows) and (rows[0] < 0 or rows[-1] >= mapped.rows or np.any(rows[1:] <= rows[:-1]))):
-            raise DataError(
-                f"the selection is no ascending list of rows below {mapped.rows}", "fetch the snapshot again"
-            )
+            message = f"the selection is no ascending list of numbers below {mapped.rows}, the rows of the shards"
+            raise DataError(message, "fetch the snapshot again")
         self.mapped, self.rows, self.layout = mapped, rows, layout
         self.names = [*layout.inputs(mapped.schema), *([layout.label] if layout.label else [])]
         missing = [name for name in self.names if name not in mapped.schema.names]

@@ -1,0 +1,167 @@
+"""What is gathered is what was written, for every kind of column."""
+
+import datetime as dt
+import gc
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airloom.datasets.reading.buffers import Buffers
+from airloom.datasets.reading.columns import Fixed, Other, Varied, view
+from airloom.datasets.reading.gather import gather
+from airloom.datasets.reading.joined import Joined
+from airloom.datasets.reading.mapped import Mapped
+from airloom.errors import CorruptFile, DataError
+
+
+def read(mapped, rows, name, views=False):
+    return gather(mapped, np.asarray(rows, np.int64), [name], Buffers(), views)[name]
+
+
+def without_joining(mapped):
+    mapped.joined = Joined(mapped.bases, budget=0)
+    return mapped
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data(), st.sets(st.integers(0, 239)), st.booleans())
+def test_any_rows_are_the_written_ones(lasting, data, rows, joined):
+    mapped = lasting.mapped() if joined else without_joining(lasting.mapped())
+    for _ in range(2):  # the second time what is joined is there already
+        rows = sorted(rows)
+        expected = lasting.table.take(pa.array(rows, pa.int64()))
+        images = read(mapped, rows, "image")
+        assert images.shape == (len(rows), 3, 2, 2) and images.dtype == np.uint8
+        assert images.reshape(len(rows), 12).tolist() == expected["image"].to_pylist()
+        assert read(mapped, rows, "label").tolist() == expected["label"].to_pylist()
+        assert read(mapped, rows, "text") == expected["text"].to_pylist()
+        assert read(mapped, rows, "blob") == expected["blob"].to_pylist()
+        assert [bytes(blob) for blob in read(mapped, rows, "blob", views=True)] == expected["blob"].to_pylist()
+        rows = data.draw(st.sets(st.integers(0, 239)))
+
+
+DAY = dt.date(2026, 3, 1)
+NOW = dt.datetime(2026, 3, 1, 12, 30, 1, 5, tzinfo=dt.UTC)
+COLUMNS = {
+    "int8": pa.array([-128, 0, 127, 5, 6], pa.int8()),
+    "uint64": pa.array([2**64 - 1, 0, 1, 5, 6], pa.uint64()),
+    "half": pa.array(np.array([1.5, -2, 0, 5, 6], np.float16)),
+    "double": pa.array([1e300, -0.0, 5e-324, 5, 6], pa.float64()),
+    "int with nulls": pa.array([2**63 - 1, None, 3, 4, 5], pa.int64()),
+    "float with nulls": pa.array([1.5, None, 3, 4, 5], pa.float32()),
+    "bool": pa.array([True, False, True, True, False]),
+    "bool with nulls": pa.array([True, None, True, True, False]),
+    "text": pa.array(["a", "", "ä€😀", "d", "e"], pa.large_string()),
+    "short text": pa.array(["a", "", "ä€😀", "d", "e"], pa.string()),
+    "empty text": pa.array([""] * 5, pa.large_string()),
+    "text with nulls": pa.array(["a", None, "ä€😀", "d", "e"], pa.large_string()),
+    "short bytes": pa.array([b"a", b"", b"\0\xff", b"d", b"e"], pa.binary()),
+    "bytes with nulls": pa.array([b"a", None, b"\0\xff", b"d", b"e"], pa.large_binary()),
+    "bytes of one size": pa.array([b"ab"] * 5, pa.binary(2)),
+    "list": pa.array([[1], [], [2, 3], None, [None]], pa.large_list(pa.int64())),
+    "matrix": pa.array([[[1, 2], [3, 4]]] * 4 + [[[5, 6], [7, 8]]], pa.list_(pa.list_(pa.int32(), 2), 2)),
+    "fixed list with nulls": pa.array([[1, 2], None, [3, 4], [5, 6], [7, 8]], pa.list_(pa.int32(), 2)),
+    "fixed list of nulls": pa.array([[1, None], [2, 2], [3, 4], [5, 6], [7, 8]], pa.list_(pa.int32(), 2)),
+    "struct": pa.array([{"a": 1, "b": "x"}, None, {"a": None, "b": "y"}, {"a": 3, "b": None}, {"a": 4, "b": "z"}]),
+    "date": pa.array([DAY, None, DAY, DAY, DAY], pa.date32()),
+    "time": pa.array([NOW] * 5, pa.timestamp("us", "UTC")),
+    "nothing": pa.nulls(5),
+}
+
+
+def plain(column):
+    return column.tolist() if isinstance(column, np.ndarray) else column
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_every_type_comes_back_as_it_was_also_from_slices_and_beside_shards_with_nulls(make, name):
+    array = COLUMNS[name]
+    sliced = pa.concat_arrays([array, array]).slice(3, 4)
+    batches = [pa.record_batch([part], names=["c"]) for part in (array, sliced, array.slice(0, 1), array.slice(0, 0))]
+    source = make(batches)
+    expected = source.table["c"].to_pylist()
+    for mapped in (source.mapped(), without_joining(source.mapped())):
+        for rows in ([], [0], [0, 2, 3], [1, 5, 9], list(range(10))):
+            assert plain(read(mapped, rows, "c")) == [expected[row] for row in rows]
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_a_view_respects_the_offset_of_a_slice(name):
+    array = COLUMNS[name].slice(2, 2)
+    column = view(array, pa.field("c", array.type))
+    if isinstance(column, Fixed):
+        assert column.values.tolist() == array.to_pylist()
+    elif isinstance(column, Varied):
+        spans = zip(column.offsets, column.offsets[1:], strict=False)
+        found = [bytes(column.data[a:b]) for a, b in spans]
+        assert found == [value.encode() if isinstance(value, str) else value for value in array.to_pylist()]
+    else:
+        assert isinstance(column, Other) and column.array.equals(array)
+
+
+def test_numbers_are_arrays_that_may_be_written_to():
+    for name in ("int8", "half", "double", "bool", "matrix"):
+        batch = pa.record_batch([COLUMNS[name]], names=["c"])
+        mapped = Mapped([], batch.schema)
+        assert read(mapped, [], "c").flags.writeable
+    assert read(mapped, [], "c").shape == (0, 2, 2)
+
+
+def test_nothing_is_copied_or_opened_before_it_is_read(source):
+    mapped = source.mapped()
+    allocated = pa.total_allocated_bytes()
+    read(mapped, [0, 69, 70], "image")
+    assert sorted(mapped._opened) == [0, 1]
+    assert pa.total_allocated_bytes() == allocated
+
+
+def test_no_descriptor_stays_open(source):
+    import psutil
+
+    before = psutil.Process().num_fds()
+    mapped = source.mapped()
+    read(mapped, range(240), "image")
+    assert psutil.Process().num_fds() == before
+
+
+def test_views_outlive_the_mapping_and_the_file(source):
+    mapped = source.mapped()
+    views = read(mapped, range(240), "blob", views=True)
+    assert all(blob.readonly for blob in views)
+    del mapped
+    gc.collect()
+    for file in source.files:
+        file.path.unlink(missing_ok=True)
+    assert [bytes(blob) for blob in views] == source.table["blob"].to_pylist()
+
+
+def test_more_rows_than_the_budget_are_not_joined(source):
+    mapped = source.mapped()
+    mapped.joined = Joined(mapped.bases, budget=8 * (240 + 6))  # the first column and no more
+    assert read(mapped, range(240), "label").tolist() == list(range(240))
+    assert read(mapped, range(240), "text") == source.table["text"].to_pylist()
+    assert [name for name, narrow in mapped.joined._narrow.items() if narrow is not None] == ["label"]
+
+
+def test_bytes_that_are_no_text_name_shard_and_column(make):
+    bad = pa.LargeStringArray.from_buffers(2, pa.py_buffer(np.array([0, 1, 3])), pa.py_buffer(b"a\xff\xfe"))
+    batches = [pa.record_batch([column], names=["c"]) for column in (pa.array(["x"], pa.large_string()), bad)]
+    source = make(batches)
+    with pytest.raises(CorruptFile, match=rf"shard {source.files[1].md5} is damaged: column 'c'"):
+        read(source.mapped(), [0, 1, 2], "c")
+
+
+@pytest.mark.parametrize("shape", ["5,5", "-1,-12", "x", "3,,4"])
+def test_a_shape_that_does_not_fit_names_the_column(make, shape):
+    field = pa.field("image", pa.list_(pa.uint8(), 12), False, metadata={"shape": shape})
+    source = make([pa.record_batch([pa.array([list(range(12))], field.type)], schema=pa.schema([field]))])
+    with pytest.raises(DataError, match=r"column 'image' .* of shape"):
+        read(source.mapped(), [0], "image")
+
+
+def test_no_such_column_says_which_there_are(source):
+    with pytest.raises(DataError, match=r"no column 'pixels'\n.*image, text, blob, label"):
+        read(source.mapped(), [0], "pixels")
