@@ -75,7 +75,7 @@ def _load(path: Path, dataset: str) -> Any:
         expectations = [ExpectationConfiguration(**entry).to_domain_obj() for entry in text["expectations"]]
         suite = gx.ExpectationSuite(**text | {"expectations": expectations})
     except FileNotFoundError:
-        hint = f"`airloom dataset propose-expectations {dataset}` drafts one; data is not taken unvalidated"
+        hint = f"`airloom dataset propose-expectations {dataset} FILE --write` drafts one"
         raise ConfigError(f"there is no expectation suite {path}", hint) from None
     except Exception as error:  # of a dozen kinds: JSON, pydantic, marshmallow, Great Expectations' own
         message = f"{path} is no expectation suite: {' '.join(str(error).split())[:300]}"
