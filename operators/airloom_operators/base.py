@@ -17,11 +17,9 @@ if TYPE_CHECKING:
 
 
 class AirloomOperator(BaseOperator):
-    """A step that works on a run context: the dict that `ResolveOperator` returned."""
+    """Anything that Airloom does in a task."""
 
-    operator_extra_links = (MlflowRunLink(),)
     ui_color = "#d8ecf3"
-    mlflow_link = ""  # set by execute, read by the link when the task ends
 
     @contextmanager
     def step(self) -> Iterator[Settings]:
@@ -31,13 +29,39 @@ class AirloomOperator(BaseOperator):
         except AirloomError as error:
             raise AirflowException(str(error)) from None
 
+
+class StepOperator(AirloomOperator):
+    """A step that works on a run context: the dict that `ResolveOperator` returned."""
+
+    operator_extra_links = (MlflowRunLink(),)
+    mlflow_link = ""  # set by execute, read by the link when the task ends
+
     def link_to(self, settings: Settings, context: RunContext) -> None:
         """Make the task link to its MLflow run."""
         base = settings.stack.get("mlflow_url", settings.mlflow_uri)
         self.mlflow_link = f"{base}/#/experiments/{context.experiment}/runs/{context.mlflow_run}"
 
 
-class JobOperator(AirloomOperator):
+class WaitsForJob:
+    """For operators whose work is done by a child process."""
+
+    log: Any  # an operator's
+
+    def on_kill(self) -> None:
+        """The waiting side was told to stop: end the job with it."""
+        raise KeyboardInterrupt  # unwinds the wait in run_job, which ends the job's process group
+
+    def say(self, line: str) -> None:
+        """Pass a line of the job's log on."""
+        self.log.info("%s", line)
+
+
+def job_name(ti: Any) -> str:
+    """The task's name, which tells the mapped ones apart."""
+    return str(ti.task_id) if ti.map_index is None or ti.map_index < 0 else f"{ti.task_id}-{ti.map_index}"
+
+
+class JobOperator(WaitsForJob, StepOperator):
     """A heavy step: it runs in a child process of its own, never in the task's.
 
     Args:
@@ -58,16 +82,14 @@ class JobOperator(AirloomOperator):
         from airloom.pipeline import steps
 
         ti, run = context["ti"], RunContext.from_dict(dict(self.context))
-        name = self.task_id if ti.map_index is None or ti.map_index < 0 else f"{self.task_id}-{ti.map_index}"
         with self.step() as settings:
             self.link_to(settings, run)
             return steps.run_job(
-                settings, run, self.job, dict(self.arguments or {}), name=name, attempt=ti.try_number, say=self._say
+                settings,
+                run,
+                self.job,
+                dict(self.arguments or {}),
+                name=job_name(ti),
+                attempt=ti.try_number,
+                say=self.say,
             )
-
-    def on_kill(self) -> None:
-        """The waiting side was told to stop: end the job with it."""
-        raise KeyboardInterrupt  # unwinds the wait in run_job, which ends the job's process group
-
-    def _say(self, line: str) -> None:
-        self.log.info("%s", line)

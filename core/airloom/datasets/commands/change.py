@@ -7,7 +7,7 @@ import typer
 
 from airloom.contracts import DatasetVersion
 from airloom.datasets.commands.common import Author, Dataset, Json, Message, Suite, Version, answer
-from airloom.datasets.commands.source import Classes, Key, Label, Source, Type, roles_of, rows_of
+from airloom.datasets.commands.source import Classes, Key, Label, Source, Type, roles_of
 from airloom.errors import ConfigError, DataError
 from airloom.settings import Settings, load
 
@@ -40,11 +40,12 @@ def create(
     Example: airloom dataset create flights jan.csv --label late --key flight -m "January"
     """
     from airloom.datasets import versions
+    from airloom.datasets.incoming import open_rows
 
     settings = load()
     if versions.check_name(dataset) in versions.list_datasets(settings):
         raise ConfigError(f"there is a dataset {dataset} already", "`airloom dataset commit` adds rows to it")
-    data = rows_of(settings, dataset, source, roles_of(type_, label, key, classes))
+    data = open_rows(settings, dataset, source, **roles_of(type_, label, key, classes))
     _commit(settings, dataset, data, json_, message=message, author=author, tags=tag or [], suite=suite)
 
 
@@ -70,8 +71,10 @@ def commit(
 
     Example: airloom dataset commit flights feb.parquet -m "February" --tag month=2
     """
+    from airloom.datasets.incoming import open_rows
+
     settings, roles = load(), roles_of(type_, label, key, classes)
-    data = rows_of(settings, dataset, source, roles, anew=replace and bool(type_))
+    data = open_rows(settings, dataset, source, **roles, anew=replace and bool(type_))
     mode = "replace" if replace else "append"
     _commit(settings, dataset, data, json_, message=message, author=author, tags=tag or [], suite=suite, mode=mode)
 
@@ -97,11 +100,12 @@ def fix(
     Example: airloom dataset fix flights@v2 corrected.csv --rows 17,40 -m "wrong unit"
     """
     from airloom.datasets import edit, versions
+    from airloom.datasets.incoming import open_rows
 
     settings = load()
     version = versions.find(settings, name)
     numbers = _numbers(rows, version.rows)
-    data = rows_of(settings, version.dataset, source, roles_of())
+    data = open_rows(settings, version.dataset, source)
     _print(edit.fix_rows(settings, version, numbers, data, message=message, author=author, suite=suite), json_)
 
 

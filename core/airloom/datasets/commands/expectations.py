@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from airloom.datasets.commands.common import Version
-from airloom.datasets.commands.source import FILES, Classes, Key, Label, Type, roles_of, rows_of
+from airloom.datasets.commands.source import FILES, Classes, Key, Label, Type, roles_of
 from airloom.settings import Settings, load
 
 if TYPE_CHECKING:
@@ -62,9 +62,10 @@ def _of_rows(settings: Settings, dataset: str, source: Path, roles: dict[str, An
     import pandas as pd
     import pyarrow as pa
 
+    from airloom.datasets.incoming import open_rows
     from airloom.datasets.types import get_type
 
-    data = rows_of(settings, dataset, source, roles)
+    data = open_rows(settings, dataset, source, **roles)
     kind = get_type(data.layout.type)
     frames = [kind.profile(pa.Table.from_batches([batch]), data.layout) for batch in data.batches]
     return pd.concat(frames, ignore_index=True), data.layout.label

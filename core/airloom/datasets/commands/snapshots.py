@@ -89,22 +89,10 @@ def export(
 
     Example: airloom dataset export flights@v3 flights.parquet
     """
-    from airloom.datasets import export as exporter
-    from airloom.datasets import snapshot as snapshots
-    from airloom.datasets import versions
-    from airloom.datasets.read import read
+    from airloom.datasets.export import export_named
 
-    settings = load()
-    if form not in ("parquet", "folder", "hf"):
-        raise ConfigError(f"--form {form!r} is not known", "parquet, folder or hf")
-    if of:
-        opened = snapshots.open_snapshot(settings, snapshots.fetch(settings, name))
-        table, layout = opened.table(of), opened.layout
-    else:
-        version = versions.find(settings, name)
-        table, layout = read(settings, version), versions.manifest_of(settings, version).layout
-    made = exporter.export(table, layout, form, target)  # type: ignore[arg-type] # checked above
-    answer({"path": str(made), "rows": table.num_rows}, json_, f"{made}: {table.num_rows} rows")
+    made, rows = export_named(load(), name, target, form, of)
+    answer({"path": str(made), "rows": rows}, json_, f"{made}: {rows} rows")
 
 
 def _split(given: list[str] | None) -> dict[str, float]:

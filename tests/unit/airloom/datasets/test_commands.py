@@ -197,7 +197,7 @@ def test_the_list_of_commands_is_that_of_the_book(airloom):
         (["create", "flights", "jan.csv", "-m", "x"], r"is a dataset flights already\n  -> .*commit"),
         (
             ["commit", "flights", "jan.csv", "-m", "x", "--key", "hour"],
-            r"the key 'flight', not 'hour'\n  -> leave --key",
+            r"the key 'flight', not 'hour'\n  -> leave the key",
         ),
         (["commit", "flights", "jan.csv", "-m", "x", "--classes", "a,b"], r"classes 'none', not \['a', 'b'\]"),
         (["commit", "flights", "jan.csv", "-m", " "], r"message ' ' is empty.*\n  -> say what is new"),
@@ -234,7 +234,7 @@ def test_the_list_of_commands_is_that_of_the_book(airloom):
         (["fetch", "0" * 64], r"there is no snapshot 0000.*\n  -> .*snapshot NAME"),
         (["export", "flights@v1", "jan.csv"], r"jan.csv exists\n  -> give a path"),
         (["export", "flights@v1", "jan.csv/x"], r"File exists: jan.csv"),
-        (["export", "flights@v1", "x", "--form", "xls"], r"'xls' is not known\n  -> parquet, folder or hf"),
+        (["export", "flights@v1", "x", "--form", "xls"], r"'xls' is not known\n  -> one of parquet, folder, hf"),
         (["export", "flights@v1", "x", "--form", "folder"], r"type tabular do not go into a folder"),
         (["export", "flights@v1", "x", "--of", "train"], r"'flights@v1' is no id of a snapshot"),
         (["propose-expectations", "flights", "--write"], r"is a suite .*flights.json already\n  -> edit it"),
