@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from airloom.contracts import Snapshot
 from airloom.datasets.manifest import Manifest
 from airloom.datasets.reading.loader import Loader
 from airloom.datasets.reading.mapped import Mapped, ShardFile
 from airloom.datasets.reading.split_data import SplitData
-from airloom.datasets.snapshot import rows_file
 from airloom.datasets.statistics import Statistics, merge, summarise
 from airloom.datasets.store import Progress, Store
 from airloom.datasets.types import get_type
@@ -23,12 +23,15 @@ from airloom.settings import Settings
 class SnapshotData:
     """Reads a READY snapshot. Shards are fetched on first use, then mapped into memory."""
 
-    def __init__(self, settings: Settings, snapshot: Snapshot, manifest: Manifest) -> None:
+    def __init__(
+        self, settings: Settings, snapshot: Snapshot, manifest: Manifest, rows: dict[str, NDArray[np.int64]]
+    ) -> None:
         self.snapshot = snapshot
         self.layout = manifest.layout
         self.schema = manifest.arrow_schema
         self._settings = settings
         self._manifest = manifest
+        self._rows = rows
         self._mapped: Mapped | None = None
         self.split = cache(self._split)  # one object a split: its mapping is shared
 
@@ -47,11 +50,10 @@ class SnapshotData:
         Raises:
             ConfigError: there is no such split.
         """
-        if name not in self.snapshot.split:
-            known = ", ".join(self.snapshot.split)
+        if name not in self._rows:
+            known = ", ".join(self._rows)
             raise ConfigError(f"snapshot {self.snapshot.id[:12]} has no split {name!r}", f"it has {known}")
-        rows = np.load(rows_file(self._settings, self.snapshot.id, name), mmap_mode="r", allow_pickle=False)
-        return SplitData(self.fetch(), rows, self.layout)
+        return SplitData(self.fetch(), self._rows[name], self.layout)
 
     def loader(self, split: str, batch_size: int, **options: Any) -> Loader:
         """The fast path; `options` are those of `Loader`."""
