@@ -1,6 +1,7 @@
 """Several writers at once, writers that die, and what someone gets who has only git and DVC."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from airloom.datasets import announcements, edit, repository, versions
+from airloom.datasets import edit, git, repository, versions
 from airloom.datasets.commit import commit
 from airloom.datasets.read import read
 from airloom.datasets.store import Store
@@ -33,7 +34,7 @@ print(commit(load(), "digits", read_file(Path(batch)), message=message).number, 
 """
 
 
-def committer(settings: Settings, folder: Path, table: pa.Table, message="m", **more: str):
+def committer(settings: Settings, folder: Path, table: pa.Table, message="m", start_new_session=False, **more: str):
     """A process that commits as soon as a line comes in."""
     folder.mkdir()
     with pa.ipc.new_file(str(folder / "batch.arrow"), table.schema) as writer:
@@ -45,13 +46,27 @@ def committer(settings: Settings, folder: Path, table: pa.Table, message="m", **
     }
     environment |= {f"AIRLOOM_{name.upper()}": value for name, value in more.items()}
     command = [sys.executable, "-c", COMMITTER, str(folder / "batch.arrow"), message]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=start_new_session,
+    )
 
 
 def start(process):
     assert process.stdout.readline() == "ready\n"
     process.stdin.write("\n")
     process.stdin.flush()
+
+
+def await_file(path: Path) -> None:
+    end = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < end, f"{path} did not come"
+        time.sleep(0.01)
 
 
 def dvc(*arguments, cwd):
@@ -83,6 +98,7 @@ def test_a_stranger_pulls_the_same_rows(settings, batch, tmp_path, home):
     commit(settings, "digits", batch(0), message="one")
     made = commit(settings, "digits", batch(1), message="two")
     assert pulled(settings, tmp_path / "stranger").equals(read(settings, made))
+    assert settings.home.stat().st_mode & 0o077 == 0
 
 
 def test_dvcs_own_commands_work_on_it(settings, batch, tmp_path):
@@ -146,22 +162,54 @@ def test_what_a_dead_writer_left_is_swept(settings, batch):
     commit(settings, "digits", batch(0), message="one")
     left = settings.dvc_cache / "files" / "md5" / "0123.999999999.tmp"
     left.write_bytes(b"half")
-    mine = settings.dvc_cache / "files" / "md5" / f"0123.{__import__('os').getpid()}.tmp"
+    mine = settings.dvc_cache / "files" / "md5" / f"0123.{os.getpid()}.tmp"
     mine.write_bytes(b"half")
     commit(settings, "digits", batch(1), message="two")
     assert not left.exists()
     assert mine.exists()
 
 
-def test_a_stale_lock_is_named(settings, batch, monkeypatch):
-    monkeypatch.setattr(repository, "LOCKS", 2)
+def test_a_lock_that_somebody_holds_is_waited_for_and_named(settings, batch, monkeypatch):
+    monkeypatch.setattr(git, "PATIENCE_S", 0.5)
     commit(settings, "digits", batch(0), message="one")
     lock = settings.data_repo / "refs" / "heads" / "main.lock"
     lock.touch()
-    with pytest.raises(DataError, match=r"main\.lock"):
+    with pytest.raises(DataError, match=r"another git process holds .*main\.lock"):
         commit(settings, "digits", batch(1), message="two")
-    lock.unlink()
+    os.utime(lock, (0, 0))
+    at_work = subprocess.Popen(["git", "cat-file", "--batch"], cwd=settings.data_repo, stdin=subprocess.PIPE)
+    with pytest.raises(DataError, match=r"main\.lock"):  # old, but a git is at work there
+        commit(settings, "digits", batch(1), message="two")
+    at_work.communicate()
     assert commit(settings, "digits", batch(1), message="two").number == 2
+
+
+def test_the_next_commit_removes_the_locks_of_a_killed_git(settings, batch, tmp_path, monkeypatch):
+    monkeypatch.setattr(git, "STALE_S", 0.2)
+    commit(settings, "digits", batch(0), message="one")
+    hook = settings.data_repo / "hooks" / "reference-transaction"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\ntest $1 = prepared || exit 0\necho > '{tmp_path / 'locked'}'\nsleep 60\n")
+    hook.chmod(0o755)
+    writer = committer(settings, tmp_path / "killed", batch(1), start_new_session=True)
+    start(writer)
+    await_file(tmp_path / "locked")
+    os.killpg(writer.pid, signal.SIGKILL)
+    writer.communicate()
+    hook.unlink()
+    assert list((settings.data_repo / "refs").rglob("*.lock"))
+    assert commit(settings, "digits", batch(2), message="two").number == 2
+    assert not list(settings.data_repo.rglob("*.lock"))
+
+
+def test_a_mirror_gets_rid_of_such_locks_too(settings, batch, tmp_path, monkeypatch):
+    monkeypatch.setattr(git, "STALE_S", 0.2)
+    commit(settings, "digits", batch(0), message="one")
+    mirror = Settings(home=tmp_path / "mirror", project=settings.project, data_remote=str(settings.data_repo))
+    assert versions.latest(mirror, "digits").number == 1
+    second = commit(settings, "digits", batch(1), message="two")
+    (mirror.data_repo / "refs" / "tags" / "digits@v2.lock").touch()
+    assert read(mirror, versions.latest(mirror, "digits")).equals(read(settings, second))
 
 
 def test_another_refusal_is_raised_at_once(settings, batch):
@@ -193,12 +241,3 @@ def test_a_manifest_changed_by_hand_reads_nothing_outside(settings, batch):
         with pytest.raises(DataError, match="names no object"):
             Store(settings).path(name)
     assert read(settings, made).num_rows == 6
-
-
-def test_announcements_come_once_and_in_order(settings, batch):
-    made = commit(settings, "digits", batch(0, 30), message="one")
-    expected = [{"dataset": "digits", "version": 1, "commit": made.commit}]
-    assert announcements.pending(settings, "digits") == expected
-    announcements.done(settings, "digits", 1)
-    assert announcements.pending(settings, "digits") == []
-    assert settings.home.stat().st_mode & 0o077 == 0
