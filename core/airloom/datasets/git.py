@@ -35,7 +35,8 @@ def git(
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, input=given)
     if check and done.returncode:
         hint = f"look at {folder}; `git fsck` names what is damaged there"
-        raise DataError(f"git {arguments[0]} failed: {done.stderr.strip()[-400:]}", hint)
+        said = done.stderr.strip()[-400:] or f"it ended with {done.returncode}"
+        raise DataError(f"git {arguments[0]} failed: {said}", hint)
     return done
 
 

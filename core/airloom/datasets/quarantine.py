@@ -20,6 +20,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from airloom.datasets.disk import writing
 from airloom.datasets.ingest import Batches, from_batches
 from airloom.datasets.layout import Layout
 from airloom.datasets.validation import Report
@@ -62,12 +63,21 @@ def keep(settings: Settings, dataset: str, files: Sequence[Path], request: dict[
 
     Raises:
         ConfigError: no such name of a dataset.
+        DataError: the disk does not take it.
     """
     identity = f"{check_name(dataset)}-{uuid.uuid4().hex[:12]}"
     Layout(**request["layout"])  # without it the batch could not be read again
     root = _root(settings)
-    root.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _sweep(root)
+    with writing(root, "the batch was neither committed nor kept"):
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _sweep(root)
+        _keep(root, identity, dataset, files, request, report)
+    return identity
+
+
+def _keep(
+    root: Path, identity: str, dataset: str, files: Sequence[Path], request: dict[str, Any], report: Report
+) -> None:
     made = root / f".keep-{uuid.uuid4().hex}"
     made.mkdir(mode=0o700)
     try:
@@ -89,7 +99,6 @@ def keep(settings: Settings, dataset: str, files: Sequence[Path], request: dict[
     except BaseException:
         shutil.rmtree(made, ignore_errors=True)
         raise
-    return identity
 
 
 def list_batches(settings: Settings) -> list[Held]:

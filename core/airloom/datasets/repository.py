@@ -16,6 +16,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from airloom.datasets.disk import writing
 from airloom.datasets.git import LOCKED, MAIL, patiently
 from airloom.datasets.git import git as git
 from airloom.errors import ConfigError, CorruptFile, DataError
@@ -42,17 +43,22 @@ def ensure(settings: Settings) -> Path:
     repo = settings.data_repo
     if (repo / "HEAD").exists():
         return repo
-    settings.make_home()
-    repo.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with FileLock(str(repo.parent / "create.lock")):
-        if not repo.is_dir():
-            bare = repo.with_name(f"new-{uuid.uuid4().hex}")
-            try:
-                _make(settings, bare)
-                bare.rename(repo)
-            finally:
-                shutil.rmtree(bare, ignore_errors=True)
+    with writing(repo.parent):
+        settings.make_home()
+        repo.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with FileLock(str(repo.parent / "create.lock")):
+            if not repo.is_dir():
+                _make_whole(settings, repo)
     return repo
+
+
+def _make_whole(settings: Settings, repo: Path) -> None:
+    bare = repo.with_name(f"new-{uuid.uuid4().hex}")
+    try:
+        _make(settings, bare)
+        bare.rename(repo)
+    finally:
+        shutil.rmtree(bare, ignore_errors=True)
 
 
 def _make(settings: Settings, bare: Path) -> None:

@@ -13,6 +13,7 @@ from airloom.datasets.manifest import Manifest
 from airloom.datasets.reading.loader import Loader
 from airloom.datasets.reading.mapped import Mapped, ShardFile
 from airloom.datasets.reading.split_data import SplitData
+from airloom.datasets.reading.verify import verify_once
 from airloom.datasets.statistics import Statistics, merge, summarise
 from airloom.datasets.store import Progress, Store
 from airloom.datasets.types import get_type
@@ -71,11 +72,12 @@ class SnapshotData:
 
     def tables(self, split: str) -> Iterator[pa.Table]:
         """The rows of a split, shard by shard."""
-        rows, base = self.split(split).rows, 0
-        for file in self.fetch().files:
-            low, high = np.searchsorted(rows, [base, base + file.rows])
-            table = pa.ipc.open_file(pa.memory_map(str(file.path))).read_all().cast(self.schema)
-            yield table.take(pa.array(rows[low:high] - base))
+        data, base = self.split(split), 0
+        for shard, file in enumerate(data.mapped.files):
+            low, high = np.searchsorted(data.rows, [base, base + file.rows])
+            verify_once(data.mapped, data.rows[low:high])
+            table = pa.ipc.open_file(data.mapped.buffer(shard)).read_all().cast(self.schema)
+            yield table.take(pa.array(data.rows[low:high] - base))
             base += file.rows
 
     def statistics(self, split: str) -> Statistics:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airloom.contracts import Snapshot
+from airloom.datasets.disk import writing
 from airloom.errors import CorruptFile, DataError
 from airloom.settings import Settings, write_private
 
@@ -35,7 +36,8 @@ def write_record(settings: Settings, snapshot: Snapshot, state: str, **more: Any
     """Keep what is known of a snapshot."""
     values = {"state": state, "snapshot": snapshot.to_dict(), **more}
     text = json.dumps(values | {"sha256": _sum(values)}, indent=1)
-    write_private(folder(settings, snapshot.id) / "snapshot.json", text)
+    with writing(folder(settings, snapshot.id), "ask for the snapshot again"):
+        write_private(folder(settings, snapshot.id) / "snapshot.json", text)
 
 
 def read_record(settings: Settings, identity: str) -> dict[str, Any] | None:
@@ -65,16 +67,17 @@ def save_rows(settings: Settings, snapshot: Snapshot, chosen: "Mapping[str, Arra
     """Keep the row numbers of each split; returns their SHA-256 by split."""
     import numpy as np
 
-    settings.make_home()
-    folder(settings, snapshot.id).mkdir(parents=True, exist_ok=True, mode=0o700)
-    for name, rows in chosen.items():
-        path = rows_file(settings, snapshot.id, name)
-        temporary = path.with_name(f".{uuid.uuid4().hex}.npy")
-        try:
-            np.save(temporary, rows)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with writing(folder(settings, snapshot.id), "ask for the snapshot again"):
+        settings.make_home()
+        folder(settings, snapshot.id).mkdir(parents=True, exist_ok=True, mode=0o700)
+        for name, rows in chosen.items():
+            path = rows_file(settings, snapshot.id, name)
+            temporary = path.with_name(f".{uuid.uuid4().hex}.npy")
+            try:
+                np.save(temporary, rows)
+                temporary.replace(path)
+            finally:
+                temporary.unlink(missing_ok=True)
     return {name: hashlib.sha256(rows.data).hexdigest() for name, rows in chosen.items()}
 
 
