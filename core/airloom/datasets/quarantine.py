@@ -94,7 +94,8 @@ def _keep(
             files={file.name: _sha256(file) for file in kept},
             request=request,
         )
-        write_private(made / RECORD, json.dumps(asdict(held), indent=1))
+        values = asdict(held)
+        write_private(made / RECORD, json.dumps(values | {"sha256": _sum(values)}, indent=1))
         made.rename(root / identity)
     except BaseException:
         shutil.rmtree(made, ignore_errors=True)
@@ -125,7 +126,9 @@ def show(settings: Settings, identity: str) -> Held:
     folder = _folder(settings, identity)
     record = folder / RECORD
     try:
-        values = json.loads(record.read_text())
+        values = json.loads(record.read_bytes())
+        if values.pop("sha256") != _sum(values):
+            raise ValueError("its digest is another")
         return Held(**values | {"page": str(folder / "report.html"), "json": str(folder / "report.json")})
     except FileNotFoundError:
         raise _absent(settings, identity) from None
@@ -210,6 +213,10 @@ def _rows(file: Path) -> int:
     with pa.memory_map(str(file)) as source:
         reader = pa.ipc.open_file(source)
         return sum(reader.get_batch(number).num_rows for number in range(reader.num_record_batches))
+
+
+def _sum(values: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def _sha256(file: Path) -> str:

@@ -67,6 +67,7 @@ def save_rows(settings: Settings, snapshot: Snapshot, chosen: "Mapping[str, Arra
     """Keep the row numbers of each split; returns their SHA-256 by split."""
     import numpy as np
 
+    digests = {}
     with writing(folder(settings, snapshot.id), "ask for the snapshot again"):
         settings.make_home()
         folder(settings, snapshot.id).mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -75,10 +76,16 @@ def save_rows(settings: Settings, snapshot: Snapshot, chosen: "Mapping[str, Arra
             temporary = path.with_name(f".{uuid.uuid4().hex}.npy")
             try:
                 np.save(temporary, rows)
+                digests[name] = _digest(temporary)
                 temporary.replace(path)
             finally:
                 temporary.unlink(missing_ok=True)
-    return {name: hashlib.sha256(rows.data).hexdigest() for name, rows in chosen.items()}
+    return digests
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_rows(settings: Settings, identity: str, split: str, digest: str) -> "Array":
@@ -90,13 +97,9 @@ def load_rows(settings: Settings, identity: str, split: str, digest: str) -> "Ar
     import numpy as np
 
     path = rows_file(settings, identity, split)
-    try:
-        rows: Array = np.load(path, mmap_mode="r", allow_pickle=False)
-        whole = rows.dtype == np.int64 and rows.ndim == 1 and hashlib.sha256(rows.data).hexdigest() == digest
-    except (OSError, ValueError, EOFError):
-        whole = False
-    if not whole:
+    if not path.is_file() or _digest(path) != digest:
         raise CorruptFile(f"{path} is damaged or gone", f"remove {path.parent}, and prepare the snapshot again")
+    rows: Array = np.load(path, mmap_mode="r", allow_pickle=False)
     return rows
 
 
