@@ -2,7 +2,7 @@
 
 A matrix is marked `@pytest.mark.matrix(names, whole, sample=...)`: `whole` are the values as `parametrize` takes them,
 `sample` is how many of them a quick run draws, or the values that it takes instead. What a test wants to be known it
-says with `record_property`; it is printed at the end, and with `--full` kept in docs/acceptance/test-full.md.
+says with `record_property`; it is printed at the end, and when all tests ran with `--full` kept in docs/acceptance/.
 """
 
 import os
@@ -44,7 +44,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     seen = [(r.nodeid, *p) for kind in ("passed", "failed") for r in stats[kind] for p in r.user_properties]
     for name, key, value in seen:
         terminalreporter.write_line(f"{name}: {key}: {value}")
-    if config.getoption("full"):
+    if config.getoption("full") and config.args_source is pytest.Config.ArgsSource.TESTPATHS:
         _keep(stats, seen, time.monotonic() - config.stash[BEGAN])
 
 

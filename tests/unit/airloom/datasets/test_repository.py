@@ -69,58 +69,40 @@ def await_file(path: Path) -> None:
         time.sleep(0.01)
 
 
-def dvc(*arguments, cwd):
-    command = [sys.executable, "-m", "dvc", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True).stdout
-
-
-def clone(settings, folder):
-    subprocess.run(["git", "clone", "-q", str(settings.data_repo), str(folder)], check=True, capture_output=True)
-    return folder
-
-
-def pulled(settings, folder):
-    """What someone gets who has only git and DVC, in the manifest's order, without the tombstones."""
-    dvc("pull", "-q", cwd=clone(settings, folder))
-    manifest = json.loads((folder / "digits" / "manifest.json").read_text())
-    files = [folder / "digits" / "shards" / f"{shard['md5']}.arrow" for shard in manifest["shards"]]
-    assert {path.name for path in (folder / "digits" / "shards").iterdir()} == {file.name for file in files}
-    return pa.concat_tables([pa.ipc.open_file(pa.memory_map(str(file))).read_all() for file in files])
-
-
 def rows(table):
     return sorted(map(str, table.to_pylist()))
 
 
 @pytest.mark.parametrize("home", ["a home", "a #1 home, or 'two'"])
-def test_a_stranger_pulls_the_same_rows(settings, batch, tmp_path, home):
+def test_a_stranger_pulls_the_same_rows(settings, batch, tmp_path, home, stranger):
     settings = Settings(home=tmp_path / home, project=settings.project)
     commit(settings, "digits", batch(0), message="one")
     made = commit(settings, "digits", batch(1), message="two")
-    assert pulled(settings, tmp_path / "stranger").equals(read(settings, made))
+    assert stranger.pulled(settings).equals(read(settings, made))
     assert settings.home.stat().st_mode & 0o077 == 0
 
 
-def test_dvcs_own_commands_work_on_it(settings, batch, tmp_path):
+def test_dvcs_own_commands_work_on_it(settings, batch, stranger):
     first = commit(settings, "digits", batch(0), message="one")
     commit(settings, "digits", batch(1), message="two")
-    folder = clone(settings, tmp_path / "stranger")
-    assert "deleted" in dvc("data", "status", cwd=folder) or "missing" in dvc("status", cwd=folder).lower()
-    dvc("pull", "-q", cwd=folder)
-    assert "up to date" in dvc("status", cwd=folder)
+    stranger.clone(settings)
+    folder, dvc = stranger.folder, stranger.dvc
+    assert "deleted" in dvc("data", "status") or "missing" in dvc("status").lower()
+    dvc("pull", "-q")
+    assert "up to date" in dvc("status")
     listed = {name: (folder / "digits" / f"{name}.dvc").read_text() for name in ("shards", "index")}
     ignored = (folder / "digits" / ".gitignore").read_text()
     for name in listed:
-        dvc("add", "-q", f"digits/{name}", cwd=folder)
+        dvc("add", "-q", f"digits/{name}")
         assert (folder / "digits" / f"{name}.dvc").read_text() == listed[name]
     assert (folder / "digits" / ".gitignore").read_text() == ignored
-    changes = json.loads(dvc("diff", "--json", "digits@v1", "digits@v2", cwd=folder))
+    changes = json.loads(dvc("diff", "--json", "digits@v1", "digits@v2"))
     assert len([c for c in changes["added"] if c["path"].endswith(".arrow")]) == 2
-    dvc("get", "-q", settings.data_repo, "digits/shards", "--rev", "digits@v1", "-o", tmp_path / "got", cwd=tmp_path)
-    (file,) = (tmp_path / "got").iterdir()
+    dvc("get", "-q", settings.data_repo, "digits/shards", "--rev", "digits@v1", "-o", folder / "got")
+    (file,) = (folder / "got").iterdir()
     assert pa.ipc.open_file(str(file)).read_all().equals(read(settings, first))
-    dvc("gc", "-q", "--workspace", "--force", cwd=folder)
-    assert "up to date" in dvc("status", cwd=folder)
+    dvc("gc", "-q", "--workspace", "--force")
+    assert "up to date" in dvc("status")
 
 
 def test_processes_of_several_homes_on_one_remote_all_land(settings, batch, tmp_path):
