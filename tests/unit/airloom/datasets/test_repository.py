@@ -6,12 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from airloom.datasets import edit, git, repository, versions
+from airloom.datasets import edit, git, manage, repository, versions
 from airloom.datasets.commit import commit
 from airloom.datasets.read import read
 from airloom.datasets.store import Store
@@ -184,6 +185,51 @@ def test_half_of_the_objects_arrive_and_a_retry_completes(settings, batch, tmp_p
     blocked.unlink()
     made = commit(settings, "digits", batch(1), message="two")
     assert read(settings, made).num_rows == 12 and made.number == 2
+
+
+def test_a_refused_tag_leaves_the_branch_where_it_was(settings, batch):
+    commit(settings, "digits", batch(0), message="one")
+    before = repository.head(settings.data_repo)
+    hook = settings.data_repo / "hooks" / "update"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text('#!/bin/sh\ncase "$1" in refs/tags/*) exit 1;; esac\n')
+    hook.chmod(0o755)
+    with pytest.raises(DataError, match=r"the push of digits@v2 failed"):
+        commit(settings, "digits", batch(1), message="two")
+    assert repository.head(settings.data_repo) == before
+    hook.unlink()
+    assert commit(settings, "digits", batch(1), message="two").number == 2
+
+
+def test_fetches_into_one_mirror_wait_for_each_other(settings, batch, tmp_path):
+    commit(settings, "digits", batch(0), message="one")
+    mirror = Settings(home=tmp_path / "mirror", project=settings.project, data_remote=str(settings.data_repo))
+    versions.latest(mirror, "digits")
+    commit(settings, "digits", batch(1), message="two")
+    hook = mirror.data_repo / "hooks" / "reference-transaction"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\ntest $1 = prepared || exit 0\ncat >> '{tmp_path / 'moved'}'\nsleep 0.5\n")
+    hook.chmod(0o755)
+    with ThreadPoolExecutor(3) as pool:
+        assert {v.number for v in pool.map(lambda _: versions.latest(mirror, "digits"), range(3))} == {2}
+    moved = [line.split()[-1] for line in (tmp_path / "moved").read_text().splitlines()]
+    assert sorted(set(moved)) == sorted(moved), "two fetches moved the same ref"
+
+
+@pytest.mark.parametrize(
+    "what", ["main:digits/manifest.json", "main:digits", "main^{tree}", "main:digits/deleted.json"]
+)
+def test_what_git_lost_is_not_taken_for_absent(settings, batch, what):
+    """Else a new dataset would begin below the old one's name, or deleted versions would come back."""
+    commit(settings, "digits", batch(0), message="one")
+    commit(settings, "digits", batch(1), message="two")
+    manage.delete(settings, "digits@v2", reason="wrong")
+    lost = repository.git(settings.data_repo, "rev-parse", what).stdout.strip()
+    (settings.data_repo / "objects" / lost[:2] / lost[2:]).unlink()
+    for use in (lambda: commit(settings, "digits", batch(2), message="m"), lambda: versions.latest(settings, "digits")):
+        with pytest.raises(DataError, match=r"is missing in|not a tree object|Could not read") as caught:
+            use()
+        assert "git fsck" in caught.value.hint
 
 
 def test_a_lock_that_somebody_holds_is_waited_for_and_named(settings, batch, monkeypatch):
