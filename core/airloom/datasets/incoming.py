@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from airloom.datasets import commit as commits
 from airloom.datasets import versions
 from airloom.datasets.ingest import open_source
+from airloom.datasets.types.labels import classes_of
 from airloom.errors import DataError
 from airloom.settings import Settings
 
@@ -23,6 +24,7 @@ def open_rows(
     label: str = "",
     key: str = "",
     classes: Sequence[str] = (),
+    anew: bool = False,
 ) -> "Batches":
     """Rows of a file or folder for `dataset`.
 
@@ -34,17 +36,19 @@ def open_rows(
         label: label column.
         key: the column that decides the split.
         classes: text labels in the order of their numbers, for the first commit.
+        anew: in columns of their own, to replace all rows of the dataset.
 
     Raises:
-        DataError: the dataset exists with another type, label or key, or the source cannot be read.
+        DataError: the dataset exists with another type, label, key or classes, or the source cannot be read.
     """
     versions.check_name(dataset)
     head, given = commits.tip(settings, dataset).manifest, {"type": type, "label": label, "key": key}
-    if head is None:
+    if head is None or anew:
         return open_source(source, **given, classes=classes)
     own = {role: getattr(head.layout, role) for role in given}
-    other = [role for role, value in own.items() if given[role] and given[role] != value]
-    if other:
-        message = f"{dataset} has the {other[0]} {own[other[0]] or 'none'!r}, not {given[other[0]]!r}"
-        raise DataError(message, f"leave the {other[0]} out, or make another dataset")
+    has = own | {"classes": classes_of(head.arrow_schema, head.layout)}
+    for role, said in (given | {"classes": list(classes)}).items():
+        if said and said != has[role]:
+            message = f"{dataset} has the {role} {has[role] or 'none'!r}, not {said!r}"
+            raise DataError(message, f"leave the {role} out, or make another dataset")
     return open_source(source, **own, schema=head.arrow_schema)
