@@ -118,6 +118,7 @@ def _airflow_environment(settings: Settings) -> dict[str, str]:
         # A killed task is noticed in seconds, not in five minutes.
         "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": 20,
         "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": 3,
+        "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": 30,  # what a killed scheduler had queued; else five minutes
     }
     return {"AIRFLOW_HOME": str(home), **{f"AIRFLOW__{name}": str(value) for name, value in options.items()}}
 

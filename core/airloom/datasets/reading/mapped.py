@@ -37,6 +37,7 @@ class Mapped:
         self.schema = schema
         self.bases: NDArray[np.int64] = np.cumsum([0, *(file.rows for file in files)], dtype=np.int64)
         self.joined = Joined(self.bases)
+        self.whole: set[int] = set()  # shards whose MD5 was found to be their name
         self._opened: dict[int, tuple[pa.Buffer, pa.RecordBatch]] = {}
         self._columns: dict[tuple[int, str], Column] = {}
 
@@ -77,7 +78,7 @@ class Mapped:
         return self._opened[shard]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "joined": Joined(self.bases), "_opened": {}, "_columns": {}}
+        return {**self.__dict__, "joined": Joined(self.bases), "whole": set(), "_opened": {}, "_columns": {}}
 
 
 def damaged(file: ShardFile, what: str) -> CorruptFile:
