@@ -34,7 +34,7 @@ down: .venv/.installed ## Stop the stack
 
 test: .venv/.installed lint types imports ## Everything that a fresh machine can run
 	@echo "tests: unit, DAGs, and the whole system on a started stack"
-	@$(RUN) -m pytest -q
+	@$(RUN) -m pytest -q -m "not long"
 
 lint: .venv/.installed ## Style
 	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check --quiet .
@@ -46,7 +46,7 @@ imports: .venv/.installed ## Who may import whom
 	@.venv/bin/python -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
 
 unit: .venv/.installed ## The quick tests, without the started stack
-	@$(RUN) -m pytest -q -m "not system"
+	@$(RUN) -m pytest -q -m "not system and not long"
 
 bench: .venv/.installed ## One benchmark: make bench NAME=pipeline
 	@$(RUN) "benchmarks/$(NAME).py"

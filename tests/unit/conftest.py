@@ -179,3 +179,9 @@ def make_world() -> Callable[[Settings, str], World]:
         return World(settings, pipeline_of(name), snapshot)
 
     return make
+
+
+@pytest.fixture(scope="session", name="tiny_onnx")
+def _tiny_onnx() -> Callable[[Path, tuple[int, ...]], None]:
+    """Write the tiny model, and its golden answers beside it."""
+    return tiny_onnx

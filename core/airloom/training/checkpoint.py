@@ -11,6 +11,7 @@ from typing import Any
 from airloom.errors import ConfigError
 
 KEEP = 2
+FIRST = 0.01  # seconds that a small checkpoint is guessed to cost, until one was written
 _PLAIN = "keep only tensors, numbers, texts, lists and dicts in the state of what you hand over"
 log = logging.getLogger(__name__)
 
@@ -160,7 +161,7 @@ class Pace:
     """
 
     def __init__(self, size: int, share: float = 0.04) -> None:
-        self._share, self._cost = share, 0.005 + size / 100e6
+        self._share, self._cost = share, FIRST + size / 100e6
         self._due = time.monotonic() + self._cost / share
 
     def due(self) -> bool:

@@ -4,16 +4,12 @@ import hashlib
 import subprocess
 from pathlib import Path
 
-from airloom.training.load import source_file
 
-
-def code_tags(project: Path, reference: str) -> dict[str, str]:
-    """Tags `airloom.code.*`: function, sha256 of its file, and commit and dirty (`true` or `false`) under git."""
-    file = source_file(project, reference)
-    tags = {
-        "airloom.code.function": reference,
-        "airloom.code.sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
-    }
+def code_tags(project: Path, reference: str, file: Path | None) -> dict[str, str]:
+    """Tags `airloom.code.*`: function or command, sha256 of its file, commit and dirty (`true`, `false`) under git."""
+    tags = {"airloom.code.function": reference}
+    if file is not None:
+        tags["airloom.code.sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
     commit = _git(project, "rev-parse", "HEAD")
     if commit:
         changed = _git(project, "status", "--porcelain", "--untracked-files=no")

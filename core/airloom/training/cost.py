@@ -6,8 +6,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from airloom.private import write_private
-
 
 class Cost:
     """The use of this process.
@@ -30,7 +28,10 @@ class Cost:
             "peak_memory": 1024 * max(own.ru_maxrss, children.ru_maxrss),
             "device_memory": _device_memory(),
         }
-        write_private(self._path, json.dumps(values))
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self._path.with_suffix(".tmp")  # at once, but not forced to the disk: it is written often
+        temporary.write_text(json.dumps(values))
+        temporary.replace(self._path)
 
 
 def total(folder: Path, samples: int, loop_seconds: float) -> dict[str, float]:

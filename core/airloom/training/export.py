@@ -46,6 +46,59 @@ def export(model: "Module", example: "Tensor", folder: Path) -> dict[str, Any]:
     return {"onnx": str(path), "golden": str(golden), "max_difference": difference}
 
 
+def adopt(file: Path, example: "Tensor", folder: Path) -> dict[str, Any]:
+    """Take an ONNX model of others as it is: `model.onnx` and `golden.json` in `folder`, after trying it.
+
+    Args:
+        file: one input, one output, a batch of any size.
+        example: at least 2 rows, (B, …).
+
+    Returns:
+        `onnx` and `golden` (paths as text), and `answers` for the example, (B, …).
+
+    Raises:
+        JobFailed: it cannot be loaded, or it does not answer batches of any size.
+    """
+    import shutil
+
+    import onnxruntime
+
+    path = folder / "model.onnx"
+    shutil.copyfile(file, path)
+    try:
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        if len(session.get_inputs()) != 1 or len(session.get_outputs()) != 1:
+            raise ValueError("it needs one input and one output")
+        name = session.get_inputs()[0].name
+        for size in BATCHES:
+            (answers,) = session.run(None, {name: _rows(example, size).numpy()})
+            if len(answers) != size:
+                raise ValueError(f"it answers {size} rows with {len(answers)}")
+        (answers,) = session.run(None, {name: example.numpy()})
+    except Exception as error:
+        hint = "export it with one input of shape (batch, …) and a batch of any size"
+        raise JobFailed(f"{file.name} cannot be used: {str(error)[:300]}", hint) from None
+    values = {"inputs": example[:2].tolist(), "outputs": answers[:2].tolist(), "dtype": str(example.dtype)}
+    golden = folder / "golden.json"
+    golden.write_text(json.dumps(values | {"tolerance": TOLERANCE}))
+    return {"onnx": str(path), "golden": str(golden), "answers": answers}
+
+
+def load_program(file: Path) -> "Module":
+    """The module of a program saved by `torch.export.save`.
+
+    Raises:
+        JobFailed: it is none.
+    """
+    import torch
+
+    try:
+        return torch.export.load(file).module()
+    except Exception as error:
+        message = f"{file.name} cannot be loaded: {str(error)[:300]}"
+        raise JobFailed(message, "write it by torch.export.save, with a batch of any size") from None
+
+
 def _write(model: "Module", example: "Tensor", path: Path) -> None:
     import torch
 

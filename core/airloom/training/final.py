@@ -18,6 +18,7 @@ from airloom.settings import Settings
 from airloom.training import cost
 from airloom.training.budget import Budget
 from airloom.training.code import code_tags
+from airloom.training.command import name_of, run_command, script_of
 from airloom.training.load import load_function, source_file
 from airloom.training.run import TrainingRun, execute
 from airloom.training.sinks import FirstRank, OtherRank
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 KIND = "train"
+Code = tuple[str, Path | None]
 THREADS = "airloom.threads"
 log = logging.getLogger(__name__)
 
@@ -40,6 +42,7 @@ def train(
     parameters: dict[str, Any],
     source: Source | None = None,
     *,
+    command: str | list[str] | None = None,
     budget: Budget | None = None,
     state: Path | None = None,
 ) -> TrainedModel:
@@ -54,6 +57,7 @@ def train(
         ctx: of the pipeline run.
         parameters: of the study.
         source: of the splits; default: the context's snapshot.
+        command: a program that trains, in place of the pipeline's function; see `run_command`.
         budget: stopping rules; one that is met ends the training well, with what it learned.
         state: the folder that survives attempts; default: the job's, else none, and no checkpoints.
 
@@ -64,34 +68,50 @@ def train(
         MlflowAway: MLflow does not answer; a retry continues in the same run.
     """
     values = {**pipeline.parameters, **parameters, **ctx.parameters}
+    code = _code(settings, pipeline, command)
     job = context.current()
     with tracking.reachable(settings), joined() as world:
-        begun = world.from_first(lambda: _begin(settings, pipeline, ctx, values))
+        begun = world.from_first(lambda: _begin(settings, pipeline, ctx, values, code))
         if begun["model"]:
             return TrainedModel.from_dict(begun["model"])
-        with _folder(state or (job.state if job else None), begun["run"], pipeline, ctx, values) as (folder, kept):
+        with _folder(
+            state or (job.state if job else None), [begun["run"], code[0], values, pipeline.seed, ctx.snapshot.id]
+        ) as (folder, kept):
             sink = _sink(settings, world, folder, begun["run"])
+            data = source or SnapshotSource(settings, ctx.snapshot)
             run = TrainingRun(
                 values,
                 pipeline.seed,
-                source or SnapshotSource(settings, ctx.snapshot),
+                data,
                 sink,
                 state=folder if kept else None,
                 budget=budget,
                 world=world,
             )
             try:
-                execute(load_function(settings.project, pipeline.train), run, pipeline.train)
+                if command:
+                    run_command(command, run, data, settings.project, folder)
+                else:
+                    execute(load_function(settings.project, pipeline.train), run, pipeline.train)
                 sink.sync()
                 world.wait()  # until each rank has written down what it used
-                made = world.from_first(lambda: _end(settings, pipeline, run, folder, sink, begun["run"]))
+                made = world.from_first(lambda: _end(settings, code[0], run, folder, sink, begun["run"]))
             except BaseException as error:
                 _failed(settings, sink, begun["run"], error)
                 raise
             return TrainedModel.from_dict(made)
 
 
-def _begin(settings: Settings, pipeline: Pipeline, ctx: RunContext, values: dict[str, Any]) -> dict[str, Any]:
+def _code(settings: Settings, pipeline: Pipeline, command: str | list[str] | None) -> Code:
+    """What trains, by its name, and its file where there is one."""
+    if command:
+        return name_of(command), script_of(command, settings.project)
+    return pipeline.train, source_file(settings.project, pipeline.train)
+
+
+def _begin(
+    settings: Settings, pipeline: Pipeline, ctx: RunContext, values: dict[str, Any], code: Code
+) -> dict[str, Any]:
     """Find or create the MLflow run: `run`, and `model` where it is trained already."""
     api = tracking.client(settings)
     number, done = _slot(api, ctx, values)
@@ -99,7 +119,7 @@ def _begin(settings: Settings, pipeline: Pipeline, ctx: RunContext, values: dict
         return {"run": done.mlflow_run, "model": done.to_dict()}
     run_id = tracking.ensure_child(api, ctx, KIND, number, {PARAMETERS: _text(values)})
     try:
-        _record(api, settings, pipeline, ctx, run_id, values)
+        _record(api, settings, pipeline, ctx, run_id, values, code)
     except Exception:
         api.set_terminated(run_id, "FAILED")
         raise
@@ -117,12 +137,18 @@ def _slot(api: "MlflowClient", ctx: RunContext, values: dict[str, Any]) -> tuple
 
 
 def _record(
-    api: "MlflowClient", settings: Settings, pipeline: Pipeline, ctx: RunContext, run_id: str, values: dict[str, Any]
+    api: "MlflowClient",
+    settings: Settings,
+    pipeline: Pipeline,
+    ctx: RunContext,
+    run_id: str,
+    values: dict[str, Any],
+    code: Code,
 ) -> None:
     import torch
 
     tracking.log_parameters(api, run_id, values)
-    tags = code_tags(settings.project, pipeline.train)
+    tags = code_tags(settings.project, *code)
     threads, before = str(torch.get_num_threads()), api.get_run(run_id).data.tags.get(THREADS)
     if before and before != threads:
         log.warning("this attempt has %s threads, the one before had %s: the last bits will differ", threads, before)
@@ -130,19 +156,17 @@ def _record(
     for target, names in ((run_id, own), (ctx.mlflow_run, tags)):
         for name, value in names.items():
             api.set_tag(target, name, value)
-    api.log_artifact(run_id, str(source_file(settings.project, pipeline.train)), "source")
+    if code[1] is not None:
+        api.log_artifact(run_id, str(code[1]), "source")
 
 
 @contextmanager
-def _folder(
-    state: Path | None, run_id: str, pipeline: Pipeline, ctx: RunContext, values: dict[str, Any]
-) -> Iterator[tuple[Path, bool]]:
+def _folder(state: Path | None, what: list[Any]) -> Iterator[tuple[Path, bool]]:
     """This very training's part of the state, and whether it survives the process; other parameters have another."""
     if state is None:
         with tempfile.TemporaryDirectory(prefix="airloom-training-") as temporary:
             yield Path(temporary), False
         return
-    what = [run_id, pipeline.train, values, pipeline.seed, ctx.snapshot.id]
     folder = state / f"training-{hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]}"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     yield folder, True
@@ -155,12 +179,12 @@ def _sink(settings: Settings, world: World, folder: Path, run_id: str) -> OtherR
 
 
 def _end(
-    settings: Settings, pipeline: Pipeline, run: TrainingRun, folder: Path, sink: OtherRank, run_id: str
+    settings: Settings, reference: str, run: TrainingRun, folder: Path, sink: OtherRank, run_id: str
 ) -> dict[str, Any]:
     """In the first rank: the last metrics, the cost, the model."""
     assert isinstance(sink, FirstRank)  # noqa: S101 - the first rank's
     if sink.model is None:
-        raise JobFailed(f"{pipeline.train} saved no model", "call run.save_model(model, run.example())")
+        raise JobFailed(f"{reference} saved no model", "call run.save_model(model, run.example())")
     sink.close()
     api = tracking.client(settings)
     used = cost.total(folder, run.progress.at.samples, run.progress.seconds)

@@ -69,6 +69,8 @@ class Progress:
         self._loader: Any = None  # whose place belongs to the position
         self._streamed = True  # batches of this epoch are given, or given already
         self._loaded = False
+        self._began = time.monotonic()
+        self._limited = self.budget != Budget()
         self._stepped = self._every_batch = False  # an optimizer stepped since the last batch; there is none to watch
 
     def loop(self, count: int, unit: str, objects: dict[str, Any]) -> Iterator[int]:
@@ -214,7 +216,7 @@ class Progress:
         """
         rules = list(vars(self.budget))
         seconds = self.seconds
-        met = self.budget.met(self.at.steps, seconds, self.world.size)
+        met = self.budget.met(self.at.steps, seconds, self.world.size) if self._limited else ""
         if self.world.size == 1:
             self._countdown = 1
             return self.stop.requested, self._pace.due(), met

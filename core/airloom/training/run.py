@@ -38,7 +38,7 @@ class Sink(Protocol):
     def sync(self) -> None:
         """Have what was reported on the disk: a checkpoint that comes after it is about to be written."""
 
-    def save(self, model: "Module", example: "Tensor") -> None:
+    def save(self, model: "Module | Path", example: "Tensor") -> None:
         """Take the trained model and an input of at least two rows."""
 
 
@@ -183,13 +183,18 @@ class TrainingRun:
         if self.rank == 0:
             self._sink.report(int(step), values)
 
-    def save_model(self, model: "Module", example_input: "Tensor | None" = None) -> None:
-        """Hand over the trained model, once, with an input of at least two rows (default: `example()`)."""
+    def save_model(self, model: "Module | Path", example_input: "Tensor | None" = None) -> None:
+        """Hand over the trained model, once, with an input of at least two rows (default: `example()`).
+
+        Args:
+            model: a module, or the file of one: ONNX, or a program saved by `torch.export`.
+            example_input: (B, …), B at least 2.
+        """
         example = self.example() if example_input is None else example_input
         if len(example) < 2:
             raise ConfigError("save_model needs an example of at least 2 rows", "use run.example()")
         if self.rank == 0:
-            self._sink.save(unwrapped(model), example)
+            self._sink.save(unwrapped(model), example.detach().cpu())
 
 
 class TrackedLoader:

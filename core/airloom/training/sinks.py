@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airloom.errors import RegistryError
+from airloom.errors import MlflowAway
 from airloom.training.cost import Cost
 from airloom.training.journal import Journal
 from airloom.training.upload import Uploader
@@ -31,7 +31,7 @@ class OtherRank:
         """Write down what this rank used."""
         self._cost.note()
 
-    def save(self, model: "Module", example: "Tensor") -> None:
+    def save(self, model: "Module | Path", example: "Tensor") -> None:
         """The first rank saves."""
 
     def close(self) -> None:
@@ -47,12 +47,13 @@ class FirstRank(OtherRank):
     """Journal first, then MLflow; keeps the model for its export.
 
     Attributes:
-        model: on the CPU, in evaluation mode, and an example input; None while there is none.
+        model: on the CPU, in evaluation mode, or its file; and an example input. None while there is none.
     """
 
     def __init__(self, folder: Path, api: "MlflowClient", run_id: str) -> None:
         super().__init__(folder, 0)
-        self.model: tuple[Module, Tensor] | None = None
+        self.model: tuple[Module | Path, Tensor] | None = None
+        self._closed = False
         self._journal = Journal(folder / "metrics.jsonl")
         self._uploader = Uploader(self._journal, folder / "metrics.sent", api, run_id)
 
@@ -70,25 +71,29 @@ class FirstRank(OtherRank):
         self._journal.sync()
         super().sync()
 
-    def save(self, model: "Module", example: "Tensor") -> None:
+    def save(self, model: "Module | Path", example: "Tensor") -> None:
         """Keep a copy."""
-        self.model = copy.deepcopy(model).cpu().eval(), example.detach().cpu().clone()
+        kept = model if isinstance(model, Path) else copy.deepcopy(model).cpu().eval()
+        self.model = kept, example.clone()
 
     def close(self) -> None:
         """Have MLflow take everything.
 
         Raises:
-            RegistryError: it does not.
+            MlflowAway: it does not.
         """
         super().close()
         self._uploader.close()
         self._journal.close()
+        self._closed = True
 
     def abandon(self) -> None:
         """Send what there is time for; a next attempt sends the rest."""
+        if self._closed:
+            return
         self.sync()
         try:
             self._uploader.close(timeout=3)
-        except RegistryError as error:
+        except MlflowAway as error:
             log.warning("%s", error.message)
         self._journal.close()

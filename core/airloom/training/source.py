@@ -29,6 +29,9 @@ class Source(Protocol):
     def loader(self, split: str, batch_size: int, **options: Any) -> Any:
         """Batches, with `state_dict`, `load_state_dict` and `set_epoch`."""
 
+    def table(self, split: str) -> Any:
+        """An Arrow table, where `tensors` gives no single tensor of inputs."""
+
 
 class SnapshotSource:
     """A snapshot; each split is read once into memory, so that a study's trials share it."""
@@ -58,6 +61,10 @@ class SnapshotSource:
 
         return self._open().loader(split, batch_size, transform=prepare, **options)
 
+    def table(self, split: str) -> Any:
+        """See `Source`."""
+        return self._open().table(split)
+
 
 class TensorSource:
     """Splits in memory, for a notebook or a test: `TensorSource({"train": (x, y), "validation": (x, y)})`."""
@@ -83,6 +90,10 @@ class TensorSource:
     def loader(self, split: str, batch_size: int, **options: Any) -> "TensorLoader":
         """See `Source`."""
         return TensorLoader(*self.tensors(split), batch_size, **options)
+
+    def table(self, split: str) -> Any:
+        """See `Source`."""
+        raise ConfigError(f"split {split!r} is tensors in memory, and no table", "use tensors")
 
 
 class TensorLoader:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airloom.contracts import TrainedModel
-from airloom.training.export import export
+from airloom.training.export import adopt, export, load_program
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -19,11 +19,12 @@ MODEL_URI, DIGESTS, METRICS, PARAMETERS = (f"airloom.{n}" for n in ("model_uri",
 
 
 def store_model(
-    run_id: str, model: "Module", example: "Tensor", parameters: dict[str, Any], metrics: dict[str, float]
+    run_id: str, model: "Module | Path", example: "Tensor", parameters: dict[str, Any], metrics: dict[str, float]
 ) -> TrainedModel:
     """Log the model under the run, tag the run with what was logged, and end the run as FINISHED.
 
     Args:
+        model: a module, or a file: ONNX, or a program saved by `torch.export`.
         example: at least 2 rows; with one the program would accept batches of 1 only.
 
     Raises:
@@ -32,7 +33,9 @@ def store_model(
     import mlflow
 
     with tempfile.TemporaryDirectory(prefix="airloom-model-") as folder, mlflow.start_run(run_id=run_id):
-        uri = _log(model, example, Path(folder))
+        _forget_others(run_id)
+        log = _log_onnx if isinstance(model, Path) and model.suffix == ".onnx" else _log
+        uri = log(model, example, Path(folder))
         digests = _digests(uri, Path(folder) / "check")
         trained = TrainedModel(run_id, uri, digests, metrics, parameters)
         # Last before the run ends: a FINISHED run with these tags is a complete one.
@@ -50,11 +53,22 @@ def stored_model(run: "Run") -> TrainedModel | None:
     return TrainedModel(run.info.run_id, tags[MODEL_URI], digests, metrics, parameters)
 
 
-def _log(model: "Module", example: "Tensor", folder: Path) -> str:
+def _forget_others(run_id: str) -> None:
+    """A process that was killed before it tagged the run left a model that nobody will ask for."""
+    import mlflow
+
+    api = mlflow.MlflowClient()
+    experiment = api.get_run(run_id).info.experiment_id
+    for left in api.search_logged_models([experiment], filter_string=f"source_run_id = '{run_id}'"):
+        api.delete_logged_model(left.model_id)
+
+
+def _log(model: "Module | Path", example: "Tensor", folder: Path) -> str:
     import mlflow
     import torch
     from mlflow.models import infer_signature
 
+    model = load_program(model) if isinstance(model, Path) else model
     made = export(model, example, folder)
     with torch.no_grad():
         answers = model(example).numpy()
@@ -66,6 +80,26 @@ def _log(model: "Module", example: "Tensor", folder: Path) -> str:
             signature=infer_signature(example.numpy(), answers),
             input_example=example.numpy(),
             pip_requirements=["torch==2.13.0"],
+            extra_files=[made["onnx"], made["golden"]],
+        )
+    return str(info.model_uri)
+
+
+def _log_onnx(model: Any, example: "Tensor", folder: Path) -> str:
+    import mlflow
+    import onnx
+    from mlflow.models import infer_signature
+
+    made = adopt(model, example, folder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        info = mlflow.onnx.log_model(
+            onnx.load(made["onnx"]),
+            name="model",
+            signature=infer_signature(example.numpy(), made["answers"]),
+            input_example=example.numpy(),
+            pip_requirements=["onnxruntime"],
+            save_as_external_data=False,
             extra_files=[made["onnx"], made["golden"]],
         )
     return str(info.model_uri)

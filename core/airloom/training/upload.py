@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airloom.errors import RegistryError
+from airloom.errors import MlflowAway
 from airloom.training.journal import Entry, Journal
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Uploader:
         """Send the rest and end.
 
         Raises:
-            RegistryError: MLflow did not take it in time. The journal has it, and a next attempt sends it.
+            MlflowAway: MLflow did not take it in time. The journal has it, and a next attempt sends it.
         """
         self._deadline = time.monotonic() + timeout
         self._ending.set()
@@ -54,7 +54,7 @@ class Uploader:
         left = sum(1 for _ in self._journal.entries(self._offset)) + len(self._journal.waiting)
         if left:
             message = f"MLflow did not take the last {left} reports of run {self._run_id}: {self._error}"
-            raise RegistryError(message, "they are kept: start MLflow (`airloom up`), and retry the task")
+            raise MlflowAway(message, "they are kept: start MLflow (`airloom up`), and retry the task")
 
     def _work(self) -> None:
         pause = INTERVAL

@@ -1,5 +1,6 @@
 """What a trial's training function reports to: MLflow for the curve, Optuna for the decision to go on."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airloom.errors import JobFailed
@@ -37,7 +38,7 @@ class TrialSink:
     def sync(self) -> None:
         """A trial has no checkpoints: a killed one is tried again."""
 
-    def save(self, model: "Module", example: "Tensor") -> None:
+    def save(self, model: "Module | Path", example: "Tensor") -> None:
         """A trial's model is not kept: the best parameters are trained again at full length."""
 
     @property

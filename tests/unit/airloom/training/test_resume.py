@@ -26,7 +26,7 @@ def kill_and_compare(training, expected, kills, seed, epochs):
     chance = random.Random(seed)
     for _ in range(kills):
         victim = chance.randrange(training.ranks)
-        ended = training.attempt(at=chance.randint(5, 60), more=chance.uniform(0, 0.02), victim=victim)
+        ended = training.attempt(at=chance.randint(10, 60), more=chance.uniform(0, 0.02), victim=victim)
         assert ended["codes"][victim] == -signal.SIGKILL, training.text("log.txt")[-3000:]
         assert ended["seconds"] < 10
     assert training.complete() == expected

@@ -21,9 +21,10 @@ import torch.optim  # noqa: TID253
 from airloom.contracts import RunContext
 from airloom.pipeline.spec import Pipeline
 from airloom.settings import Settings
-from airloom.training import TensorSource, final
+from airloom.training import TensorSource, checkpoint, final
 
 torch.set_num_threads(1)
+checkpoint.FIRST = 0.001  # these trainings live for tenths of a second, and shall have checkpoints
 
 
 def data() -> TensorSource:

@@ -42,13 +42,12 @@ def constant(run):
 
 
 @pytest.fixture
-def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def settings(tmp_path: Path, make_home, monkeypatch: pytest.MonkeyPatch) -> Settings:
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
         monkeypatch.setenv(name, "")  # client() writes them; this puts the old state back
-    project = tmp_path / "project"
-    project.mkdir()
-    (project / "model.py").write_text(MODEL)
-    return Settings(home=tmp_path / "home", project=project, tracking_uri="")
+    made = make_home(tmp_path)
+    (made.project / "model.py").write_text(MODEL)
+    return made
 
 
 @pytest.fixture

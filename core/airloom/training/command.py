@@ -1,0 +1,150 @@
+"""Other people's code, unchanged: a program that reads environment variables and writes files trains as a job."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from airloom.errors import ConfigError, JobFailed, StoppedByRequest
+from airloom.training.outputs import MetricFiles, model_of
+from airloom.training.run import SPLITS, TrainingRun
+from airloom.training.stop import GOES_ON
+
+if TYPE_CHECKING:
+    from airloom.training.source import Source
+
+LOOK = 0.2  # seconds between two looks at the program and its metrics
+
+
+def run_command(command: str | list[str], run: TrainingRun, source: "Source", project: Path, folder: Path) -> None:
+    """Run a program to its end, report its metrics while it works, and hand its model to the run.
+
+    It gets, as environment variables:
+
+    - `AIRLOOM_PARAM_<NAME>`: each parameter, the name in capitals; all of them as JSON in the file `AIRLOOM_PARAMS`;
+    - `AIRLOOM_SEED`;
+    - `AIRLOOM_DATA`: a folder with `train` and `validation`: `.npz` with `inputs` (images as float32 0..1) and
+      `labels`, or `.parquet` where the inputs are no single tensor;
+    - `AIRLOOM_OUTPUT`: the folder to write to, which later attempts find as it is: metrics and model (see `outputs`),
+      and whatever the program wants to go on from.
+
+    SIGTERM reaches it as it reaches the job: it has half a minute to save.
+
+    Args:
+        command: words, or a line that is split into words; no shell. `python` is this interpreter.
+        run: its parameters, budget (`seconds` only) and sink.
+        source: of the splits.
+        project: the working folder.
+        folder: of this training; it survives attempts.
+
+    Raises:
+        JobFailed: it ended with an error, reported NaN, or wrote no model.
+        StoppedByRequest: the job was asked to end.
+        ConfigError: it cannot be started.
+    """
+    if run.world_size > 1:
+        raise ConfigError("a command does not go with several processes", "let it start its own; set processes to 1")
+    output = folder / "output"
+    output.mkdir(parents=True, exist_ok=True)
+    metrics = MetricFiles(output)
+    process = _start(command, _variables(run, source, folder, output), project)
+    try:
+        with run.progress.stop.listening():
+            ended = _wait(process, run, metrics)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    if not ended and process.returncode:
+        raise JobFailed(f"{name_of(command)} {_how(process.returncode)}", "the log has what it printed")
+    metrics.report(run, last=True)
+    run.save_model(model_of(output), source.tensors("train")[0][:2])
+
+
+def _wait(process: "subprocess.Popen[bytes]", run: TrainingRun, metrics: MetricFiles) -> bool:
+    """Until it ends; True where its budget was met."""
+    began, met, stop = time.monotonic(), "", run.progress.stop
+    stop.in_loop = True
+    while process.poll() is None:
+        time.sleep(LOOK)
+        metrics.report(run)
+        met = met or run.progress.budget.met(0, time.monotonic() - began, 1)
+        if met and not run.progress.over:
+            run.progress.over = run.progress.budget.reason(met)
+            process.terminate()
+    stop.in_loop = False
+    run.progress.at.seconds = time.monotonic() - began
+    if stop.requested:
+        raise StoppedByRequest("the command was stopped on request", GOES_ON)
+    return bool(met)
+
+
+def _variables(run: TrainingRun, source: "Source", folder: Path, output: Path) -> dict[str, str]:
+    file = folder / "parameters.json"
+    file.write_text(json.dumps(run.params))
+    own = {"PARAMS": file, "DATA": _data(source, folder), "OUTPUT": output, "SEED": run.seed}
+    return {
+        **os.environ,
+        **{f"AIRLOOM_PARAM_{name.upper()}": str(value) for name, value in run.params.items()},
+        **{f"AIRLOOM_{name}": str(value) for name, value in own.items()},
+    }
+
+
+def _data(source: "Source", folder: Path) -> Path:
+    """Export the splits, each at once or not at all, unless an earlier attempt did."""
+    import numpy as np
+
+    data = folder / "data"
+    data.mkdir(exist_ok=True)
+    for split in SPLITS:
+        if any(data.glob(f"{split}.*")):
+            continue
+        inputs, labels = source.tensors(split)
+        temporary = data / f".{split}"
+        with temporary.open("wb") as file:
+            if hasattr(inputs, "numpy"):
+                np.savez(file, inputs=inputs.numpy(), labels=labels.numpy())
+                suffix = ".npz"
+            else:
+                import pyarrow.parquet as pq
+
+                pq.write_table(source.table(split), file)
+                suffix = ".parquet"
+        temporary.replace(data / f"{split}{suffix}")
+    return data
+
+
+def _start(command: str | list[str], variables: dict[str, str], project: Path) -> "subprocess.Popen[bytes]":
+    words = shlex.split(command) if isinstance(command, str) else list(command)
+    if not words:
+        raise ConfigError("command: it is empty", "give the program and its arguments")
+    words[0] = sys.executable if words[0] in ("python", "python3") else words[0]
+    try:
+        return subprocess.Popen(words, cwd=project, env=variables, stdin=subprocess.DEVNULL)
+    except OSError as error:
+        raise ConfigError(f"command: {words[0]} cannot be started: {error.strerror}", f"from {project}") from None
+
+
+def _how(code: int) -> str:
+    import signal
+
+    return f"ended with exit code {code}" if code > 0 else f"was killed by {signal.Signals(-code).name}"
+
+
+def name_of(command: str | list[str]) -> str:
+    """The command as a line."""
+    return command if isinstance(command, str) else shlex.join(command)
+
+
+def script_of(command: str | list[str], project: Path) -> Path | None:
+    """The first word that is a file of the project: the code that trains."""
+    words = shlex.split(command) if isinstance(command, str) else command
+    for word in words:
+        path = Path(project, word).resolve()
+        if path.is_file() and path.is_relative_to(project.resolve()):
+            return path
+    return None
