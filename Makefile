@@ -7,7 +7,7 @@ RUN := .venv/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check install --quiet --no-compile --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo down test lint types imports unit bench accept mutants screenshots lock clean
+.PHONY: help install demo down test test-full lint types imports unit bench accept mutants screenshots lock clean
 
 help: ## Show what there is
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,6 +35,9 @@ down: .venv/.installed ## Stop the stack
 test: .venv/.installed lint types imports ## Everything that a fresh machine can run
 	@echo "tests: unit, DAGs, and the whole system on a started stack"
 	@$(RUN) -m pytest -q -m "not long"
+
+test-full: .venv/.installed lint types imports ## The same with every long matrix whole; keeps docs/acceptance/test-full.md
+	@$(RUN) -m pytest -q --full
 
 lint: .venv/.installed ## Style
 	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check --quiet .
