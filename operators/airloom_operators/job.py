@@ -84,18 +84,19 @@ class JobOperator(AirloomOperator):
         from airloom.errors import JobLost
         from airloom.jobs.wait import value, wait
 
-        for _ in range(LOSSES):
+        for losses in range(LOSSES + 1):
             if attempt.alive:
                 trigger = JobTrigger(attempt=attempt.id, key=attempt.key)
                 self.defer(trigger=trigger, method_name="resume")
             try:
                 return value(attempt)
             except JobLost as error:
+                if losses == LOSSES:
+                    raise
                 self.log.warning("%s; it goes on from its checkpoint", error.message)
-                attempt = self._submit(settings, context)
-                seconds = self.patience if self.deferrable else None
-                attempt = wait(settings, attempt, self._say, seconds=seconds)
-        return value(attempt)
+            seconds = self.patience if self.deferrable else None
+            attempt = wait(settings, self._submit(settings, context), self._say, seconds=seconds)
+        raise AssertionError("the loop returns, raises or defers")
 
     def on_kill(self) -> None:
         """End the waiting, never the job: Airflow calls this for a shutdown and for a person's wish alike."""
