@@ -38,11 +38,11 @@ class AirflowApi:
             raise StackError(f"Airflow answered {answer.status_code} to {method} {path}: {answer.text[:300]}")
         return answer.json()
 
-    def _all(self, path: str, name: str) -> list[dict[str, Any]]:
+    def _all(self, path: str, name: str, order: str = "id") -> list[dict[str, Any]]:
         """Every entry of a list, page by page: Airflow cuts a larger limit to 100 without a word."""
         found: list[dict[str, Any]] = []
         while True:
-            page = self._request("GET", path, params={"order_by": "id", "limit": PAGE, "offset": len(found)})
+            page = self._request("GET", path, params={"order_by": order, "limit": PAGE, "offset": len(found)})
             found += page[name]
             if not page[name] or len(found) >= page["total_entries"]:
                 return found
