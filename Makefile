@@ -40,6 +40,9 @@ test: .venv/.installed lint types imports ## Everything that a fresh machine can
 test-full: .venv/.installed lint types imports ## The same with every long matrix whole; keeps docs/acceptance/test-full.md
 	@$(RUN) -m pytest -q --full
 
+test-full: .venv/.installed lint types imports ## The same with every long matrix whole; keeps docs/acceptance/test-full.md
+	@$(RUN) -m pytest -q --full
+
 lint: .venv/.installed ## Style
 	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check --quiet .
 

@@ -26,7 +26,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     for marker in metafunc.definition.iter_markers("matrix"):
         names, whole, sample = marker.args[0], list(marker.args[1]), marker.kwargs["sample"]
         if not metafunc.config.getoption("full"):
-            drawn = random.Random(metafunc.definition.nodeid)
+            drawn = random.Random(metafunc.definition.nodeid)  # the same sample in every run
             whole = drawn.sample(whole, min(sample, len(whole))) if isinstance(sample, int) else sample
         metafunc.parametrize(names, whole, ids=marker.kwargs.get("ids"))
 

@@ -83,15 +83,17 @@ class WaitsForJob(AirloomOperator):
         from airloom.errors import JobLost
         from airloom.jobs.wait import value
 
-        for _ in range(LOSSES):
+        for losses in range(LOSSES + 1):
             if attempt.alive:
                 self.defer(trigger=JobTrigger(attempt=attempt.id, key=attempt.key), method_name="resume")
             try:
                 return value(attempt)
             except JobLost as error:
+                if losses == LOSSES:
+                    raise
                 self.log.warning("%s; it goes on from its checkpoint", error.message)
-                attempt = self._wait(settings, self._submit(settings, context))
-        return value(attempt)
+            attempt = self._wait(settings, self._submit(settings, context))
+        raise AssertionError("the loop returns, raises or defers")
 
     def on_kill(self) -> None:
         """End the waiting, never the job: Airflow calls this for a shutdown and for a person's wish alike."""

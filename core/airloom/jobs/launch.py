@@ -28,11 +28,10 @@ def start(folder: Path, launch: dict[str, Any], lock: int, devices: list[str]) -
     variables = environment.allowed(os.environ, spec["environment"])
     variables |= environment.limits(resources["threads"], devices) | spec["variables"]
     variables |= {
-        processes.MARK: str(launch["id"]),
         "AIRLOOM_JOB_KEY": launch["key"],
         "AIRLOOM_JOB_ATTEMPT": str(launch["number"]),
-        "AIRLOOM_JOB_FOLDER": str(folder),
-        "AIRLOOM_JOB_STATE": str(files.state_folder(folder)),
+        processes.MARK: str(folder),
+        "AIRLOOM_JOB_STATE": launch["state"],
         "PWD": str(work),
     }
     cpus = _cpus(launch["id"], resources["threads"] * resources["processes"])

@@ -1,7 +1,8 @@
 """The table of attempts, in SQLite or PostgreSQL. Every change is one statement with its condition."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -9,6 +10,7 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     Column,
+    Connection,
     Engine,
     Float,
     Index,
@@ -24,17 +26,19 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, ProgrammingError
 
-from airloom.errors import JobError
+from airloom.errors import JobError, JobsAway
 from airloom.jobs.states import ALIVE, QUEUED, Attempt
 
+KEY_LENGTH = 1000  # characters
+PATIENCE = 60.0  # seconds to wait for a lock of SQLite
 metadata = MetaData()
 attempts = Table(
     "job_attempts",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
-    Column("key", String(1000), nullable=False),
+    Column("key", String(KEY_LENGTH), nullable=False),
     Column("number", Integer, nullable=False),
     Column("generation", Integer, nullable=False, default=0),
     Column("state", String(20), nullable=False),
@@ -66,16 +70,20 @@ Index("attempts_by_state", attempts.c.state)
 
 
 class Attempts:
-    """The attempts of one installation."""
+    """The attempts of one installation.
 
-    def __init__(self, address: str) -> None:
-        self._engine = _engine(address)
+    Every call raises JobsAway where the database does not answer, or refuses.
+    """
+
+    def __init__(self, address: str, patience: float = PATIENCE) -> None:
+        with _reachable():
+            self._engine = _engine(address, patience)
 
     def add(self, values: dict[str, Any]) -> Attempt | None:
         """Insert a QUEUED attempt; None where another submitter was first."""
         row = {"state": QUEUED, "submitted": time.time(), **values}
         try:
-            with self._engine.begin() as connection:
+            with self._writing() as connection:
                 identity = connection.execute(insert(attempts).values(row)).inserted_primary_key
         except IntegrityError:
             return None
@@ -107,9 +115,7 @@ class Attempts:
 
     def recent(self, limit: int = 1000) -> list[Attempt]:
         """The newest attempts of all keys, newest first."""
-        query = select(attempts).order_by(attempts.c.id.desc()).limit(limit)
-        with self._engine.connect() as connection:
-            return [Attempt(**row._mapping) for row in connection.execute(query)]
+        return self._read(select(attempts).order_by(attempts.c.id.desc()).limit(limit))
 
     def change(self, identity: int, *, claim: int | None = None, states: Sequence[str] = ALIVE, **values: Any) -> bool:
         """Change an attempt that is in one of these states and, where given, has the token `claim`.
@@ -120,19 +126,38 @@ class Attempts:
         query = update(attempts).where(attempts.c.id == identity, attempts.c.state.in_(states))
         if claim is not None:
             query = query.where(attempts.c.token == claim)
-        with self._engine.begin() as connection:
+        with self._writing() as connection:
             return connection.execute(query.values(**values)).rowcount == 1
 
     def _select(self, *conditions: Any) -> list[Attempt]:
-        with self._engine.connect() as connection:
-            return [Attempt(**row._mapping) for row in connection.execute(select(attempts).where(*conditions))]
+        return self._read(select(attempts).where(*conditions))
+
+    def _read(self, query: Any) -> list[Attempt]:
+        with _reachable(), self._engine.connect() as connection:
+            return [Attempt(**row._mapping) for row in connection.execute(query)]
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with _reachable(), self._engine.begin() as connection:
+            yield connection
+
+
+@contextmanager
+def _reachable() -> Iterator[None]:
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except DBAPIError as error:
+        message = f"the table of jobs cannot be used: {str(error.orig).strip()[:300]}"
+        raise JobsAway(message, "look at its database, or at the disk of the state folder, and try again") from None
 
 
 @cache
-def _engine(address: str) -> Engine:
+def _engine(address: str, patience: float) -> Engine:
     """An engine with the table; two that make it at once are safe."""
     local = address.startswith("sqlite:")
-    engine = create_engine(address, connect_args={"timeout": 60} if local else {}, pool_pre_ping=not local)
+    engine = create_engine(address, connect_args={"timeout": patience} if local else {}, pool_pre_ping=not local)
     if local:
         event.listen(engine, "connect", _write_ahead)
     try:

@@ -104,7 +104,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     yield made
     if (made.home / "airloom.db").exists():
         for attempt in Attempts(made.database_address).alive():
-            processes.end_marked(attempt.id)
+            processes.end_attempt(attempt.path)
 
 
 @pytest.fixture
