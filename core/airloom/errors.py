@@ -9,6 +9,7 @@ AirloomError
 ├── JobFailed            a child process ended badly (carries the reason and the log's path)
 ├── GateError            the gate could not decide; this is never a pass
 ├── RegistryError        registry, lineage or deployment record
+│   └── MlflowAway           MLflow does not answer
 └── StackError           the embedded stack
 """
 
@@ -63,6 +64,10 @@ class GateError(AirloomError):
 
 class RegistryError(AirloomError):
     """The model registry, its lineage or the deployment record."""
+
+
+class MlflowAway(RegistryError):
+    """MLflow does not answer. Nothing is wrong with the work itself: a retry continues it."""
 
 
 class StackError(AirloomError):

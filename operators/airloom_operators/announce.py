@@ -51,13 +51,19 @@ class AnnounceVersionOperator(AirloomOperator):
 
 
 def announced(context: "Context") -> int:
-    """The newest version that this DAG announced; the kept number stands in where old events were cleaned away."""
-    from airloom.datasets.announcements import highest
+    """The newest version that this DAG announced.
 
-    dataset, repository = context["task"].inlets
+    Where old events were cleaned away, or Airflow has a new database, what was kept stands in for them.
+    """
+    from airloom.datasets.announcements import highest_key, kept
+    from airloom.settings import load
+
+    task = cast("AnnounceVersionOperator", context["task"])
+    dataset, repository = task.inlets
     events = context["inlet_events"][dataset].ascending(False).limit(LOOK_BACK)
     mine = [event.partition_key for event in events if event.source_dag_id == context["dag"].dag_id]
-    return highest(mine, int(str(context["asset_state_store"][repository].get(ANNOUNCED, 0))))
+    state = int(str(context["asset_state_store"][repository].get(ANNOUNCED, 0)))
+    return highest_key(mine, max(state, kept(load(), task.dataset)))
 
 
 def keep(context: "Context") -> None:

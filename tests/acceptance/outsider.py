@@ -13,13 +13,13 @@ import httpx
 import psutil
 
 from airloom.demo import rounds
+from airloom.demo.digits import load_digits
+from airloom.demo.traffic import Traffic
 from airloom.demo.view import Lines
 from airloom.metadata import tracking
 from airloom.settings import Settings, load
-from airloom.stack import control
+from airloom.stack import control, report
 from airloom.stack.airflow_api import AirflowApi
-
-LIMIT = 300  # seconds for anything
 
 
 def killed_demo(settings: Settings) -> None:
@@ -54,13 +54,15 @@ def stranger(settings: Settings) -> None:
 def alias(settings: Settings) -> None:
     """Move the champion with MLflow's own client; the server follows in the same process."""
     client, pid = tracking.client(settings), _served(settings)["pid"]
+    traffic = Traffic(settings, "digits", load_digits().instances)
     for version in ("1", "2"):
         began = time.monotonic()
         client.set_registered_model_alias("digits", "champion", version)
-        while _served(settings)["models"]["digits"]["version"] != version:
+        while traffic.ask()["version"] != version:
             assert time.monotonic() - began < 10, f"version {version} is not served after 10 s"
             time.sleep(0.1)
         print(f"followed to {version} in {time.monotonic() - began:.1f} s")
+        assert report.status(settings)["served"]["digits"]["version"] == version
     assert _served(settings)["pid"] == pid
     print("pid unchanged")
 
@@ -79,6 +81,25 @@ def clear(settings: Settings) -> None:
     experiment = client.get_run(before).info.experiment_id
     assert len(client.search_runs([experiment], f"tags.`airloom.key` = 'digits/{run}'")) == 1
     print("same MLflow run")
+
+
+def links(settings: Settings) -> None:
+    """What Airflow says of the first version's run: how it was started, and where its training links to."""
+    with AirflowApi(settings) as api:
+        run = rounds.find_run(api, "digits", 1)
+        print(next(found["run_type"] for found in api.dag_runs("digits") if found["dag_run_id"] == run))
+        print(api._request("GET", f"/api/v2/dags/digits/dagRuns/{run}/taskInstances/train/links"))
+
+
+def help_cpu(settings: Settings) -> None:
+    """CPU seconds of `airloom --help`: user and system, the median of five."""
+    command, took = [str(Path(sys.executable).parent / "airloom"), "--help"], []
+    for _ in range(5):
+        before = os.times()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        after = os.times()
+        took.append(after.children_user - before.children_user + after.children_system - before.children_system)
+    print(f"{sorted(took)[2]:.2f} s of CPU")
 
 
 def sockets(settings: Settings) -> None:
@@ -116,6 +137,7 @@ def _served(settings: Settings) -> dict:
 
 if __name__ == "__main__":
     actions = {
-        f.__name__.replace("_", "-"): f for f in (killed_demo, stranger, alias, clear, sockets, kill_all, leftovers)
+        f.__name__.replace("_", "-"): f
+        for f in (killed_demo, stranger, alias, clear, links, help_cpu, sockets, kill_all, leftovers)
     }
     actions[sys.argv[1]](load())

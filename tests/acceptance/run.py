@@ -1,4 +1,15 @@
-"""`make accept NAME=loop`: clone HEAD into a new folder and run one real command for each promise."""
+"""`make accept NAME=loop`: clone HEAD into a new folder and run one real command for each promise.
+
+A row of `<name>.yaml` has `promise` and:
+    run, then       commands; `then` follows in the same row
+    look            instead of `run`: the output of the row that was kept under this name
+    keep            a name for this row's output
+    fails           true where `run` must end with an error; then no traceback may be shown
+    home            a state folder of its own, below the clone; the default is .airloom
+    expect, absent  regular expressions over everything printed
+    at_most         bounds by regular expression, over the number that its group finds; `seconds` for the row itself
+    capture         name -> regular expression; {name} stands for what it found in later commands
+"""
 
 import os
 import re
@@ -7,62 +18,98 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 PROJECT = Path(__file__).resolve().parents[2]
+PORTS = (8080, 5000, 3000)
+
+
+@dataclass
+class Trial:
+    """A clone, and what its rows have found out so far."""
+
+    clone: Path
+    home: Path
+    known: dict[str, str] = field(default_factory=dict)
+    outputs: dict[str, tuple[str, bool, str]] = field(default_factory=dict)
+
+    def row(self, row: dict[str, Any]) -> tuple[str, str, str, str]:
+        """Try one row: promise, command, observed, verdict."""
+        began = time.monotonic()
+        shown, ok, output = self.outputs[row["look"]] if "look" in row else self._commands(row)
+        took = time.monotonic() - began
+        if "keep" in row:
+            self.outputs[row["keep"]] = (shown, ok, output)
+        for key, pattern in row.get("capture", {}).items():
+            self.known[key] = (re.findall(pattern, output) or ["missing"])[-1]
+        seen, problems = _judge(row, output, took)
+        problems += [] if ok else [f"it ended with an error: {output[-800:]}"]
+        time_taken = "" if "look" in row else f" ({took:.0f} s)"
+        observed = "; ".join(problems or seen or ["as promised"]) + time_taken
+        return row["promise"], shown, " ".join(observed.split()), "FAIL" if problems else "PASS"
+
+    def _commands(self, row: dict[str, Any]) -> tuple[str, bool, str]:
+        commands = [[word.format(**self.known) for word in row[key]] for key in ("run", "then") if key in row]
+        output, ok = "", True
+        for command in commands:
+            done = self.command(command, row.get("home"))
+            output += done.stdout
+            ok = ok and bool(done.returncode) == bool(row.get("fails"))
+        ok = ok and not (row.get("fails") and "Traceback" in output)
+        prefix = f"AIRLOOM_HOME={row['home']} " if "home" in row else ""
+        return " && ".join(prefix + " ".join(command) for command in commands), ok, output
+
+    def command(self, command: list[str], home: str | None = None) -> "subprocess.CompletedProcess[str]":
+        """Run it with a bare PATH and an empty HOME."""
+        # Where packages come from and are cached is the machine's affair: pip's variables are passed on, no others.
+        environment = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
+        environment |= {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(self.home)}
+        environment |= {"AIRLOOM_HOME": str(self.clone / home)} if home else {}
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        return subprocess.run(command, cwd=self.clone, env=environment, text=True, check=False, **pipes)
 
 
 def main(name: str) -> int:
     """Print and keep the table; 1 when a promise is not held."""
     rows = yaml.safe_load((PROJECT / "tests" / "acceptance" / f"{name}.yaml").read_text())
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=PROJECT, capture_output=True, text=True, check=True
-    ).stdout
+    commit, load = _git("rev-parse", "HEAD"), os.getloadavg()[1]
     results = []
     with tempfile.TemporaryDirectory(prefix="airloom accept ") as folder, _taken_ports():
-        clone, known = Path(folder) / "a clone", dict[str, str]()
-        subprocess.run(["git", "clone", "-q", str(PROJECT), str(clone)], check=True)
+        trial = Trial(Path(folder) / "a clone", Path(folder) / "an empty home")
+        trial.home.mkdir()
+        _git("clone", "-q", str(PROJECT), str(trial.clone))
         try:
             for row in rows:
-                results.append(_try(row, clone, known))
-                print("  ".join(results[-1]), flush=True)
+                results.append(trial.row(row) if "run" in row or "look" in row else _not_done(row))
+                print(" | ".join(results[-1]), flush=True)
         finally:
-            _command(["make", "down"], clone)
-    _keep(name, commit.strip(), results)
+            for home in {row.get("home") for row in rows}:
+                trial.command(["make", "down"], home)
+    _keep(name, commit, results, load)
     return int(any(result[-1] != "PASS" for result in results))
 
 
-def _try(row: dict, clone: Path, known: dict[str, str]) -> tuple[str, str, str, str]:
-    commands = [[word.format(**known) for word in row[key]] for key in ("run", "then") if key in row]
-    began, output, ok = time.monotonic(), "", True
-    for command in commands:
-        done = _command(command, clone)
-        output += done.stdout
-        ok = ok and done.returncode == 0
-    missing = [text for text in row.get("expect", []) if not re.search(text, output)]
-    unwanted = [text for text in row.get("absent", []) if re.search(text, output)]
-    for key, pattern in row.get("capture", {}).items():
-        found = re.findall(pattern, output)
-        known[key] = found[-1] if found else "missing"
-    ok = ok and not missing and not unwanted
-    seen = [match.group(0) for text in row.get("expect", []) if (match := re.search(text, output))]
-    observed = "; ".join(seen) or ("exit 0" if ok else "")
-    if not ok:
-        observed = f"missing {missing}, unwanted {unwanted}: {output[-600:]}"
-    shown = " && ".join(" ".join(command) for command in commands)
-    took = f"{time.monotonic() - began:.0f} s"
-    return row["promise"], shown, f"{observed} ({took})".replace("\n", " "), "PASS" if ok else "FAIL"
+def _not_done(row: dict[str, Any]) -> tuple[str, str, str, str]:
+    return row["promise"], "", row.get("why", ""), "NOT DONE"
 
 
-def _command(command: list[str], clone: Path) -> "subprocess.CompletedProcess[str]":
-    # Where packages come from is the machine's affair: pip's own variables are passed on, nothing else is.
-    pip = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
-    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/nonexistent", **pip}
-    return subprocess.run(
-        command, cwd=clone, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
+def _judge(row: dict[str, Any], output: str, took: float) -> tuple[list[str], list[str]]:
+    """What was seen, and what is wrong with it."""
+    seen, problems = [], []
+    for text in row.get("expect", []):
+        found = re.search(text, output)
+        (seen if found else problems).append(found[0] if found else f"missing {text!r} in {output[-800:]!r}")
+    problems += [f"unwanted {text!r}" for text in row.get("absent", []) if re.search(text, output)]
+    for text, bound in row.get("at_most", {}).items():
+        found = None if text == "seconds" else re.search(text, output)
+        value = took if text == "seconds" else float(found[1]) if found else float("inf")
+        fact = f"{found[0] if found else f'{value:.0f} s'}, at most {bound}"
+        (seen if value <= bound else problems).append(fact)
+    return seen, problems
 
 
 class _taken_ports:
@@ -70,7 +117,7 @@ class _taken_ports:
 
     def __enter__(self) -> None:
         self.sockets = []
-        for port in (8080, 5000, 3000):
+        for port in PORTS:
             taken = socket.socket()
             try:
                 taken.bind(("127.0.0.1", port))
@@ -84,11 +131,18 @@ class _taken_ports:
             taken.close()
 
 
-def _keep(name: str, commit: str, results: list[tuple[str, str, str, str]]) -> None:
-    lines = [
-        f"# Acceptance: {name}",
-        "",
-        f"Commit {commit}, {os.cpu_count()} CPUs, Python {sys.version.split()[0]}.",
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=PROJECT, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def _keep(name: str, commit: str, results: list[tuple[str, str, str, str]], load: float) -> None:
+    lines = [f"# Acceptance: {name}", ""]
+    lines += [
+        f"`make accept NAME={name}` at commit {commit}, {os.cpu_count()} CPUs, Python {sys.version.split()[0]}.",
+        "The commands ran in a fresh clone, in a folder with a space, with a bare PATH and an empty HOME.",
+        f"Load average of the five minutes before, which is other programs' work: {load:.1f}.",
+        f"{[result[-1] for result in results].count('PASS')} of {len(results)} promises PASS.",
         "",
     ]
     lines += ["| promise | command | observed | |", "|---|---|---|---|"]

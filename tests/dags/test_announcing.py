@@ -167,6 +167,23 @@ def test_events_that_were_cleaned_away_are_not_sent_again(announcer, repository)
     assert announcer.events() == [("v3", 3)]
 
 
+def test_a_new_airflow_database_does_not_start_over(announcer, repository) -> None:
+    repository.publish(1, 2)
+    assert [announcer.run() for _ in range(2)] == ["success"] * 2
+    announcer.forget()
+    repository.publish(3)
+    assert [announcer.run() for _ in range(2)] == ["success", "skipped"]
+    assert announcer.events() == [("v3", 3)]
+
+
+def test_without_what_the_home_kept_the_state_in_airflow_stands_in(announcer, repository) -> None:
+    repository.publish(1, 2)
+    assert [announcer.run() for _ in range(2)] == ["success"] * 2
+    announcer.forget(state=False)
+    (Settings().home / "announced" / "ticks").unlink()
+    assert announcer.run() == "skipped"
+
+
 def test_an_event_that_a_person_sends_hides_no_version(announcer, repository) -> None:
     from airflow.models.asset import AssetEvent, AssetModel
 

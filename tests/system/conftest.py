@@ -26,6 +26,7 @@ class Airloom:
         for file in (PROJECT / "docs" / "how-to").glob("*.py"):
             shutil.copy(file, self.project / "dags")
         self.demo: dict = {}
+        self.interrupted = ""
 
     @property
     def settings(self) -> Settings:
@@ -49,6 +50,20 @@ class Airloom:
             check=False,
         )
 
+    def outsider(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """What an acceptance row runs, on this stack: a script of tests/acceptance with its action."""
+        script, *arguments = command
+        return subprocess.run(
+            [sys.executable, str(PROJECT / "tests" / "acceptance" / script), *arguments],
+            cwd=self.project,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=400,
+            check=False,
+        )
+
     def json(self, *arguments: str) -> dict:
         done = self.run(*arguments, "--json")
         assert done.returncode == 0, done.stderr[-3000:]
@@ -59,6 +74,8 @@ class Airloom:
 def airloom(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airloom]:
     made = Airloom(tmp_path_factory.mktemp("system"))
     try:
+        # Ctrl-C while the first model trains; the demo that everything below looks at went on from there.
+        made.interrupted = made.outsider("failures.py", "interrupted").stdout
         made.demo = made.json("demo")
         yield made
     finally:

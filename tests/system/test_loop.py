@@ -1,12 +1,8 @@
 """The whole loop on a started stack: what the demo promises, and what an outsider tries."""
 
-import contextlib
 import json
-import os
-import signal
 import stat
 import subprocess
-import sys
 import time
 import uuid
 from pathlib import Path
@@ -19,10 +15,10 @@ from airloom.demo import rounds
 from airloom.demo.traffic import Traffic
 from airloom.demo.view import Lines
 from airloom.metadata import tracking
-from airloom.stack import config, control
+from airloom.stack import control
 from airloom.stack.airflow_api import AirflowApi
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 
 
 def served(airloom) -> dict:
@@ -180,26 +176,6 @@ def test_clearing_evaluate_runs_it_and_what_follows_in_the_same_mlflow_run(airlo
     assert [run.info.run_id for run in runs] == [second["mlflow_run"]]
 
 
-def test_the_handwritten_dag_runs(airloom) -> None:
-    with AirflowApi(airloom.settings) as api:
-        run = api.trigger("digits_by_hand", {})
-        tasks = rounds.wait(api, "digits_by_hand", run, "by hand", Lines())
-    assert tasks["gate"]["state"] == "success"
-    assert tasks["register"]["state"] in {"success", "skipped"}  # as good as the champion, or not surely so
-
-
-def test_a_raising_training_function_fails_the_task_with_its_message(airloom) -> None:
-    broken = airloom.project / "examples" / "digits" / "broken.py"
-    broken.write_text("def train(run):\n    raise ValueError('the learning rate is a teapot')\n")
-    text = (airloom.project / "configs" / "pipelines" / "digits.yaml").read_text()
-    file = airloom.project / "broken.yaml"
-    file.write_text(text.replace("model.py:train", "broken.py:train"))
-    done = airloom.run("run", str(file))
-    assert done.returncode == 1
-    assert "the learning rate is a teapot" in done.stderr.splitlines()[-1] + done.stderr
-    assert served(airloom)["models"]["digits"]["version"] in {"2", "3"}
-
-
 def test_the_same_steps_run_without_airflow(airloom) -> None:
     done = airloom.run("run", "digits", "-p", "permute_labels=true", "-p", "epochs=2", "--json")
     assert done.returncode == 0, done.stderr[-2000:]
@@ -208,17 +184,13 @@ def test_the_same_steps_run_without_airflow(airloom) -> None:
     assert "registered" not in result
 
 
-def test_everything_killed_then_the_demo_again_then_nothing_left(airloom) -> None:
-    """The last test: it ends the stack."""
-    for process in control.strays(airloom.settings):
-        with contextlib.suppress(ProcessLookupError):  # some end with their parents
-            os.kill(process.pid, signal.SIGKILL)
-    assert control.supervisor_pid(airloom.settings) is None
-    again = airloom.json("demo")
-    assert again["served"]
-    assert again["rounds"]["second"]["traffic"]["failed"] == 0
-    sleeper = [sys.executable, "-c", "import time; time.sleep(300)"]
-    orphan = subprocess.Popen(sleeper, env={config.MARK: str(airloom.home)}, start_new_session=True)
-    assert airloom.run("down").returncode == 0
-    assert orphan.wait(timeout=5)
-    assert control.strays(airloom.settings) == []
+def test_a_raising_training_function_ends_airloom_run_with_its_message(airloom) -> None:
+    (airloom.project / "examples" / "digits" / "broken.py").write_text(
+        "def train(run):\n    raise ValueError('the learning rate is a teapot')\n"
+    )
+    text = (airloom.project / "configs" / "pipelines" / "digits.yaml").read_text()
+    file = airloom.project / "broken.yaml"
+    file.write_text(text.replace("model.py:train", "broken.py:train"))
+    done = airloom.run("run", str(file))
+    assert done.returncode == 1
+    assert "the learning rate is a teapot" in done.stderr[done.stderr.index("error: ") :]

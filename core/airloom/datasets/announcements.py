@@ -34,7 +34,7 @@ def number_of(key: str) -> int:
     return int(found[1])
 
 
-def highest(keys: Iterable[str | None], floor: int = 0) -> int:
+def highest_key(keys: Iterable[str | None], floor: int = 0) -> int:
     """The highest version among partition keys, at least `floor`; what is no version's key does not count."""
     return max([floor, *(number_of(key) for key in keys if key and KEY.fullmatch(key))])
 
@@ -60,17 +60,18 @@ def wake(newest: int, known: int, last: Wake | None, now: float) -> Wake | None:
 
 
 def kept(settings: Settings, dataset: str) -> int:
-    """What the announcing DAG told its watcher last: this or more is announced. A hint that may be missing or old."""
+    """What this home knows to be announced. It may be missing or behind, but is never ahead of Airflow."""
     try:
-        return number_of(_file(settings, dataset).read_text())
-    except (FileNotFoundError, ConfigError):
+        text = _file(settings, dataset).read_text().strip()
+    except FileNotFoundError:
         return 0
+    return int(text) if text.isascii() and text.isdecimal() else 0
 
 
 def keep(settings: Settings, dataset: str, number: int) -> None:
     """Tell the watcher, which would need seconds and a hundred megabytes to ask Airflow."""
     if kept(settings, dataset) != number:
-        write_private(_file(settings, dataset), partition_key(number))
+        write_private(_file(settings, dataset), str(number))
 
 
 def _file(settings: Settings, dataset: str) -> Path:

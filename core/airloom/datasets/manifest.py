@@ -3,7 +3,7 @@
 import base64
 import json
 import zlib
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -108,8 +108,10 @@ class Manifest:
 
     def to_json(self) -> str:
         """As it stands in git: a line a shard, so that `git diff` shows what changed."""
-        values = asdict(self)
-        shards = ",\n  ".join(json.dumps(shard, separators=(",", ":")) for shard in values.pop("shards"))
+        # Not by asdict, which copies all statistics of all shards: ten times as slow.
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        shards = ",\n  ".join(json.dumps(vars(shard), separators=(",", ":")) for shard in values.pop("shards"))
+        values |= {"layout": vars(self.layout), "chain": vars(self.chain)}
         head = json.dumps({"format": FORMAT, **values}, indent=1)
         return head[:-2] + f',\n "shards": [\n  {shards}\n ]\n}}\n'
 

@@ -1,7 +1,7 @@
 """Cut a stream of rows into immutable shards, hashed while they are written."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from airloom.datasets.digests import digest
 from airloom.datasets.index import Index
 from airloom.datasets.layout import Layout
 from airloom.datasets.manifest import Shard
+from airloom.datasets.shard_file import write_shard
 from airloom.datasets.store import Store
 
 SMALLEST, LARGEST = 16 * 2**20, 64 * 2**20  # bytes of a shard; only the last one of a commit may be smaller
@@ -93,40 +94,16 @@ class ShardWriter:
     def _close(self) -> Shard:
         batches, indices = zip(*self._open, strict=True)
         self._open, self._filled = [], 0
-        batch = batches[0] if len(batches) == 1 else pa.concat_batches(batches)
-        return put(self.store, batch.replace_schema_metadata(None), Index.concat(indices), self.describe)
+        return put(self.store, batches, Index.concat(indices), self.describe)
 
 
-def put(store: Store, batch: pa.RecordBatch, index: Index, describe: Describe) -> Shard:
+def put(store: Store, batches: Sequence[pa.RecordBatch], index: Index, describe: Describe) -> Shard:
     """Write one shard and its index."""
-    md5, size = store.write(lambda sink: _write_ipc(sink, batch))
+    md5, size = store.write(lambda sink: write_shard(sink, batches))
     data = index.to_bytes()
     index_md5, index_size = store.write(lambda sink: sink.write(data))
-    statistics = describe(pa.Table.from_batches([batch]))
-    return Shard(md5, batch.num_rows, size, index_md5, index_size, statistics, index.anchored)
-
-
-def _write_ipc(sink: Any, batch: pa.RecordBatch) -> None:
-    """The same rows always give the same bytes, wherever they were cut from."""
-    with pa.ipc.new_file(pa.PythonFile(sink, mode="w"), batch.schema) as writer:
-        writer.write_batch(pa.RecordBatch.from_arrays([_exact(c) for c in batch.columns], schema=batch.schema))
-
-
-def _exact(column: pa.Array) -> pa.Array:
-    """The column without what its buffers hold beyond it, which the writer would take as padding; seldom a copy."""
-    kind, count = column.type, len(column)
-    if column.null_count == 0 and kind in (pa.large_string(), pa.large_binary()):
-        offsets = np.frombuffer(column.buffers()[1], np.int64)[column.offset : column.offset + count + 1]
-        data = column.buffers()[2].slice(offsets[0], offsets[-1] - offsets[0])
-        return pa.Array.from_buffers(kind, count, [None, pa.py_buffer(offsets - offsets[0]), data])
-    if column.null_count == 0 and pa.types.is_primitive(kind) and kind.bit_width >= 8:
-        width = kind.bit_width // 8
-        return pa.Array.from_buffers(
-            kind, count, [None, column.buffers()[1].slice(column.offset * width, count * width)]
-        )
-    if column.null_count == 0 and pa.types.is_fixed_size_list(kind):
-        return pa.FixedSizeListArray.from_arrays(_exact(column.flatten()), type=kind)
-    return pa.concat_arrays([column, column.slice(0, 0)])
+    statistics = describe(pa.Table.from_batches(batches))
+    return Shard(md5, len(index), size, index_md5, index_size, statistics, index.anchored)
 
 
 def row_bytes(batch: pa.RecordBatch) -> Array:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from airloom.contracts import Snapshot
 from airloom.datasets.manifest import Manifest
+from airloom.datasets.read import shard_table
 from airloom.datasets.reading.loader import Loader
 from airloom.datasets.reading.mapped import Mapped, ShardFile
 from airloom.datasets.reading.split_data import SplitData
@@ -17,6 +18,7 @@ from airloom.datasets.reading.verify import verify_once
 from airloom.datasets.statistics import Statistics, merge, summarise
 from airloom.datasets.store import Progress, Store
 from airloom.datasets.types import get_type
+from airloom.datasets.types.labels import classes_of, declare_found
 from airloom.errors import ConfigError
 from airloom.settings import Settings
 
@@ -29,7 +31,7 @@ class SnapshotData:
     ) -> None:
         self.snapshot = snapshot
         self.layout = manifest.layout
-        self.schema = manifest.arrow_schema
+        self.schema = declare_found(manifest.arrow_schema, manifest.layout, _labels(settings, manifest))
         self._settings = settings
         self._manifest = manifest
         self._rows = rows
@@ -85,3 +87,16 @@ class SnapshotData:
         kind = get_type(self.layout.type)
         tables = (table for table in self.tables(split) if table.num_rows)
         return merge(summarise(kind.profile(table, self.layout)) for table in tables)
+
+
+def _labels(settings: Settings, manifest: Manifest) -> list[str]:
+    """The labels of the whole version, so that every split numbers its classes alike."""
+    label, schema = manifest.layout.label, manifest.arrow_schema
+    if not label or schema.field(label).type != pa.large_string() or classes_of(schema, manifest.layout):
+        return []
+    counts = [shard.statistics.get(label, {}).get("counts") for shard in manifest.shards if shard.live]
+    if all(count is not None for count in counts):
+        return sorted({value for count in counts for value in count or {}})
+    store = Store(settings)  # more classes than the statistics count: read them
+    columns = [shard_table(store, shard).column(label).unique().to_pylist() for shard in manifest.shards]
+    return sorted({value for column in columns for value in column})

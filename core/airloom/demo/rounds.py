@@ -26,6 +26,14 @@ def find_run(api: AirflowApi, dag: str, version: int, *, timeout: float = 120) -
     )
 
 
+def revive(api: AirflowApi, dag: str, run: str, show: Show) -> None:
+    """Clear what failed in an earlier demo, which may have been interrupted more often than a task has retries."""
+    if next(r["state"] for r in api.dag_runs(dag) if r["dag_run_id"] == run) == "failed":
+        show.say(f"{dag}/{run} failed in an earlier demo; its failed tasks run again")
+        api.clear_failed(dag, run)
+        time.sleep(1)  # until the run is no longer listed as failed
+
+
 def wait(
     api: AirflowApi, dag: str, run: str, label: str, show: Show, *, timeout: float = 600
 ) -> dict[str, dict[str, Any]]:
@@ -34,7 +42,7 @@ def wait(
     Raises:
         JobFailed: a task failed (with the last lines of its log), or the time is over.
     """
-    began, told = time.monotonic(), dict[str, str]()
+    began, told, waiting = time.monotonic(), dict[str, str](), list[str]()
     while time.monotonic() - began < timeout:
         tasks = {_name(task): task for task in api.tasks(dag, run)}
         for name, task in tasks.items():
@@ -42,6 +50,11 @@ def wait(
             if told.get(name) != state and state not in {"waiting", "scheduled", "queued"}:
                 told[name] = state
                 show.task(label, name, state, task["duration"])
+        waiting = api.full_pools() if any(task["state"] == "scheduled" for task in tasks.values()) else []
+        for line in waiting:
+            if line not in told:
+                told[line] = line
+                show.say(line)
         state = next(r["state"] for r in api.dag_runs(dag) if r["dag_run_id"] == run)
         if state in FINISHED:
             failed = [name for name, task in tasks.items() if task["state"] == "failed"]
@@ -51,7 +64,8 @@ def wait(
                 )
             return tasks
         time.sleep(0.5)
-    raise JobFailed(f"{dag}/{run} did not end within {timeout:.0f} s", "look at its tasks in Airflow")
+    why = "".join(f"; {line}" for line in waiting)
+    raise JobFailed(f"{dag}/{run} did not end within {timeout:.0f} s{why}", "look at its tasks in Airflow")
 
 
 def _why(api: AirflowApi, dag: str, run: str, failed: list[str], tasks: dict[str, dict[str, Any]]) -> str:
@@ -59,7 +73,8 @@ def _why(api: AirflowApi, dag: str, run: str, failed: list[str], tasks: dict[str
         return f"{dag}/{run} failed"
     task = tasks[failed[0]]
     log = api.log(dag, run, task["task_id"], task["try_number"], task["map_index"])
-    return f"task {failed[0]} of {dag}/{run} failed:\n" + "\n".join(log.splitlines()[-12:])
+    lines = [line for line in log.splitlines() if not line.startswith("::")]  # Airflow's folding marks
+    return f"task {failed[0]} of {dag}/{run} failed:\n" + "\n".join(lines[-12:])
 
 
 def _name(task: dict[str, Any]) -> str:

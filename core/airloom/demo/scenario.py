@@ -1,6 +1,7 @@
 """The demo's story. Each act first looks at what is there, so that an interrupted demo goes on where it stopped."""
 
 import json
+import signal
 import time
 from typing import Any
 
@@ -36,6 +37,7 @@ def run(settings: Settings, show: Show) -> dict[str, Any]:
         spoiled = _spoiled_batch(settings, digits, show)
         served = _served_version(settings, digits)
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # an impatient second Ctrl-C would leave processes behind
         control.down(settings, show.say)
         raise StackError("interrupted; the stack is down", "`make demo` goes on from here") from None
     return {
@@ -55,6 +57,7 @@ _ADDRESSES = ("airflow_url", "airflow_user", "airflow_password", "mlflow_url", "
 def _first_version(settings: Settings, api: AirflowApi, digits: Digits, show: Show) -> dict[str, Any]:
     _commit(settings, digits.first, 1, f"the first {FIRST_PART} digits", show)
     run = rounds.find_run(api, NAME, 1)
+    rounds.revive(api, NAME, run, show)
     tasks = rounds.wait(api, NAME, run, f"{NAME}@v1", show)
     found = rounds.facts(api, NAME, run, tasks)
     if not found["passed"]:
@@ -74,6 +77,7 @@ def _second_version(
             run = rounds.find_run(api, NAME, 2)
         else:  # an earlier demo was interrupted: deploy again, now under traffic
             run = rounds.find_run(api, NAME, 2)
+            rounds.revive(api, NAME, run, show)
             rounds.wait(api, NAME, run, f"{NAME}@v2", show)
             _serve_again(settings, first["model_version"])
             _until(lambda: first["model_version"] in traffic.versions, 30)
@@ -103,7 +107,9 @@ def _serve_again(settings: Settings, version: str) -> None:
 
 def _permuted_labels(settings: Settings, api: AirflowApi, show: Show) -> dict[str, Any]:
     run = _recall(settings).get("permuted")
-    if not run:
+    if run:
+        rounds.revive(api, NAME, run, show)
+    else:
         run = api.trigger(NAME, {"dataset_version": 2, "parameters": {"permute_labels": True}})
         _keep(settings, permuted=run)
     show.say("a candidate is trained on permuted labels; the gate must refuse it")

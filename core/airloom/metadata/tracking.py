@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airloom.contracts import RunContext
-from airloom.errors import ConfigError, RegistryError
+from airloom.errors import ConfigError, MlflowAway, RegistryError
 from airloom.settings import Settings
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def reachable(settings: Settings) -> Iterator[None]:
     """Turn a failed connection inside the block into an error that names the address.
 
     Raises:
-        RegistryError: the tracking server does not answer.
+        MlflowAway: the tracking server does not answer.
     """
     from mlflow.exceptions import MlflowException
     from requests.exceptions import RequestException
@@ -64,7 +64,20 @@ def reachable(settings: Settings) -> Iterator[None]:
         if not any(isinstance(link, RequestException) for link in chain):
             raise
         message = f"MLflow does not answer at {settings.mlflow_uri}: {type(chain[2] or error).__name__}"
-        raise RegistryError(message, "`airloom status` shows the stack; `airloom up` starts it") from error
+        raise MlflowAway(message, "`airloom status` shows the stack; `airloom up` starts it") from error
+
+
+@contextmanager
+def failing(settings: Settings, api: "MlflowClient", run_id: str) -> Iterator[None]:
+    """An error inside the block ends the run as FAILED; where MLflow itself is away the run stays as it is."""
+    try:
+        with reachable(settings):
+            yield
+    except MlflowAway:
+        raise  # asking a dead server again would only delay the message
+    except Exception:
+        api.set_terminated(run_id, "FAILED")
+        raise
 
 
 def ensure_parent(settings: Settings, pipeline_name: str, key: str, tags: dict[str, str]) -> tuple[str, str]:

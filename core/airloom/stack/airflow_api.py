@@ -60,17 +60,48 @@ class AirflowApi:
         body |= {"only_failed": False, "reset_dag_runs": True}
         self._request("POST", f"/api/v2/dags/{dag}/clearTaskInstances", json=body)
 
+    def clear_failed(self, dag: str, run: str) -> None:
+        """Run a run's failed tasks, and what they held up, again."""
+        body = {"dry_run": False, "dag_run_id": run, "only_failed": True, "reset_dag_runs": True}
+        self._request("POST", f"/api/v2/dags/{dag}/clearTaskInstances", json=body)
+
     def xcom(self, dag: str, run: str, task: str, map_index: int = -1) -> Any:
         """The return value of a task."""
         path = f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances/{task}/xcomEntries/return_value"
         return self._request("GET", path, params={"map_index": map_index, "deserialize": "false"})["value"]
 
     def log(self, dag: str, run: str, task: str, attempt: int, map_index: int = -1) -> str:
-        """A task's log as text."""
+        """A task's log as text, with the messages of its errors."""
         path = f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances/{task}/logs/{attempt}"
         content = self._request("GET", path, params={"map_index": map_index, "full_content": True})["content"]
-        return "\n".join(str(line.get("event", line)) if isinstance(line, dict) else str(line) for line in content)
+        return "\n".join(_text(line) for line in content)
+
+    def pools(self) -> list[dict[str, Any]]:
+        """All pools with their slots."""
+        return list(self._request("GET", "/api/v2/pools?limit=1000")["pools"])
+
+    def resize_pool(self, name: str, slots: int) -> None:
+        """Give a pool another number of slots; what runs in it goes on."""
+        self._request("PATCH", f"/api/v2/pools/{name}?update_mask=slots", json={"slots": slots})
+
+    def full_pools(self) -> list[str]:
+        """A sentence for each pool in which tasks wait because all its slots are taken (-1 slots: without limit)."""
+        hint = "they go on when a slot is free, or when the pool gets more slots (Airflow, Admin, Pools)"
+        return [
+            f"pool {p['name']} is full: {p['occupied_slots']} of {p['slots']} slots taken, "
+            f"{p['scheduled_slots']} waiting; {hint}"
+            for p in self.pools()
+            if p["slots"] != -1 and p["open_slots"] <= 0 and p["scheduled_slots"]
+        ]
 
     def import_errors(self) -> list[dict[str, Any]]:
         """DAG files that could not be read."""
         return list(self._request("GET", "/api/v2/importErrors")["import_errors"])
+
+
+def _text(line: Any) -> str:
+    """One entry of a structured log; Airflow keeps what was raised beside the event, not in it."""
+    if not isinstance(line, dict):
+        return str(line)
+    raised = [f"{error['exc_type']}: {error['exc_value']}" for error in line.get("error_detail") or []]
+    return "\n".join([str(line.get("event", line)), *raised])

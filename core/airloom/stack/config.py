@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from airloom.settings import Settings, write_private
+from airloom.stack import preload
 
 MARK = "AIRLOOM_STACK_HOME"  # only the stack's own processes carry it, so a sweep never ends a person's shell
 NAME = "AIRLOOM_PROCESS"  # tells the processes of a stack apart
@@ -40,6 +41,7 @@ def prepare(settings: Settings) -> dict[str, str | int]:
     write_private(settings.make_home() / "stack.json", json.dumps(values, indent=1))
     users = {"admin": values["airflow_password"]}
     write_private(settings.home / "airflow" / "passwords.json", json.dumps(users))
+    preload.install(settings.home / "airflow")
     settings.__dict__.pop("stack", None)  # read the new file on next use
     return values
 
@@ -115,6 +117,7 @@ def _airflow_environment(settings: Settings) -> dict[str, str]:
         # A killed task is noticed in seconds, not in five minutes.
         "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": 20,
         "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": 3,
+        "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": 30,  # what a killed scheduler had queued; else five minutes
     }
     return {"AIRFLOW_HOME": str(home), **{f"AIRFLOW__{name}": str(value) for name, value in options.items()}}
 

@@ -55,8 +55,8 @@ def up(settings: Settings, say: Say, timeout: float = 180) -> bool:
                 wait_healthy(settings, say, timeout)
                 return False
             sweep(settings)
-            _start(settings, say)
             try:
+                _start(settings, say)
                 wait_healthy(settings, say, timeout)
             except BaseException:
                 down(settings, say)

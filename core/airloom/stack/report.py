@@ -26,9 +26,18 @@ def status(settings: Settings) -> dict[str, Any]:
         "home": str(settings.home),
         "healthy": healthy,
         "processes": [asdict(state) for state in states],
+        "full_pools": _full_pools(settings) if healthy else [],
         "served": served,
         "server_problem": problem,
     }
+
+
+def _full_pools(settings: Settings) -> list[str]:
+    try:
+        with AirflowApi(settings) as api:
+            return api.full_pools()
+    except AirloomError:  # it went away since the health check; the processes tell
+        return []
 
 
 def _served(settings: Settings) -> tuple[dict[str, Any], str]:
@@ -49,6 +58,7 @@ def render_status(found: dict[str, Any]) -> str:
         return "\n".join([*lines, "never started here; `airloom up` starts the stack"])
     for process in found["processes"]:
         lines.append(f"{process['name']:24} {process['pid'] or '-':>8}  {process['detail']}")
+    lines += found["full_pools"]
     for model, state in found["served"].items():
         lines.append(f"serves {model} version {state.get('version')}")
     if not found["served"]:

@@ -25,15 +25,17 @@ KIND = "train"
 class RunSink:
     """Sends reports to an MLflow run and keeps the last metrics and the model."""
 
-    def __init__(self, api: "MlflowClient", run_id: str) -> None:
+    def __init__(self, settings: Settings, api: "MlflowClient", run_id: str) -> None:
         self.metrics: dict[str, float] = {}
         self.model: tuple[Module, Tensor] | None = None
+        self._settings = settings
         self._api = api
         self._run_id = run_id
 
     def report(self, step: int, metrics: dict[str, float]) -> None:
         self.metrics |= metrics
-        tracking.log_metrics(self._api, self._run_id, metrics, step)
+        with tracking.reachable(self._settings):  # else a dead server looked like a fault of the user's function
+            tracking.log_metrics(self._api, self._run_id, metrics, step)
 
     def save(self, model: "Module", example: "Tensor") -> None:
         self.model = copy.deepcopy(model).cpu().eval(), example.detach().cpu().clone()
@@ -56,7 +58,7 @@ def train(
     Raises:
         JobFailed: the function raised, diverged, or saved no model; or the export differs from torch.
         ConfigError: the function cannot be found.
-        RegistryError: MLflow does not answer.
+        MlflowAway: MLflow does not answer; a retry continues in the same run.
     """
     api = tracking.client(settings)
     values = {**pipeline.parameters, **parameters, **ctx.parameters}
@@ -65,18 +67,15 @@ def train(
         if done:
             return done
         run_id = tracking.ensure_child(api, ctx, KIND, number, {PARAMETERS: _text(values)})
-        try:
+        with tracking.failing(settings, api, run_id):
             _record(api, settings, pipeline, ctx, run_id, values)
-            sink = RunSink(api, run_id)
+            sink = RunSink(settings, api, run_id)
             reader = data or snapshot_data(settings, ctx.snapshot)
             run = TrainingRun(values, pipeline.seed, reader, sink)
             execute(load_function(settings.project, pipeline.train), run, pipeline.train)
             if sink.model is None:
                 raise JobFailed(f"{pipeline.train} saved no model", "call run.save_model(model, run.example())")
             return store_model(run_id, *sink.model, values, sink.metrics)
-        except Exception:
-            api.set_terminated(run_id, "FAILED")
-            raise
 
 
 def _slot(api: "MlflowClient", ctx: RunContext, values: dict[str, Any]) -> tuple[int, TrainedModel | None]:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from airloom.errors import JobFailed
 from airloom.metadata import tracking
+from airloom.settings import Settings
 from airloom.training.run import Pruned
 
 if TYPE_CHECKING:
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 class TrialSink:
     """Reports of one trial; its value is the last one reported, as the last weights are what would serve."""
 
-    def __init__(self, trial: "Trial", metric: str, api: "MlflowClient", run_id: str) -> None:
+    def __init__(self, settings: Settings, trial: "Trial", metric: str, api: "MlflowClient", run_id: str) -> None:
+        self._settings = settings
         self._trial = trial
         self._metric = metric
         self._api = api
@@ -25,7 +27,8 @@ class TrialSink:
 
     def report(self, step: int, metrics: dict[str, float]) -> None:
         self._values |= metrics
-        tracking.log_metrics(self._api, self._run_id, metrics, step)
+        with tracking.reachable(self._settings):  # else a dead server looked like a fault of the user's function
+            tracking.log_metrics(self._api, self._run_id, metrics, step)
         if self._metric in metrics:
             self._trial.report(metrics[self._metric], step)
             if self._trial.should_prune():

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airloom.contracts import RunContext
-from airloom.errors import AirloomError, JobFailed
+from airloom.errors import AirloomError, JobFailed, MlflowAway
 from airloom.metadata import tracking
 from airloom.pipeline.spec import Pipeline
 from airloom.settings import Settings
@@ -107,6 +107,8 @@ class _Worker:
         except Pruned:
             self._end(trial, run_id, TrialState.PRUNED)
             return None
+        except MlflowAway:
+            raise  # the trial stays open: the next attempt sets it aside and queues its parameters again
         except AirloomError as error:
             trial.set_user_attr("reason", error.message)
             self._give_up(trial.number, run_id, error.message)
@@ -124,7 +126,7 @@ class _Worker:
         if tune.epochs and "epochs" not in tune.space:
             values["epochs"] = tune.epochs
         tracking.log_parameters(self.api, run_id, values)
-        sink = TrialSink(trial, tune.objective.metric, self.api, run_id)
+        sink = TrialSink(self.settings, trial, tune.objective.metric, self.api, run_id)
         execute(self.function, TrainingRun(values, self.pipeline.seed, self.data, sink), self.pipeline.train)
         return sink.value
 

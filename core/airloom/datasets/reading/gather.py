@@ -16,6 +16,7 @@ from airloom.datasets.reading.mapped import Mapped, damaged
 
 Values: TypeAlias = NDArray[Any] | list[Any]
 Gathered: TypeAlias = dict[str, Values]
+Data: TypeAlias = Mapping[int, memoryview] | Sequence[memoryview]  # by number of the shard
 Spans: TypeAlias = Iterable[tuple[int, int, int]]  # shard, first byte, end
 
 
@@ -31,10 +32,14 @@ class Rows:
         self.rows, self._bases = rows, bases
         self.shards = bases.searchsorted(rows, "right") - 1
         self.shard_list: list[int] = self.shards.tolist()
-        self.touched = list(dict.fromkeys(self.shard_list))
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @cached_property
+    def touched(self) -> list[int]:
+        """The shards that rows are in, ascending."""
+        return list(dict.fromkeys(self.shard_list))
 
     @cached_property
     def pieces(self) -> list[tuple[int, slice, NDArray[np.int64]]]:
@@ -68,7 +73,7 @@ def gather(mapped: Mapped, rows: NDArray[np.int64], names: Sequence[str], buffer
 
 
 def _column(mapped: Mapped, batch: Rows, name: str, buffers: Buffers, views: bool) -> Values:
-    narrow = mapped.joined.get(name, batch.touched)
+    narrow = mapped.joined.whole(name) or mapped.joined.get(name, batch.touched)
     if narrow is not None:
         return _narrow(mapped, batch, name, narrow, buffers, views)
     columns: dict[int, Any] = {shard: mapped.column(shard, name) for shard in batch.touched}
@@ -113,11 +118,11 @@ def _spread(mapped: Mapped, batch: Rows, name: str, columns: Mapping[int, Varied
     return _texts(mapped, name, data, spans) if columns[batch.touched[0]].text else _bytes(data, spans, views)
 
 
-def _bytes(data: Mapping[int, memoryview], spans: Spans, views: bool) -> list[bytes] | list[memoryview]:
+def _bytes(data: Data, spans: Spans, views: bool) -> list[bytes] | list[memoryview]:
     return [data[shard][a:b] for shard, a, b in spans] if views else [bytes(data[shard][a:b]) for shard, a, b in spans]
 
 
-def _texts(mapped: Mapped, name: str, data: Mapping[int, memoryview], spans: Spans) -> list[str]:
+def _texts(mapped: Mapped, name: str, data: Data, spans: Spans) -> list[str]:
     texts: list[str] = []
     shard = 0
     try:

@@ -1,7 +1,7 @@
 """Narrow columns joined over all shards: where a row is a few bytes, one gather a batch beats one a shard."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ BUDGET = 256 << 20
 
 @dataclass(frozen=True, slots=True)
 class Narrow:
-    """A joined column, filled for the shards in `data`.
+    """A joined column, filled for all shards but those in `left`.
 
     Numbers: row i of all shards stands at `array[i]`. Offsets: at i + the number of its shard, as a shard has one
     offset more than rows; `data` has the bytes of each shard.
@@ -23,7 +23,8 @@ class Narrow:
 
     array: NDArray[Any]
     text: bool | None  # strings, bytes, or numbers (None)
-    data: dict[int, memoryview] = field(default_factory=dict)
+    data: list[memoryview]
+    left: set[int]
 
 
 class Joined:
@@ -38,10 +39,15 @@ class Joined:
         self._bases, self._left = bases, budget
         self._narrow: dict[str, Narrow | None] = {}
 
+    def whole(self, name: str) -> Narrow | None:
+        """The joined column if it is filled for all shards: soon it is, and then nobody needs to know which."""
+        narrow = self._narrow.get(name)
+        return narrow if narrow is not None and not narrow.left else None
+
     def get(self, name: str, shards: Sequence[int]) -> Narrow | None:
         """The joined column if it is filled for these shards."""
         narrow = self._narrow.get(name)
-        return narrow if narrow is not None and narrow.data.keys() >= set(shards) else None
+        return narrow if narrow is not None and narrow.left.isdisjoint(shards) else None
 
     def fill(self, name: str, columns: Mapping[int, Fixed | Varied]) -> Narrow | None:
         """The joined column, filled for more shards; None where a value is too wide or the budget is spent.
@@ -61,14 +67,16 @@ class Joined:
                 else:
                     start, source, data = int(self._bases[shard]) + shard, column.offsets, column.data
                 narrow.array[start : start + len(source)] = source
-                narrow.data[shard] = data  # last, as it says that the shard is filled
+                narrow.data[shard] = data
+                narrow.left.discard(shard)  # last, as it says that the shard is filled
         return narrow
 
     def _room(self, column: Fixed | Varied) -> Narrow | None:
         source = column.values if isinstance(column, Fixed) else column.offsets
-        count = int(self._bases[-1]) + len(self._bases)
+        count, shards = int(self._bases[-1]) + len(self._bases), len(self._bases) - 1
         if source.ndim > 1 or count * source.itemsize > self._left:
             return None
         self._left -= count * source.itemsize
+        text = None if isinstance(column, Fixed) else column.text
         # Memory that is never filled costs nothing.
-        return Narrow(np.empty(count, source.dtype), None if isinstance(column, Fixed) else column.text)
+        return Narrow(np.empty(count, source.dtype), text, [memoryview(b"")] * shards, set(range(shards)))

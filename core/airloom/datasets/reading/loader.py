@@ -94,8 +94,7 @@ class Loader:
         if self._order.rows != len(data):
             raise ConfigError(f"an order of {self._order.rows} rows for {len(data)} rows", "pass Order(len(data))")
         self._unverified = set(np.flatnonzero(runs).tolist() if verify else [])
-        self._cursor = Cursor(snapshot, seed)
-        self._fresh = True  # nothing was yielded since the cursor was set
+        self._move(Cursor(snapshot, seed))
 
     def __len__(self) -> int:
         """Batches of a whole epoch."""
@@ -103,7 +102,7 @@ class Loader:
 
     def state_dict(self) -> dict[str, Any]:
         """Where the newest yielded batch ends: JSON, below 1 KB, the same on all ranks."""
-        return self._cursor.state()
+        return replace(self._start, position=self._position).state()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Begin the next `iter()` where a saved state ends; the batches that remain are the same at any world size.
@@ -111,8 +110,7 @@ class Loader:
         Raises:
             ConfigError: the state is of another snapshot, or no state.
         """
-        self._cursor = resumed(state, self._cursor.snapshot, len(self._data))
-        self._fresh = True
+        self._move(resumed(state, self._start.snapshot, len(self._data)))
 
     def set_epoch(self, epoch: int) -> None:
         """Begin the next `iter()` with this epoch; in the epoch of a state just loaded, where the state ends.
@@ -121,14 +119,18 @@ class Loader:
             ConfigError: `epoch` is below 0.
         """
         _at_least("epoch", epoch, 0)
-        if not (self._fresh and epoch == self._cursor.epoch):
-            self._cursor = replace(self._cursor, epoch=epoch, position=0)
-            self._fresh = True
+        if not (self._fresh and epoch == self._start.epoch):
+            self._move(replace(self._start, epoch=epoch, position=0))
 
     def __iter__(self) -> Iterator[Any]:
-        if not self._fresh and self._cursor.position:
-            self._cursor = replace(self._cursor, epoch=self._cursor.epoch + 1, position=0)
-        return self._epoch(self._cursor)
+        if not self._fresh and self._position:
+            self._move(replace(self._start, epoch=self._start.epoch + 1, position=0))
+        return self._epoch(self._start)
+
+    def _move(self, cursor: Cursor) -> None:
+        self._start = cursor  # of the epoch, or of the part of it that is left
+        self._position = cursor.position  # where the newest batch ends; apart, as a new cursor a batch costs as much
+        self._fresh = True  # nothing was yielded since then
 
     def _epoch(self, start: Cursor) -> Iterator[Any]:
         batches = self._batches(start)
@@ -139,13 +141,13 @@ class Loader:
                 batch = [next(batches)]
                 if verifier:
                     verifier.check()
-                elif self._unverified:  # after the first batch, which it would delay
-                    verifier = Verifier(self._data.mapped, self._unverified)
-                self._cursor, self._fresh = replace(start, position=stop), False
+                self._start, self._position, self._fresh = start, stop, False
                 yield batch.pop()
+                if self._unverified and not verifier:  # after the first batch, which its threads would delay
+                    verifier = Verifier(self._data.mapped, self._unverified)
             if verifier:
                 verifier.check(wait=True)
-            self._cursor = replace(start, epoch=start.epoch + 1, position=0)
+            self._start, self._position = replace(start, epoch=start.epoch + 1, position=0), 0
         finally:
             batches.close()
             if verifier:

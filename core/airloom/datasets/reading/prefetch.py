@@ -1,5 +1,6 @@
 """Work that is done ahead of the consumer: in threads by default, in processes only when asked for."""
 
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -30,6 +31,7 @@ def in_threads(jobs: Iterable[Job], work: Callable[[Job], Any], ahead: int, thre
     """
     jobs = iter(jobs)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="airloom-prefetch")  # starts no thread yet
+    ending = sys.is_finalizing  # kept, as modules may be gone when the generator is
     try:
         while True:
             if (threads == 1 or not ahead) and not (yield from _in_line(jobs, work, ahead > 0)):
@@ -38,7 +40,8 @@ def in_threads(jobs: Iterable[Job], work: Callable[[Job], Any], ahead: int, thre
                 return
     finally:
         # Without waiting: a generator may be dropped anywhere, also by a collection within one of these threads.
-        pool.shutdown(wait=False, cancel_futures=True)
+        if not ending():
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _in_line(jobs: Iterator[Job], work: Callable[[Job], Any], may_leave: bool) -> Generator[Any, None, bool]:

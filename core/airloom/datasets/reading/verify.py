@@ -1,8 +1,10 @@
 """Digests of mapped shards, computed beside the first epoch of a loader, or when a shard is first read otherwise."""
 
 import hashlib
+import sys
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,10 +58,12 @@ class Verifier:
     """
 
     def __init__(self, mapped: Mapped, left: set[int]) -> None:
-        self._left = left
+        self._mapped, self._left = mapped, left
+        self._waiting = iter(sorted(left))
         self._running: deque[tuple[int, Future[None]]] = deque()
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="airloom-verify")
-        self._running.extend((shard, self._pool.submit(verify, mapped, shard)) for shard in sorted(left))
+        self._ending = sys.is_finalizing  # kept, as modules may be gone when `stop` is called
+        self._submit()
 
     def check(self, wait: bool = False) -> None:
         """Look at what is done, or wait for all of it.
@@ -71,7 +75,14 @@ class Verifier:
             shard, verified = self._running.popleft()
             verified.result()
             self._left.discard(shard)
+            self._submit()
 
     def stop(self) -> None:
         """End the threads; the shards in work are still finished, which takes a tenth of a second."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        if not self._ending():
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _submit(self) -> None:
+        # Never all: Python does not end before everything is done that was submitted.
+        for shard in islice(self._waiting, 2 * THREADS - len(self._running)):
+            self._running.append((shard, self._pool.submit(verify, self._mapped, shard)))

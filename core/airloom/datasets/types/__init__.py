@@ -21,19 +21,19 @@ def known_types() -> list[str]:
     return [*OWN, *sorted({entry.name for entry in entry_points(group=GROUP)} - set(OWN))]
 
 
-@cache  # looking through all installed packages takes 10 ms
+@cache
 def get_type(name: str) -> DatasetType:
-    """A dataset type by its name.
+    """A dataset type by its name; the names of ours are never another's.
 
     Raises:
         ConfigError: there is none, several packages offer one, or what they offer is none.
     """
-    found = list(entry_points(group=GROUP, name=name))
-    if name in OWN and not found:
+    if name in OWN:  # without looking through all installed packages, which takes 30 ms before a first batch
         return OWN[name]
+    found = list(entry_points(group=GROUP, name=name))
     if not found:
         raise ConfigError(f"there is no dataset type {name[:80]!a}", f"known here: {', '.join(known_types())}")
-    if name in OWN or len(found) > 1:
+    if len(found) > 1:
         places = ", ".join(entry.value for entry in found)
         raise ConfigError(f"the dataset type {name!a} is offered more than once: {places}", "uninstall or rename one")
     return _load(found[0])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from airloom.datasets import announcements, manage, versions
-from airloom.datasets.announcements import AGAIN_SECONDS, Wake, highest, number_of, partition_key, wake
+from airloom.datasets.announcements import AGAIN_SECONDS, Wake, highest_key, number_of, partition_key, wake
 from airloom.datasets.commit import commit
 from airloom.datasets.repository import git
 from airloom.datasets.types import image_table
@@ -25,9 +25,9 @@ def test_a_partition_key_is_the_version_and_nothing_else():
 
 
 def test_the_highest_event_counts_in_any_order_and_foreign_keys_do_not():
-    assert highest([]) == 0
-    assert highest(["v2", None, "2026-01-01", "v10", "v9"]) == 10
-    assert highest(["v2"], 7) == 7  # the events of v3 to v7 were cleaned away
+    assert highest_key([]) == 0
+    assert highest_key(["v2", None, "2026-01-01", "v10", "v9"]) == 10
+    assert highest_key(["v2"], 7) == 7  # the events of v3 to v7 were cleaned away
 
 
 def test_nothing_new_wakes_nobody():
@@ -55,7 +55,7 @@ def test_waking_in_vain_becomes_seldom_until_there_is_a_step_forward():
     assert wake(4, 3, last, last.at + 1) == Wake(3, last.at + 1, AGAIN_SECONDS)
 
 
-def test_the_hint_is_only_a_hint(settings):
+def test_what_a_home_keeps_may_be_missing_or_spoiled(settings):
     assert announcements.kept(settings, "digits") == 0
     announcements.keep(settings, "digits", 3)
     assert announcements.kept(settings, "digits") == 3

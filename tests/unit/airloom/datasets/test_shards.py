@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airloom.datasets import shards
+from airloom.datasets import shard_file, shards
 from airloom.datasets.index import Index
 from airloom.datasets.layout import Layout
+from airloom.datasets.shard_file import write_shard
 from airloom.datasets.shards import ShardWriter, cut_bits, cuts
 from airloom.datasets.store import Store
 
@@ -53,7 +54,9 @@ def test_the_batches_in_which_rows_come_do_not_matter(settings, small_shards):
     assert len(once) > 5
 
 
-def test_equal_rows_give_equal_bytes_wherever_they_were_cut_from(settings):
+@pytest.mark.parametrize("small", [0, shard_file.SMALL])
+def test_equal_rows_give_equal_bytes_wherever_they_were_cut_from(settings, monkeypatch, small):
+    monkeypatch.setattr(shard_file, "SMALL", small)
     schema = pa.schema(
         [
             ("text", pa.large_string()),
@@ -61,10 +64,14 @@ def test_equal_rows_give_equal_bytes_wherever_they_were_cut_from(settings):
             ("flag", pa.bool_()),
             ("list", pa.list_(pa.int8())),
             ("v", pa.list_(pa.uint8(), 2)),
+            ("blob", pa.large_binary()),
+            ("number", pa.float64()),
         ]
     )
     values = [
         {
+            "blob": bytes([n]) * (n % 9),
+            "number": n / 2,
             "text": "a" * n if n % 5 else None,
             "maybe": n if n % 3 else None,
             "flag": n % 2 == 0,
@@ -79,8 +86,18 @@ def test_equal_rows_give_equal_bytes_wherever_they_were_cut_from(settings):
         cut = whole.slice(start, 20)
         alone = pa.RecordBatch.from_pylist(values[start : start + 20], schema)
         joined = pa.concat_batches([cut.slice(0, 7), cut.slice(7)])
-        md5 = {store.write(lambda sink, b=b: shards._write_ipc(sink, b))[0] for b in (cut, alone, joined)}
+        ways = ([cut], [alone], [joined], [cut.slice(0, 7), cut.slice(7, 0), cut.slice(7)])
+        md5 = {store.write(lambda sink, w=w: write_shard(sink, w))[0] for w in ways}
         assert len(md5) == 1, start
+        assert pa.ipc.open_file(store.path(md5.pop())).read_all().to_pylist() == values[start : start + 20]
+
+
+def test_a_shard_is_refused_where_arrow_writes_other_memory_than_it_was_given(settings, monkeypatch):
+    monkeypatch.setattr(shard_file, "SMALL", 0)
+    monkeypatch.setattr(shard_file._Pieces, "write", lambda self, data: self._sink.write(data))
+    with pytest.raises(RuntimeError, match="other memory"):
+        write(settings, rows(5), rows(5, seed=1))
+    assert not [path for path in settings.dvc_cache.rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize("change", ["change", "insert", "delete"])

@@ -10,6 +10,8 @@ import pytest
 
 from airloom.datasets import snapshot, versions
 from airloom.datasets.commit import commit
+from airloom.datasets.ingest import from_table
+from airloom.datasets.layout import Layout
 from airloom.errors import ConfigError, CorruptFile, DataError
 
 SPLIT = {"train": 0.6, "validation": 0.15, "test": 0.25}
@@ -146,3 +148,22 @@ def test_missing_shards_are_fetched_with_progress(settings, three):
     assert told[-1][0] == told[-1][1] > 0
     inputs, labels = next(iter(opened.loader("train", 16)))
     assert inputs.shape == (16, 1, 8, 8) and labels.shape == (16,)
+
+
+def test_text_labels_are_numbered_alike_in_every_split(settings, tmp_path):
+    suite = {
+        "name": "t",
+        "expectations": [{"type": "expect_table_row_count_to_be_between", "kwargs": {"min_value": 1}}],
+    }
+    (tmp_path / "project" / "configs" / "expectations").mkdir(parents=True)
+    (tmp_path / "project" / "configs" / "expectations" / "mail.json").write_text(json.dumps(suite))
+    settings = settings.model_copy(update={"project": tmp_path / "project"})
+    texts = pa.table(
+        {"text": [f"mail {n}" for n in range(60)], "label": [("spam", "ham", "eggs")[n % 3] for n in range(60)]}
+    )
+    made = commit(settings, "mail", from_table(texts, Layout("text", label="label")), message="m")
+    opened = snapshot.open_snapshot(settings, snapshot.prepare(settings, made, SPLIT))
+    for name in SPLIT:
+        inputs, labels = opened.tensors(name)
+        wanted = {text: label for text, label in zip(*(column.to_pylist() for column in texts.columns), strict=True)}
+        assert [("eggs", "ham", "spam")[number] for number in labels] == [wanted[text] for text in inputs]

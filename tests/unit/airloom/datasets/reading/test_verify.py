@@ -1,6 +1,8 @@
 """A damaged shard is found in the first epoch of every loader, and named."""
 
 import hashlib
+import subprocess
+import sys
 import threading
 import time
 
@@ -97,3 +99,32 @@ def test_chunks_cover_a_file_that_is_bigger_than_one(source, monkeypatch):
     data = source.files[0].path.read_bytes()
     assert hashlib.md5(data, usedforsecurity=False).hexdigest() == source.files[0].md5 and len(data) % 100
     verifying.verify(source.mapped(), 0)
+
+
+LEFT_OPEN = """
+import sys, time
+from pathlib import Path
+import numpy as np, pyarrow as pa
+from airloom.datasets.layout import Layout
+from airloom.datasets.reading import verify
+from airloom.datasets.reading.loader import Loader
+from airloom.datasets.reading.mapped import Mapped, ShardFile
+from airloom.datasets.reading.split_data import SplitData
+
+verify.verify = lambda mapped, shard: time.sleep(0.2)
+path = Path(sys.argv[1])
+schema = pa.ipc.open_file(str(path)).schema
+files = [ShardFile(path, path.stem, 70)] * 1000
+data = SplitData(Mapped(files, schema), np.arange(70_000), Layout("any", "label"), lambda c, s, l: (c, c["label"]))
+batches = iter(Loader(data, 16, snapshot="abc", threads=int(sys.argv[2])))
+next(batches), next(batches)
+"""
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_a_program_that_leaves_an_iterator_open_ends_soon_and_silently(source, threads):
+    begin = time.monotonic()
+    command = [sys.executable, "-c", LEFT_OPEN, str(source.files[0].path), threads]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+    assert time.monotonic() - begin < 30  # all shards would take 100 s

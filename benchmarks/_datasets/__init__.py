@@ -1,0 +1,1 @@
+"""The parts of `benchmarks/datasets.py`, one file a side or subject."""
