@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -121,9 +122,8 @@ def stored_bytes(settings: Settings) -> None:
         print(f"{name}: {new} bytes, {new / (4_000_000 if 'append' in name else 20_000):.4f} of the data")
     old = versions.manifest_of(settings, first)
     table = read(settings, first)
-    again = pa.concat_tables(
-        [table.slice(0, 9000), *map(pa.Table.from_batches, [list(_blobs(1, 3))]), table.slice(9000)]
-    )
+    one = pa.Table.from_batches(list(_blobs(1, 3))).cast(table.schema)
+    again = pa.concat_tables([table.slice(0, 9000), one, table.slice(9000)])
     made = commit(settings, "blobs", from_table(again, BLOB), message="one row more in the middle", mode="replace")
     kept = {s.md5 for s in old.shards} & {s.md5 for s in versions.manifest_of(settings, made).shards}
     print(f"re-upload with one row more in the middle: {len(kept)} of {len(old.shards)} shards kept")
@@ -220,7 +220,7 @@ def _resumed(data: Any, whole: list[Any], world: int) -> str:
         loader = data.loader("train", 64, seed=3, rank=rank, world_size=world)
         loader.load_state_dict(state)
         ranks.append([sorted(bytes(image.numpy()) for image in images) for images, _ in loader])
-    joined = [sorted(sum(parts, [])) for parts in zip(*ranks, strict=True)]
+    joined = [sorted(chain.from_iterable(parts)) for parts in zip(*ranks, strict=True)]
     expected = [sorted(bytes(image.numpy()) for image in images) for images, _ in whole[5:]]
     assert joined == expected
     return f"the same {len(expected)} batches that remain"
@@ -252,9 +252,8 @@ def many(settings: Settings) -> None:
         stream = []
         for number in range(2, 10_001):
             text = note.partition("\n\n")[2].replace('"number": 1,', f'"number": {number},')
-            stream.append(
-                f"tag digits@v{number}\nfrom {made.commit}\ntagger a <a@b> 0 +0000\ndata {len(text)}\n{text}\n"
-            )
+            head = f"tag digits@v{number}\nfrom {made.commit}\ntagger a <a@b> 0 +0000\n"
+            stream.append(f"{head}data {len(text)}\n{text}\n")
         repository.git(home.data_repo, "fast-import", "--quiet", given="".join(stream))
         for name, look in (("log", lambda: len(versions.log(home, "digits"))), ("show", lambda: _show(home))):
             began = time.monotonic()
