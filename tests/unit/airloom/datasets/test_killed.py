@@ -117,8 +117,8 @@ def test_no_acknowledged_row_is_lost_and_no_other_is_there(settings, batch, tmp_
     drawn = random.Random(kills)
     took = undisturbed(settings, tmp_path, batch)
     # At a random moment of the whole commit, or of a span that one of its steps begins.
-    moments = [("start", took), ("staging", 0.03), ("validating", took / 3), ("pushing data", took / 4)]
-    moments += [("pushing git", 0.06), ("pushed", 0.03)]
+    moments = [("start", took), ("staging", 0.03), ("validating", took / 4), ("pushing data", 0.5)]
+    moments += [("pushing git", 0.05), ("pushed", 0.02)]
     found, expected = Counter(), {1: 0, 2: 1}
     for number in range(2, kills + 2):
         file = write(tmp_path / "batch.arrow", batch(number, ROWS))

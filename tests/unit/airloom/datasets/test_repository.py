@@ -206,14 +206,13 @@ def test_fetches_into_one_mirror_wait_for_each_other(settings, batch, tmp_path):
     mirror = Settings(home=tmp_path / "mirror", project=settings.project, data_remote=str(settings.data_repo))
     versions.latest(mirror, "digits")
     commit(settings, "digits", batch(1), message="two")
-    hook = mirror.data_repo / "hooks" / "reference-transaction"
-    hook.parent.mkdir(exist_ok=True)
-    hook.write_text(f"#!/bin/sh\ntest $1 = prepared || exit 0\ncat >> '{tmp_path / 'moved'}'\nsleep 0.5\n")
-    hook.chmod(0o755)
+    slow, log = tmp_path / "slow", tmp_path / "log"
+    slow.write_text(f"#!/bin/sh\necho begin >> '{log}'\nsleep 0.4\ngit upload-pack \"$@\"\necho end >> '{log}'\n")
+    slow.chmod(0o755)
+    repository.git(mirror.data_repo, "config", "remote.origin.uploadpack", str(slow))
     with ThreadPoolExecutor(3) as pool:
         assert {v.number for v in pool.map(lambda _: versions.latest(mirror, "digits"), range(3))} == {2}
-    moved = [line.split()[-1] for line in (tmp_path / "moved").read_text().splitlines()]
-    assert sorted(set(moved)) == sorted(moved), "two fetches moved the same ref"
+    assert log.read_text() == "begin\nend\n" * 3
 
 
 @pytest.mark.parametrize(
