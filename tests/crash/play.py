@@ -126,17 +126,18 @@ class Play:
             m for m in api.search_logged_models([experiment]) if m.source_run_id in {c.info.run_id for c in children}
         ]
         ready = [model for model in models if str(model.status).endswith("READY")]
-        digest = _weights(api, children[0].info.run_id, ready[0].model_uri) if len(ready) == 1 else ""
+        digest = _weights(ready[0].model_uri) if len(ready) == 1 else ""
         return {"runs": (len(parents), len(children)), "models": len(ready), "steps": sorted(steps), "weights": digest}
 
 
-def _weights(api: Any, run: str, uri: str) -> str:
+def _weights(uri: str) -> str:
     """SHA-256 of the weights in the ONNX file of the logged model, in the order of their names."""
     import mlflow
     import onnx
 
-    path = mlflow.artifacts.download_artifacts(artifact_uri=f"{uri}/extra_files/model.onnx")
-    tensors = sorted(onnx.load(path).graph.initializer, key=lambda tensor: tensor.name)
+    folder = mlflow.artifacts.download_artifacts(artifact_uri=uri)
+    model = onnx.load(Path(folder) / "extra_files" / "model.onnx")
+    tensors = sorted(model.graph.initializer, key=lambda tensor: tensor.name)
     parts = [np.ascontiguousarray(onnx.numpy_helper.to_array(tensor)).tobytes() for tensor in tensors]
     return hashlib.sha256(b"".join(parts)).hexdigest()
 

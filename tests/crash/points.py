@@ -35,8 +35,8 @@ class Point:
 
 
 @contextlib.contextmanager
-def standing_at(play: Play, point: Point) -> Iterator[None]:
-    """The training stands at the point until the block ends.
+def standing_at(play: Play, point: Point) -> Iterator[outside.Victim]:
+    """The training stands at the point until the block ends, as the process that is given stands still.
 
     Raises:
         NotReached: it does not come there, or went by.
@@ -45,9 +45,9 @@ def standing_at(play: Play, point: Point) -> Iterator[None]:
     while time.monotonic() < until:
         with contextlib.suppress(outside.Gone), contextlib.ExitStack() as stack:
             if point.near(play) and (pid := point.actor(play)):
-                stack.enter_context(outside.stopped(pid))
+                actor = stack.enter_context(outside.stopped(pid))
                 if here(play):
-                    yield
+                    yield actor
                     return
         if point.gone(play):
             break
