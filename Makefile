@@ -34,11 +34,8 @@ down: .venv/.installed ## Stop the stack
 
 test: .venv/.installed lint types imports ## Everything that a fresh machine can run
 	@echo "tests: units and DAGs on all cores, then the whole system on a started stack"
-	@$(RUN) -m pytest -q -m "not system" --numprocesses auto --dist loadfile
+	@$(RUN) -m pytest -q -m "not system" --numprocesses auto --dist loadfile --durations 25
 	@$(RUN) -m pytest -q -m system
-
-test-full: .venv/.installed lint types imports ## The same with every long matrix whole; keeps docs/acceptance/test-full.md
-	@$(RUN) -m pytest -q --full
 
 test-full: .venv/.installed lint types imports ## The same with every long matrix whole; keeps docs/acceptance/test-full.md
 	@$(RUN) -m pytest -q --full
@@ -53,7 +50,7 @@ imports: .venv/.installed ## Who may import whom
 	@.venv/bin/python -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
 
 unit: .venv/.installed ## The quick tests, without the started stack
-	@$(RUN) -m pytest -q -m "not system" --numprocesses auto --dist loadfile
+	@$(RUN) -m pytest -q -m "not system" --numprocesses auto --dist loadfile --durations 25
 
 bench: .venv/.installed ## One benchmark: make bench NAME=pipeline
 	@$(RUN) "benchmarks/$(NAME).py"

@@ -24,7 +24,7 @@ def entries(folder: Path) -> tuple[list[Path], list[Path]]:
         _check_name(folder, entry.name)
         mode = entry.stat(follow_symlinks=False).st_mode
         if stat.S_ISLNK(mode):
-            message = f"{entry.path} is a symbolic link to {str(Path(entry.path).readlink())[:80]!a}"
+            message = f"{entry.path} is a symbolic link to {str(Path(entry.path).readlink())[:200]!a}"
             raise DataError(message, "put the file itself there: what a link points to may change")
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
             raise DataError(f"{entry.path} is neither a file nor a folder", "remove it")
