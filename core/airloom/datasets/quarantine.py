@@ -88,7 +88,7 @@ def _keep(
         held = Held(
             id=identity,
             dataset=dataset,
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            created=datetime.now(UTC).isoformat(timespec="milliseconds"),
             rows=sum(_rows(file) for file in kept),
             bytes=sum(file.stat().st_size for file in kept),
             failed=report.failed,

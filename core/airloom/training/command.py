@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from airloom.training.source import Source
 
 LOOK = 0.2  # seconds between two looks at the program and its metrics
+GRACE = 30.0  # seconds that a program whose budget is met has to save
 
 
 def run_command(command: str | list[str], run: TrainingRun, source: "Source", project: Path, folder: Path) -> None:
@@ -32,7 +33,7 @@ def run_command(command: str | list[str], run: TrainingRun, source: "Source", pr
     - `AIRLOOM_OUTPUT`: the folder to write to, which later attempts find as it is: metrics and model (see `outputs`),
       and whatever the program wants to go on from.
 
-    SIGTERM reaches it as it reaches the job: it has half a minute to save.
+    SIGTERM reaches it as it reaches the job, and when its budget is met: it has half a minute to save.
 
     Args:
         command: words, or a line that is split into words; no shell. `python` is this interpreter.
@@ -67,7 +68,7 @@ def run_command(command: str | list[str], run: TrainingRun, source: "Source", pr
 
 def _wait(process: "subprocess.Popen[bytes]", run: TrainingRun, metrics: MetricFiles) -> bool:
     """Until it ends; True where its budget was met."""
-    began, met, stop = time.monotonic(), "", run.progress.stop
+    began, met, stop, asked = time.monotonic(), "", run.progress.stop, 0.0
     stop.in_loop = True
     while process.poll() is None:
         time.sleep(LOOK)
@@ -76,6 +77,9 @@ def _wait(process: "subprocess.Popen[bytes]", run: TrainingRun, metrics: MetricF
         if met and not run.progress.over:
             run.progress.over = run.progress.budget.reason(met)
             process.terminate()
+            asked = time.monotonic()
+        if asked and time.monotonic() - asked > GRACE:
+            process.kill()
     stop.in_loop = False
     run.progress.at.seconds = time.monotonic() - began
     if stop.requested:

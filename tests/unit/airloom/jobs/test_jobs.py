@@ -190,7 +190,9 @@ def test_orphans_of_a_killed_supervisor_are_ended_before_the_next_attempt(settin
     attempt = job("family", {"path": str(tmp_path / "tmp" / "up"), "seconds": 60})
     until(lambda: len(processes.marked(attempt.path)) >= 3)  # the job, its child, and a grandchild in its own session
     until(lambda: table.get(attempt.id).owner)
-    os.kill(table.get(attempt.id).owner, signal.SIGKILL)
+    supervisor = table.get(attempt.id).owner
+    os.kill(supervisor, signal.SIGKILL)
+    until(lambda: not processes.supervises(supervisor, attempt.path))  # before that it would be found at work
     assert value(ended(settings, job("hello", {"name": "x"})))["hello"] == "x"
     assert not processes.marked(attempt.path)
 

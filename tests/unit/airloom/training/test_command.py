@@ -130,3 +130,11 @@ def test_metrics_arrive_while_it_works_and_a_budget_ends_it_well(script, setting
     assert time.monotonic() - began < 300
     tags = tracking.client(settings).get_run(trained.mlflow_run).data.tags
     assert tags["airloom.ended"] == "budget met: seconds 4"
+
+
+def test_a_command_that_is_deaf_to_its_budget_is_killed(script, settings, tiny_onnx, monkeypatch):
+    tiny_onnx(settings.project / "model.onnx", ())
+    monkeypatch.setattr("airloom.training.command.GRACE", 0.5)
+    deaf = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + ONNX + "\nimport time\ntime.sleep(600)\n"
+    trained = script(deaf, budget=Budget(seconds=4))
+    assert tracking.client(settings).get_run(trained.mlflow_run).data.tags["airloom.ended"] == "budget met: seconds 4"
