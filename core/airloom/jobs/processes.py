@@ -96,14 +96,36 @@ def end(pids: Iterable[int], how: signal.Signals) -> None:
             os.kill(pid, how)
 
 
+def groups(pids: Iterable[int]) -> set[int]:
+    """The process groups of some processes, this one's left out.
+
+    The kernel kills a group at once, so also a process that is another one each time somebody looks.
+    """
+    return {_group(pid) for pid in pids} - {0, os.getpgrp()}
+
+
+def end_groups(found: Iterable[int]) -> None:
+    """Kill whole process groups, as far as they still are there."""
+    for group in found:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, signal.SIGKILL)
+
+
 def end_attempt(folder: Path, seconds: float = 10) -> bool:
-    """Kill every process of an attempt, its supervisor first; whether none is left."""
-    until = time.monotonic() + seconds
-    while left := {supervisor_of(folder), *marked(folder), *holders(folder / "lock")} - {0}:
+    """Kill every process of an attempt, its supervisor first; whether none is left.
+
+    A process of a job is in a session of the job's own, so its group has no stranger in it.
+    """
+    until, seen, empty = time.monotonic() + seconds, set[int](), 0
+    while empty < 2:  # one look may miss what forks meanwhile
+        left = {supervisor_of(folder), *marked(folder), *holders(folder / "lock")} - {0}
+        empty = 0 if left else empty + 1
+        seen |= groups(left)
         end(left, signal.SIGKILL)
-        if time.monotonic() > until:
+        end_groups(seen if left else ())
+        if left and time.monotonic() > until:
             return False
-        time.sleep(0.05)
+        time.sleep(0.05 if left else 0.01)
     return True
 
 
@@ -127,15 +149,32 @@ def _memory(pid: int) -> int:
     return 0
 
 
+def zombies() -> list[int]:
+    """Pids of this process' children that ended and were not buried."""
+    me = os.getpid()
+    return [pid for pid in _pids() if _state(pid) == ("Z", me)]
+
+
 def _pids() -> list[int]:
     return [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit()]
 
 
 def _state(pid: int) -> tuple[str, int]:
     """State letter and parent of a process; ("", 0) where it is gone."""
+    fields = _stat(pid)
+    return (fields[0].decode(), int(fields[1])) if fields else ("", 0)
+
+
+def _group(pid: int) -> int:
+    """Process group; 0 where the process is gone."""
+    fields = _stat(pid)
+    return int(fields[2]) if fields else 0
+
+
+def _stat(pid: int) -> list[bytes]:
+    """The fields after the name, from the state on; none where the process is gone."""
     try:
         with Path(f"/proc/{pid}/stat").open("rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
+            return file.read().rpartition(b")")[2].split()
     except OSError:
-        return "", 0
-    return fields[0].decode(), int(fields[1])
+        return []

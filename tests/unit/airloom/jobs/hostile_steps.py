@@ -46,9 +46,9 @@ def crowd(path, count, seconds=0):
 
 def comet(path):
     """A process that is another one each time somebody looks."""
-    Path(path).write_text("up")
     if os.fork() == 0:
         os.setsid()
+        Path(path).write_text(str(os.getpid()))
         while os.fork() == 0:
             pass
         os._exit(0)
