@@ -129,3 +129,9 @@ class JobOperator(WaitsForJob, StepOperator):
         self.link_to(settings, run)
         spec = job_of(run, self.job, dict(self.arguments or {}), light=self.light)
         return f"{run.key}/{job_name(context['ti'])}", spec
+
+    def resume(self, context: "Context", event: dict[str, Any]) -> Any:
+        """See `WaitsForJob`; Airflow takes the link from whoever ends the task."""
+        with self.step() as settings:
+            self.link_to(settings, RunContext.from_dict(dict(self.context)))
+        return super().resume(context, event)

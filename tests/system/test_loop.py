@@ -129,7 +129,7 @@ def test_status_and_doctor_find_everything_well(airloom) -> None:
     found = airloom.json("status")
     assert found["healthy"]
     assert found["served"]["digits"]["version"] == "2"
-    assert len({process["pid"] for process in found["processes"]} - {None}) == 6
+    assert len({process["pid"] for process in found["processes"]} - {None}) == 7
     assert all(finding["ok"] for finding in json.loads(airloom.run("doctor", "--json").stdout))
 
 

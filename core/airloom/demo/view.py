@@ -6,7 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-SIGNS = {"success": "✔", "failed": "✘", "skipped": "-", "running": "▶", "up_for_retry": "↻", "upstream_failed": "✘"}
+SIGNS = {
+    "success": "✔",
+    "failed": "✘",
+    "skipped": "-",
+    "running": "▶",
+    "deferred": "▶",
+    "up_for_retry": "↻",
+    "upstream_failed": "✘",
+}
 
 
 class Show(Protocol):
