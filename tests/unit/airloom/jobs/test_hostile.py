@@ -99,7 +99,7 @@ def test_a_process_that_forks_faster_than_one_can_look_is_caught(settings, hosti
     attempt = hostile("comet")
     assert ended(settings, attempt).state == "SUCCEEDED"
     with pytest.raises(ProcessLookupError):
-        os.killpg(int(mark.read_text()), 0)  # its group: whoever is in it at the moment
+        os.killpg(int(mark.read_text()), signal.SIGKILL)  # its group: whoever is in it at the moment
 
 
 def test_orphans_that_ended_are_buried_while_the_job_runs(settings, hostile):
