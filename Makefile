@@ -62,7 +62,7 @@ mutants: .venv/.installed ## Switch off one guard at a time; its test must go re
 	@$(RUN) tests/mutants/run.py
 
 crash-matrix: .venv/.installed ## SIGKILL of every process at every point; keeps docs/acceptance/crash-matrix.md
-	@$(RUN) tests/crash/matrix.py
+	@PYTHONPATH=tests $(RUN) -m crash.matrix
 
 screenshots: .venv/.installed ## Renew the pictures of the README from the running demo
 	@$(RUN) docs/screenshots.py

@@ -1,7 +1,7 @@
 """`make crash-matrix`: every cell of the matrix on a stack of its own; keeps docs/acceptance/crash-matrix.md.
 
-`matrix.py TEXT…` plays only the cells whose names hold one of the texts. Ctrl-C ends after the cell at hand; the next
-call goes on with the cells that are left, as long as the code is the same.
+`python -m crash.matrix TEXT…` plays only the cells whose names hold one of the texts. Ctrl-C ends after the cell at
+hand; the next `make crash-matrix` plays those that did not pass yet, as long as the code is the same.
 """
 
 import json
@@ -17,19 +17,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-PROJECT = Path(__file__).resolve().parents[2]
-if __name__ == "__main__":
-    sys.path.insert(0, str(PROJECT / "tests"))
-
-from crash import cells, outside, points
-from crash.play import Play
-
 from airloom.datasets.commit import commit
 from airloom.demo.digits import load_digits
 from airloom.settings import Settings
 from airloom.stack import control
 from airloom.stack.airflow_api import AirflowApi
+from crash import cells, outside, points
+from crash.play import Play
 
+PROJECT = Path(__file__).resolve().parents[2]
 REPORT = PROJECT / "docs" / "acceptance" / "crash-matrix.md"
 PLAYED = PROJECT / ".cache" / "crash-matrix.jsonl"
 CODE = ("core", "operators", "tests/crash")
@@ -39,7 +35,8 @@ Baseline = Callable[[int], dict[str, Any]]
 def main(texts: list[str]) -> int:
     """Play what is left; 1 where a cell does not hold."""
     wanted = [cell for cell in cells.CELLS if not texts or any(text in str(cell) for text in texts)]
-    kept = {} if texts else _played()
+    code = _code()
+    kept = {} if texts else _played(code)
     left = [cell for cell in wanted if str(cell) not in kept]
     print(f"{len(wanted)} cells, {len(left)} of them to play", flush=True)
     over: list[int] = []
@@ -51,8 +48,7 @@ def main(texts: list[str]) -> int:
                 cell = left.pop(0)
                 kept[str(cell)] = play(settings, api, baseline, cell)[0]
                 print(" | ".join(kept[str(cell)]), flush=True)
-                if not texts:
-                    _note(str(cell), kept[str(cell)])
+                _note(code, str(cell), kept[str(cell)])
     rows = [kept[str(cell)] for cell in wanted if str(cell) in kept]
     if not left and not texts:
         keep(rows)
@@ -138,17 +134,17 @@ def _code() -> str:
     return " ".join(_git("rev-parse", *(f"HEAD:{folder}" for folder in CODE)).split())
 
 
-def _played() -> dict[str, tuple[str, ...]]:
+def _played(code: str) -> dict[str, tuple[str, ...]]:
     """Cells that this code has played already and holds."""
     lines = PLAYED.read_text().splitlines() if PLAYED.exists() else []
-    found = [entry for entry in map(json.loads, lines) if entry["code"] == _code()]
+    found = [entry for entry in map(json.loads, lines) if entry["code"] == code]
     return {entry["cell"]: tuple(entry["row"]) for entry in found if entry["row"][-1] == "PASS"}
 
 
-def _note(cell: str, row: tuple[str, ...]) -> None:
+def _note(code: str, cell: str, row: tuple[str, ...]) -> None:
     PLAYED.parent.mkdir(exist_ok=True)
     with PLAYED.open("a") as file:
-        file.write(json.dumps({"code": _code(), "cell": cell, "row": row}) + "\n")
+        file.write(json.dumps({"code": code, "cell": cell, "row": row}) + "\n")
 
 
 def keep(rows: list[tuple[str, ...]]) -> None:
