@@ -5,8 +5,6 @@ from collections.abc import Iterator
 import pytest
 from crash import cells, matrix
 
-from airloom.stack.airflow_api import AirflowApi
-
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 # Of each kind of victim one, where a crash costs no more than seconds; the whole matrix takes an hour.
 SAMPLE = [
@@ -15,21 +13,6 @@ SAMPLE = [
     cells.Cell("deferred", 1, "poll", "triggerer"),
     cells.Cell("deferred", 2, "saving", "rank 1"),
 ]
-
-
-@pytest.fixture(scope="module")
-def airflow(airloom) -> Iterator[AirflowApi]:
-    """The API, when Airflow knows the test's DAGs."""
-    matrix.install(airloom.project)
-    with AirflowApi(airloom.settings) as api:
-        matrix.await_dags(api)
-        yield api
-    (airloom.project / "dags" / "crash_matrix.py").unlink()
-
-
-@pytest.fixture(scope="module")
-def undisturbed(airloom, airflow) -> matrix.Baseline:
-    return matrix.undisturbed(airloom.settings, airflow)
 
 
 @pytest.fixture(scope="module")
