@@ -26,8 +26,8 @@ def ask_to_end(job: "subprocess.Popen[bytes]", *, everybody: bool) -> None:
 def end_descendants(job: "subprocess.Popen[bytes] | None") -> None:
     """Kill whatever the job left: this process adopted its orphans, so all of them hang below it."""
     until = time.monotonic() + KILLING
-    while (left := processes.descendants()) and time.monotonic() < until:
-        processes.end(left, signal.SIGKILL)
+    while not processes.childless() and time.monotonic() < until:
+        processes.kill(processes.descendants())
         if job:
             reap(job)
         time.sleep(0.01)

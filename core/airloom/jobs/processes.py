@@ -11,6 +11,7 @@ from pathlib import Path
 # In the environment of every process of an attempt. The context's own variable: ids repeat in another home, and ending
 # an attempt's processes must never touch a job of another installation.
 MARK = "AIRLOOM_JOB_FOLDER"
+GONE = ("", "Z", "X")  # states of a process that does nothing more
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 
@@ -29,40 +30,51 @@ def _prctl(option: int, value: int) -> None:
         raise OSError(ctypes.get_errno(), "prctl failed")
 
 
-def descendants() -> list[int]:
-    """Pids of all processes below this one, zombies left out."""
-    children: dict[int, list[int]] = {}
+def descendants() -> dict[int, int]:
+    """Pid and process group of all processes below this one, zombies left out."""
+    children: dict[int, dict[int, int]] = {}
     for pid in _pids():
-        state, parent = _state(pid)
-        if state not in ("", "Z", "X"):
-            children.setdefault(parent, []).append(pid)
-    found, queue = [], [os.getpid()]
+        state, parent, group = _state(pid)
+        if state not in GONE:
+            children.setdefault(parent, {})[pid] = group
+    found, queue = dict[int, int](), [os.getpid()]
     while queue:
-        below = children.get(queue.pop(), [])
-        found += below
+        below = children.get(queue.pop(), {})
+        found |= below
         queue += below
     return found
 
 
-def marked(folder: Path) -> list[int]:
-    """Pids of all processes of an attempt, wherever they hang: also those whose supervisor was killed."""
+def childless() -> bool:
+    """Whether nothing is below this process: of one that adopts orphans the kernel knows, however quickly they fork."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return True
+    return False
+
+
+def marked(folder: Path) -> dict[int, int]:
+    """Pid and group of all processes of an attempt, wherever they hang: also those whose supervisor was killed."""
     wanted = f"{MARK}={folder}".encode()
-    found = []
+    found = {}
     for pid in _pids():
         if pid == os.getpid():
             continue
         with contextlib.suppress(OSError), Path(f"/proc/{pid}/environ").open("rb") as file:
-            if wanted in file.read().split(b"\0") and _state(pid)[0] not in ("", "Z", "X"):
-                found.append(pid)
+            if wanted in file.read().split(b"\0"):
+                state, _, group = _state(pid)
+                found |= {} if state in GONE else {pid: group}
     return found
 
 
-def holders(lock: Path) -> list[int]:
-    """Pids of all processes that hold an attempt's lock: also those that cleared their environment."""
+def holders(lock: Path) -> dict[int, int]:
+    """Pid and group of all processes that hold an attempt's lock: also those that cleared their environment."""
     with contextlib.suppress(OSError):
         wanted = lock.stat()
-        return [pid for pid in _pids() if pid != os.getpid() and _holds(pid, (wanted.st_dev, wanted.st_ino))]
-    return []
+        pids = [pid for pid in _pids() if pid != os.getpid() and _holds(pid, (wanted.st_dev, wanted.st_ino))]
+        return {pid: _state(pid)[2] for pid in pids}
+    return {}
 
 
 def _holds(pid: int, wanted: tuple[int, int]) -> bool:
@@ -96,11 +108,24 @@ def end(pids: Iterable[int], how: signal.Signals) -> None:
             os.kill(pid, how)
 
 
+def kill(found: dict[int, int]) -> None:
+    """Kill processes with their groups, this one's own excepted: nothing forks out of a group that is killed."""
+    for group in set(found.values()) - {0, os.getpgrp()}:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, signal.SIGKILL)
+    end(found, signal.SIGKILL)
+
+
+def _left(folder: Path) -> dict[int, int]:
+    supervisor = supervisor_of(folder)
+    return ({supervisor: 0} if supervisor else {}) | marked(folder) | holders(folder / "lock")
+
+
 def end_attempt(folder: Path, seconds: float = 10) -> bool:
     """Kill every process of an attempt, its supervisor first; whether none is left."""
     until = time.monotonic() + seconds
-    while left := {supervisor_of(folder), *marked(folder), *holders(folder / "lock")} - {0}:
-        end(left, signal.SIGKILL)
+    while left := _left(folder):
+        kill(left)
         if time.monotonic() > until:
             return False
         time.sleep(0.05)
@@ -131,11 +156,11 @@ def _pids() -> list[int]:
     return [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit()]
 
 
-def _state(pid: int) -> tuple[str, int]:
-    """State letter and parent of a process; ("", 0) where it is gone."""
+def _state(pid: int) -> tuple[str, int, int]:
+    """State letter, parent and process group of a process; ("", 0, 0) where it is gone."""
     try:
         with Path(f"/proc/{pid}/stat").open("rb") as file:
             fields = file.read().rpartition(b")")[2].split()
     except OSError:
-        return "", 0
-    return fields[0].decode(), int(fields[1])
+        return "", 0, 0
+    return fields[0].decode(), int(fields[1]), int(fields[2])

@@ -78,6 +78,7 @@ def test_a_run_is_trained_again_to_the_same_bits_also_when_its_file_has_changed_
     assert "has changed since; the run's own copy was trained" in found["notes"][0]
 
 
+@pytest.mark.long
 def test_another_seed_differs_from_the_first_step_on(again):
     run = again.trained()
     again.api.set_tag(run, "airloom.seed", "1")
@@ -95,6 +96,7 @@ def test_what_cannot_be_trained_again_is_named(again):
     assert "does not say what it trained: no airloom.snapshot.record" in str(failed)
 
 
+@pytest.mark.long
 def test_a_deterministic_function_is_called_that(again):
     again.write("good")
     done = again.run("check-determinism", str(again.file))
