@@ -7,7 +7,7 @@ RUN := .venv/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check install --quiet --no-compile --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo down test test-full lint types imports unit bench accept mutants screenshots lock clean
+.PHONY: help install demo down test test-full lint types imports unit bench accept mutants crash-matrix screenshots lock clean
 
 help: ## Show what there is
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -36,9 +36,6 @@ test: .venv/.installed lint types imports ## Everything that a fresh machine can
 	@echo "tests: the whole system on a started stack, which mostly waits, and beside it units and DAGs on all cores"
 	@$(RUN) -m pytest -q --numprocesses $$(( $$(nproc) + 1 )) --dist loadgroup --no-loadscope-reorder --durations 25
 
-test-full: .venv/.installed lint types imports ## The same with every long matrix whole; keeps docs/acceptance/test-full.md
-	@$(RUN) -m pytest -q --full
-
 lint: .venv/.installed ## Style
 	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check --quiet .
 
@@ -59,6 +56,9 @@ accept: .venv/.installed ## Try every promise in a fresh clone: make accept NAME
 
 mutants: .venv/.installed ## Switch off one guard at a time; its test must go red
 	@$(RUN) tests/mutants/run.py
+
+crash-matrix: .venv/.installed ## SIGKILL of every process at every point; keeps docs/acceptance/crash-matrix.md
+	@PYTHONPATH=tests $(RUN) -m crash.matrix
 
 screenshots: .venv/.installed ## Renew the pictures of the README from the running demo
 	@$(RUN) docs/screenshots.py

@@ -158,6 +158,7 @@ HEAD = (
     "MLflow",
     "steps missing / doubled",
     "weights",
+    "seconds",
     "",
 )
 
@@ -178,5 +179,6 @@ def row(seen: dict[str, Any], undisturbed: dict[str, Any]) -> tuple[str, ...]:
         f"{seen['runs'][1]} run, {seen['models']} model",
         f"{missing} / {doubled}",
         "equal" if seen["weights"] == undisturbed["weights"] else "OTHER",
+        f"{seen['seconds']:.0f}",
         "; ".join(wrong) or "PASS",
     )

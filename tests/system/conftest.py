@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from crash import matrix
 
 from airloom.settings import Settings
 from airloom.stack import control
+from airloom.stack.airflow_api import AirflowApi
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -82,3 +84,18 @@ def airloom(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airloom]:
         made.run("down")
         left = control.strays(made.settings)
         assert not left, f"processes outlived the stack: {left}"
+
+
+@pytest.fixture(scope="session")
+def airflow(airloom: Airloom) -> Iterator[AirflowApi]:
+    """Airflow's API, when it knows the DAGs of the crashes."""
+    matrix.install(airloom.project)
+    with AirflowApi(airloom.settings) as api:
+        matrix.await_dags(api)
+        yield api
+
+
+@pytest.fixture(scope="session")
+def undisturbed(airloom: Airloom, airflow: AirflowApi) -> matrix.Baseline:
+    """Steps and weights of a crash training that nobody disturbs."""
+    return matrix.undisturbed(airloom.settings, airflow)

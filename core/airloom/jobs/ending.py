@@ -24,29 +24,20 @@ def ask_to_end(job: "subprocess.Popen[bytes]", *, everybody: bool) -> None:
 
 
 def end_descendants(job: "subprocess.Popen[bytes] | None") -> None:
-    """Kill whatever the job left: this process adopted its orphans, so all of them hang below it.
-
-    Nothing is left when a look found nobody, dead or alive. The dead tell the group of one that forks and ends faster
-    than anybody can look at it.
-    """
+    """Kill whatever the job left: this process adopted its orphans, so all of them hang below it."""
     until = time.monotonic() + KILLING
-    while time.monotonic() < until:
-        left, dead = processes.descendants(), processes.zombies()
+    while not processes.childless() and time.monotonic() < until:
+        processes.kill(processes.descendants())
         if job:
-            dead = [pid for pid in dead if pid != job.pid]
-        if not left and not dead:
-            return
-        processes.end_groups(processes.groups([*left, *dead]))
-        processes.end(left, signal.SIGKILL)
-        reap(job)
+            reap(job)
         time.sleep(0.01)
 
 
-def reap(job: "subprocess.Popen[bytes] | None") -> None:
+def reap(job: "subprocess.Popen[bytes]") -> None:
     """Bury the orphans that ended: they would stay as zombies as long as this process lives."""
     with contextlib.suppress(ChildProcessError):
         while found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-            if job and found.si_pid == job.pid:
+            if found.si_pid == job.pid:
                 job.poll()  # its exit code is wanted
             else:
                 os.waitpid(found.si_pid, 0)

@@ -11,6 +11,7 @@ from pathlib import Path
 # In the environment of every process of an attempt. The context's own variable: ids repeat in another home, and ending
 # an attempt's processes must never touch a job of another installation.
 MARK = "AIRLOOM_JOB_FOLDER"
+GONE = ("", "Z", "X")  # states of a process that does nothing more
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 
@@ -29,40 +30,51 @@ def _prctl(option: int, value: int) -> None:
         raise OSError(ctypes.get_errno(), "prctl failed")
 
 
-def descendants() -> list[int]:
-    """Pids of all processes below this one, zombies left out."""
-    children: dict[int, list[int]] = {}
+def descendants() -> dict[int, int]:
+    """Pid and process group of all processes below this one, zombies left out."""
+    children: dict[int, dict[int, int]] = {}
     for pid in _pids():
-        state, parent = _state(pid)
-        if state not in ("", "Z", "X"):
-            children.setdefault(parent, []).append(pid)
-    found, queue = [], [os.getpid()]
+        state, parent, group = _state(pid)
+        if state not in GONE:
+            children.setdefault(parent, {})[pid] = group
+    found, queue = dict[int, int](), [os.getpid()]
     while queue:
-        below = children.get(queue.pop(), [])
-        found += below
+        below = children.get(queue.pop(), {})
+        found |= below
         queue += below
     return found
 
 
-def marked(folder: Path) -> list[int]:
-    """Pids of all processes of an attempt, wherever they hang: also those whose supervisor was killed."""
+def childless() -> bool:
+    """Whether nothing is below this process: of one that adopts orphans the kernel knows, however quickly they fork."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return True
+    return False
+
+
+def marked(folder: Path) -> dict[int, int]:
+    """Pid and group of all processes of an attempt, wherever they hang: also those whose supervisor was killed."""
     wanted = f"{MARK}={folder}".encode()
-    found = []
+    found = {}
     for pid in _pids():
         if pid == os.getpid():
             continue
         with contextlib.suppress(OSError), Path(f"/proc/{pid}/environ").open("rb") as file:
-            if wanted in file.read().split(b"\0") and _state(pid)[0] not in ("", "Z", "X"):
-                found.append(pid)
+            if wanted in file.read().split(b"\0"):
+                state, _, group = _state(pid)
+                found |= {} if state in GONE else {pid: group}
     return found
 
 
-def holders(lock: Path) -> list[int]:
-    """Pids of all processes that hold an attempt's lock: also those that cleared their environment."""
+def holders(lock: Path) -> dict[int, int]:
+    """Pid and group of all processes that hold an attempt's lock: also those that cleared their environment."""
     with contextlib.suppress(OSError):
         wanted = lock.stat()
-        return [pid for pid in _pids() if pid != os.getpid() and _holds(pid, (wanted.st_dev, wanted.st_ino))]
-    return []
+        pids = [pid for pid in _pids() if pid != os.getpid() and _holds(pid, (wanted.st_dev, wanted.st_ino))]
+        return {pid: _state(pid)[2] for pid in pids}
+    return {}
 
 
 def _holds(pid: int, wanted: tuple[int, int]) -> bool:
@@ -96,36 +108,27 @@ def end(pids: Iterable[int], how: signal.Signals) -> None:
             os.kill(pid, how)
 
 
-def groups(pids: Iterable[int]) -> set[int]:
-    """The process groups of some processes, this one's left out.
-
-    The kernel kills a group at once, so also a process that is another one each time somebody looks.
-    """
-    return {_group(pid) for pid in pids} - {0, os.getpgrp()}
-
-
-def end_groups(found: Iterable[int]) -> None:
-    """Kill whole process groups, as far as they still are there."""
-    for group in found:
+def kill(found: dict[int, int]) -> None:
+    """Kill processes with their groups, this one's own excepted: nothing forks out of a group that is killed."""
+    for group in set(found.values()) - {0, os.getpgrp()}:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(group, signal.SIGKILL)
+    end(found, signal.SIGKILL)
+
+
+def _left(folder: Path) -> dict[int, int]:
+    supervisor = supervisor_of(folder)
+    return ({supervisor: 0} if supervisor else {}) | marked(folder) | holders(folder / "lock")
 
 
 def end_attempt(folder: Path, seconds: float = 10) -> bool:
-    """Kill every process of an attempt, its supervisor first; whether none is left.
-
-    A process of a job is in a session of the job's own, so its group has no stranger in it.
-    """
-    until, seen, empty = time.monotonic() + seconds, set[int](), 0
-    while empty < 2:  # one look may miss what forks meanwhile
-        left = {supervisor_of(folder), *marked(folder), *holders(folder / "lock")} - {0}
-        empty = 0 if left else empty + 1
-        seen |= groups(left)
-        end(left, signal.SIGKILL)
-        end_groups(seen if left else ())
-        if left and time.monotonic() > until:
+    """Kill every process of an attempt, its supervisor first; whether none is left."""
+    until = time.monotonic() + seconds
+    while left := _left(folder):
+        kill(left)
+        if time.monotonic() > until:
             return False
-        time.sleep(0.05 if left else 0.01)
+        time.sleep(0.05)
     return True
 
 
@@ -149,32 +152,15 @@ def _memory(pid: int) -> int:
     return 0
 
 
-def zombies() -> list[int]:
-    """Pids of this process' children that ended and were not buried."""
-    me = os.getpid()
-    return [pid for pid in _pids() if _state(pid) == ("Z", me)]
-
-
 def _pids() -> list[int]:
     return [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit()]
 
 
-def _state(pid: int) -> tuple[str, int]:
-    """State letter and parent of a process; ("", 0) where it is gone."""
-    fields = _stat(pid)
-    return (fields[0].decode(), int(fields[1])) if fields else ("", 0)
-
-
-def _group(pid: int) -> int:
-    """Process group; 0 where the process is gone."""
-    fields = _stat(pid)
-    return int(fields[2]) if fields else 0
-
-
-def _stat(pid: int) -> list[bytes]:
-    """The fields after the name, from the state on; none where the process is gone."""
+def _state(pid: int) -> tuple[str, int, int]:
+    """State letter, parent and process group of a process; ("", 0, 0) where it is gone."""
     try:
         with Path(f"/proc/{pid}/stat").open("rb") as file:
-            return file.read().rpartition(b")")[2].split()
+            fields = file.read().rpartition(b")")[2].split()
     except OSError:
-        return []
+        return "", 0, 0
+    return fields[0].decode(), int(fields[1]), int(fields[2])

@@ -13,6 +13,7 @@ import pytest
 
 from airloom.errors import ConfigError, JobError, JobFailed
 from airloom.jobs import control, files, processes, sandbox, submit
+from airloom.jobs.child import run
 from airloom.jobs.spec import JobSpec
 from airloom.jobs.states import ENDED
 from airloom.jobs.table import Attempts
@@ -41,7 +42,7 @@ def ended(settings, attempt, seconds=60):
 
 
 def lives(pid):
-    return processes._state(pid)[0] not in ("", "Z", "X")
+    return processes._state(pid)[0] not in processes.GONE
 
 
 # -- processes that want to stay
@@ -92,7 +93,7 @@ def test_a_supervisor_killed_before_it_said_who_it_is_leaves_nothing(
 def test_a_thousand_children_end_with_their_job(settings, hostile, mark):
     attempt = hostile("crowd", arguments={"count": 1000})
     assert value(ended(settings, attempt, 100)) == {"children": 1000}
-    assert processes.marked(attempt.path) == []
+    assert not processes.marked(attempt.path)
 
 
 def test_a_process_that_forks_faster_than_one_can_look_is_caught(settings, hostile, mark):
@@ -153,14 +154,11 @@ def test_a_job_that_removes_its_own_folder_does_not_confuse_its_supervisor(setti
     found = ended(settings, attempt)
     assert found.state in ("SUCCEEDED", "LOST", "FAILED")
     assert "cannot be started" not in found.reason
-    assert processes.marked(attempt.path) == []
+    assert not processes.marked(attempt.path)
 
 
 def test_another_protocol_is_refused_with_both_numbers(tmp_path):
-    files.write(tmp_path / files.LAUNCH, {"protocol": 99, "spec": {"step": "a:b", "arguments": {}}})
-    done = subprocess.run([sys.executable, "-m", "airloom.jobs.child", str(tmp_path)], capture_output=True, check=False)
-    result = files.read(tmp_path / files.RESULT)
-    assert done.returncode == 1
+    result = run({"protocol": 99, "spec": {"step": "a:b", "arguments": {}}}, tmp_path, 0)
     assert "protocol 1 of jobs, the submitter's 99" in result["error"]
     assert "install the same airloom" in result["hint"]
 
@@ -171,7 +169,7 @@ def test_a_stop_leaves_a_training_its_helpers_to_save_with(settings, hostile, ma
     table.change(attempt.id, stop="the stack goes down")
     assert ended(settings, attempt).state == "LOST"
     assert mark.read_text() == "helper ended: None"
-    assert processes.marked(attempt.path) == []
+    assert not processes.marked(attempt.path)
 
 
 # -- circumstances

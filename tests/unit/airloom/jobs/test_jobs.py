@@ -172,7 +172,7 @@ def test_a_cancelled_job_ends_with_all_its_children(settings, job, tmp_path, tab
 def test_children_and_grandchildren_do_not_outlive_the_job(settings, job, tmp_path):
     attempt = job("family", {"path": str(tmp_path / "tmp" / "up")})
     assert ended(settings, attempt).state == "SUCCEEDED"
-    assert processes.marked(attempt.path) == []
+    assert not processes.marked(attempt.path)
 
 
 def test_a_killed_supervisor_takes_the_job_along_and_the_attempt_is_lost(settings, job, tmp_path, until, table):
@@ -190,9 +190,8 @@ def test_orphans_of_a_killed_supervisor_are_ended_before_the_next_attempt(settin
     attempt = job("family", {"path": str(tmp_path / "tmp" / "up"), "seconds": 60})
     until(lambda: len(processes.marked(attempt.path)) >= 3)  # the job, its child, and a grandchild in its own session
     until(lambda: table.get(attempt.id).owner)
-    supervisor = table.get(attempt.id).owner
-    os.kill(supervisor, signal.SIGKILL)
-    until(lambda: not processes.supervises(supervisor, attempt.path))  # before that it would be found at work
+    os.kill(table.get(attempt.id).owner, signal.SIGKILL)
+    until(lambda: not processes.supervisor_of(attempt.path))  # until then the attempt lives, and would be attached to
     assert value(ended(settings, job("hello", {"name": "x"})))["hello"] == "x"
     assert not processes.marked(attempt.path)
 
