@@ -13,7 +13,6 @@ import pytest
 
 from airloom.errors import ConfigError, JobError, JobFailed
 from airloom.jobs import control, files, processes, sandbox, submit
-from airloom.jobs.child import run
 from airloom.jobs.spec import JobSpec
 from airloom.jobs.states import ENDED
 from airloom.jobs.table import Attempts
@@ -158,7 +157,10 @@ def test_a_job_that_removes_its_own_folder_does_not_confuse_its_supervisor(setti
 
 
 def test_another_protocol_is_refused_with_both_numbers(tmp_path):
-    result = run({"protocol": 99, "spec": {"step": "a:b", "arguments": {}}}, tmp_path, 0)
+    files.write(tmp_path / files.LAUNCH, {"protocol": 99, "spec": {"step": "a:b", "arguments": {}}})
+    done = subprocess.run([sys.executable, "-m", "airloom.jobs.child", str(tmp_path)], capture_output=True, check=False)
+    result = files.read(tmp_path / files.RESULT)
+    assert done.returncode == 1
     assert "protocol 1 of jobs, the submitter's 99" in result["error"]
     assert "install the same airloom" in result["hint"]
 
