@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,7 @@ class Usage:
     _ended_cpu: float = 0.0
     _last: float = 0.0
 
-    def measure(self, pids: list[int]) -> int:
+    def measure(self, pids: Iterable[int]) -> int:
         """Look at its processes; returns the memory that they use now.
 
         Processes that ended between two looks took their CPU seconds along, so the sum never falls.

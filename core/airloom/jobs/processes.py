@@ -57,7 +57,7 @@ def childless() -> bool:
 def marked(folder: Path) -> dict[int, int]:
     """Pid and group of all processes of an attempt, wherever they hang: also those whose supervisor was killed."""
     wanted = f"{MARK}={folder}".encode()
-    found = {}
+    found: dict[int, int] = {}
     for pid in _pids():
         if pid == os.getpid():
             continue
