@@ -19,7 +19,7 @@ class RegisterOperator(StepOperator):
         context: what `ResolveOperator` returned.
         trained: the `model` of what `TrainOperator` returned.
         evaluation: what `EvaluateOperator` returned.
-        decision: what `GateOperator` returned.
+        decision: what `GateOperator` returned, or `OverrideOperator`.
     """
 
     template_fields: Sequence[str] = ("context", "trained", "evaluation", "decision")
@@ -39,7 +39,7 @@ class RegisterOperator(StepOperator):
         ctx = RunContext.from_dict(dict(self.context))
         with self.step() as settings:
             self.link_to(settings, ctx)
-            if not decision.passed:
+            if not decision.promotes:
                 run.finish(settings, ctx, passed=False)
                 raise AirflowSkipException(f"the gate refused the candidate: {'; '.join(decision.reasons)}")
             model, evaluation = TrainedModel.from_dict(self.trained), Evaluation.from_dict(self.evaluation)
