@@ -9,11 +9,10 @@ rest stands in `processing.json` beside the model, data without any code:
     threshold   for a model with one output: class 1 where its probability (sigmoid) reaches this
 """
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -52,6 +51,11 @@ class Tokenise(_Part):
         chosen = sorted(counts, key=lambda token: (-counts[token], token))[:size]
         return cls(vocabulary=chosen, length=length, lower=lower)
 
+    @cached_property
+    def numbers(self) -> dict[str, int]:
+        """Token numbers by token."""
+        return {token: number for number, token in enumerate(self.vocabulary, FIRST)}
+
     @property
     def size(self) -> int:
         """Token numbers that there are: rows of an embedding."""
@@ -59,10 +63,9 @@ class Tokenise(_Part):
 
     def __call__(self, texts: Sequence[str]) -> Array:
         """Token numbers, int64 (n, length)."""
-        known = {token: number for number, token in enumerate(self.vocabulary, FIRST)}
         made = np.full((len(texts), self.length), PADDING, np.int64)
         for row, text in enumerate(texts):
-            found = [known.get(token, UNKNOWN) for token in _tokens(text, self.lower)[: self.length]]
+            found = [self.numbers.get(token, UNKNOWN) for token in _tokens(text, self.lower)[: self.length]]
             made[row, : len(found)] = found
         return made
 
@@ -117,20 +120,17 @@ class Processing(_Part):
         return [self.labels[number] if number < len(self.labels) else number for number in classes]
 
 
-def load(folder: Path) -> Processing:
-    """The processing kept in a model's folder, whose digests were checked; nothing declared where there is no file.
+def parse(data: bytes) -> Processing:
+    """The processing of a `processing.json` whose digest was checked.
 
     Raises:
         CorruptFile: it is no such file.
     """
-    path = folder / FILE
-    if not path.exists():
-        return Processing()
     try:
-        return Processing.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, ValidationError) as error:
+        return Processing.model_validate_json(data)
+    except ValidationError as error:
         raise CorruptFile(
-            f"{path} is no processing of Airloom: {str(error)[:300]}", "register the model again"
+            f"{FILE} is no processing of Airloom: {str(error)[:300]}", "register the model again"
         ) from None
 
 

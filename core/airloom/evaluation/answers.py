@@ -12,6 +12,7 @@ from airloom.errors import DataError, GateError
 from airloom.evaluation.metrics import log_losses
 from airloom.evaluation.rows import Answers, Kind
 from airloom.metadata import artifacts
+from airloom.processing import Processing
 from airloom.settings import Settings
 
 Array = np.ndarray[Any, Any]
@@ -40,7 +41,8 @@ def judge(
     folder = settings.home / "cache" / "models" / uri.rpartition("/")[2]
     root = artifacts.fetch_model(settings, uri, digests, folder)
     data = artifacts.read_checked(root, artifacts.ONNX, digests)
-    declared = processing.load((root / artifacts.ONNX).parent)
+    has = artifacts.PROCESSING in digests
+    declared = processing.parse(artifacts.read_checked(root, artifacts.PROCESSING, digests)) if has else Processing()
     try:
         session = _session(data, threads)
         inputs = declared.inputs(raw)

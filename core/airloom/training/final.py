@@ -200,7 +200,7 @@ def _end(
     keep_modules(api, settings.project, run_id)
     if not isinstance(sink.model[0], Path):
         api.set_tag(run_id, WEIGHTS, weights_digest(sink.model[0]))
-    return store_model(run_id, *sink.model, run.params, sink.metrics).to_dict()
+    return store_model(run_id, *sink.model, run.params, sink.metrics, run.processing).to_dict()
 
 
 def _failed(settings: Settings, sink: OtherRank, run_id: str, error: BaseException) -> None:
