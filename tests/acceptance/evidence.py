@@ -14,6 +14,7 @@ import httpx
 import numpy as np
 import yaml
 
+from airloom.datasets.commit import commit
 from airloom.demo.digits import load_digits
 from airloom.demo.traffic import Traffic
 from airloom.metadata import artifacts, registry, tracking
@@ -60,15 +61,15 @@ def kept(settings: Settings) -> None:
 
 def tries(settings: Settings) -> None:
     """Twenty candidates that differ by their seed only, each through the whole pipeline in processes of its own."""
-    text = (settings.project / "configs" / "pipelines" / "digits.yaml").read_text()
-    values = yaml.safe_load(text)
+    commit(settings, "digits", load_digits().second, message="all digits", source="acceptance")
+    values = yaml.safe_load((settings.project / "configs" / "pipelines" / "digits.yaml").read_text())
     for name in list(values["tune"]["space"]):
         del values["tune"]["space"][name]
     values["tune"] |= {"trials": 1, "workers": 1, "epochs": 1, "space": {"lr": {"float": [0.01, 0.0101]}}}
     values["parameters"] |= {"epochs": 3, "width": 16}
     shown = []
     for seed in range(SEEDS):
-        file = settings.home.parent / f"seed-{seed}.yaml"
+        file = settings.home / f"seed-{seed}.yaml"
         file.write_text(yaml.safe_dump(values | {"seed": seed}))
         command = [sys.executable, "-m", "airloom", "run", str(file), "--json"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -171,7 +172,7 @@ def _status(settings: Settings) -> dict[str, Any]:
 
 
 def at_once(settings: Settings) -> None:
-    """Promotions of two versions at the same moment, by the command line: one wins, the other is told or comes after."""
+    """Promotions of two versions at the same moment: one wins, the other is told or comes after it."""
     for _ in range(5):
         commands = [[sys.executable, "-m", "airloom", "model", "promote", f"digits/{n}"] for n in (1, 2)]
         both = [subprocess.Popen(c, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for c in commands]
