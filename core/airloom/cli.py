@@ -41,6 +41,7 @@ def main() -> None:
     app.add_typer(jobs.app, name="jobs")
     app.add_typer(evaluation.app, name="gate")
     app.add_typer(metadata.app, name="model")
+    app.add_typer(metadata.experiment, name="experiment")
     app.command()(jobs.devices)
     app.command()(training.reproduce)
     app.command()(training.check_determinism)

@@ -40,10 +40,9 @@ def build_dag(file: Path) -> DAG:
             parameters="{{ params.parameters }}",
         )
         context = resolve.output
-        workers = [{"worker": index} for index in range(pipeline.tune.workers)]
-        tune = TuneOperator.partial(task_id="tune", context=context, pool=pool).expand(arguments=workers)
-        train = TrainOperator(task_id="train", context=context, multiple_outputs=True, pool=pool)
-        model = XComArg(train, key="model")
+        trains = {name: _train(pipeline, context, name) for name in pipeline.candidates or [""]}
+        models = {name: XComArg(train, key="model") for name, train in trains.items()}
+        model = models if pipeline.candidates else models[""]
         evaluate = EvaluateOperator(task_id="evaluate", context=context, arguments={"trained": model}, pool=pool)
         gate = GateOperator(task_id="gate", context=context, arguments={"evaluation": evaluate.output}, pool=pool)
         decision = _decision(pipeline, context, gate)
@@ -51,9 +50,19 @@ def build_dag(file: Path) -> DAG:
             task_id="register", context=context, trained=model, evaluation=evaluate.output, decision=decision.output
         )
         deploy = DeployOperator(task_id="deploy", context=context, registered=register.output)
-        tune >> train >> evaluate >> gate
+        list(trains.values()) >> evaluate >> gate
         decision >> register >> deploy
     return dag
+
+
+def _train(pipeline: Pipeline, context: Any, candidate: str) -> TrainOperator:
+    """Study and final training of one candidate: `tune` and `train`, or `tune_cnn` and `train_cnn`."""
+    end, pool = f"_{candidate}" if candidate else "", pipeline.resources.pool
+    workers = [{"worker": index} for index in range(pipeline.tune.workers)]
+    tune = TuneOperator.partial(task_id=f"tune{end}", context=context, candidate=candidate, pool=pool)
+    train = TrainOperator(task_id=f"train{end}", context=context, candidate=candidate, multiple_outputs=True, pool=pool)
+    tune.expand(arguments=workers) >> train
+    return train
 
 
 def _decision(pipeline: Pipeline, context: Any, gate: GateOperator) -> GateOperator | OverrideOperator:

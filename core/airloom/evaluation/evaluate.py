@@ -10,7 +10,7 @@ import numpy as np
 
 from airloom.contracts import Evaluation, RunContext, TrainedModel
 from airloom.errors import GateError
-from airloom.evaluation import pictures
+from airloom.evaluation import leaderboard, pictures
 from airloom.evaluation import rows as kept
 from airloom.evaluation.answers import Judged, judge
 from airloom.evaluation.rows import Kind, Rows
@@ -29,13 +29,27 @@ Array = np.ndarray[Any, Any]
 
 
 def evaluate(settings: Settings, pipeline: Pipeline, ctx: RunContext, trained: TrainedModel) -> Evaluation:
-    """Run both through ONNX Runtime on the test split; keep each row's answers in the parent MLflow run.
+    """Evaluate one candidate; see `evaluate_all`."""
+    return evaluate_all(settings, pipeline, ctx, {"": trained})
 
-    A champion that cannot answer these rows (its data had another shape) is no error: the gate says so, and refuses.
+
+def evaluate_all(
+    settings: Settings, pipeline: Pipeline, ctx: RunContext, models: dict[str, TrainedModel]
+) -> Evaluation:
+    """Run all through ONNX Runtime on the test split; keep each row's answers in the parent MLflow run.
+
+    Of several candidates the best by the gate's metric goes on; the leaderboard has all of them. A champion that cannot
+    answer these rows (its data had another shape) is no error: the gate says so, and refuses.
+
+    Args:
+        settings: of this installation.
+        pipeline: names the slices and the gate's metric.
+        ctx: of the pipeline run.
+        models: the candidates by name; "" where there is only one.
 
     Raises:
         CorruptFile: a model file differs from its recorded digest.
-        GateError: the candidate does not answer the rows.
+        GateError: a candidate does not answer the rows.
         RegistryError: MLflow does not answer.
     """
     from airloom.datasets.snapshot import open_snapshot
@@ -43,30 +57,34 @@ def evaluate(settings: Settings, pipeline: Pipeline, ctx: RunContext, trained: T
     data = open_snapshot(settings, ctx.snapshot)
     raw, labels = test_rows(data)
     kind: Kind = "regression" if labels.dtype.kind == "f" else "classification"
-    threads, client = pipeline.resources.threads, tracking.client(settings)
-    candidate = judge(settings, trained.model_uri, trained.digests, raw, labels, kind, threads)
+
+    def ask(uri: str, digests: dict[str, str]) -> Judged:
+        return judge(settings, uri, digests, raw, labels, kind, pipeline.resources.threads)
+
+    judged = {name: ask(model.model_uri, model.digests) for name, model in models.items()}
+    metric = pipeline.gate.against_champion.metric
+    table = leaderboard.rank({name: Rows(kind, labels, one.answers, None) for name, one in judged.items()}, metric)
+    best = table[0].name
+    client = tracking.client(settings)
     with tracking.reachable(settings):
         serving = registry.champion(client, pipeline.pipeline)
     champion, problem = None, ""
     if serving is not None:
-        uri, digests = registry.uri_of(serving), registry.digests_of(serving)
         try:
-            champion = judge(settings, uri, digests, raw, labels, kind, threads)
+            champion = ask(registry.uri_of(serving), registry.digests_of(serving))
         except GateError as error:
             problem = error.message
-    rows = Rows(
-        kind,
-        labels,
-        candidate.answers,
-        champion.answers if champion else None,
-        masks(data, ctx.snapshot, pipeline.evaluate.slices),
-    )
+    parts = masks(data, ctx.snapshot, pipeline.evaluate.slices)
+    rows = Rows(kind, labels, judged[best].answers, champion.answers if champion else None, parts)
     with tracking.reachable(settings):
         inputs.log_input(client, ctx.mlflow_run, ctx.snapshot, "test")
-        return _keep(client, ctx, rows, (candidate, champion), trained.model_uri).with_(
+        if len(models) > 1:
+            leaderboard.keep(client, ctx, models, judged, table, metric)
+        return _keep(client, ctx, rows, (judged[best], champion)).with_(
             champion_version=str(serving.version) if serving is not None else "",
             champion_problem=problem,
             split=digest(raw, labels),
+            candidates=[models[row.name].model_uri for row in table],
         )
 
 
@@ -102,9 +120,7 @@ def digest(raw: Any, labels: Array) -> str:
     return made.hexdigest()
 
 
-def _keep(
-    client: "MlflowClient", ctx: RunContext, rows: Rows, judged: tuple[Judged, Judged | None], uri: str
-) -> Evaluation:
+def _keep(client: "MlflowClient", ctx: RunContext, rows: Rows, judged: tuple[Judged, Judged | None]) -> Evaluation:
     """Predictions, metrics and pictures, in the parent run."""
     candidate, champion = judged
     metrics = rows.measured(rows.candidate) | candidate.cost
@@ -123,7 +139,7 @@ def _keep(
     measured |= {f"champion_test_{name}": value for name, value in other.items()}
     measured |= {f"test_slice.{name}.{metric}": v for name, part in parts.items() for metric, v in part.items()}
     tracking.log_metrics(client, ctx.mlflow_run, measured, 0)
-    return Evaluation(metrics, "", other, PREDICTIONS, len(rows), sha256, candidates=[uri], slices=parts)
+    return Evaluation(metrics, "", other, PREDICTIONS, len(rows), sha256, slices=parts)
 
 
 def _by_class(rows: Rows) -> dict[str, dict[str, float]]:

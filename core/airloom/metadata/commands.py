@@ -1,4 +1,4 @@
-"""`airloom model …`."""
+"""`airloom model …` and `airloom experiment …`."""
 
 import json
 from datetime import UTC, datetime
@@ -9,6 +9,7 @@ import typer
 from airloom.settings import load
 
 app = typer.Typer(help="Registered model versions, and which of them serves.", no_args_is_help=True)
+experiment = typer.Typer(help="Pipeline runs and their candidates, side by side.", no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Reference = Annotated[str, typer.Argument(help="digits/3, digits@previous, or digits for its champion.")]
 
@@ -64,6 +65,29 @@ def diff(first: Reference, second: Reference, json_: Json = False) -> None:
     found = models.diff(load(), first, second)
     lines = [f"{name:40} {_text(a)} -> {_text(b)}" for name, (a, b) in found.items()]
     typer.echo(json.dumps(found, indent=1) if json_ else "\n".join(lines) or "nothing differs")
+
+
+@experiment.command("show")
+def show_experiment(
+    target: Annotated[str, typer.Argument(help="A pipeline's name, or a run: its MLflow id or its key.")],
+    json_: Json = False,
+) -> None:
+    """A pipeline's runs, or one run with the leaderboard of its candidates."""
+    from airloom.metadata import experiments
+
+    found = experiments.show(load(), target)
+    typer.echo(json.dumps(found, indent=1) if json_ else experiments.render(found))
+
+
+@experiment.command()
+def compare(
+    runs: Annotated[list[str], typer.Argument(help="Two or more runs: MLflow ids or keys.")], json_: Json = False
+) -> None:
+    """What differs between runs: data, parameters, metrics, the gate's word."""
+    from airloom.metadata import experiments
+
+    found = experiments.compare(load(), runs)
+    typer.echo(json.dumps(found, indent=1) if json_ else experiments.render_comparison(found))
 
 
 def _deployed(made: dict[str, Any], model: str, *, as_json: bool) -> None:

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import ByteSize, Field, field_validator, model_validator
 
+from airloom.pipeline.candidates import Candidate
 from airloom.pipeline.evaluate import EvaluateSection
 from airloom.pipeline.gate import GateSection
 from airloom.pipeline.section import Duration, Scalar, Section
@@ -118,6 +119,9 @@ class Pipeline(Section):
     resources: ResourcesSection = ResourcesSection()
     stop: StopSection = StopSection()
     tune: TuneSection
+    candidates: dict[Name, Candidate] = Field(
+        default={}, description="several training functions, each tuned and trained; the best one goes to the gate"
+    )
     evaluate: EvaluateSection = EvaluateSection()
     gate: GateSection
     deploy: DeploySection = DeploySection()
