@@ -24,10 +24,10 @@ def load_pipeline(path: Path) -> Pipeline:
     values = _read(path)
     if candidate:
         return _checked(path, candidates.values_of(values, candidate))
-    every = [
-        _checked(path, candidates.values_of(values, name), f"candidates.{name}: ") for name in candidates.names(values)
-    ]
-    if not every:
+    names = candidates.names(values)
+    for name in names:
+        _checked(path, candidates.values_of(values, name), f"candidates.{name}: ")
+    if not names:
         return _checked(path, values)
     if "train" in values or "command" in values:
         hint = "move `train` or `command` into a candidate"
