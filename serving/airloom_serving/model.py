@@ -63,8 +63,11 @@ class LoadedModel:
         return self.processing.inputs(instances)  # type: ignore[no-any-return]
 
     def answers(self, values: np.ndarray[Any, Any]) -> list[Any]:
-        """A class for each row, by name where the model has names."""
-        return self.processing.names(self.processing.scores(self.scores(values)).argmax(axis=1).tolist())
+        """A class for each row, by name where the model has names; a number where it has one output and no threshold."""
+        outputs = self.scores(values)
+        if outputs.size == len(values) and self.processing.threshold is None:
+            return outputs.reshape(len(values)).tolist()  # type: ignore[no-any-return]
+        return self.processing.names(self.processing.scores(outputs).argmax(axis=1).tolist())
 
     def scores(self, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """What the graph answers, float32 (n, …)."""

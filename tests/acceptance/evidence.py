@@ -2,6 +2,8 @@
 
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -112,6 +114,7 @@ def stranger(settings: Settings) -> None:
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr[-3000:]
         print(done.stdout.strip())
+        _models_serve(python, model, folder, environment)
         served = _served_scores(settings, champion)
         for size in (1, 7, 300):
             rows, answers = np.load(folder / f"rows-{size}.npy"), np.load(folder / f"answers-{size}.npy")
@@ -119,6 +122,39 @@ def stranger(settings: Settings) -> None:
             assert difference <= 1e-5, difference
             print(f"batch of {size}: differs by {difference:.1e}")
         _same_classes(settings, images, np.load(folder / "answers-7.npy"))
+
+
+def _models_serve(python: Path, model: Path, folder: Path, environment: dict[str, str]) -> None:
+    """`mlflow models serve` of the same files, in the stranger's environment."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [str(python), "-m", "mlflow", "models", "serve", "-m", str(model), "--env-manager", "local"]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    paths = environment | {"PATH": f"{python.parent}{os.pathsep}{os.defpath}"}
+    with (folder / "serve.txt").open("wb") as log:
+        server = subprocess.Popen(command, cwd=folder, env=paths, stdout=log, stderr=log, start_new_session=True)
+        try:
+            rows = np.load(folder / "rows-7.npy")
+            answer = _asked(f"http://127.0.0.1:{port}/invocations", {"inputs": rows.tolist()})
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
+            server.wait(timeout=30)
+    difference = float(np.abs(np.asarray(answer["predictions"]) - np.load(folder / "answers-7.npy")).max())
+    assert difference <= 1e-5, difference
+    print(f"mlflow models serve: differs by {difference:.1e}")
+
+
+def _asked(address: str, body: dict[str, Any]) -> dict[str, Any]:
+    end = time.monotonic() + 120
+    while True:
+        try:
+            answer = httpx.post(address, json=body, timeout=30, trust_env=False)
+            assert answer.status_code == 200, answer.text[:500]
+            return dict(answer.json())
+        except httpx.ConnectError:
+            assert time.monotonic() < end, "mlflow models serve does not answer"
+            time.sleep(0.5)
 
 
 def _served_scores(settings: Settings, version: Any) -> Callable[[Any], Any]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 FOLDER = "evaluation"
 PREDICTIONS = f"{FOLDER}/predictions.parquet"
 METRICS = f"{FOLDER}/metrics.json"
+MOST_METRICS = 1000  # that MLflow takes in one request; a thousand classes have more
 Array = np.ndarray[Any, Any]
 
 
@@ -138,7 +139,9 @@ def _keep(client: "MlflowClient", ctx: RunContext, rows: Rows, judged: tuple[Jud
     measured = {f"test_{name}": value for name, value in metrics.items()}
     measured |= {f"champion_test_{name}": value for name, value in other.items()}
     measured |= {f"test_slice.{name}.{metric}": v for name, part in parts.items() for metric, v in part.items()}
-    tracking.log_metrics(client, ctx.mlflow_run, measured, 0)
+    every = list(measured.items())
+    for at in range(0, len(every), MOST_METRICS):
+        tracking.log_metrics(client, ctx.mlflow_run, dict(every[at : at + MOST_METRICS]), 0)
     return Evaluation(metrics, "", other, PREDICTIONS, len(rows), sha256, slices=parts)
 
 
