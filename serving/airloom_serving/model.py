@@ -63,7 +63,7 @@ class LoadedModel:
         return self.processing.inputs(instances)  # type: ignore[no-any-return]
 
     def answers(self, values: np.ndarray[Any, Any]) -> list[Any]:
-        """A class for each row, by name where the model has names; a number where it has one output and no threshold."""
+        """A class for each row, by name where the model has names; a number where it has one output only."""
         outputs = self.scores(values)
         if outputs.size == len(values) and self.processing.threshold is None:
             return outputs.reshape(len(values)).tolist()  # type: ignore[no-any-return]
