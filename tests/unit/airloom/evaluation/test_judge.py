@@ -237,6 +237,22 @@ def test_the_run_shows_what_it_read_by_dvc_revision(world) -> None:
     assert {tag.key: tag.value for tag in read_.tags}["mlflow.data.context"] == "test"
 
 
+def test_mlflow_leads_back_from_a_run_to_the_rows(world, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow.data.dataset_source_registry import get_dataset_source_from_json, register_dataset_source
+
+    from airloom.metadata.dataset_source import SnapshotSource
+
+    monkeypatch.setenv("AIRLOOM_HOME", str(world.settings.home))
+    ctx = world.ctx()
+    evaluate(world.settings, world.pipeline, ctx, world.train(ctx))
+    (read_,) = tracking.client(world.settings).get_run(ctx.mlflow_run).inputs.dataset_inputs
+    register_dataset_source(SnapshotSource)  # which MLflow does by itself where Airloom is installed
+    source = get_dataset_source_from_json(read_.dataset.source, read_.dataset.source_type)
+    _, labels = load_split(world.settings, world.snapshot, "test")
+    assert source.load().column("label").to_pylist() == labels.tolist()
+    assert SnapshotSource.from_json(source.to_json()).to_dict() == source.to_dict()
+
+
 def test_the_gate_errs_at_the_boundary_as_often_as_it_says(world, champion) -> None:
     ctx = world.ctx("candidate")
     with pytest.raises(GateError, match="no run of"):
