@@ -60,13 +60,13 @@ class LoadedModel:
     def _tokens(self, instances: Any) -> np.ndarray[Any, Any]:
         if not isinstance(instances, list) or not instances or not all(isinstance(text, str) for text in instances):
             raise BadRequest(f"{self.name} takes a list of texts")
-        return self.processing.inputs(instances)  # type: ignore[no-any-return]
+        return self.processing.inputs(instances)
 
     def answers(self, values: np.ndarray[Any, Any]) -> list[Any]:
         """A class for each row, by name where the model has names; a number where it has one output only."""
         outputs = self.scores(values)
         if outputs.size == len(values) and self.processing.threshold is None:
-            return outputs.reshape(len(values)).tolist()  # type: ignore[no-any-return]
+            return outputs.reshape(len(values)).tolist()
         return self.processing.names(self.processing.scores(outputs).argmax(axis=1).tolist())
 
     def scores(self, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -70,7 +70,7 @@ def _decide(
     try:
         rows = read_predictions(client, ctx, evaluation)
         if doubt := _doubt(rows, evaluation):
-            return _refuse(f"the predictions are not those of this evaluation: {doubt}; clear `evaluate`"), rows
+            return _refuse(f"the predictions are not those of this evaluation: {doubt}; clear `evaluate`"), None
         if evaluation.champion_problem:
             problem = f"the champion, version {serving}, cannot be compared with: {evaluation.champion_problem}"
             return _refuse(problem), rows

@@ -38,6 +38,8 @@ def studentised(gains: Array, alpha: float, resamples: int, seed: int) -> Bounds
     """Bootstrap-t bounds (ibid., ch. 12.5): right for skewed gains, where percentiles promise too much."""
     means, errors = _resampled(gains, resamples, seed)
     mean, error = float(gains.mean()), float(gains.std()) / math.sqrt(len(gains))
+    if error <= 1e-12 * max(1.0, abs(mean)):
+        return Bounds(mean, mean)
     # A resample of equal rows has no spread: it tells nothing of where the mean may lie, so it counts as extreme.
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = np.where(errors > 0, (means - mean) / errors, np.where(means >= mean, np.inf, -np.inf))
@@ -97,8 +99,7 @@ def score(better: int, worse: int, rows: int, alpha: float) -> Bounds:
 
 def _crossing(function: Any, low: float, high: float) -> float:
     """Where a falling function passes 0 between `low` and `high`."""
-    low += 1e-12
-    if function(low) <= 0:
+    if function(low + 1e-12) <= 0:
         return low
     for _ in range(60):
         middle = (low + high) / 2

@@ -61,10 +61,11 @@ class Rows:
             GateError: the metric does not go with these rows.
         """
         if self.kind == "classification" and metric in ("accuracy", "log_loss"):
-            return who.predicted == self.label if metric == "accuracy" else -who.loss
+            right: Array = who.predicted == self.label
+            return right if metric == "accuracy" else -who.loss
         if self.kind == "regression" and metric in ("mae", "mse"):
-            error = np.abs(who.predicted - self.label)
-            return -error if metric == "mae" else -(error**2)
+            error: Array = np.abs(who.predicted - self.label)
+            return -error if metric == "mae" else -error * error
         hint = "accuracy and log_loss go with classes, mae and mse with numbers"
         raise GateError(f"{metric} cannot be compared for {self.kind}", hint)
 

@@ -8,7 +8,7 @@ from typing import Any
 from mlflow.data.dataset_source import DatasetSource  # noqa: TID253 - MLflow's plugin; MLflow is there when it loads it
 
 
-class SnapshotSource(DatasetSource):
+class SnapshotSource(DatasetSource):  # type: ignore[misc] # MLflow ships no types
     """Dataset, version, revision of git and DVC, snapshot and split."""
 
     def __init__(self, dataset: str, version: str, revision: str, snapshot: str, split: str) -> None:

@@ -118,8 +118,8 @@ def test_a_slice_without_evidence_refuses(slices, reason):
 
 
 def test_a_slice_that_got_worse_refuses_although_the_whole_did_not():
-    dark = np.arange(4000) < 400
-    candidate, champion = ~(dark & (np.arange(4000) % 4 == 0)), np.ones(4000, bool)
+    dark = np.arange(8000) < 400
+    candidate, champion = ~(dark & (np.arange(8000) % 4 == 0)), np.ones(8000, bool)
     parts = {"dark": SliceRows(dark, {"accuracy": 0.75})}
     outcome = decide(with_slice(non_inferior_by=0.1), GOOD, candidate, champion, slices=parts)
     assert [reason[:7] for reason in outcome.reasons] == ["passed:", "passed:", "REFUSED"]

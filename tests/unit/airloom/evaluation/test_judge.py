@@ -70,7 +70,7 @@ def test_a_better_candidate_passes_with_evidence(world, compared, champion, tmp_
     evidence = json.loads(read(world, ctx, tmp_path, EVIDENCE).read_text())
     assert evidence["comparison"]["worse"] == 0 < evidence["comparison"]["better"]
     assert evidence["reasons"] == decision.reasons
-    assert "<h1>Passed</h1>" in read(world, ctx, tmp_path, PAGE).read_text()
+    assert "<h1 class=passed>Passed</h1>" in read(world, ctx, tmp_path, PAGE).read_text()
 
 
 def test_a_worse_candidate_is_refused(world, champion) -> None:

@@ -36,7 +36,7 @@ def file(tmp_path: Path) -> Path:
 
 def answers(accuracy: float) -> Rows:
     labels = np.arange(1000) % 10
-    wrong = np.arange(1000) < 1000 * (1 - accuracy)
+    wrong = np.arange(1000) < round(1000 * (1 - accuracy))
     return Rows("classification", labels, Answers(np.where(wrong, -1, labels), wrong.astype(float)), None)
 
 
