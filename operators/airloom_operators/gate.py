@@ -41,13 +41,13 @@ class OverrideOperator(HITLOperator, StepOperator):
     operator_extra_links = (MlflowRunLink(), EvidenceLink())
 
     def __init__(self, *, context: Any, decision: Any, within: float, **kwargs: Any) -> None:
+        kwargs["params"] = {  # instead of the DAG's, which Airflow puts there: they are no form for this answer
+            "reason": Param("", type="string", title="Reason", description="Needed to approve.", source="task")
+        }
         super().__init__(
             subject="The gate refused a candidate. Promote it all the same?",
             options=[APPROVE, REJECT],
             defaults=[REJECT],
-            params={
-                "reason": Param("", type="string", title="Reason", description="Needed to approve.", source="task")
-            },
             response_timeout=timedelta(seconds=within),
             **kwargs,
         )

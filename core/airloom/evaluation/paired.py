@@ -12,6 +12,7 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 MOST_VALUES = 512  # more different gains than these are drawn in groups of neighbours, each by its mean
+TAIL = 64  # of those at either end stay as they are: a long tail is most of the spread
 _NORMAL = NormalDist()
 
 
@@ -65,7 +66,9 @@ def _grouped(gains: Array) -> tuple[Array, Array]:
     values, counts = np.unique(gains.astype(np.float64), return_counts=True)
     if len(values) <= MOST_VALUES:
         return values, counts
-    parts = np.array_split(np.sort(gains.astype(np.float64)), MOST_VALUES)
+    ordered = np.sort(gains.astype(np.float64))
+    ends, middle = ordered[[*range(TAIL), *range(-TAIL, 0)]], ordered[TAIL:-TAIL]
+    parts = [*ends.reshape(-1, 1), *np.array_split(middle, MOST_VALUES - 2 * TAIL)]
     return np.array([part.mean() for part in parts]), np.array([len(part) for part in parts])
 
 
