@@ -132,8 +132,8 @@ def _maximum(name: str, most: float, metrics: Mapping[str, float]) -> Check:
 
 def _against(found: Comparison, rule: AgainstChampion, tries: Tries) -> Check:
     text = (
-        f"{rule.metric} is better than the champion's by {found.effect:+.4f}, "
-        f"with {1 - found.alpha:.1%} confidence by more than {found.lower:+.4f} ({tries} at alpha {rule.alpha}); "
+        f"{rule.metric}: a gain of {found.effect:+.4f} over the champion, "
+        f"with {1 - found.alpha:.2%} confidence more than {found.lower:+.4f} ({tries} at alpha {rule.alpha}); "
     )
     wanted = "it must be better" if rule.superior else f"it may be worse by {rule.margin}"
     if rule.method == "mcnemar":

@@ -38,7 +38,7 @@ def fitted(run, model, inputs, targets, loss):
         found = loss(model(inputs), targets)
         found.backward()
         optimizer.step()
-    run.report(0, loss=found)
+    run.report(0, loss=found.item())
 
 def words(run):
     texts, labels = run.tensors("train")
