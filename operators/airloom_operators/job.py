@@ -110,23 +110,26 @@ class JobOperator(WaitsForJob, StepOperator):
     Args:
         context: what `ResolveOperator` returned.
         arguments: further arguments of the step, results of earlier tasks.
+        candidate: the name of the candidate that it works for, where the pipeline has several.
     """
 
     job = ""  # module:function of the step, set by each subclass
     light = False  # whether it needs neither devices nor several processes
     template_fields: Sequence[str] = ("context", "arguments")
 
-    def __init__(self, *, context: Any, arguments: Any = None, **kwargs: Any) -> None:
+    def __init__(self, *, context: Any, arguments: Any = None, candidate: str = "", **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.candidate = candidate
         self.context = context
         self.arguments = arguments
 
     def job_of(self, settings: "Settings", context: "Context") -> "tuple[str, JobSpec]":
         """See `WaitsForJob`."""
-        from airloom.pipeline.steps import job_of
+        from airloom.pipeline.steps import candidate, job_of
 
         run = RunContext.from_dict(dict(self.context))
         self.link_to(settings, run)
+        run = candidate(run, self.candidate)
         spec = job_of(run, self.job, dict(self.arguments or {}), light=self.light)
         return f"{run.key}/{job_name(context['ti'])}", spec
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from airloom.contracts import Decision, Evaluation, RunContext, TrainedModel
+from airloom.contracts import Decision, Evaluation, RunContext
 from airloom.errors import ConfigError
 from airloom.pipeline import steps
 from airloom.pipeline.load import find_pipelines, load_pipeline
@@ -47,27 +47,41 @@ def run_pipeline(
         # A step that already succeeded under this key gives its result again; a failed one makes its next attempt.
         return steps.run_job(settings, context, step, arguments, name=name, say=lambda s: say(f"{name}: {s}"))
 
-    with ThreadPoolExecutor(pipeline.tune.workers) as pool:
-        workers = [
-            pool.submit(job, f"tune-{index}", "airloom.tuning.step:work", worker=index)
-            for index in range(pipeline.tune.workers)
-        ]
-        tuned = [worker.result() for worker in workers]
-    trained = job("train", "airloom.pipeline.steps:train")
-    evaluated = job("evaluate", "airloom.evaluation.step:evaluate", trained=trained["model"])
+    made = {
+        name: _tune_and_train(settings, one, pipeline.tune.workers, say)
+        for name, one in steps.contexts(context, pipeline).items()
+    }
+    first = next(iter(made.values()))
+    trained = {name: one["model"] for name, one in made.items()} if pipeline.candidates else first["model"]
+    evaluated = job("evaluate", "airloom.evaluation.step:evaluate", trained=trained)
     decided = job("gate", "airloom.evaluation.step:gate", evaluation=evaluated)
-    result = {"context": context.to_dict(), "tune": tuned, **trained, "evaluation": evaluated, "gate": decided}
+    result = {"context": context.to_dict(), **first, "evaluation": evaluated, "gate": decided}
+    result |= {"candidates": made} if pipeline.candidates else {}
     decision = Decision.from_dict(decided)
     for reason in decision.reasons:
         say(f"gate: {reason}")
     if decision.passed:
-        model, evaluation = TrainedModel.from_dict(trained["model"]), Evaluation.from_dict(evaluated)
+        evaluation = Evaluation.from_dict(evaluated)
+        model = steps.chosen(trained, evaluation)
         registered = steps.register(settings, context, model, evaluation, decision)
         say(f"register: {registered.model} version {registered.version}")
         result["registered"] = registered.to_dict()
         result["deployment"] = steps.deploy(settings, registered, say)
     finish(settings, context, decision.passed)
     return result
+
+
+def _tune_and_train(settings: Settings, context: RunContext, workers: int, say: steps.Say) -> dict[str, Any]:
+    """The study and the final training of one candidate: `tune`, `study` and `model`."""
+    label = f"{context.key.rpartition('/')[2]} " if "#" in context.pipeline_file else ""
+
+    def job(name: str, step: str, **arguments: Any) -> dict[str, Any]:
+        return steps.run_job(settings, context, step, arguments, name=name, say=lambda s: say(f"{label}{name}: {s}"))
+
+    with ThreadPoolExecutor(workers) as pool:
+        running = [pool.submit(job, f"tune-{i}", "airloom.tuning.step:work", worker=i) for i in range(workers)]
+        tuned = [worker.result() for worker in running]
+    return {"tune": tuned, **job("train", "airloom.pipeline.steps:train")}
 
 
 def finish(settings: Settings, context: RunContext, passed: bool) -> None:

@@ -1,18 +1,15 @@
 """What a pipeline file may say. This model is the truth; `airloom pipeline schema` prints it."""
 
-import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, field_validator, model_validator
+from pydantic import ByteSize, Field, field_validator, model_validator
 
-Scalar = bool | int | float | str
+from airloom.pipeline.candidates import Candidate
+from airloom.pipeline.evaluate import EvaluateSection
+from airloom.pipeline.gate import GateSection
+from airloom.pipeline.section import Duration, Scalar, Section
+
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$", description="lower case, digits and _, at most 40")]
-
-
-class Section(BaseModel):
-    """A part of the file: unknown keys are errors, values do not change after reading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class DatasetSection(Section):
@@ -29,17 +26,6 @@ class DatasetSection(Section):
         if set(split) != {"train", "validation", "test"} or abs(sum(split.values()) - 1) > 1e-9:
             raise ValueError(f"needs train, validation and test, summing to 1; got {split}")
         return split
-
-
-def _seconds(value: object) -> object:
-    """`90`, `90s`, `10m`, `2h` or `1d` as seconds."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", value.strip()) if isinstance(value, str) else None
-    if isinstance(value, str) and not found:
-        raise ValueError("give seconds, or a number with s, m, h or d: 90, 10m, 2h")
-    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]] if found else value
-
-
-Duration = Annotated[float, BeforeValidator(_seconds), Field(gt=0, description="seconds, or 90s, 10m, 2h, 1d")]
 
 
 class ResourcesSection(Section):
@@ -103,23 +89,6 @@ class TuneSection(Section):
         return self
 
 
-class AgainstChampion(Section):
-    """The paired, statistical comparison with what serves."""
-
-    metric: Literal["accuracy"] = "accuracy"
-    non_inferior_by: float = Field(gt=0, lt=1, description="the candidate may be worse by less than this")
-    method: Literal["paired_bootstrap"] = "paired_bootstrap"
-    alpha: float = Field(default=0.05, gt=0, lt=0.5, description="one-sided")
-    resamples: int = Field(default=10_000, ge=100)
-
-
-class GateSection(Section):
-    """The rules that let a candidate through. No evidence, no promotion."""
-
-    at_least: dict[str, float] = Field(min_length=1, description="absolute minimum by metric, first model included")
-    against_champion: AgainstChampion
-
-
 class DeploySection(Section):
     """How an accepted version comes to serve."""
 
@@ -150,6 +119,10 @@ class Pipeline(Section):
     resources: ResourcesSection = ResourcesSection()
     stop: StopSection = StopSection()
     tune: TuneSection
+    candidates: dict[Name, Candidate] = Field(
+        default={}, description="several training functions, each tuned and trained; the best one goes to the gate"
+    )
+    evaluate: EvaluateSection = EvaluateSection()
     gate: GateSection
     deploy: DeploySection = DeploySection()
 
@@ -164,6 +137,13 @@ class Pipeline(Section):
             raise ValueError("needs either train: path.py:function or command: a program")
         if self.command and self.resources.processes > 1:
             raise ValueError("a command starts its own processes: leave resources.processes at 1")
+        return self
+
+    @model_validator(mode="after")
+    def _known_slices(self) -> "Pipeline":
+        if unknown := sorted(set(self.gate.slices) - set(self.evaluate.slices)):
+            there = ", ".join(self.evaluate.slices) or "none"
+            raise ValueError(f"gate.slices: {', '.join(unknown)}: no such slice; evaluate.slices has {there}")
         return self
 
     @model_validator(mode="after")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airloom.contracts import Decision, Evaluation, RegisteredVersion, RunContext, TrainedModel
 from airloom.errors import ConfigError
 from airloom.jobs.spec import JobSpec, Resources
+from airloom.pipeline.candidates import address
 from airloom.pipeline.load import load_pipeline
 from airloom.pipeline.spec import Pipeline
 from airloom.settings import Settings
@@ -39,15 +40,36 @@ def resolve(
 
     pipeline = load_pipeline(file)
     overrides = dict(parameters or {})
-    _check_overrides(pipeline, overrides)
+    _check_overrides(file, pipeline, overrides)
     dataset = pipeline.dataset.name
     found = versions.latest(settings, dataset) if version is None else versions.get(settings, dataset, version)
     prepared = snapshot.prepare(settings, found, {str(name): share for name, share in pipeline.dataset.split.items()})
     tags = {"airloom.dataset": found.name, "airloom.dataset.commit": found.commit, "airloom.snapshot": prepared.id}
     experiment, run = tracking.ensure_parent(settings, pipeline.pipeline, key, tags)
     context = RunContext(pipeline.pipeline, str(file), key, run, experiment, prepared, overrides)
-    tuning.create(settings, pipeline, context)  # here, once: workers that start together would race for the tables
+    for one in contexts(context, pipeline).values():
+        # Here, once: workers that start together would race for the tables.
+        tuning.create(settings, load_pipeline(Path(one.pipeline_file)), one)
     return context
+
+
+def contexts(context: RunContext, pipeline: Pipeline) -> dict[str, RunContext]:
+    """What each candidate of a run works on; one without a name where the pipeline has none."""
+    return {name: candidate(context, name) for name in pipeline.candidates} or {"": context}
+
+
+def candidate(context: RunContext, name: str) -> RunContext:
+    """The run of one candidate: studies, jobs and child runs of its own, in the same MLflow run."""
+    if not name:
+        return context
+    return context.with_(key=f"{context.key}/{name}", pipeline_file=address(context.pipeline_file, name))
+
+
+def chosen(trained: dict[str, Any], evaluation: Evaluation) -> TrainedModel:
+    """The model that the evaluation chose: the only one, or of several by name the best."""
+    models = [trained] if "model_uri" in trained else list(trained.values())
+    best = evaluation.candidates[0] if evaluation.candidates else models[0]["model_uri"]
+    return TrainedModel.from_dict(next(model for model in models if model["model_uri"] == best))
 
 
 def job_of(context: RunContext, step: str, arguments: dict[str, Any], *, light: bool = False) -> JobSpec:
@@ -116,8 +138,9 @@ def deploy(settings: Settings, registered: RegisteredVersion, say: Say, timeout:
     return desired
 
 
-def _check_overrides(pipeline: Pipeline, overrides: dict[str, Any]) -> None:
-    allowed = sorted({*pipeline.parameters, *pipeline.tune.space})
+def _check_overrides(file: Path, pipeline: Pipeline, overrides: dict[str, Any]) -> None:
+    every = [load_pipeline(Path(address(str(file), name))) for name in pipeline.candidates] or [pipeline]
+    allowed = sorted({name for one in every for name in (*one.parameters, *one.tune.space)})
     unknown = sorted(set(overrides) - set(allowed))
     if unknown:
         raise ConfigError(f"unknown parameters: {', '.join(unknown)}", f"{pipeline.pipeline} has: {', '.join(allowed)}")
