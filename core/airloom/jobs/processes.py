@@ -55,6 +55,16 @@ def marked(attempt: int) -> list[int]:
     return found
 
 
+def group(leader: int) -> list[int]:
+    """Pids of the other living processes of a session, by its leader."""
+    found = []
+    for pid in _pids():
+        with contextlib.suppress(OSError):
+            if pid != leader and os.getsid(pid) == leader and _state(pid)[0] not in ("", "Z", "X"):
+                found.append(pid)
+    return found
+
+
 def end(pids: Iterable[int], how: signal.Signals) -> None:
     """Send a signal to each that still is there."""
     for pid in pids:
@@ -80,6 +90,11 @@ def exists(pid: int, mark: int) -> bool:
             return f"{MARK}={mark}".encode() in file.read().split(b"\0") and _state(pid)[0] not in ("", "Z", "X")
     except OSError:
         return False
+
+
+def how(code: int) -> str:
+    """An exit code, as subprocess has it, in words."""
+    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
 
 def usage(pids: Iterable[int]) -> tuple[int, float]:

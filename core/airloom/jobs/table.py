@@ -1,15 +1,13 @@
-"""The table of attempts, in SQLite or PostgreSQL. Every change is one statement with its condition."""
+"""The table of attempts. Every change is one statement with its condition, and waits while the database is away."""
 
 import time
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 from sqlalchemy import (
     JSON,
     BigInteger,
     Column,
-    Engine,
     Float,
     Index,
     Integer,
@@ -18,14 +16,13 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    create_engine,
-    event,
     insert,
     select,
     update,
 )
-from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+from sqlalchemy.exc import IntegrityError
 
+from airloom import database
 from airloom.errors import JobError
 from airloom.jobs.states import ALIVE, QUEUED, Attempt
 
@@ -69,17 +66,21 @@ class Attempts:
     """The attempts of one installation."""
 
     def __init__(self, address: str) -> None:
-        self._engine = _engine(address)
+        self._engine = database.engine(address, metadata)
 
     def add(self, values: dict[str, Any]) -> Attempt | None:
         """Insert a QUEUED attempt; None where another submitter was first."""
         row = {"state": QUEUED, "submitted": time.time(), **values}
-        try:
+
+        def write() -> Any:
             with self._engine.begin() as connection:
-                identity = connection.execute(insert(attempts).values(row)).inserted_primary_key
+                return connection.execute(insert(attempts).values(row)).inserted_primary_key
+
+        try:
+            identity = database.patiently(write)
         except IntegrityError:
             return None
-        return self.get(int(identity[0]))  # type: ignore[index] # an insert of one row gives its key
+        return self.get(int(identity[0]))
 
     def get(self, identity: int) -> Attempt:
         """One attempt.
@@ -107,9 +108,7 @@ class Attempts:
 
     def recent(self, limit: int = 1000) -> list[Attempt]:
         """The newest attempts of all keys, newest first."""
-        query = select(attempts).order_by(attempts.c.id.desc()).limit(limit)
-        with self._engine.connect() as connection:
-            return [Attempt(**row._mapping) for row in connection.execute(query)]
+        return self._read(select(attempts).order_by(attempts.c.id.desc()).limit(limit))
 
     def change(self, identity: int, *, claim: int | None = None, states: Sequence[str] = ALIVE, **values: Any) -> bool:
         """Change an attempt that is in one of these states and, where given, has the token `claim`.
@@ -120,28 +119,20 @@ class Attempts:
         query = update(attempts).where(attempts.c.id == identity, attempts.c.state.in_(states))
         if claim is not None:
             query = query.where(attempts.c.token == claim)
-        with self._engine.begin() as connection:
-            return connection.execute(query.values(**values)).rowcount == 1
+        query = query.values(**values)
+
+        def write() -> bool:
+            with self._engine.begin() as connection:
+                return connection.execute(query).rowcount == 1
+
+        return database.patiently(write)
 
     def _select(self, *conditions: Any) -> list[Attempt]:
-        with self._engine.connect() as connection:
-            return [Attempt(**row._mapping) for row in connection.execute(select(attempts).where(*conditions))]
+        return self._read(select(attempts).where(*conditions))
 
+    def _read(self, query: Any) -> list[Attempt]:
+        def read() -> list[Attempt]:
+            with self._engine.connect() as connection:
+                return [Attempt(**row._mapping) for row in connection.execute(query)]
 
-@cache
-def _engine(address: str) -> Engine:
-    """An engine with the table; two that make it at once are safe."""
-    local = address.startswith("sqlite:")
-    engine = create_engine(address, connect_args={"timeout": 60} if local else {}, pool_pre_ping=not local)
-    if local:
-        event.listen(engine, "connect", _write_ahead)
-    try:
-        metadata.create_all(engine)
-    except (OperationalError, ProgrammingError, IntegrityError):  # another process made it in between
-        metadata.create_all(engine)
-    return engine
-
-
-def _write_ahead(connection: Any, _: Any) -> None:
-    connection.execute("PRAGMA journal_mode=WAL")  # readers do not wait for writers
-    connection.execute("PRAGMA synchronous=NORMAL")
+        return database.patiently(read)

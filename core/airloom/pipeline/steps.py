@@ -117,7 +117,7 @@ def deploy(settings: Settings, registered: RegisteredVersion, say: Say, timeout:
 
 
 def _check_overrides(pipeline: Pipeline, overrides: dict[str, Any]) -> None:
-    allowed = sorted({*pipeline.parameters, *pipeline.tune.space})
+    allowed = sorted({*pipeline.parameters, *pipeline.tune.dimensions})
     unknown = sorted(set(overrides) - set(allowed))
     if unknown:
         raise ConfigError(f"unknown parameters: {', '.join(unknown)}", f"{pipeline.pipeline} has: {', '.join(allowed)}")

@@ -1,0 +1,45 @@
+"""Who holds a slot: an attempt of a job, or outside jobs (a notebook) a process of this machine."""
+
+import os
+
+import psutil
+
+from airloom.errors import JobError
+from airloom.jobs import processes
+from airloom.jobs.submit import host, settle
+from airloom.jobs.table import Attempts
+from airloom.settings import Settings
+
+
+def this_owner() -> str:
+    """The name of this process as an owner."""
+    attempt = os.environ.get(processes.MARK)
+    return f"attempt:{attempt}" if attempt else f"process:{host()}:{os.getpid()}:{psutil.Process().create_time():.2f}"
+
+
+def is_alive(settings: Settings, owner: str) -> bool:
+    """Whether an owner may still work on what it holds.
+
+    Of an attempt whose supervisor died, what is left is ended first, so that nobody works on a slot beside its next
+    owner.
+    """
+    kind, _, name = owner.partition("#")[0].partition(":")
+    if kind == "attempt":
+        return _attempt_lives(settings, int(name))
+    machine, pid, created = name.rsplit(":", 2)
+    if machine != host():
+        return True  # nobody here can tell
+    try:
+        process = psutil.Process(int(pid))
+        return process.status() != psutil.STATUS_ZOMBIE and f"{process.create_time():.2f}" == created
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _attempt_lives(settings: Settings, identity: int) -> bool:
+    table = Attempts(settings.database_address)
+    try:
+        attempt = settle(table, table.get(identity))
+    except JobError:  # its row is gone
+        return False
+    return attempt is not None and attempt.alive
