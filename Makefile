@@ -7,7 +7,7 @@ RUN := .venv/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check install --quiet --no-compile --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo down test lint types imports unit bench accept mutants screenshots lock clean
+.PHONY: help install demo down test test-full lint types imports unit bench accept mutants screenshots lock clean
 
 help: ## Show what there is
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,8 +33,15 @@ down: .venv/.installed ## Stop the stack
 	@$(RUN) -m airloom down
 
 test: .venv/.installed lint types imports ## Everything that a fresh machine can run
-	@echo "tests: unit, DAGs, and the whole system on a started stack"
-	@$(RUN) -m pytest -q -m "not long"
+	@echo "tests: units and DAGs on all cores, then the whole system on a started stack"
+	@$(RUN) -m pytest -q -m "not system" --numprocesses auto --dist loadfile
+	@$(RUN) -m pytest -q -m system
+
+test-full: .venv/.installed lint types imports ## The same with every long matrix whole; keeps docs/acceptance/test-full.md
+	@$(RUN) -m pytest -q --full
+
+test-full: .venv/.installed lint types imports ## The same with every long matrix whole; keeps docs/acceptance/test-full.md
+	@$(RUN) -m pytest -q --full
 
 lint: .venv/.installed ## Style
 	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check --quiet .
@@ -46,7 +53,7 @@ imports: .venv/.installed ## Who may import whom
 	@.venv/bin/python -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
 
 unit: .venv/.installed ## The quick tests, without the started stack
-	@$(RUN) -m pytest -q -m "not system and not long"
+	@$(RUN) -m pytest -q -m "not system" --numprocesses auto --dist loadfile
 
 bench: .venv/.installed ## One benchmark: make bench NAME=pipeline
 	@$(RUN) "benchmarks/$(NAME).py"

@@ -12,10 +12,11 @@ import numpy as np
 
 from _datasets.data import CLASSES, Sizes
 from _datasets.home import whole
-from _datasets.ours import BATCH, open_data
+from _datasets.ours import BATCH
 from airloom.contracts import Snapshot
 from airloom.datasets.ingest import from_arrays
 from airloom.datasets.layout import Layout
+from airloom.datasets.snapshot import open_anew
 from airloom.settings import Settings
 
 FIRST = """
@@ -51,7 +52,7 @@ def measure(settings: Settings, images: Snapshot, sizes: Sizes) -> Opening:
     """The images' first batch in new processes, their files in the page cache; a resume amid a million rows."""
     found = Opening()
     million = _million(settings, sizes.million)
-    interrupted = open_data(settings, million).loader("train", BATCH)
+    interrupted = open_anew(settings, million).loader("train", BATCH)
     batches = iter(interrupted)
     for _ in range(len(interrupted) // 2):
         next(batches)
@@ -75,7 +76,7 @@ def _first(settings: Settings, images: Snapshot, found: Opening) -> None:
 
 def _resume(settings: Settings, snapshot: Snapshot, state: dict[str, Any], expected: Any) -> float:
     """From a loader that has read nothing yet to the first batch that was missing."""
-    data = open_data(settings, snapshot)
+    data = open_anew(settings, snapshot)
     began = time.perf_counter()
     loader = data.loader("train", BATCH)
     loader.load_state_dict(state)

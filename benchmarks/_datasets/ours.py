@@ -5,8 +5,7 @@ from typing import Any
 
 from _datasets.reading import Variant
 from airloom.contracts import Snapshot
-from airloom.datasets import versions
-from airloom.datasets.snapshot_data import SnapshotData
+from airloom.datasets.snapshot import open_anew
 from airloom.settings import Settings
 
 BATCH = 256
@@ -14,19 +13,13 @@ BATCH = 256
 
 def variants(settings: Settings, snapshot: Snapshot, **options: Any) -> list[Variant]:
     """Later epochs of one loader, and first epochs, in which the shards are mapped and their digests checked."""
-    loader = open_data(settings, snapshot).loader("train", BATCH, **options)
+    loader = open_anew(settings, snapshot).loader("train", BATCH, **options)
     shown = "".join(f", {name}={value}" for name, value in options.items())
 
     def first() -> Iterable[Any]:
-        return open_data(settings, snapshot).loader("train", BATCH, **options)
+        return open_anew(settings, snapshot).loader("train", BATCH, **options)
 
     return [
         Variant(f"airloom{shown}", "airloom", "full", lambda: loader),
         Variant(f"airloom{shown}, first epoch: digests checked", "airloom first", "full", first),
     ]
-
-
-def open_data(settings: Settings, snapshot: Snapshot) -> SnapshotData:
-    """The data of a snapshot, opened anew: nothing is mapped yet."""
-    version = versions.get(settings, snapshot.dataset, snapshot.version)
-    return SnapshotData(settings, snapshot, versions.manifest_of(settings, version))

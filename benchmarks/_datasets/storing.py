@@ -12,11 +12,11 @@ import airloom.datasets.commit as commits
 from _datasets import home
 from _datasets.data import Blobs, blobs
 from _datasets.measure import Cost, clock, timed
-from _datasets.ours import open_data
 from airloom.contracts import DatasetVersion
 from airloom.datasets import edit, snapshot, versions
 from airloom.datasets.ingest import Batches, from_batches
 from airloom.datasets.layout import Layout
+from airloom.datasets.snapshot import open_anew
 from airloom.datasets.store import Store
 from airloom.settings import Settings
 
@@ -91,7 +91,7 @@ def fetch(folder: Path, origin: Settings) -> tuple[Settings, Cost]:
 def digests(settings: Settings) -> list[bytes]:
     """MD5 of each blob of the first version, read through the loader from this home."""
     asked = snapshot.prepare(settings, versions.get(settings, "blobs", 1), {"train": 1.0})
-    loader = open_data(settings, asked).loader("train", 256, views=True)
+    loader = open_anew(settings, asked).loader("train", 256, views=True)
     return sorted(hashlib.md5(blob).digest() for inputs, _ in loader for blob in inputs["blob"])  # noqa: S324
 
 

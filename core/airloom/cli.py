@@ -51,6 +51,10 @@ def main() -> None:
     except AirloomError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(1)
+    except OSError as error:  # a full disk, a path that is none: whatever the command could not say better
+        place = f": {error.filename}" if error.filename else ""
+        typer.echo(f"error: {error.strerror or error}{place}\n  -> look at that path and its disk", err=True)
+        sys.exit(1)
 
 
 @app.command()

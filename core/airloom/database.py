@@ -10,27 +10,28 @@ from sqlalchemy import Engine, MetaData, create_engine, event
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, ProgrammingError
 
 PATIENCE = 120.0  # seconds that a database may be away
+LOCKED = 60.0  # seconds to wait for a lock of SQLite
 LONGEST = 2.0  # seconds between two tries
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
 @cache
-def engine(address: str, metadata: MetaData) -> Engine:
-    """An engine with these tables; two processes that make them at once are safe."""
-    made = create_engine(address, **options(address))
+def engine(address: str, metadata: MetaData, locked: float = LOCKED) -> Engine:
+    """An engine with these tables, made where they are missing; two processes that make them at once are safe."""
+    made = create_engine(address, **options(address, locked))
     prepare(made)
     try:
         metadata.create_all(made)
     except (OperationalError, ProgrammingError, IntegrityError):  # another process made them in between
-        patiently(lambda: metadata.create_all(made))
+        metadata.create_all(made)
     return made
 
 
-def options(address: str) -> dict[str, Any]:
+def options(address: str, locked: float = LOCKED) -> dict[str, Any]:
     """What every engine is made with: SQLite's writers wait for each other, a lost connection is noticed."""
     local = address.startswith("sqlite:")
-    return {"connect_args": {"timeout": 60} if local else {"connect_timeout": 10}, "pool_pre_ping": not local}
+    return {"connect_args": {"timeout": locked} if local else {"connect_timeout": 10}, "pool_pre_ping": not local}
 
 
 def prepare(made: Engine) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException
@@ -13,11 +14,9 @@ from airloom_operators.links import MlflowRunLink
 
 
 class AirloomOperator(BaseOperator):
-    """A step that works on a run context: the dict that `ResolveOperator` returned."""
+    """Anything that Airloom does in a task."""
 
-    operator_extra_links = (MlflowRunLink(),)
     ui_color = "#d8ecf3"
-    mlflow_link = ""  # set by execute, read by the link when the task ends
 
     @contextmanager
     def step(self) -> Iterator[Settings]:
@@ -27,7 +26,19 @@ class AirloomOperator(BaseOperator):
         except AirloomError as error:
             raise AirflowException(str(error)) from None
 
+
+class StepOperator(AirloomOperator):
+    """A step that works on a run context: the dict that `ResolveOperator` returned."""
+
+    operator_extra_links = (MlflowRunLink(),)
+    mlflow_link = ""  # set by execute, read by the link when the task ends
+
     def link_to(self, settings: Settings, context: RunContext) -> None:
         """Make the task link to its MLflow run."""
         base = settings.stack.get("mlflow_url", settings.mlflow_uri)
         self.mlflow_link = f"{base}/#/experiments/{context.experiment}/runs/{context.mlflow_run}"
+
+
+def job_name(ti: Any) -> str:
+    """The task's name, which tells the mapped ones apart."""
+    return str(ti.task_id) if ti.map_index is None or ti.map_index < 0 else f"{ti.task_id}-{ti.map_index}"

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airloom.contracts import RegisteredVersion, RunContext
-from airloom_operators.base import AirloomOperator
+from airloom_operators.base import StepOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-class DeployOperator(AirloomOperator):
+class DeployOperator(StepOperator):
     """Make a registered version the champion and wait until the model server answers with it.
 
     Args:

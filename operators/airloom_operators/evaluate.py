@@ -7,3 +7,4 @@ class EvaluateOperator(JobOperator):
     """Candidate and champion on the same frozen test split; takes {trained: …}."""
 
     job = "airloom.evaluation.step:evaluate"
+    light = True

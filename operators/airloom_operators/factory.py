@@ -2,33 +2,27 @@
 
 from pathlib import Path
 
-from airflow.sdk import DAG, Asset, AssetWatcher, Param, XComArg
+from airflow.sdk import DAG, Param, XComArg
 
 from airloom.pipeline.load import load_pipeline
 from airloom.pipeline.spec import Pipeline
+from airloom_operators.assets import each_version
 from airloom_operators.deploy import DeployOperator
 from airloom_operators.evaluate import EvaluateOperator
 from airloom_operators.gate import GateOperator
 from airloom_operators.register import RegisterOperator
 from airloom_operators.resolve import ResolveOperator
 from airloom_operators.train import TrainOperator
-from airloom_operators.triggers.dataset import DatasetVersionTrigger
 from airloom_operators.tune import TuneOperator
 
 
-def dataset_asset(name: str) -> Asset:
-    """The Airflow asset of a dataset: a new version raises its event."""
-    watcher = AssetWatcher(name=f"{name}_versions", trigger=DatasetVersionTrigger(dataset=name))
-    return Asset(name=f"dataset {name}", uri=f"airloom://datasets/{name}", group="airloom", watchers=[watcher])
-
-
 def build_dag(file: Path) -> DAG:
-    """resolve → tune (mapped) → train → evaluate → gate → register → deploy, started by a new dataset version."""
+    """resolve → tune (mapped) → train → evaluate → gate → register → deploy, once for each dataset version."""
     pipeline = load_pipeline(file)
     pool = pipeline.resources.pool
     with DAG(
         dag_id=pipeline.pipeline,
-        schedule=[dataset_asset(pipeline.dataset.name)],
+        schedule=each_version(pipeline.dataset.name),
         catchup=False,
         max_active_runs=1,  # promotions of one model are decided one after the other
         tags=["airloom", f"dataset:{pipeline.dataset.name}"],
@@ -65,7 +59,7 @@ def _params() -> dict[str, Param]:
             type=["null", "integer"],
             minimum=1,
             title="Dataset version",
-            description="Empty: the version that started the run, else the newest.",
+            description="Empty: the version of the run's partition key (vN), else the newest.",
         ),
         "parameters": Param(
             {},
@@ -82,7 +76,7 @@ def _docs(pipeline: Pipeline, file: Path) -> str:
     return "\n".join(
         [
             f"### Pipeline `{pipeline.pipeline}`",
-            f"Built from `{file.name}`. A new version of dataset **{pipeline.dataset.name}** starts it.",
+            f"Built from `{file.name}`. Each new version of dataset **{pipeline.dataset.name}** starts one run.",
             "",
             f"- trains `{pipeline.trains}`",
             f"- tunes {tune.trials} trials with {tune.workers} workers, {tune.objective.direction} "

@@ -7,3 +7,4 @@ class GateOperator(JobOperator):
     """Decide on evidence whether the candidate may pass; takes {evaluation: …}."""
 
     job = "airloom.evaluation.step:gate"
+    light = True

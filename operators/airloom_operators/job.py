@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowException
 
 from airloom.contracts import RunContext
-from airloom_operators.base import AirloomOperator
+from airloom_operators.base import AirloomOperator, StepOperator, job_name
 from airloom_operators.triggers.job import JobTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airloom.jobs.spec import JobSpec
     from airloom.jobs.states import Attempt
     from airloom.settings import Settings
 
@@ -19,41 +20,37 @@ LOSSES = 5  # attempts in a row that may be lost before the task fails
 SHOWN = 500  # lines of a deferred job's log that the task shows when it wakes up
 
 
-class JobOperator(AirloomOperator):
-    """A heavy step: submit it as a job, wait, return its result.
+class WaitsForJob(AirloomOperator):
+    """Submit a job, wait for it, return its result.
 
     The job does not end with this task. A retry finds it by its key and waits on; a person who clears or marks the task
     ends the job (the trigger does so while the task is deferred, the stack's reconciler while it waits in place).
 
     Args:
-        context: what `ResolveOperator` returned.
-        arguments: further arguments of the step, results of earlier tasks.
         deferrable: give the worker slot back while the job runs; False waits in place.
         patience: seconds to wait in place before deferring: a short job does not pay for it.
     """
 
-    job = ""  # module:function of the step, set by each subclass
-    template_fields: Sequence[str] = ("context", "arguments")
-
-    def __init__(
-        self, *, context: Any, arguments: Any = None, deferrable: bool = True, patience: float = 20, **kwargs: Any
-    ) -> None:
+    def __init__(self, *, deferrable: bool = True, patience: float = 20, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.context = context
-        self.arguments = arguments
         self.deferrable = deferrable
         self.patience = patience
 
+    def job_of(self, settings: "Settings", context: "Context") -> "tuple[str, JobSpec]":
+        """The key of the job and what it does; the same whenever it is called for this task."""
+        raise NotImplementedError
+
+    def finished(self, context: "Context", value: dict[str, Any]) -> Any:  # noqa: ARG002 - for subclasses
+        """What the task returns of the job's value."""
+        return value
+
     def execute(self, context: "Context") -> Any:
         """Submit the job, pass its log on, return its result."""
-        from airloom.jobs.wait import wait
-
         with self.step() as settings:
             attempt = self._submit(settings, context)
             self.log.info("job %s attempt %s, log %s", attempt.key, attempt.number, attempt.path / "log.txt")
-            seconds = self.patience if self.deferrable else None
-            attempt = wait(settings, attempt, self._say, seconds=seconds)
-            return self._finish(settings, context, attempt)
+            value = self._value(settings, context, self._wait(settings, attempt))
+        return self.finished(context, value)
 
     def resume(self, context: "Context", event: dict[str, Any]) -> Any:
         """Called when the job of a deferred task ended."""
@@ -63,43 +60,72 @@ class JobOperator(AirloomOperator):
         with self.step() as settings:
             attempt = Attempts(settings.database_address).get(int(event["attempt"]))
             for line in Follower(attempt.path / LOG).lines(last=True)[-SHOWN:]:
-                self._say(line)
-            return self._finish(settings, context, attempt)
+                self.say(line)
+            value = self._value(settings, context, attempt)
+        return self.finished(context, value)
 
     def _submit(self, settings: "Settings", context: "Context") -> "Attempt":
         from airloom.jobs.submit import submit
-        from airloom.pipeline.steps import job_of
 
-        ti, run = context["ti"], RunContext.from_dict(dict(self.context))
-        place = ti.map_index if ti.map_index is not None and ti.map_index >= 0 else None
-        name = self.task_id if place is None else f"{self.task_id}-{place}"
-        self.link_to(settings, run)
-        spec = job_of(run, self.job, dict(self.arguments or {}), light=self.task_id in ("evaluate", "gate"))
-        task = {"dag": ti.dag_id, "run": ti.run_id, "task": ti.task_id, "map_index": -1 if place is None else place}
+        ti, (key, spec) = context["ti"], self.job_of(settings, context)
+        place = ti.map_index if ti.map_index is not None and ti.map_index >= 0 else -1
+        task = {"dag": ti.dag_id, "run": ti.run_id, "task": ti.task_id, "map_index": place}
         # Airflow raises max_tries when a person clears the task, and only then.
-        return submit(settings, f"{run.key}/{name}", spec, generation=max(0, ti.max_tries), task=task)
+        return submit(settings, key, spec, generation=max(0, ti.max_tries), task=task)
 
-    def _finish(self, settings: "Settings", context: "Context", attempt: "Attempt") -> Any:
+    def _wait(self, settings: "Settings", attempt: "Attempt") -> "Attempt":
+        from airloom.jobs.wait import wait
+
+        return wait(settings, attempt, self.say, seconds=self.patience if self.deferrable else None)
+
+    def _value(self, settings: "Settings", context: "Context", attempt: "Attempt") -> dict[str, Any]:
         """The job's value, or on to the next attempt where this one was lost."""
         from airloom.errors import JobLost
-        from airloom.jobs.wait import value, wait
+        from airloom.jobs.wait import value
 
-        for _ in range(LOSSES):
+        for losses in range(LOSSES + 1):
             if attempt.alive:
-                trigger = JobTrigger(attempt=attempt.id, key=attempt.key)
-                self.defer(trigger=trigger, method_name="resume")
+                self.defer(trigger=JobTrigger(attempt=attempt.id, key=attempt.key), method_name="resume")
             try:
                 return value(attempt)
             except JobLost as error:
+                if losses == LOSSES:
+                    raise
                 self.log.warning("%s; it goes on from its checkpoint", error.message)
-                attempt = self._submit(settings, context)
-                seconds = self.patience if self.deferrable else None
-                attempt = wait(settings, attempt, self._say, seconds=seconds)
-        return value(attempt)
+            attempt = self._wait(settings, self._submit(settings, context))
+        raise AssertionError("the loop returns, raises or defers")
 
     def on_kill(self) -> None:
         """End the waiting, never the job: Airflow calls this for a shutdown and for a person's wish alike."""
         raise AirflowException("the task was told to stop; its job goes on until somebody clears or marks the task")
 
-    def _say(self, line: str) -> None:
+    def say(self, line: str) -> None:
+        """Pass a line of the job's log on."""
         self.log.info("%s", line)
+
+
+class JobOperator(WaitsForJob, StepOperator):
+    """A heavy step of a pipeline.
+
+    Args:
+        context: what `ResolveOperator` returned.
+        arguments: further arguments of the step, results of earlier tasks.
+    """
+
+    job = ""  # module:function of the step, set by each subclass
+    light = False  # whether it needs neither devices nor several processes
+    template_fields: Sequence[str] = ("context", "arguments")
+
+    def __init__(self, *, context: Any, arguments: Any = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.context = context
+        self.arguments = arguments
+
+    def job_of(self, settings: "Settings", context: "Context") -> "tuple[str, JobSpec]":
+        """See `WaitsForJob`."""
+        from airloom.pipeline.steps import job_of
+
+        run = RunContext.from_dict(dict(self.context))
+        self.link_to(settings, run)
+        spec = job_of(run, self.job, dict(self.arguments or {}), light=self.light)
+        return f"{run.key}/{job_name(context['ti'])}", spec

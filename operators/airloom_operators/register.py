@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowSkipException
 
 from airloom.contracts import Decision, Evaluation, RunContext, TrainedModel
-from airloom_operators.base import AirloomOperator
+from airloom_operators.base import StepOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-class RegisterOperator(AirloomOperator):
+class RegisterOperator(StepOperator):
     """Make an accepted candidate a registered model version; skip, and with it all that follows, a refused one.
 
     Args:

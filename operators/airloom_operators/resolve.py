@@ -1,21 +1,21 @@
 """The first step: which dataset version, which snapshot, which MLflow run."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airloom_operators.base import AirloomOperator
+from airloom_operators.base import StepOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-class ResolveOperator(AirloomOperator):
+class ResolveOperator(StepOperator):
     """Fix what the run works on.
 
     Args:
         pipeline_file: path of the pipeline file, from the project's root or absolute.
-        dataset_version: a number; empty for the version of the triggering asset event, else the newest.
+        dataset_version: a number; empty for the version of the run's partition key, else the newest.
         parameters: override the file's parameters for this run.
     """
 
@@ -33,11 +33,10 @@ class ResolveOperator(AirloomOperator):
         """Return the run context that all later steps take."""
         from airloom.pipeline import steps
 
-        wanted = self.dataset_version or newest_version(context.get("triggering_asset_events") or {})
         with self.step() as settings:
             file = (settings.project / self.pipeline_file).resolve()
             key = f"{context['dag'].dag_id}/{context['run_id']}"
-            version = int(wanted) if wanted else None
+            version = wanted_version(context.get("partition_key"), self.dataset_version)
             run = steps.resolve(settings, Path(file), key, version, dict(self.parameters or {}))
             self.link_to(settings, run)
         snapshot = run.snapshot
@@ -45,17 +44,18 @@ class ResolveOperator(AirloomOperator):
         return run.to_dict()
 
 
-def newest_version(events: Any) -> int | None:
-    """The newest dataset version among the asset events that started this run.
+def wanted_version(key: str | None, argument: Any) -> int | None:
+    """The version that a run is about: of its partition key, else of the argument; None for the newest.
 
-    An event of the watcher carries its payload nested, one from the REST API flat.
+    Raises:
+        ConfigError: the two differ, or the key names no version.
     """
-    versions: list[int] = []
-    groups: Iterable[Any] = events.values()
-    for group in groups:
-        for event in group:
-            extra = dict(event.extra or {})
-            payload = extra.get("payload", extra)
-            if isinstance(payload, dict) and "version" in payload:
-                versions.append(int(payload["version"]))
-    return max(versions, default=None)
+    from airloom.datasets.announcements import number_of
+    from airloom.errors import ConfigError
+
+    if key is None:
+        return int(argument) if argument else None
+    version = number_of(key)
+    if argument and int(argument) != version:
+        raise ConfigError(f"the run is of partition {key}, its dataset version is {argument}", "leave one of them out")
+    return version

@@ -2,7 +2,10 @@
 
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 home = Path(tempfile.mkdtemp(prefix="airloom-airflow-test-"))
 os.environ.update(
@@ -12,3 +15,27 @@ os.environ.update(
     AIRFLOW__CORE__LOAD_EXAMPLES="False",
     AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{home}/airflow.db",
 )
+
+
+@pytest.fixture(scope="session")
+def register() -> Callable[..., None]:
+    """Write DAGs that a test built into Airflow's database, as the DAG processor does."""
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+    from airflow.models.serialized_dag import SerializedDagModel
+    from airflow.serialization.definitions.dag import SerializedDAG
+    from airflow.serialization.serialized_objects import LazyDeserializedDAG
+    from airflow.utils.db import initdb
+    from airflow.utils.session import create_session
+
+    initdb()
+    with create_session() as session:
+        DagBundlesManager().sync_bundles_to_db(session=session)
+
+    def write(*dags) -> None:
+        lazy = [LazyDeserializedDAG.from_dag(dag) for dag in dags]
+        with create_session() as session:
+            SerializedDAG.bulk_write_to_db("dags-folder", None, lazy, session=session)
+            for dag in lazy:
+                SerializedDagModel.write_dag(dag, bundle_name="dags-folder", session=session)
+
+    return write

@@ -1,10 +1,10 @@
 """What every DAG of the project keeps to."""
 
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -43,24 +43,60 @@ def test_every_dag_has_an_owner_tags_and_docs(file: Path) -> None:
 
 
 def test_the_pipeline_dag_has_the_steps_in_order_and_typed_params() -> None:
-    (dag,) = dags_of(PROJECT / "dags" / "pipelines.py")
+    dag = {dag.dag_id: dag for dag in dags_of(PROJECT / "dags" / "pipelines.py")}["digits"]
     order = [task.task_id for task in dag.topological_sort()]
     assert order == ["resolve", "tune", "train", "evaluate", "gate", "register", "deploy"]
     assert dag.params.get_param("dataset_version").schema["type"] == ["null", "integer"]
     assert dag.params.get_param("parameters").schema["type"] == "object"
 
 
-def test_the_newest_of_several_events_is_resolved() -> None:
-    from airloom_operators.resolve import newest_version
+def test_a_run_is_about_the_version_of_its_partition_else_the_given_one_else_the_newest() -> None:
+    from airloom.errors import ConfigError
+    from airloom_operators.resolve import wanted_version
 
-    events = {
-        "asset": [
-            SimpleNamespace(extra={"from_trigger": True, "payload": {"version": 3}}),
-            SimpleNamespace(extra={"version": 2, "from_rest_api": True}),
-        ]
-    }
-    assert newest_version(events) == 3
-    assert newest_version({}) is None
+    assert wanted_version("v3", None) == 3
+    assert wanted_version("v3", 3) == 3
+    assert wanted_version(None, "7") == 7
+    assert wanted_version(None, None) is None
+    with pytest.raises(ConfigError, match="partition v3, its dataset version is 2"):
+        wanted_version("v3", 2)
+    with pytest.raises(ConfigError, match="'2026-01-01' names no dataset version"):
+        wanted_version("2026-01-01", None)
+
+
+def project(folder: Path, **datasets: str) -> Path:
+    """A project with one pipeline a keyword, each on the dataset that it names; returns its DAG file."""
+    shutil.copytree(PROJECT / "dags", folder / "dags", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "configs" / "pipelines").mkdir(parents=True)
+    text = (PROJECT / "configs" / "pipelines" / "digits.yaml").read_text()
+    for pipeline, dataset in datasets.items():
+        changed = text.replace("pipeline: digits", f"pipeline: {pipeline}").replace("name: digits", f"name: {dataset}")
+        (folder / "configs" / "pipelines" / f"{pipeline}.yaml").write_text(changed)
+    return folder / "dags" / "pipelines.py"
+
+
+def test_one_dag_announces_a_dataset_however_many_pipelines_read_it(tmp_path: Path) -> None:
+    from airflow.sdk import PartitionedAssetTimetable
+
+    found = {dag.dag_id: dag for dag in dags_of(project(tmp_path, one="ticks", two="ticks", three="tocks"))}
+    assert set(found) == {"one", "two", "three", "announce-ticks", "announce-tocks"}
+    for name in ("one", "two", "three"):
+        timetable = found[name].timetable
+        assert isinstance(timetable, PartitionedAssetTimetable)
+        assert not timetable.asset_condition.watchers
+    assert found["one"].timetable.asset_condition.uri == "airloom://datasets/ticks"
+    announcer = found["announce-ticks"]
+    (task,) = announcer.tasks
+    assert [asset.uri for asset in task.outlets] == ["airloom://datasets/ticks"]
+    assert announcer.timetable.asset_condition.objects[0].uri == "airloom://repository/ticks"
+    assert (announcer.max_active_runs, task.max_active_tis_per_dag, announcer.catchup) == (1, 1, False)
+
+
+@pytest.mark.parametrize("wanted", ["one", "announce-tocks"])
+def test_a_task_builds_only_the_dag_that_it_runs(tmp_path: Path, monkeypatch, wanted: str) -> None:
+    monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", wanted)
+    found = dags_of(project(tmp_path, one="ticks", two="ticks", three="tocks"))
+    assert [dag.dag_id for dag in found] == [wanted]
 
 
 def test_an_asset_address_of_another_form_is_refused() -> None:
@@ -68,47 +104,8 @@ def test_an_asset_address_of_another_form_is_refused() -> None:
 
     from airloom_operators.assets import sanitize_uri
 
-    assert sanitize_uri(urlsplit("airloom://datasets/digits")).path == "/digits"
-    with pytest.raises(ValueError, match="airloom://datasets/<name>"):
-        sanitize_uri(urlsplit("airloom://models/digits"))
-
-
-def test_the_watcher_announces_each_version_once_across_restarts(tmp_path: Path, monkeypatch) -> None:
-    import asyncio
-
-    from airloom_operators.triggers import dataset as module
-
-    monkeypatch.setenv("AIRLOOM_HOME", str(tmp_path))
-    monkeypatch.setattr(module, "POLL_SECONDS", 0.01)
-    repo = tmp_path / "data" / "datasets.git"
-    repo.mkdir(parents=True)
-    identity = ["-c", "user.name=t", "-c", "user.email=t@t"]
-    subprocess.run(["git", "init", "-q", str(repo)], check=True)
-
-    def publish(number: int) -> None:
-        for command in (["commit", "-q", "--allow-empty", "-m", str(number)], ["tag", f"digits@v{number}"]):
-            subprocess.run(["git", "-C", str(repo), *identity, *command], check=True)
-
-    async def take(count: int) -> list[int]:
-        found: list[int] = []
-        async for event in module.DatasetVersionTrigger("digits").run():
-            found.append(event.payload["version"])
-            if len(found) == count:
-                await asyncio.sleep(0)
-                break
-        return found
-
-    async def take_and_settle(count: int) -> list[int]:
-        stream = module.DatasetVersionTrigger("digits").run()
-        found = [(await anext(stream)).payload["version"] for _ in range(count)]
-        settle = asyncio.ensure_future(anext(stream))
-        await asyncio.sleep(0.2)
-        settle.cancel()
-        return found
-
-    publish(1)
-    publish(2)
-    assert asyncio.run(take(1)) == [1]
-    assert asyncio.run(take_and_settle(2)) == [1, 2]  # 1 was handed over, but not confirmed: never lost
-    publish(10)
-    assert asyncio.run(take_and_settle(1)) == [10]
+    for uri in ("airloom://datasets/digits", "airloom://repository/digits"):
+        assert sanitize_uri(urlsplit(uri)).path == "/digits"
+    for uri in ("airloom://models/digits", "airloom://datasets/a/b", "airloom://datasets/", "airloom://datasets/a?b"):
+        with pytest.raises(ValueError, match="airloom://datasets/<name>"):
+            sanitize_uri(urlsplit(uri))

@@ -1,6 +1,7 @@
 """`make mutants`: switch off one guard at a time in a copy of the tree; the named test must go red.
 
 Each `<guard>.patch` in this folder starts with a line `test: <pytest id>`; git ignores it when applying the patch.
+`run.py GUARD…` tries only these.
 """
 
 import os
@@ -14,16 +15,20 @@ PROJECT = Path(__file__).resolve().parents[2]
 ROOTS = ("core", "operators", "plugins", "serving")
 
 
-def main() -> int:
+def main(only: list[str]) -> int:
     """Print guard, test and colour; 1 when a test stayed green without its guard."""
     survived = 0
     for patch in sorted(Path(__file__).parent.glob("*.patch")):
+        if only and patch.stem not in only:
+            continue
         test = patch.read_text().splitlines()[0].removeprefix("test: ")
         with tempfile.TemporaryDirectory(prefix="airloom-mutant-") as folder:
             tree = Path(folder) / "tree"
             shutil.copytree(PROJECT, tree, ignore=shutil.ignore_patterns(".venv", ".airloom", ".*_cache", ".git"))
             green_before = _passes(tree, test)
-            subprocess.run(["git", "apply", "--unsafe-paths", f"--directory={tree}", str(patch)], cwd="/", check=True)
+            subprocess.run(
+                ["git", "apply", "-C1", "--unsafe-paths", f"--directory={tree}", str(patch)], cwd="/", check=True
+            )
             red = not _passes(tree, test)
         colour = "red" if red and green_before else "SURVIVED" if green_before else "RED BEFORE"
         survived += colour != "red"
@@ -38,4 +43,4 @@ def _passes(tree: Path, test: str) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

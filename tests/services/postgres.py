@@ -5,6 +5,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,13 +25,16 @@ def binaries() -> Path:
 
 
 @contextmanager
-def postgres(folder: Path) -> Iterator[str]:
-    """The SQLAlchemy address of an empty database; the server ends with the block."""
+def postgres() -> Iterator[str]:
+    """The SQLAlchemy address of an empty database; the server and its data end with the block."""
+    # Not below a test's own folder: another user must be able to reach it.
+    with tempfile.TemporaryDirectory(prefix="airloom-postgres-") as folder, _server(Path(folder)) as address:
+        yield address
+
+
+@contextmanager
+def _server(folder: Path) -> Iterator[str]:
     programs, data = binaries(), folder / "data"
-    folder.mkdir(parents=True, exist_ok=True)
-    for part in (folder, *folder.parents):
-        if part.stat().st_uid == os.getuid() and part != Path("/") and part.name.startswith("pytest-"):
-            part.chmod(part.stat().st_mode | 0o755)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

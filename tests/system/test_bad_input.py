@@ -1,12 +1,79 @@
 """Every row of bad_input.yaml: a clear message, no traceback, nothing changed."""
 
+import io
+import json
+import struct
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 ROWS = yaml.safe_load((Path(__file__).parent / "bad_input.yaml").read_text())
+
+
+def npz(save: Callable = np.savez, **arrays: np.ndarray) -> bytes:
+    sink = io.BytesIO()
+    save(sink, **arrays)
+    return sink.getvalue()
+
+
+def npy(array: np.ndarray) -> bytes:
+    sink = io.BytesIO()
+    np.save(sink, array)
+    return sink.getvalue()
+
+
+def picture(mode: str = "L", size: tuple[int, int] = (8, 8)) -> bytes:
+    from PIL import Image
+
+    sink = io.BytesIO()
+    Image.new(mode, size).save(sink, "PNG")
+    return sink.getvalue()
+
+
+def digits(**changes: np.ndarray) -> bytes:
+    arrays = {"images": np.full((3, 1, 8, 8), 0.3, np.float32), "labels": np.arange(3)}
+    return npz(**arrays | changes)
+
+
+def bomb() -> bytes:
+    """An archive whose directory says that a small member inflates to 2 GiB."""
+    data = npz(np.savez_compressed, images=np.zeros((999, 1, 8, 8), np.float32))
+    return data.replace(struct.pack("<I", 999 * 64 * 4 + 128), struct.pack("<I", 2**31 - 1))
+
+
+MADE: dict[str, Callable[[], bytes]] = {
+    "a bomb": bomb,
+    "Python objects": lambda: npy(np.array([1, None], object)),
+    "images of another shape": lambda: digits(images=np.zeros((3, 3, 4, 4), np.float32)),
+    "too few labels": lambda: digits(labels=np.arange(2)),
+    "a cut archive": lambda: digits()[:-40],
+    "a picture": picture,
+    "a larger picture": lambda: picture(size=(9, 8)),
+    "a cut picture": lambda: picture()[:-30],
+    "a picture of 400 million pixels": lambda: picture("1", (20_000, 20_000)),
+    "deep JSON": lambda: b'{"x":' + b"[" * 5000 + b"]" * 5000 + b"}\n",
+    "a long name": lambda: b"x" * 300 + b",label\n1,2\n",
+    "a name with NUL": lambda: b"a\0b,label\n1,2\n",
+    "a name that turns around": lambda: "a\u202eb,label\n1,2\n".encode(),
+    "Latin-1": lambda: "name,label\nJos\xe9,1\n".encode("latin-1"),
+}
+
+
+def lay_out(row: dict, folder: Path) -> None:
+    """The row's files, in the folder that its arguments call {tmp}."""
+    for name, text in row.get("files", {}).items():
+        place = folder / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if "made" in (text if isinstance(text, dict) else {}):
+            place.write_bytes(MADE[text["made"]]())
+        elif isinstance(text, dict):
+            place.symlink_to(text["link"])
+        else:
+            place.write_text(text)
 
 
 def listings(airloom) -> tuple[object, ...]:
@@ -21,8 +88,9 @@ def unchanged(airloom):
     assert listings(airloom) == before
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: " ".join(row["arguments"])[:60])
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: json.dumps(row["arguments"])[:80])
 def test_bad_input(airloom, unchanged, tmp_path: Path, row: dict) -> None:
+    lay_out(row, tmp_path)
     done = airloom.run(*(argument.replace("{tmp}", str(tmp_path)) for argument in row["arguments"]))
     assert done.returncode != 0
     assert "Traceback" not in done.stderr

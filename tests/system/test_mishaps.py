@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,9 @@ def test_everything_killed_then_the_demo_again_then_nothing_left(airloom) -> Non
     for process in control.strays(airloom.settings):
         with contextlib.suppress(ProcessLookupError):  # some end with their parents
             os.kill(process.pid, signal.SIGKILL)
+    until = time.monotonic() + 10
+    while control.supervisor_pid(airloom.settings) and time.monotonic() < until:  # the kernel takes a moment
+        time.sleep(0.05)
     assert control.supervisor_pid(airloom.settings) is None
     again = airloom.json("demo")
     assert again["served"]

@@ -1,39 +1,88 @@
-"""Which dataset versions Airflow has not been told of yet: the tags above a kept cursor."""
+"""Which dataset version is announced next. git says what there is; what was announced, Airflow itself keeps."""
 
+import re
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from airloom.datasets.repository import git
+from airloom.contracts import DatasetVersion
+from airloom.datasets import versions
+from airloom.errors import ConfigError
 from airloom.private import write_private
 from airloom.settings import Settings
 
-
-def pending(settings: Settings, dataset: str) -> list[dict[str, Any]]:
-    """The versions above the cursor, oldest first: `{"dataset", "version", "commit"}`. Cheap: one git call."""
-    if not settings.data_repo.is_dir():
-        return []
-    form = "%(refname:strip=2) %(objectname) %(*objectname)"
-    listed = git(settings.data_repo, "for-each-ref", f"--format={form}", f"refs/tags/{dataset}@v*").stdout.splitlines()
-    cursor, found = _cursor(settings, dataset), []
-    for line in listed:
-        name, *ids = line.split()
-        number = name.rpartition("@v")[2]
-        if number.isascii() and number.isdecimal() and int(number) > cursor:
-            found.append({"dataset": dataset, "version": int(number), "commit": ids[-1]})
-    return sorted(found, key=lambda version: version["version"])
+AGAIN_SECONDS = 30.0  # nothing came of the last look: look again
+SELDOM_SECONDS = 600.0
+GAP_SECONDS = 1.0  # a fetch brings the tags of several versions one after the other
+KEY = re.compile(r"v([1-9][0-9]{0,8})")
 
 
-def done(settings: Settings, dataset: str, version: int) -> None:
-    """Move the cursor up to `version`."""
-    write_private(_cursor_file(settings, dataset), str(max(version, _cursor(settings, dataset))))
+def partition_key(number: int) -> str:
+    """`v3`: the partition of the dataset's asset, and of the runs that work on version 3."""
+    return f"v{number}"
 
 
-def _cursor(settings: Settings, dataset: str) -> int:
+def number_of(key: str) -> int:
+    """`v3` → 3.
+
+    Raises:
+        ConfigError: the key has another form.
+    """
+    found = KEY.fullmatch(key)
+    if not found:
+        raise ConfigError(f"the partition key {key[:80]!r} names no dataset version", "the form is vN, for example v3")
+    return int(found[1])
+
+
+def highest_key(keys: Iterable[str | None], floor: int = 0) -> int:
+    """The highest version among partition keys, at least `floor`; what is no version's key does not count."""
+    return max([floor, *(number_of(key) for key in keys if key and KEY.fullmatch(key))])
+
+
+@dataclass(frozen=True)
+class Wake:
+    """When the announcing DAG was woken last, what had been announced by then, and how long to wait for more."""
+
+    announced: int
+    at: float  # time.monotonic()
+    patience: float = AGAIN_SECONDS
+
+
+def wake(newest: int, known: int, last: Wake | None, now: float) -> Wake | None:
+    """The next waking of the announcing DAG: at once for every step forward, else again, ever more seldom."""
+    if newest <= known:
+        return None
+    if last is None or known > last.announced:
+        return Wake(known, now, AGAIN_SECONDS)
+    if now - last.at < last.patience:
+        return None
+    return Wake(known, now, min(2 * last.patience, SELDOM_SECONDS))
+
+
+def kept(settings: Settings, dataset: str) -> int:
+    """What this home knows to be announced. It may be missing or behind, but is never ahead of Airflow."""
     try:
-        return int(_cursor_file(settings, dataset).read_text())
+        text = _file(settings, dataset).read_text().strip()
     except FileNotFoundError:
         return 0
+    return int(text) if text.isascii() and text.isdecimal() else 0
 
 
-def _cursor_file(settings: Settings, dataset: str) -> Path:
-    return settings.home / "announced" / dataset
+def keep(settings: Settings, dataset: str, number: int) -> None:
+    """Tell the watcher, which would need seconds and a hundred megabytes to ask Airflow."""
+    if kept(settings, dataset) != number:
+        write_private(_file(settings, dataset), str(number))
+
+
+def _file(settings: Settings, dataset: str) -> Path:
+    return settings.home / "announced" / versions.check_name(dataset)
+
+
+def pending(settings: Settings, dataset: str, known: int) -> DatasetVersion | None:
+    """The oldest version that is newer than `known`; None when all are announced."""
+    found = versions.list_after(settings, dataset, known)
+    if found and found[0].number > known + 1:  # the one before was deleted, or its tag is not visible yet
+        time.sleep(GAP_SECONDS)
+        found = versions.list_after(settings, dataset, known)
+    return found[0] if found else None

@@ -172,8 +172,9 @@ def tip(settings: Settings, dataset: str, known: Tip | None = None) -> Tip:
     while str(number) in deleted:
         number -= 1
     if number != highest:
-        text = repository.read_file(repo, f"refs/tags/{dataset}@v{number}", f"{dataset}/manifest.json")
-        manifest = Manifest.from_json(text) if text and number else None
+        tag, file = f"refs/tags/{dataset}@v{number}", f"{dataset}/manifest.json"
+        text = repository.read_file(repo, tag, file) if number else None
+        manifest = Manifest.from_json(text) if text else None
     return Tip(commit, manifest, highest)
 
 

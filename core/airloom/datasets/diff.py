@@ -124,29 +124,30 @@ def picture(settings: Settings, old: DatasetVersion, new: DatasetVersion) -> byt
     from matplotlib.figure import Figure
 
     store = Store(settings)
-    frames = {version.name: profile(store, versions.manifest_of(settings, version)) for version in (old, new)}
-    first, second = frames.values()
+    frames = [profile(store, versions.manifest_of(settings, version)) for version in (old, new)]
+    first, second = frames
     columns = [name for name in first.columns.intersection(second.columns)][:12]
     rows = (len(columns) + 2) // 3
     figure = Figure(figsize=(12, 2.8 * rows), layout="constrained")
     for place, name in enumerate(columns, 1):
-        _panel(figure.add_subplot(rows, 3, place), str(name), {v: frame[name] for v, frame in frames.items()})
+        pair = [(version.name, frame[name]) for version, frame in zip((old, new), frames, strict=True)]
+        _panel(figure.add_subplot(rows, 3, place), str(name), pair)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     return buffer.getvalue()
 
 
-def _panel(axes: Any, name: str, columns: "dict[str, pd.Series[Any]]") -> None:
-    values = {version: _numbers(column) for version, column in columns.items()}
-    if all(len(v) for v in values.values()):
-        low, high = min(v.min() for v in values.values()), max(v.max() for v in values.values())
+def _panel(axes: Any, name: str, columns: "list[tuple[str, pd.Series[Any]]]") -> None:
+    values = [(version, _numbers(column)) for version, column in columns]
+    if all(len(v) for _, v in values):
+        low, high = min(v.min() for _, v in values), max(v.max() for _, v in values)
         edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
-        for version, numbers in values.items():
+        for version, numbers in values:
             axes.hist(numbers, edges, density=True, alpha=0.5, label=version)
     else:
-        shares = {version: column.value_counts(normalize=True) for version, column in columns.items()}
-        top = sorted({str(value) for share in shares.values() for value in share.index[:10]})
-        for shift, (version, share) in enumerate(shares.items()):
+        shares = [(version, column.value_counts(normalize=True)) for version, column in columns]
+        top = sorted({str(value) for _, share in shares for value in share.index[:10]})
+        for shift, (version, share) in enumerate(shares):
             named = {str(value): part for value, part in share.items()}
             axes.bar(np.arange(len(top)) + 0.4 * shift, [named.get(v, 0) for v in top], 0.4, alpha=0.7, label=version)
         axes.set_xticks(np.arange(len(top)) + 0.2, top, fontsize=7)

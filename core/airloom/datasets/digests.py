@@ -46,10 +46,10 @@ def digest(batch: pa.RecordBatch, layout: Layout) -> Digests:
     return Digests(row, digests, _array(_hash(batch, [layout.key])) if layout.key else digests)
 
 
-def key_digest(value: Any, kind: pa.DataType) -> bytes:
-    """The anchor of the row with this key; for looking a row up by its key."""
-    batch = pa.RecordBatch.from_arrays([pa.array([value], kind)], names=["key"])
-    return _hash(batch, ["key"])[0]
+def key_digest(value: Any, key: pa.Field) -> bytes:
+    """The anchor of the row with this key, a value of the field `key`; for looking a row up by its key."""
+    batch = pa.RecordBatch.from_arrays([pa.array([value], key.type)], schema=pa.schema([key]))
+    return _hash(batch, [key.name])[0]
 
 
 def _array(digests: Sequence[bytes]) -> Array:

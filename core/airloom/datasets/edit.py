@@ -107,11 +107,17 @@ def rows_with_key(settings: Settings, version: DatasetVersion, value: Any) -> li
     """Numbers of the rows whose declared key is `value`.
 
     Raises:
-        ConfigError: the dataset declares no key.
+        ConfigError: the dataset declares no key, or the key is of another type.
     """
     manifest = versions.manifest_of(settings, version)
     if not manifest.layout.key:
         raise ConfigError(f"{version.dataset} declares no key", "name rows by their numbers")
-    kind = manifest.arrow_schema.field(manifest.layout.key).type
-    wanted = np.frombuffer(key_digest(pa.scalar(value).cast(kind).as_py(), kind)[:SHORT], np.uint8)
+    field = manifest.arrow_schema.field(manifest.layout.key)
+    try:
+        typed = pa.scalar(value).cast(field.type).as_py()
+    except pa.ArrowException:
+        raise ConfigError(
+            f"{str(value)[:80]!r} is no {field.type}, as the key {field.name} is", "look at `show`"
+        ) from None
+    wanted = np.frombuffer(key_digest(typed, field)[:SHORT], np.uint8)
     return np.flatnonzero((Rows(Store(settings), manifest).all().anchor == wanted).all(axis=1)).tolist()

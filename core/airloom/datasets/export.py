@@ -4,15 +4,37 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import pyarrow as pa
 
 from airloom.datasets.layout import Layout
 from airloom.errors import ConfigError, DataError
+from airloom.settings import Settings
 
 Form = Literal["parquet", "folder", "hf"]
+
+
+def export_named(settings: Settings, name: str, target: Path, form: str, split: str = "") -> tuple[Path, int]:
+    """Write a version (`digits@v2`), or a split of a snapshot that is named by its id; returns the path and the rows.
+
+    Raises:
+        ConfigError: the form is not known, the target exists, or the form does not fit the type.
+        DataError: there is no such version or snapshot.
+    """
+    from airloom.datasets import snapshot, versions
+    from airloom.datasets.read import read
+
+    if form not in get_args(Form):
+        raise ConfigError(f"the form {form!r} is not known", f"one of {', '.join(get_args(Form))}")
+    if split:
+        opened = snapshot.open_snapshot(settings, snapshot.fetch(settings, name))
+        table, layout = opened.table(split), opened.layout
+    else:
+        version = versions.find(settings, name)
+        table, layout = read(settings, version), versions.manifest_of(settings, version).layout
+    return export(table, layout, form, target), table.num_rows  # type: ignore[arg-type] # checked above
 
 
 def export(table: pa.Table, layout: Layout, form: Form, target: Path) -> Path:

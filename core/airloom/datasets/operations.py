@@ -75,9 +75,8 @@ class Replace:
         if index.anchored:
             check_leak("the batch", index, index)
         chain, tail = Chain().extend(NONE, index.row)
-        same = head is not None and (head.chain, head.rows) == (chain, len(index))
-        if head and same and np.array_equal(Rows(store, head).tail(chain.tail), tail):
-            raise NothingChanged(f"{head.name} has exactly these rows", "nothing was committed")
+        if head:
+            _check_changed(Rows(store, head), chain, tail)
         return Outcome(new, chain, tail, {"added": len(index), "deleted": head.rows if head else 0})
 
 
@@ -124,7 +123,14 @@ class Edit:
         chain, tail = Chain().extend(NONE, everything.row)
         if not len(everything):
             raise DataError(f"nothing of {head.name} would be left", "delete the dataset instead")
+        _check_changed(rows, chain, tail)
         return Outcome(after.manifest.shards, chain, tail, {"added": start, "deleted": len(found)})
+
+
+def _check_changed(before: Rows, chain: Chain, tail: Array) -> None:
+    """The rows of the chain, in their order, are not those of the version before."""
+    if before.manifest.chain == chain and np.array_equal(before.tail(chain.tail), tail):
+        raise NothingChanged(f"{before.manifest.name} has exactly these rows", "nothing was committed")
 
 
 def statistics_of(store: Store, head: Manifest, shard: Shard) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def write(settings: Settings, dataset: str, suite: dict[str, Any], replace: bool
     """
     path = suite_path(settings, check_name(dataset))
     if path.exists() and not replace:
-        raise DataError(f"there is a suite {path} already", "replace it on purpose, or edit it")
+        raise DataError(f"there is a suite {path} already", "edit it, or remove it first")
     write_private(path, f"{json.dumps(suite, indent=2, ensure_ascii=False)}\n")
     path.chmod(0o644)  # it is part of the project, not of the private state
     return path

@@ -20,6 +20,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from airloom.datasets.disk import writing
 from airloom.datasets.ingest import Batches, from_batches
 from airloom.datasets.layout import Layout
 from airloom.datasets.validation import Report
@@ -63,12 +64,21 @@ def keep(settings: Settings, dataset: str, files: Sequence[Path], request: dict[
 
     Raises:
         ConfigError: no such name of a dataset.
+        DataError: the disk does not take it.
     """
     identity = f"{check_name(dataset)}-{uuid.uuid4().hex[:12]}"
     Layout(**request["layout"])  # without it the batch could not be read again
     root = _root(settings)
-    root.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _sweep(root)
+    with writing(root, "the batch was neither committed nor kept"):
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _sweep(root)
+        _keep(root, identity, dataset, files, request, report)
+    return identity
+
+
+def _keep(
+    root: Path, identity: str, dataset: str, files: Sequence[Path], request: dict[str, Any], report: Report
+) -> None:
     made = root / f".keep-{uuid.uuid4().hex}"
     made.mkdir(mode=0o700)
     try:
@@ -85,12 +95,12 @@ def keep(settings: Settings, dataset: str, files: Sequence[Path], request: dict[
             files={file.name: _sha256(file) for file in kept},
             request=request,
         )
-        write_private(made / RECORD, json.dumps(asdict(held), indent=1))
+        values = asdict(held)
+        write_private(made / RECORD, json.dumps(values | {"sha256": _sum(values)}, indent=1))
         made.rename(root / identity)
     except BaseException:
         shutil.rmtree(made, ignore_errors=True)
         raise
-    return identity
 
 
 def list_batches(settings: Settings) -> list[Held]:
@@ -117,7 +127,9 @@ def show(settings: Settings, identity: str) -> Held:
     folder = _folder(settings, identity)
     record = folder / RECORD
     try:
-        values = json.loads(record.read_text())
+        values = json.loads(record.read_bytes())
+        if values.pop("sha256") != _sum(values):
+            raise ValueError("its digest is another")
         return Held(**values | {"page": str(folder / "report.html"), "json": str(folder / "report.json")})
     except FileNotFoundError:
         raise _absent(settings, identity) from None
@@ -202,6 +214,10 @@ def _rows(file: Path) -> int:
     with pa.memory_map(str(file)) as source:
         reader = pa.ipc.open_file(source)
         return sum(reader.get_batch(number).num_rows for number in range(reader.num_record_batches))
+
+
+def _sum(values: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def _sha256(file: Path) -> str:

@@ -5,11 +5,8 @@
 first, which nobody sees, and becomes visible by one atomic push of branch and tag.
 """
 
-import os
-import random
-import re
+import contextlib
 import shutil
-import subprocess
 import time
 import uuid
 from collections.abc import Mapping
@@ -19,34 +16,15 @@ from typing import Any
 
 from filelock import FileLock
 
-from airloom.errors import ConfigError, DataError
+from airloom.datasets.disk import writing
+from airloom.datasets.git import LOCKED, MAIL, patiently
+from airloom.datasets.git import git as git
+from airloom.errors import ConfigError, CorruptFile, DataError
 from airloom.private import write_private
 from airloom.settings import Settings
 
-MAIL = "airloom@localhost"
-LOCKS = 20  # tries at a ref that another git has locked
 LOST = ("(fetch first)", "(non-fast-forward)", "already exists", "but expected", "cannot lock ref", "stale info")
-LOCKED = re.compile(r"Unable to create '(.+?\.lock)': File exists")
 MIRROR = "+refs/*:refs/*"
-
-
-def git(
-    folder: Path, *arguments: str, check: bool = True, given: str | None = None
-) -> subprocess.CompletedProcess[str]:
-    """Run git in `folder`, deaf to the configuration of the machine and the caller.
-
-    Raises:
-        DataError: git failed and `check` is set.
-    """
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    environment |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
-    environment |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
-    environment |= {f"GIT_{who}_{what}": MAIL for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    command = ["git", "-C", str(folder), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, input=given)
-    if check and done.returncode:
-        raise DataError(f"git {' '.join(arguments[:2])} failed: {done.stderr.strip()[-300:]}", f"look at {folder}")
-    return done
 
 
 @dataclass(frozen=True)
@@ -66,17 +44,22 @@ def ensure(settings: Settings) -> Path:
     repo = settings.data_repo
     if (repo / "HEAD").exists():
         return repo
-    settings.make_home()
-    repo.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with FileLock(str(repo.parent / "create.lock")):
-        if not repo.is_dir():
-            bare = repo.with_name(f"new-{uuid.uuid4().hex}")
-            try:
-                _make(settings, bare)
-                bare.rename(repo)
-            finally:
-                shutil.rmtree(bare, ignore_errors=True)
+    with writing(repo.parent):
+        settings.make_home()
+        repo.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with FileLock(str(repo.parent / "create.lock")):
+            if not repo.is_dir():
+                _make_whole(settings, repo)
     return repo
+
+
+def _make_whole(settings: Settings, repo: Path) -> None:
+    bare = repo.with_name(f"new-{uuid.uuid4().hex}")
+    try:
+        _make(settings, bare)
+        bare.rename(repo)
+    finally:
+        shutil.rmtree(bare, ignore_errors=True)
 
 
 def _make(settings: Settings, bare: Path) -> None:
@@ -133,7 +116,10 @@ def refresh(settings: Settings) -> Path:
 
 def _fetch(repo: Path) -> None:
     with FileLock(str(repo.with_name("fetch.lock"))):  # two fetches into one mirror would fight for its refs
-        git(repo, "fetch", "-q", "--prune", "origin", MIRROR)
+        done = patiently(repo, "fetch", "-q", "--prune", "origin", MIRROR)
+    if done.returncode:
+        url = git(repo, "remote", "get-url", "origin").stdout.strip()
+        raise DataError(f"the data remote {url} was not fetched: {done.stderr.strip()[-400:]}", "look at it; try again")
 
 
 def head(repo: Path) -> str:
@@ -147,7 +133,11 @@ def read_file(repo: Path, revision: str, path: str) -> str | None:
 
 
 def read_files(repo: Path, revision: str, *paths: str) -> list[str | None]:
-    """Several files' texts at a revision, by one call of git."""
+    """Several files' texts at a revision, by one call of git; None for those that are not there.
+
+    Raises:
+        CorruptFile: the revision has such a file, and git lost it.
+    """
     asked = "".join(f"{revision}:{path}\n" for path in paths)
     rest, found = git(repo, "cat-file", "--batch", given=asked).stdout, list[str | None]()
     for _ in paths:
@@ -159,6 +149,12 @@ def read_files(repo: Path, revision: str, *paths: str) -> list[str | None]:
         data = rest.encode()
         found.append(data[:size].decode())
         rest = data[size + 1 :].decode()
+    absent = [path for path, text in zip(paths, found, strict=True) if text is None]
+    # git calls missing what was never there and what it lost alike; its trees know the difference.
+    lost = git(repo, "ls-tree", "--name-only", revision, "--", *absent).stdout.split() if absent else []
+    if lost:
+        message = f"{lost[0]} of {revision[:40]} is missing in {repo}"
+        raise CorruptFile(message, "`git fsck` there names what is lost; restore it from a copy or a clone")
     return found
 
 
@@ -174,16 +170,13 @@ def publish(settings: Settings, change: Change, parent: str | None, repo: Path |
     repo = repo or ensure(settings)
     commit, specs = _objects(repo, change, parent)
     target = "origin" if settings.data_remote else "."
-    for _ in range(LOCKS):
-        done = git(repo, "push", "-q", "--atomic", target, *specs, check=False)
-        if done.returncode == 0:
-            if settings.data_remote:
+    done = patiently(repo, "push", "-q", "--atomic", target, *specs)
+    if done.returncode == 0:
+        if settings.data_remote:
+            with contextlib.suppress(DataError):  # the version is there; whoever looks next fetches it
                 _fetch(repo)
-            return commit
-        locked = LOCKED.search(done.stderr)
-        if not locked:
-            break
-        time.sleep(random.uniform(0.05, 0.3))  # noqa: S311 - spreads racing writers, keeps no secret
+        return commit
+    locked = LOCKED.search(done.stderr)
     if locked:
         message = f"the push of {change.tag or change.message} failed: another git process holds {locked[1]}"
         raise DataError(message, "nothing is visible; if no git is running there, remove that file and try again")
@@ -197,7 +190,7 @@ def publish_ref(settings: Settings, ref: str, commit: str, *, force: bool = Fals
     """Point a ref to a commit; False where it names another one already."""
     repo = refresh(settings)
     spec = f"{'+' if force else ''}{commit}:{ref}"
-    done = git(repo, "push", "-q", "origin" if settings.data_remote else ".", spec, check=False)
+    done = patiently(repo, "push", "-q", "origin" if settings.data_remote else ".", spec)
     if done.returncode and not any(sign in done.stderr for sign in (*LOST, "would clobber")):
         raise DataError(f"the push of {ref} failed: {done.stderr.strip()[:500]}", "nothing changed; try again")
     refresh(settings)
@@ -205,7 +198,22 @@ def publish_ref(settings: Settings, ref: str, commit: str, *, force: bool = Fals
 
 
 def _objects(repo: Path, change: Change, parent: str | None) -> tuple[str, list[str]]:
-    """Write blobs, tree, commit and tag, which no ref names yet; returns the commit and what to push."""
+    """Write blobs, tree, commit and tag, which no ref names yet; returns the commit and what to push.
+
+    Raises:
+        DataError: the disk does not take them, or what they build on is damaged.
+    """
+    import pygit2
+
+    try:
+        return _write_objects(repo, change, parent)
+    except (pygit2.GitError, OSError) as error:
+        raise DataError(
+            f"{repo} cannot be written: {error}", "make room, or `git fsck` it; nothing is visible"
+        ) from None
+
+
+def _write_objects(repo: Path, change: Change, parent: str | None) -> tuple[str, list[str]]:
     import pygit2
 
     pygit2.option(pygit2.enums.Option.SET_OWNER_VALIDATION, False)  # git itself is not asked to trust the folder either

@@ -26,7 +26,7 @@ def check(dataset: str, old: pa.Schema, layout: Layout, new: pa.Schema, given: L
         if getattr(layout, role) != getattr(given, role)
     ]
     if wrong:
-        hint = "make the batch with the same columns, or replace the whole dataset"
+        hint = "make the batch with the same columns, or replace all rows: `commit --replace --type TYPE`"
         raise DataError(f"the batch does not fit {dataset}: {'; '.join(wrong)}", hint)
 
 

@@ -6,6 +6,7 @@ of row numbers for each split. Anywhere else it is prepared again from its recor
 
 import hashlib
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -19,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from airloom.contracts import DatasetVersion, Snapshot
+from airloom.datasets import snapshot_files as files
 from airloom.datasets import versions
 from airloom.datasets.split import assign, canonical
 from airloom.errors import AirloomError, ConfigError, CorruptFile, DataError
-from airloom.private import write_private
 from airloom.settings import Settings
 
 if TYPE_CHECKING:
@@ -32,7 +33,10 @@ if TYPE_CHECKING:
     from airloom.datasets.snapshot_data import SnapshotData
     from airloom.datasets.store import Store
 
+    Array = np.ndarray[Any, Any]
+
 RUNNING, READY, FAILED = "RUNNING", "READY", "FAILED"
+_log = logging.getLogger(__name__)
 
 
 def ask(
@@ -78,10 +82,10 @@ def prepare(
 
 def start(settings: Settings, snapshot: Snapshot) -> str:
     """Prepare a snapshot, with its statistics, in a process of its own; returns the state."""
-    found = record(settings, snapshot.id)
+    found = _known(settings, snapshot.id)
     if found and found["state"] != FAILED:
         return str(found["state"])
-    folder = _folder(settings, snapshot.id)
+    folder = files.folder(settings, snapshot.id)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     (folder / "request.json").write_text(json.dumps(snapshot.to_dict()))
     with (folder / "log.txt").open("ab") as log:
@@ -93,12 +97,12 @@ def start(settings: Settings, snapshot: Snapshot) -> str:
             stderr=log,
             start_new_session=True,
         )
-    _write(settings, snapshot, RUNNING, process=[child.pid, psutil.Process(child.pid).create_time()])
+    files.write_record(settings, snapshot, RUNNING, process=[child.pid, psutil.Process(child.pid).create_time()])
     return RUNNING
 
 
-def make(settings: Settings, snapshot: Snapshot, *, describe: bool = False) -> Snapshot:
-    """Choose the rows of each split and keep them. A READY snapshot is returned as it is.
+def make(settings: Settings, snapshot: Snapshot, *, describe: bool = False, anew: bool = False) -> Snapshot:
+    """Choose the rows of each split and keep them. A READY snapshot is returned as it is, unless `anew`.
 
     Raises:
         DataError: no row is chosen, or what is stored does not answer.
@@ -106,7 +110,7 @@ def make(settings: Settings, snapshot: Snapshot, *, describe: bool = False) -> S
     """
     from airloom.datasets.store import Store
 
-    found = record(settings, snapshot.id)
+    found = None if anew else _known(settings, snapshot.id)
     if found and found["state"] == READY and ("statistics" in found or not describe):
         return Snapshot.from_dict(found["snapshot"])
     try:
@@ -114,17 +118,17 @@ def make(settings: Settings, snapshot: Snapshot, *, describe: bool = False) -> S
         storage = versions.storage(settings, version)
         chosen = choose(Store(settings), versions.manifest_of(settings, version, storage), snapshot)
         ready = replace(snapshot, rows={name: len(rows) for name, rows in chosen.items()})
-        _save(settings, ready, chosen)
-        _write(settings, ready, READY, storage=storage)
+        kept = {"storage": storage, "rows": files.save_rows(settings, ready, chosen)}
+        files.write_record(settings, ready, READY, **kept)
         if describe:
-            _write(settings, ready, READY, storage=storage, statistics=_statistics(settings, ready))
+            files.write_record(settings, ready, READY, **kept, statistics=_statistics(settings, ready))
     except AirloomError as error:
-        _write(settings, snapshot, FAILED, error=str(error))
+        files.write_record(settings, snapshot, FAILED, error=str(error))
         raise
     return ready
 
 
-def choose(store: "Store", manifest: "Manifest", snapshot: Snapshot) -> "dict[str, np.ndarray[Any, Any]]":
+def choose(store: "Store", manifest: "Manifest", snapshot: Snapshot) -> "dict[str, Array]":
     """Physical row numbers of each split, int64, ascending.
 
     Raises:
@@ -162,18 +166,27 @@ def record(settings: Settings, identity: str) -> dict[str, Any] | None:
     """What is known of a snapshot: `state`, `snapshot`, and `statistics` or `error`; None where it was never asked for.
 
     A preparation whose process died is FAILED.
+
+    Raises:
+        DataError: that is no id.
+        CorruptFile: the record is damaged.
     """
-    try:
-        found: dict[str, Any] = json.loads((_folder(settings, identity) / "snapshot.json").read_text())
-    except FileNotFoundError:
-        return None
-    if found["state"] == RUNNING and not _alive(*found["process"]):
-        again = json.loads((_folder(settings, identity) / "snapshot.json").read_text())  # it may have just ended
-        if again["state"] == RUNNING:
-            log = _folder(settings, identity) / "log.txt"
+    found = files.read_record(settings, identity)
+    if found and found["state"] == RUNNING and not _alive(*found["process"]):
+        found = files.read_record(settings, identity)  # it may have just ended
+        if found and found["state"] == RUNNING:
+            log = files.folder(settings, identity) / "log.txt"
             return found | {"state": FAILED, "error": f"its process ended without a result; see {log}"}
-        return dict(again)
     return found
+
+
+def _known(settings: Settings, identity: str) -> dict[str, Any] | None:
+    """The record, or None where it is damaged: what is asked for is known, so it is prepared again."""
+    try:
+        return record(settings, identity)
+    except CorruptFile as error:
+        _log.warning("%s; it is prepared again", error.message)
+        return None
 
 
 def fetch(settings: Settings, identity: str, timeout: float = 600) -> Snapshot:
@@ -181,6 +194,7 @@ def fetch(settings: Settings, identity: str, timeout: float = 600) -> Snapshot:
 
     Raises:
         DataError: it is unknown here, FAILED, or not ready in time.
+        CorruptFile: its record is damaged.
     """
     end = time.monotonic() + timeout
     while True:
@@ -196,16 +210,33 @@ def fetch(settings: Settings, identity: str, timeout: float = 600) -> Snapshot:
         time.sleep(0.1)
 
 
-@lru_cache(maxsize=4)
-def _opened(home: Path, data_remote: str, snapshot: str) -> "SnapshotData":
+def open_anew(settings: Settings, snapshot: Snapshot) -> "SnapshotData":
+    """The data of a snapshot, of which nothing is mapped yet; damaged row numbers are prepared again.
+
+    Raises:
+        CorruptFile: what stands under the version's name is not what the snapshot was made of.
+    """
     from airloom.datasets.snapshot_data import SnapshotData
 
-    settings = Settings(home=home, data_remote=data_remote)
-    made = make(settings, replace(Snapshot.from_dict(json.loads(snapshot)), rows={}))
-    version = _version(settings, made)
+    made = make(settings, replace(snapshot, rows={}))
+    try:
+        stored = _stored(settings, made)
+    except CorruptFile as error:
+        _log.warning("%s; it is prepared again", error.message)
+        stored = _stored(settings, make(settings, made, anew=True))
+    return SnapshotData(settings, made, *stored)
+
+
+def _stored(settings: Settings, made: Snapshot) -> "tuple[Manifest, dict[str, Array]]":
+    """The manifest in whose shards the row numbers count (a later compaction has others), and those by split."""
     found = record(settings, made.id) or {}
-    # The row numbers count in the shards of that commit; a later compaction has others.
-    return SnapshotData(settings, made, versions.manifest_of(settings, version, found["storage"]))
+    rows = {name: files.load_rows(settings, made.id, name, found["rows"][name]) for name in made.split}
+    return versions.manifest_of(settings, _version(settings, made), found["storage"]), rows
+
+
+@lru_cache(maxsize=4)
+def _opened(home: Path, data_remote: str, snapshot: str) -> "SnapshotData":
+    return open_anew(Settings(home=home, data_remote=data_remote), Snapshot.from_dict(json.loads(snapshot)))
 
 
 def open_snapshot(settings: Settings, snapshot: Snapshot) -> "SnapshotData":
@@ -213,9 +244,7 @@ def open_snapshot(settings: Settings, snapshot: Snapshot) -> "SnapshotData":
     return _opened(settings.home, settings.data_remote, json.dumps(snapshot.to_dict()))
 
 
-def load_split(
-    settings: Settings, snapshot: Snapshot, name: str
-) -> "tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]":
+def load_split(settings: Settings, snapshot: Snapshot, name: str) -> "tuple[Array, Array]":
     """A whole split in memory, as a classifier takes it.
 
     Returns:
@@ -228,34 +257,6 @@ def load_split(
 
     inputs, labels = (part.numpy() for part in open_snapshot(settings, snapshot).tensors(name))
     return (inputs / np.float32(255) if inputs.dtype == np.uint8 else inputs.astype(np.float32, copy=False)), labels
-
-
-def rows_file(settings: Settings, identity: str, split: str) -> Path:
-    """Where the row numbers of a split are kept."""
-    return _folder(settings, identity) / f"rows-{hashlib.sha256(split.encode()).hexdigest()[:16]}.npy"
-
-
-def _folder(settings: Settings, identity: str) -> Path:
-    if len(identity) != 64 or not set(identity) <= set("0123456789abcdef"):
-        raise DataError(f"{identity[:80]!r} is no id of a snapshot", "64 hexadecimal digits")
-    return settings.home / "snapshots" / identity
-
-
-def _save(settings: Settings, snapshot: Snapshot, chosen: "dict[str, np.ndarray[Any, Any]]") -> None:
-    import numpy as np
-
-    settings.make_home()
-    _folder(settings, snapshot.id).mkdir(parents=True, exist_ok=True, mode=0o700)
-    for name, rows in chosen.items():
-        path = rows_file(settings, snapshot.id, name)
-        temporary = path.with_suffix(f".{os.getpid()}.npy")
-        np.save(temporary, rows)
-        temporary.replace(path)
-
-
-def _write(settings: Settings, snapshot: Snapshot, state: str, **more: Any) -> None:
-    values = {"state": state, "snapshot": snapshot.to_dict(), **more}
-    write_private(_folder(settings, snapshot.id) / "snapshot.json", json.dumps(values, indent=1))
 
 
 def _statistics(settings: Settings, snapshot: Snapshot) -> dict[str, Any]:
@@ -276,7 +277,7 @@ def main(identity: str) -> int:
     from airloom.settings import load
 
     settings = load()
-    asked = Snapshot.from_dict(json.loads((_folder(settings, identity) / "request.json").read_text()))
+    asked = Snapshot.from_dict(json.loads((files.folder(settings, identity) / "request.json").read_text()))
     make(settings, asked, describe=True)
     return 0
 

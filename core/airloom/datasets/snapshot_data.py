@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from airloom.contracts import Snapshot
 from airloom.datasets.manifest import Manifest
@@ -13,7 +14,7 @@ from airloom.datasets.read import shard_table
 from airloom.datasets.reading.loader import Loader
 from airloom.datasets.reading.mapped import Mapped, ShardFile
 from airloom.datasets.reading.split_data import SplitData
-from airloom.datasets.snapshot import rows_file
+from airloom.datasets.reading.verify import verify_once
 from airloom.datasets.statistics import Statistics, merge, summarise
 from airloom.datasets.store import Progress, Store
 from airloom.datasets.types import get_type
@@ -25,12 +26,15 @@ from airloom.settings import Settings
 class SnapshotData:
     """Reads a READY snapshot. Shards are fetched on first use, then mapped into memory."""
 
-    def __init__(self, settings: Settings, snapshot: Snapshot, manifest: Manifest) -> None:
+    def __init__(
+        self, settings: Settings, snapshot: Snapshot, manifest: Manifest, rows: dict[str, NDArray[np.int64]]
+    ) -> None:
         self.snapshot = snapshot
         self.layout = manifest.layout
         self.schema = declare_found(manifest.arrow_schema, manifest.layout, _labels(settings, manifest))
         self._settings = settings
         self._manifest = manifest
+        self._rows = rows
         self._mapped: Mapped | None = None
         self.split = cache(self._split)  # one object a split: its mapping is shared
 
@@ -49,11 +53,10 @@ class SnapshotData:
         Raises:
             ConfigError: there is no such split.
         """
-        if name not in self.snapshot.split:
-            known = ", ".join(self.snapshot.split)
+        if name not in self._rows:
+            known = ", ".join(self._rows)
             raise ConfigError(f"snapshot {self.snapshot.id[:12]} has no split {name!r}", f"it has {known}")
-        rows = np.load(rows_file(self._settings, self.snapshot.id, name), mmap_mode="r", allow_pickle=False)
-        return SplitData(self.fetch(), rows, self.layout)
+        return SplitData(self.fetch(), self._rows[name], self.layout)
 
     def loader(self, split: str, batch_size: int, **options: Any) -> Loader:
         """The fast path; `options` are those of `Loader`."""
@@ -71,11 +74,12 @@ class SnapshotData:
 
     def tables(self, split: str) -> Iterator[pa.Table]:
         """The rows of a split, shard by shard."""
-        rows, base = self.split(split).rows, 0
-        for file in self.fetch().files:
-            low, high = np.searchsorted(rows, [base, base + file.rows])
-            table = pa.ipc.open_file(pa.memory_map(str(file.path))).read_all().cast(self.schema)
-            yield table.take(pa.array(rows[low:high] - base))
+        data, base = self.split(split), 0
+        for shard, file in enumerate(data.mapped.files):
+            low, high = np.searchsorted(data.rows, [base, base + file.rows])
+            verify_once(data.mapped, data.rows[low:high])
+            table = pa.ipc.open_file(data.mapped.buffer(shard)).read_all().cast(self.schema)
+            yield table.take(pa.array(data.rows[low:high] - base))
             base += file.rows
 
     def statistics(self, split: str) -> Statistics:

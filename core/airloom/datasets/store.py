@@ -8,9 +8,11 @@ import json
 import logging
 import os
 import re
+import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,11 +20,13 @@ from typing import Any, Protocol
 import psutil
 
 from airloom.datasets import repository
+from airloom.datasets.disk import writing
 from airloom.errors import CorruptFile, DataError
 from airloom.settings import Settings
 
 log = logging.getLogger(__name__)
 NAME = re.compile(r"[0-9a-f]{32}(\.dir)?")
+ABANDONED_S = 600  # a copy that nobody has written to for so long
 JOBS = 8  # objects that are fetched at the same time
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
 
@@ -72,39 +76,41 @@ class Store:
             raise DataError(f"{md5[:80]!r} names no object", "the manifest was changed by hand; restore it")
         return self._cache / md5[:2] / md5[2:]
 
-    def write(self, content: Callable[[Sink], object]) -> tuple[str, int]:
+    def write(self, content: Callable[[Sink], object], suffix: str = "") -> tuple[str, int]:
         """Write an object into the cache, read-only, at once or not at all.
 
         Returns:
-            Its MD5 and its size in bytes.
+            Its name (MD5 and suffix) and its size in bytes.
 
         Raises:
             DataError: the disk does not take it.
         """
         temporary = self._temporary()
         try:
-            with temporary.open("wb", buffering=0) as file:
-                tee = _Tee(file)
-                content(tee)
-                os.fsync(file.fileno())
-            self._keep(temporary, tee.md5())
-        except OSError as error:
-            raise DataError(
-                f"{self._cache} cannot be written: {error.strerror}", "make room; nothing is visible"
-            ) from None
+            with writing(self._cache):
+                self._cache.mkdir(parents=True, exist_ok=True)
+                with temporary.open("wb", buffering=0) as file:
+                    tee = _Tee(file)
+                    content(tee)
+                    os.fsync(file.fileno())
+                name = tee.md5() + suffix
+                self._keep(temporary, name)
         finally:
             temporary.unlink(missing_ok=True)
-        return tee.md5(), tee.size
+        return name, tee.size
 
     def sweep(self) -> None:
-        """Remove what dead writers left half written."""
+        """Remove what dead writers left half written: here by their process, and DVC's copies in this home's remote."""
         for left in self._cache.glob("*.tmp"):
             owner = left.name.split(".")[1]
             if owner.isdigit() and not psutil.pid_exists(int(owner)):
                 left.unlink(missing_ok=True)
+        for left in (self.settings.dvc_remote_folder / "files" / "md5").glob("*/.*.tmp"):
+            with suppress(FileNotFoundError):
+                if time.time() - left.stat().st_mtime > ABANDONED_S:
+                    left.unlink()
 
     def _temporary(self) -> Path:
-        self._cache.mkdir(parents=True, exist_ok=True)
         return self._cache / f"{uuid.uuid4().hex}.{os.getpid()}.tmp"
 
     def _keep(self, temporary: Path, name: str) -> None:
@@ -117,19 +123,15 @@ class Store:
         """Write the object that lists a DVC directory (MD5 by file name); returns its name, which ends in `.dir`."""
         entries = [{"md5": md5, "relpath": name} for name, md5 in sorted(files.items())]
         data = json.dumps(entries, sort_keys=True).encode()
-        name = f"{hashlib.md5(data, usedforsecurity=False).hexdigest()}.dir"
-        if not self.path(name).exists():
-            temporary = self._temporary()
-            temporary.write_bytes(data)
-            self._keep(temporary, name)
-        return name
+        return self.write(lambda sink: sink.write(data), ".dir")[0]
 
     @cached_property
     def _repo(self) -> Any:
         """A DVC repository without files: the shared configuration, this home's cache and its local settings."""
         from dvc.repo import Repo
 
-        return Repo(str(repository.dvc_folder(self.settings)))
+        with writing(self.settings.home):
+            return Repo(str(repository.dvc_folder(self.settings)))
 
     @cached_property
     def remote(self) -> Any:
@@ -159,7 +161,8 @@ class Store:
             remote.add(
                 [local.oid_to_path(n) for n in new], local.fs, new, check_exists=False, verify=False, on_error=note
             )
-            bad = [n for n, size in sizes.items() if remote.fs.info(remote.oid_to_path(n))["size"] != size]
+            arrived = [] if failed else list(sizes)
+            bad = [n for n in arrived if remote.fs.info(remote.oid_to_path(n))["size"] != sizes[n]]
             bad += [n for n in there if n not in bad and not self._same(n)]
         except Exception as error:
             raise DataError(f"the data did not reach the DVC remote: {error!r:.300}", hint) from None
@@ -203,6 +206,7 @@ class Store:
         for last in (False, True):
             temporary = self._temporary()
             try:
+                self._cache.mkdir(parents=True, exist_ok=True)
                 self.remote.fs.get_file(origin, str(temporary))
                 if md5_of(temporary) == name.removesuffix(".dir"):
                     self._keep(temporary, name)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airloom.datasets.disk import writing
 from airloom.datasets.versions import check_name
 from airloom.errors import ConfigError
 from airloom.private import write_private
@@ -54,8 +55,9 @@ def validate(settings: Settings, dataset: str, profile: "pd.DataFrame", suite: P
     result = _run(_load(path, dataset), profile.reset_index(drop=True), path)
     page = render(result)
     base = settings.home / "reports" / dataset / f"validation-{uuid.uuid4().hex[:12]}"
-    write_private(base.with_suffix(".json"), json.dumps(result, indent=1))
-    write_private(base.with_suffix(".html"), page)
+    with writing(base.parent):
+        write_private(base.with_suffix(".json"), json.dumps(result, indent=1))
+        write_private(base.with_suffix(".html"), page)
     unmet = [entry for entry in result["results"] if not entry["success"]]
     failed = [_line(entry) for entry in unmet if _severity(entry) == "critical"]
     warned = [_line(entry) for entry in unmet if _severity(entry) != "critical"]
@@ -76,7 +78,7 @@ def _load(path: Path, dataset: str) -> Any:
         expectations = [ExpectationConfiguration(**entry).to_domain_obj() for entry in text["expectations"]]
         suite = gx.ExpectationSuite(**text | {"expectations": expectations})
     except FileNotFoundError:
-        hint = f"`airloom dataset propose-expectations {dataset}` drafts one; data is not taken unvalidated"
+        hint = f"`airloom dataset propose-expectations {dataset} FILE --write` drafts one"
         raise ConfigError(f"there is no expectation suite {path}", hint) from None
     except Exception as error:  # of a dozen kinds: JSON, pydantic, marshmallow, Great Expectations' own
         message = f"{path} is no expectation suite: {' '.join(str(error).split())[:300]}"

@@ -76,6 +76,22 @@ def list_versions(settings: Settings, dataset: str) -> list[DatasetVersion]:
     return found
 
 
+def list_after(settings: Settings, dataset: str, number: int) -> list[DatasetVersion]:
+    """The versions with a higher number but the deleted ones, oldest first; empty where there are none."""
+    found = _records(repository.refresh(settings), check_name(dataset)) if _known(settings) else []
+    return [version for version in found if version.number > number]
+
+
+def highest(settings: Settings, dataset: str) -> int:
+    """The highest number that was ever given, deleted versions too; 0 before the first."""
+    if not _known(settings):
+        return 0
+    pattern = f"refs/tags/{check_name(dataset)}@v*"
+    listed = repository.git(repository.refresh(settings), "for-each-ref", "--format=%(refname)", pattern).stdout
+    numbers = [tag.rpartition("@v")[2] for tag in listed.split()]
+    return max((int(number) for number in numbers if number.isascii() and number.isdecimal()), default=0)
+
+
 def _known(settings: Settings) -> bool:
     """Whether there is a data repository at all; looking must not make one."""
     return settings.data_repo.is_dir() or bool(settings.data_remote)

@@ -4,8 +4,9 @@ import time
 from datetime import datetime
 from typing import Any
 
+from airloom.datasets.announcements import partition_key
 from airloom.demo.view import Show
-from airloom.errors import AirloomError, JobFailed
+from airloom.errors import JobFailed
 from airloom.stack.airflow_api import AirflowApi
 
 FINISHED = {"success", "failed"}
@@ -16,20 +17,13 @@ def find_run(api: AirflowApi, dag: str, version: int, *, timeout: float = 120) -
     began = time.monotonic()
     while time.monotonic() - began < timeout:
         for run in api.dag_runs(dag):
-            if run["run_type"] == "asset_triggered" and _version_of(api, dag, run["dag_run_id"]) == version:
+            if run["run_type"] == "asset_triggered" and run["partition_key"] == partition_key(version):
                 return str(run["dag_run_id"])
         time.sleep(0.5)
     raise JobFailed(
         f"no run of {dag} was started by version {version} within {timeout:.0f} s",
         "`airloom doctor`; see the triggerer's and the scheduler's log",
     )
-
-
-def _version_of(api: AirflowApi, dag: str, run: str) -> int | None:
-    try:
-        return int(api.xcom(dag, run, "resolve")["snapshot"]["version"])
-    except AirloomError:  # resolve has not ended yet
-        return None
 
 
 def revive(api: AirflowApi, dag: str, run: str, show: Show) -> None:

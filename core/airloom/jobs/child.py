@@ -38,7 +38,9 @@ def run(launch: dict[str, Any], folder: Path, rank: int) -> dict[str, Any]:
             raise ConfigError(message, f"install the same airloom for {sys.executable}")
         spec = launch["spec"]
         module, name = spec["step"].split(":")
-        value = getattr(importlib.import_module(module), name)(**spec["arguments"])
+        value = getattr(importlib.import_module(module), name)(**spec["arguments"]) or {}
+        if not isinstance(value, dict):
+            raise ConfigError(f"{spec['step']} returned a {type(value).__name__}", "a step returns a dict of JSON")
         json.dumps(value)  # fails here, where the error still gets a result
         context.rank_ended(folder, rank)
         return {"ok": True, "value": value}

@@ -4,10 +4,10 @@ import time
 from typing import Any
 
 from airloom.errors import JobError
-from airloom.jobs import devices
+from airloom.jobs import devices, processes
 from airloom.jobs.launch import STOP_GRACE
 from airloom.jobs.states import QUEUED, Attempt
-from airloom.jobs.submit import end, settle
+from airloom.jobs.submit import end, host, settle
 from airloom.jobs.table import Attempts
 from airloom.settings import Settings
 
@@ -59,11 +59,16 @@ def stop_all(settings: Settings, reason: str) -> int:
     if settings.database_address.startswith("sqlite:") and not (settings.home / "airloom.db").exists():
         return 0
     table = _table(settings)
-    living = [attempt for attempt in table.alive() if (settle(table, attempt) or attempt).alive]
+    living = _here(settings, table)
     for attempt in living:
         table.change(attempt.id, stop=reason)
     until = time.monotonic() + STOP_GRACE + 10
-    while [a for a in table.alive() if (settle(table, a) or a).alive] and time.monotonic() < until:
+    while left := _here(settings, table):
+        if time.monotonic() > until:  # their supervisors do not answer
+            for attempt in left:
+                processes.end_attempt(attempt.path)
+                settle(table, attempt)
+            break
         time.sleep(0.1)
     return len(living)
 
@@ -75,6 +80,12 @@ def list_devices(settings: Settings) -> list[dict[str, Any]]:
         held = devices.holder(settings.home, name)
         found.append({"device": name, "key": held["key"] if held else "", "attempt": held["number"] if held else 0})
     return found
+
+
+def _here(settings: Settings, table: Attempts) -> list[Attempt]:
+    """What lives on this machine, of this state folder: others may share the table."""
+    mine = [a for a in table.alive() if a.host == host() and a.path.is_relative_to(settings.home)]
+    return [attempt for attempt in mine if (settle(table, attempt) or attempt).alive]
 
 
 def _table(settings: Settings) -> Attempts:

@@ -7,7 +7,6 @@ every process of the attempt holds that, so the lease ends when the last of them
 import json
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -68,15 +67,10 @@ def _is_free(home: Path, name: str) -> bool:
     found = files.read(_file(home, name))
     if found is None:
         return True
-    if files.is_locked(Path(found["folder"])) or not processes.end_marked(found["id"]):
+    if files.is_locked(Path(found["folder"])) or not processes.end_attempt(Path(found["folder"])):
         return False
     _file(home, name).unlink()
     return True
-
-
-def first_in_line(queued: list[Any], attempt: int, alive: Callable[[Any], bool]) -> bool:
-    """Whether no earlier attempt of this machine waits for devices; one whose supervisor died waits no more."""
-    return not any(other.id < attempt and alive(other) for other in queued)
 
 
 def _file(home: Path, name: str) -> Path:

@@ -23,18 +23,29 @@ def key_folder(home: Path, key: str) -> Path:
 def make_attempt(home: Path, key: str, number: int) -> Path:
     """The folder of an attempt, readable by its owner only."""
     folder = key_folder(home, key) / str(number)
-    (folder / WORK).mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return folder
 
 
-def empty_state(folder: Path) -> None:
-    """Forget what earlier attempts of the key left for later ones."""
-    shutil.rmtree(folder.parent / STATE, ignore_errors=True)
+def clear_attempt(folder: Path) -> None:
+    """Make room for an attempt, whose lock the caller holds: a table that was lost counts its numbers anew."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != LOCK:
+            path.unlink()
+    (folder / WORK).mkdir(mode=0o700)
 
 
-def state_folder(folder: Path) -> Path:
-    """What survives attempts: checkpoints and the journal."""
-    state = folder.parent / STATE
+def state_folder(folder: Path, first: int) -> Path:
+    """What survives attempts, from the attempt numbered `first` on: checkpoints and the journal.
+
+    Earlier states of the key are forgotten, and its own where this attempt is the first.
+    """
+    state = folder.parent / f"{STATE}-{first}"
+    for path in folder.parent.glob(f"{STATE}-*"):
+        if path != state or folder.name == str(first):
+            shutil.rmtree(path, ignore_errors=True)
     state.mkdir(exist_ok=True, mode=0o700)
     return state
 
@@ -72,6 +83,25 @@ def read(path: Path) -> dict[str, Any] | None:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
+
+
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """How the job says that it ended: `ok` with a `value`, or an `error`; None where it said nothing.
+
+    A command may write the file too, so it may hold anything.
+    """
+    path = folder / RESULT
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        return {"ok": False, "error": f"its {RESULT} cannot be read: {error}"}
+    wanted = {True: ("value", dict), False: ("error", str)}
+    ok = found.get("ok") if isinstance(found, dict) else None
+    if isinstance(ok, bool) and isinstance(found.get(wanted[ok][0]), wanted[ok][1]):
+        return dict(found)
+    return {"ok": False, "error": f"its {RESULT} has neither ok: true with a value, nor ok: false with an error"}
 
 
 def write(path: Path, values: dict[str, Any]) -> None:

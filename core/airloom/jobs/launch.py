@@ -28,15 +28,15 @@ def start(folder: Path, launch: dict[str, Any], lock: int, devices: list[str]) -
     variables = environment.allowed(os.environ, spec["environment"])
     variables |= environment.limits(resources["threads"], devices) | spec["variables"]
     variables |= {
-        processes.MARK: str(launch["id"]),
         "AIRLOOM_JOB_KEY": launch["key"],
         "AIRLOOM_JOB_ATTEMPT": str(launch["number"]),
-        "AIRLOOM_JOB_FOLDER": str(folder),
-        "AIRLOOM_JOB_STATE": str(files.state_folder(folder)),
+        processes.MARK: str(folder),
+        "AIRLOOM_JOB_STATE": launch["state"],
         "PWD": str(work),
     }
     cpus = _cpus(launch["id"], resources["threads"] * resources["processes"])
     writable = [Path(launch["home"]), Path(tempfile.gettempdir()), Path("/dev"), *([] if work == project else [work])]
+    writable += [_existing(Path(folder)) for folder in spec["writable"]]
 
     def prepare() -> None:  # between fork and exec; the supervisor has no other thread yet
         processes.die_with_parent()
@@ -68,6 +68,11 @@ def command_of(folder: Path, spec: dict[str, Any]) -> list[str]:
         return [python, "-P", *child]
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count), "--max-restarts", "0"]
     return [python, "-P", *torchrun, *child]
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that exists: a rule cannot name what is not there yet."""
+    return next(place for place in (folder, *folder.parents) if place.is_dir())
 
 
 def _cpus(attempt: int, wanted: int) -> set[int]:

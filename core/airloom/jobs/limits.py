@@ -55,7 +55,7 @@ class Limits:
 def cut_log(folder: Path) -> None:
     """Keep the log's size in bounds: a job that prints without end must not fill the disk."""
     log = folder / files.LOG
-    if log.stat().st_size <= LOG_LIMIT:
+    if not log.exists() or log.stat().st_size <= LOG_LIMIT:  # a job may remove its own files
         return
     with log.open("rb") as file:
         file.seek(-KEPT, os.SEEK_END)

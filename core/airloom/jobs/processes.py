@@ -1,4 +1,4 @@
-"""Processes of a job: found by their mark, ended all together."""
+"""Processes of a job: found by their mark or by the lock that they hold, ended all together."""
 
 import contextlib
 import ctypes
@@ -8,7 +8,9 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-MARK = "AIRLOOM_JOB_ATTEMPT_ID"  # in the environment of every process of an attempt
+# In the environment of every process of an attempt. The context's own variable: ids repeat in another home, and ending
+# an attempt's processes must never touch a job of another installation.
+MARK = "AIRLOOM_JOB_FOLDER"
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 
@@ -42,9 +44,9 @@ def descendants() -> list[int]:
     return found
 
 
-def marked(attempt: int) -> list[int]:
+def marked(folder: Path) -> list[int]:
     """Pids of all processes of an attempt, wherever they hang: also those whose supervisor was killed."""
-    wanted = f"{MARK}={attempt}".encode()
+    wanted = f"{MARK}={folder}".encode()
     found = []
     for pid in _pids():
         if pid == os.getpid():
@@ -65,6 +67,38 @@ def group(leader: int) -> list[int]:
     return found
 
 
+def holders(lock: Path) -> list[int]:
+    """Pids of all processes that hold an attempt's lock: also those that cleared their environment."""
+    with contextlib.suppress(OSError):
+        wanted = lock.stat()
+        return [pid for pid in _pids() if pid != os.getpid() and _holds(pid, (wanted.st_dev, wanted.st_ino))]
+    return []
+
+
+def _holds(pid: int, wanted: tuple[int, int]) -> bool:
+    with contextlib.suppress(OSError):
+        for path in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                found, said = path.stat(), Path(f"/proc/{pid}/fdinfo/{path.name}")
+                # Whoever only tries the lock has the file open too, but the lock is not in its open file.
+                if (found.st_dev, found.st_ino) == wanted and "FLOCK" in said.read_text():
+                    return True
+    return False
+
+
+def supervises(pid: int, folder: Path) -> bool:
+    """Whether this pid is the living supervisor of an attempt: pids are given out again."""
+    with contextlib.suppress(OSError):
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        return b"airloom.jobs.supervise" in words and os.fsencode(folder) in words
+    return False
+
+
+def supervisor_of(folder: Path) -> int:
+    """Pid of the living supervisor of an attempt, 0 where there is none."""
+    return next((pid for pid in _pids() if supervises(pid, folder)), 0)
+
+
 def end(pids: Iterable[int], how: signal.Signals) -> None:
     """Send a signal to each that still is there."""
     for pid in pids:
@@ -72,24 +106,15 @@ def end(pids: Iterable[int], how: signal.Signals) -> None:
             os.kill(pid, how)
 
 
-def end_marked(attempt: int, seconds: float = 10) -> bool:
-    """Kill every process of an attempt; whether none is left."""
+def end_attempt(folder: Path, seconds: float = 10) -> bool:
+    """Kill every process of an attempt, its supervisor first; whether none is left."""
     until = time.monotonic() + seconds
-    while left := marked(attempt):
+    while left := {supervisor_of(folder), *marked(folder), *holders(folder / "lock")} - {0}:
         end(left, signal.SIGKILL)
         if time.monotonic() > until:
             return False
         time.sleep(0.05)
     return True
-
-
-def exists(pid: int, mark: int) -> bool:
-    """Whether a pid is still that attempt's process: pids are given out again."""
-    try:
-        with Path(f"/proc/{pid}/environ").open("rb") as file:
-            return f"{MARK}={mark}".encode() in file.read().split(b"\0") and _state(pid)[0] not in ("", "Z", "X")
-    except OSError:
-        return False
 
 
 def how(code: int) -> str:

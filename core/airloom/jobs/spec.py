@@ -47,6 +47,7 @@ class JobSpec(Record):
         folder: working folder; "" for the project's root, or for a command the attempt's own `work`.
         environment: names of further variables of the submitter that the job may see, for example credentials.
         variables: further variables with their values; no secrets, they stand in the specification.
+        writable: folders outside the state folder that it may write to.
     """
 
     step: str = ""
@@ -57,6 +58,7 @@ class JobSpec(Record):
     folder: str = ""
     environment: list[str] = field(default_factory=list)
     variables: dict[str, str] = field(default_factory=dict)
+    writable: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if bool(self.step) == bool(self.command):

@@ -1,25 +1,24 @@
 """Submit a job under a key: attach to the attempt that lives or has succeeded, or start the next one."""
 
-import contextlib
 import os
 import socket
 import subprocess
 import sys
 import time
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-from airloom.errors import JobError
+from airloom.errors import ConfigError, JobError
 from airloom.jobs import files, processes
 from airloom.jobs.environment import allowed
 from airloom.jobs.spec import PROTOCOL, JobSpec
 from airloom.jobs.states import CANCELLED, LAUNCHING, LOST, QUEUED, SUCCEEDED, Attempt
-from airloom.jobs.table import Attempts
+from airloom.jobs.table import KEY_LENGTH, Attempts
 from airloom.settings import Settings
 
 AWAY = 60.0  # seconds without a heartbeat after which an attempt on another host counts as lost
-ENDING = 45.0  # seconds that a cancelled attempt gets to end
+ENDING = 20.0  # seconds that a supervisor gets to end its job, before both are killed
+BUSY = 30.0  # seconds to wait for another submitter that has the next attempt in hand
 
 
 @cache
@@ -37,66 +36,109 @@ def submit(
     finds what the last one left in its state folder. After CANCELLED, and in a higher generation, it starts with
     nothing; a living attempt of a lower generation is ended first.
 
-    This holds when a submitter dies between any two steps and when two submit at once: the table has one living
-    attempt a key, and who starts it holds its lock.
+    This holds when a submitter dies between any two steps and when two submit at once: who holds the lock of the next
+    attempt may insert it, the table has one living attempt a key, and an attempt whose lock nobody holds is over.
 
     Raises:
-        JobError: a cancelled attempt does not end.
+        ConfigError: the key cannot be one.
+        JobError: a cancelled attempt does not end, or the disk or the table refuses the new one.
     """
+    check_key(key)
     settings.make_home()
     table = Attempts(settings.database_address)
+    until = time.monotonic() + BUSY
     while True:
         newest = settle(table, table.newest(key))
-        if newest and newest.alive and newest.generation >= generation:
-            if newest.state == QUEUED and not newest.token:
-                _launch(settings, table, newest, spec)
-            return table.get(newest.id)
+        if newest and newest.generation >= generation and (newest.alive or newest.state == SUCCEEDED):
+            return newest
         if newest and newest.alive:
             end(table, newest, "cleared: a newer run of the task starts it anew")
             continue
-        if newest and newest.state == SUCCEEDED and newest.generation >= generation:
-            return newest
-        number = newest.number + 1 if newest else 1
-        folder = files.make_attempt(settings.home, key, number)
-        if newest is None or newest.state == CANCELLED or newest.generation < generation:
-            files.empty_state(folder)
-        row = {"key": key, "number": number, "generation": generation, "folder": str(folder), "name": spec.name}
-        row |= {"host": host(), "wanted": spec.resources.devices, "task": task or {}}
-        made = table.add(row)
+        try:
+            made = _begin(settings, table, key, spec, generation, task or {}, newest)
+        except OSError as error:
+            message = f"job {key} cannot be started: {error}"
+            raise JobError(message, f"make room in {settings.home}, or look at its rights") from None
         if made:
-            _launch(settings, table, made, spec)
-            return table.get(made.id)
+            return made
+        if time.monotonic() > until:
+            raise JobError(f"another submitter has {key} in hand and does not get on", "end it, and submit again")
+        time.sleep(0.02)
 
 
-def _launch(settings: Settings, table: Attempts, attempt: Attempt, spec: JobSpec) -> None:
-    """Start the supervisor, unless another submitter of this very attempt does or did."""
-    lock = files.try_lock(attempt.path)
+def check_key(key: str) -> None:
+    """Refuse what cannot be a key in every database.
+
+    Raises:
+        ConfigError: it is empty, too long, or holds what is no text.
+    """
+    if not key or len(key) > KEY_LENGTH or not key.isprintable():
+        hint = f"1 to {KEY_LENGTH} printable characters"
+        raise ConfigError(f"{key[:60]!r} ({len(key)} characters) cannot be the key of a job", hint)
+
+
+def _begin(
+    settings: Settings,
+    table: Attempts,
+    key: str,
+    spec: JobSpec,
+    generation: int,
+    task: dict[str, Any],
+    newest: Attempt | None,
+) -> Attempt | None:
+    """Insert the next attempt and start its supervisor; None where another submitter is at it."""
+    number = newest.number + 1 if newest else 1
+    folder = files.make_attempt(settings.home, key, number)
+    lock = files.try_lock(folder)
     if lock is None:
-        return
+        return None
     try:
-        state = QUEUED if spec.resources.devices else LAUNCHING
-        # The claim: only an attempt that nobody ever started has token 0.
-        if not table.change(attempt.id, claim=0, states=[QUEUED], state=state, token=1, heartbeat=time.time()):
-            return
-        values = {"id": attempt.id, "token": 1, "key": attempt.key, "number": attempt.number, "host": host()}
-        values |= {"home": str(settings.home), "project": str(settings.project), "spec": spec.to_dict()}
-        values |= {"pretended": settings.devices, "confined": settings.confine_jobs, "protocol": PROTOCOL}
-        files.write(attempt.path / files.LAUNCH, values)
-        variables = allowed(os.environ, spec.environment) | settings.as_environment()
-        command = [sys.executable, "-P", "-m", "airloom.jobs.supervise", str(attempt.path), str(lock)]
-        with (attempt.path / "supervisor.txt").open("ab") as said:
-            subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=said,
-                cwd=settings.home,
-                env=variables,
-                start_new_session=True,
-                pass_fds=(lock,),
-            )
+        latest = table.newest(key)
+        if latest and latest.number >= number:  # inserted, and ended, since the caller looked
+            return None
+        files.clear_attempt(folder)
+        row = {"key": key, "number": number, "generation": max(generation, newest.generation if newest else 0)}
+        row |= {"folder": str(folder), "name": spec.name, "host": host(), "wanted": spec.resources.devices}
+        row |= {"state": QUEUED if spec.resources.devices else LAUNCHING, "token": 1, "task": task}
+        made = table.add(row)
+        if made is None:
+            return None
+        _launch(settings, made, spec, lock, first_of(table.of(key), made))
+        return table.get(made.id)
     finally:
         os.close(lock)
+
+
+def first_of(history: list[Attempt], attempt: Attempt) -> int:
+    """Number of the attempt since which the key's state is kept: none was cancelled, and nobody cleared the task."""
+    first = attempt.number
+    for earlier in reversed([other for other in history if other.number < attempt.number]):
+        if earlier.state == CANCELLED or earlier.generation != attempt.generation:
+            break
+        first = earlier.number
+    return first
+
+
+def _launch(settings: Settings, attempt: Attempt, spec: JobSpec, lock: int, first: int) -> None:
+    """Start the supervisor, which inherits the attempt's lock."""
+    values = {"id": attempt.id, "token": 1, "key": attempt.key, "number": attempt.number, "host": host()}
+    values |= {"home": str(settings.home), "project": str(settings.project), "spec": spec.to_dict()}
+    values |= {"pretended": settings.devices, "confined": settings.confine_jobs, "protocol": PROTOCOL}
+    values |= {"state": str(files.state_folder(attempt.path, first))}
+    files.write(attempt.path / files.LAUNCH, values)
+    variables = allowed(os.environ, spec.environment) | settings.as_environment()
+    command = [sys.executable, "-P", "-m", "airloom.jobs.supervise", str(attempt.path), str(lock)]
+    with (attempt.path / "supervisor.txt").open("ab") as said:
+        subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+            cwd=settings.home,
+            env=variables,
+            start_new_session=True,
+            pass_fds=(lock,),
+        )
 
 
 def settle(table: Attempts, attempt: Attempt | None) -> Attempt | None:
@@ -105,7 +147,7 @@ def settle(table: Attempts, attempt: Attempt | None) -> Attempt | None:
     On this machine its lock tells, elsewhere its heartbeat. What a killed supervisor left running is ended first, so
     that no two attempts of a key ever work at once.
     """
-    if attempt is None or not attempt.alive or not attempt.token:
+    if attempt is None or not attempt.alive:
         return attempt
     if attempt.host != host():
         if time.time() - attempt.heartbeat < AWAY:
@@ -114,8 +156,7 @@ def settle(table: Attempts, attempt: Attempt | None) -> Attempt | None:
         return table.get(attempt.id)
     if files.is_locked(attempt.path) and not _abandoned(attempt):
         return attempt
-    processes.end_marked(attempt.id)
-    if files.is_locked(attempt.path):
+    if not processes.end_attempt(attempt.path):
         return attempt
     now = table.get(attempt.id)
     if now.alive:
@@ -124,26 +165,28 @@ def settle(table: Attempts, attempt: Attempt | None) -> Attempt | None:
 
 
 def _abandoned(attempt: Attempt) -> bool:
-    """Whether the supervisor is gone while something of the job still lives."""
-    return bool(attempt.owner) and not _supervises(attempt.owner, attempt.path)
+    """Whether the supervisor is gone while something of the job still lives.
 
-
-def _supervises(pid: int, folder: Path) -> bool:
-    with contextlib.suppress(OSError):
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        return b"airloom.jobs.supervise" in words and str(folder).encode() in words
-    return False
+    Before the supervisor has said who it is, its submitter may hold the lock alone: then no process is marked yet.
+    """
+    if attempt.owner:
+        return not processes.supervises(attempt.owner, attempt.path)
+    return not processes.supervisor_of(attempt.path) and bool(processes.marked(attempt.path))
 
 
 def _record(table: Attempts, attempt: Attempt) -> None:
     """What is left of an attempt that nobody saw end: its result where it wrote one, else it is lost."""
-    result = files.read(attempt.path / files.RESULT)
-    state, reason = (SUCCEEDED, "") if result and result["ok"] else (LOST, "its processes are gone; nobody saw it end")
+    result = files.read_result(attempt.path)
+    state, reason = LOST, attempt.stop or "its processes are gone; nobody saw it end"
+    if result and result["ok"]:
+        state, reason = SUCCEEDED, ""
+    elif attempt.cancel:
+        state, reason = CANCELLED, attempt.cancel
     table.change(attempt.id, claim=attempt.token, state=state, ended=time.time(), reason=reason)
 
 
 def end(table: Attempts, attempt: Attempt, reason: str) -> Attempt:
-    """Cancel a living attempt and wait until nothing of it is left.
+    """Cancel a living attempt and wait until nothing of it is left; a supervisor that does not answer is killed too.
 
     Raises:
         JobError: it did not end in time.
@@ -151,9 +194,9 @@ def end(table: Attempts, attempt: Attempt, reason: str) -> Attempt:
     table.change(attempt.id, cancel=reason)
     until = time.monotonic() + ENDING
     while (now := settle(table, table.get(attempt.id))) and now.alive:
-        if not now.token:  # it was never started
-            table.change(now.id, claim=0, state=CANCELLED, ended=time.time(), reason=reason)
-        if time.monotonic() > until:
+        if time.monotonic() > until + 2 * ENDING:
             raise JobError(f"attempt {now.number} of {now.key} does not end", f"look at {now.folder}")
+        if time.monotonic() > until and now.host == host():
+            processes.end_attempt(now.path)
         time.sleep(0.1)
     return table.get(attempt.id)

@@ -1,7 +1,7 @@
 """The supervisor of one attempt: `python -m airloom.jobs.supervise FOLDER LOCK`.
 
 It waits for devices, starts the job, beats, enforces limits, ends it when asked, and writes how it ended. The job
-starts before anything heavy is imported, so that a start costs little.
+starts before anything heavy is imported, so that a start costs little. While the table does not answer, it goes on.
 """
 
 import os
@@ -9,15 +9,27 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from airloom.jobs import devices, files, launch, processes
+from airloom.errors import ConfigError, JobsAway
+from airloom.jobs import devices, ending, files, launch, processes
 from airloom.jobs.limits import Limits, Usage, cut_log
+from airloom.jobs.states import CANCELLED, FAILED, LAUNCHING, LOST, QUEUED, RUNNING, SUCCEEDED
 
+if TYPE_CHECKING:
+    from airloom.jobs.states import Attempt
+    from airloom.jobs.table import Attempts
+
+T = TypeVar("T")
 BEAT = 2.0  # seconds between heartbeats
 LOOK = 0.5  # between looks at the table for a wish to end
 STEP = 0.05
+QUEUE = 0.1  # between looks at the queue, times the place in it
+PATIENCE = 2.0  # seconds that a locked table may hold up the watching
+INSISTING = 600.0  # seconds to try and write down how it ended
+FENCED = "another supervisor has this attempt"
 
 
 def main(arguments: list[str]) -> int:
@@ -35,10 +47,12 @@ class Supervisor:
 
     def __init__(self, folder: Path, lock: int, values: dict[str, Any]) -> None:
         self.folder, self.lock, self.values = folder, lock, values
+        self.resources = values["spec"]["resources"]
         self.job: subprocess.Popen[bytes] | None = None
         self.usage = Usage()
         self.leased: list[str] = []
         self.terminated = False
+        self._opened: Attempts | None = None
         signal.signal(signal.SIGTERM, self._on_term)
 
     def _on_term(self, *_: object) -> None:
@@ -46,173 +60,163 @@ class Supervisor:
 
     def run(self) -> int:
         """Run it to its end; 0 when that is on record."""
-        wanted = self.values["spec"]["resources"]["devices"]
         try:
-            if not wanted:  # the quick path: the table is told when the job already works
+            if not self.resources["devices"]:  # the quick path: the table is told when the job already works
                 self._start()
-            self._open_table()
-            if wanted and not self._wait_for_devices(wanted):
-                return 0
-            state, reason = self._watch() if self.job else ("FAILED", "it was not started")
+                state, reason = self._watch()
+            else:
+                state, reason = self._wait_for_devices() or self._watch()
         except (OSError, subprocess.SubprocessError) as error:
-            self._open_table()
-            state, reason = "FAILED", f"it cannot be started: {error}"
-        self._end_all()
+            state, reason = FAILED, f"it cannot be started: {error}"
+        ending.end_descendants(self.job)
         return 0 if self._finish(state, reason) else 1
 
-    def _open_table(self) -> None:
+    # -- the table
+
+    def _table(self) -> "Attempts":
         from airloom.jobs.table import Attempts
 
-        self.table = Attempts(os.environ["AIRLOOM_DATABASE"])
+        self._opened = self._opened or Attempts(os.environ["AIRLOOM_DATABASE"], PATIENCE)
+        return self._opened
+
+    def _ask(self, question: "Callable[[Attempts], T]", otherwise: T) -> T:
+        """An answer of the table; `otherwise` while it gives none."""
+        try:
+            return question(self._table())
+        except JobsAway as error:
+            print(time.strftime("%H:%M:%S"), error.message, flush=True)
+            return otherwise
 
     def _change(self, **values: Any) -> bool:
-        return self.table.change(self.values["id"], claim=self.values["token"], **values)
+        """Write, unless another supervisor has the attempt; a table that does not answer is written to later."""
+        identity, claim = self.values["id"], self.values["token"]
+        return self._ask(lambda table: table.change(identity, claim=claim, **values), True)
+
+    def _beat(self) -> bool:
+        """Say that it runs, and what it used; False where another supervisor has the attempt."""
+        job = self._running()
+        return self._change(
+            state=RUNNING, owner=os.getpid(), pid=job.pid, started=self.started, heartbeat=time.time(), **self._used()
+        )
+
+    def _used(self) -> dict[str, Any]:
+        used = {"cpu_seconds": self.usage.cpu_seconds, "peak_memory": self.usage.peak_memory}
+        if self.job:
+            used["device_seconds"] = len(self.leased) * (time.monotonic() - self.began)
+        return used
+
+    def _finish(self, state: str, reason: str) -> bool:
+        """Write down how it ended. The lock is held meanwhile, so nobody takes the attempt for lost."""
+        identity, claim = self.values["id"], self.values["token"]
+        values = {"state": state, "reason": reason[:4000], "ended": time.time(), **self._used()}
+        until = time.monotonic() + INSISTING
+        while time.monotonic() < until:
+            done = self._ask(lambda table: table.change(identity, claim=claim, heartbeat=time.time(), **values), None)
+            if done is not None:
+                return done
+            time.sleep(1)
+        return False
+
+    # -- before it runs
 
     def _start(self) -> None:
         self.began, self.started = time.monotonic(), time.time()
         self.job = launch.start(self.folder, self.values, self.lock, self.leased)
 
-    def _wait_for_devices(self, wanted: int) -> bool:
-        """Queue up and start with the lease; False when the attempt ended while it waited."""
-        home, attempt = Path(self.values["home"]), self.values["id"]
-        names = devices.discover(self.values["pretended"])
-        self._change(owner=os.getpid(), heartbeat=time.time())
-        me = {"id": attempt, "key": self.values["key"], "number": self.values["number"], "folder": str(self.folder)}
-        beaten = time.monotonic()
+    def _wait_for_devices(self) -> "tuple[str, str] | None":
+        """Queue up and start with the lease; how it ended, where it did while it waited."""
+        names, beaten = devices.discover(self.values["pretended"]), -BEAT
         while True:
-            now = self.table.get(attempt)
-            if now.cancel or now.stop or self.terminated:
-                reason = now.cancel or now.stop or "its supervisor was told to end"
-                self._finish("CANCELLED" if now.cancel else "LOST", reason)
-                return False
-            try:
-                if devices.first_in_line(self._queue(), attempt, lambda other: files.is_locked(other.path)):
-                    self.leased = devices.lease(home, names, wanted, me)
-            except Exception as error:  # fewer devices than it wants: it would wait for ever
-                self._finish("FAILED", str(error))
-                return False
-            if self.leased:
-                self._change(devices=",".join(self.leased), state="LAUNCHING")
-                self._start()
-                return True
             if time.monotonic() - beaten > BEAT:
                 beaten = time.monotonic()
-                self._change(heartbeat=time.time())
-            time.sleep(0.1)
+                if not self._change(owner=os.getpid(), heartbeat=time.time()):
+                    return CANCELLED, FENCED
+            queue = self._ask(lambda table: table.alive(), list["Attempt"]())
+            me = next((attempt for attempt in queue if attempt.id == self.values["id"]), None)
+            if self.terminated or (me and (me.cancel or me.stop)):
+                return self._unstarted(me)
+            place = self._place(queue) if me else 1  # without an answer nobody starts
+            try:
+                self.leased = self._lease(names) if me and place == 0 else []
+            except ConfigError as error:  # fewer devices than it wants: it would wait for ever
+                return FAILED, str(error)
+            if self.leased:
+                self._change(devices=",".join(self.leased), state=LAUNCHING)
+                self._start()
+                return None
+            time.sleep(min(2.0, QUEUE * (place + 1)))
 
-    def _queue(self) -> list[Any]:
-        return [a for a in self.table.alive() if a.state == "QUEUED" and a.wanted and a.host == self.values["host"]]
+    def _unstarted(self, me: "Attempt | None") -> tuple[str, str]:
+        if me and me.cancel:
+            return CANCELLED, me.cancel
+        return LOST, (me.stop if me else "") or "its supervisor was told to end"
+
+    def _place(self, queue: "list[Attempt]") -> int:
+        """How many earlier attempts of this state folder wait for devices; a dead one waits no more."""
+        home, mine = Path(self.values["home"]), self.values["id"]
+        here = [a for a in queue if a.host == self.values["host"] and a.path.is_relative_to(home)]
+        earlier = [a for a in here if a.state == QUEUED and a.wanted and a.id < mine]
+        return sum(files.is_locked(attempt.path) for attempt in earlier)
+
+    def _lease(self, names: list[str]) -> list[str]:
+        me = {name: self.values[name] for name in ("id", "key", "number")} | {"folder": str(self.folder)}
+        return devices.lease(Path(self.values["home"]), names, self.resources["devices"], me)
+
+    # -- while it runs
 
     def _watch(self) -> tuple[str, str]:
         """Wait for the job's end; how it ended, and why."""
         job = self._running()
-        if not self._change(
-            state="RUNNING", owner=os.getpid(), pid=job.pid, started=self.started, heartbeat=time.time()
-        ):
-            return "CANCELLED", "another supervisor has this attempt"
-        resources = self.values["spec"]["resources"]
-        limits = Limits(resources["memory"], resources["time"], self.began)
-        beaten = looked = time.monotonic()
-        while job.poll() is None:
+        limits = Limits(self.resources["memory"], self.resources["time"], self.began)
+        beaten, looked = 0.0, time.monotonic()
+        while True:
             now = time.monotonic()
-            broken = ""
+            if now - beaten > BEAT:  # also where the job ended already
+                beaten = now
+                if not self._beat():
+                    return CANCELLED, FENCED
+            if job.poll() is not None:
+                break
             if now - looked > LOOK:
                 looked = now
                 broken = limits.broken(self.usage.measure(processes.descendants()))
+                ending.reap(job)
                 cut_log(self.folder)
-                wish = self._wish()
-                if wish:
+                if broken:  # what eats the memory is not given time to eat more
+                    self._terminate(launch.STOP_GRACE if broken.startswith("wall") else 0)
+                    return FAILED, broken
+                if wish := self._wish():
                     return wish
-            if broken:
-                self._terminate(launch.STOP_GRACE if broken.startswith("wall") else launch.GRACE)
-                return "FAILED", broken
-            if now - beaten > BEAT:
-                beaten = now
-                self._beat()
             time.sleep(STEP)
-        return self._outcome(job.returncode)
+        return ending.outcome(self.folder, job.returncode, is_command=bool(self.values["spec"]["command"]))
 
     def _wish(self) -> "tuple[str, str] | None":
         """Do what the table, or a signal, asks for: end for good, or stop at a checkpoint."""
-        now = self.table.get(self.values["id"])
-        if now.token != self.values["token"] or not now.alive:
-            self._terminate(0)
-            return "CANCELLED", "another supervisor has this attempt"
-        if now.cancel:
+        now = self._ask(lambda table: table.get(self.values["id"]), None)
+        if now and (now.token != self.values["token"] or not now.alive):
+            return CANCELLED, FENCED
+        if now and now.cancel:
             self._terminate(launch.GRACE)
-            return "CANCELLED", now.cancel
-        if now.stop or self.terminated:
+            return CANCELLED, now.cancel
+        if self.terminated or (now and now.stop):
             self._terminate(launch.STOP_GRACE)
-            result = files.read(self.folder / files.RESULT)
+            result = files.read_result(self.folder)
             if result and result["ok"]:
-                return "SUCCEEDED", ""
-            return "LOST", now.stop or "its supervisor was told to end"
+                return SUCCEEDED, ""
+            return LOST, (now.stop if now else "") or "its supervisor was told to end"
         return None
 
-    def _beat(self) -> None:
-        used = {"cpu_seconds": self.usage.cpu_seconds, "peak_memory": self.usage.peak_memory}
-        self._change(heartbeat=time.time(), device_seconds=self._device_seconds(), **used)
-
-    def _device_seconds(self) -> float:
-        return len(self.leased) * (time.time() - self.started)
-
-    def _outcome(self, code: int) -> tuple[str, str]:
-        """What the exit code and the result file say."""
-        result = files.read(self.folder / files.RESULT)
-        if result is not None:
-            if result["ok"]:
-                return "SUCCEEDED", ""
-            return ("LOST" if result.get("stopped") else "FAILED"), result["error"]
-        if self.values["spec"]["command"] and code == 0:
-            return "SUCCEEDED", ""
-        if failed := self._first_rank_to_fail():
-            return "FAILED", f"rank {failed['rank']} failed: {failed['error']}"
-        if code < 0:
-            hint = " (often: out of memory)" if -code == signal.SIGKILL else ""
-            return "FAILED", f"it was killed by {signal.Signals(-code).name}{hint}"
-        return "FAILED", f"it ended with exit code {code}{'' if self.values['spec']['command'] else ' and no result'}"
-
-    def _first_rank_to_fail(self) -> "dict[str, Any] | None":
-        """What the ranks wrote down, where rank 0 had no time left to say it."""
-        errors = [files.read(path) or {} for path in self.folder.glob("error-rank*.json")]
-        return min((e for e in errors if e and not e["stopped"]), key=lambda e: float(e["time"]), default=None)
-
     def _terminate(self, grace: float) -> None:
-        """TERM to the job's group, and KILL for what is left after the grace period."""
+        """TERM, and time to end; what is left then is killed."""
         job = self._running()
-        if grace:
-            processes.end([job.pid, *processes.descendants()], signal.SIGTERM)
-            until = time.monotonic() + grace
-            beaten = time.monotonic()
-            while job.poll() is None and time.monotonic() < until:
-                time.sleep(STEP)
-                if time.monotonic() - beaten > BEAT:
-                    beaten = time.monotonic()
-                    self._beat()
-        self._end_all()
-
-    def _end_all(self) -> None:
-        """Kill whatever the job left: it adopted its orphans, so all of them hang below this process."""
-        until = time.monotonic() + 10
-        while (left := processes.descendants()) and time.monotonic() < until:
-            processes.end(left, signal.SIGKILL)
-            if self.job:
-                self.job.poll()
-            self._reap()
-            time.sleep(0.02)
-
-    def _reap(self) -> None:
-        try:
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-        except ChildProcessError:
-            pass
-
-    def _finish(self, state: str, reason: str) -> bool:
-        used = {"cpu_seconds": self.usage.cpu_seconds, "peak_memory": self.usage.peak_memory}
-        if self.job:
-            used["device_seconds"] = self._device_seconds()
-        return self._change(state=state, reason=reason[:4000], ended=time.time(), heartbeat=time.time(), **used)
+        ending.ask_to_end(job, everybody=bool(self.values["spec"]["command"]))
+        until = time.monotonic() + grace
+        beaten = time.monotonic()
+        while job.poll() is None and time.monotonic() < until:
+            time.sleep(STEP)
+            if time.monotonic() - beaten > BEAT:
+                beaten = time.monotonic()
+                self._beat()
 
     def _running(self) -> "subprocess.Popen[bytes]":
         assert self.job is not None  # noqa: S101 - only called after _start

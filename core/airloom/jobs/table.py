@@ -1,13 +1,15 @@
-"""The table of attempts. Every change is one statement with its condition, and waits while the database is away."""
+"""The table of attempts, in SQLite or PostgreSQL. Every change is one statement with its condition."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import (
     JSON,
     BigInteger,
     Column,
+    Connection,
     Float,
     Index,
     Integer,
@@ -20,18 +22,19 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from airloom import database
-from airloom.errors import JobError
+from airloom.errors import JobError, JobsAway
 from airloom.jobs.states import ALIVE, QUEUED, Attempt
 
+KEY_LENGTH = 1000  # characters
 metadata = MetaData()
 attempts = Table(
     "job_attempts",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
-    Column("key", String(1000), nullable=False),
+    Column("key", String(KEY_LENGTH), nullable=False),
     Column("number", Integer, nullable=False),
     Column("generation", Integer, nullable=False, default=0),
     Column("state", String(20), nullable=False),
@@ -63,24 +66,24 @@ Index("attempts_by_state", attempts.c.state)
 
 
 class Attempts:
-    """The attempts of one installation."""
+    """The attempts of one installation.
 
-    def __init__(self, address: str) -> None:
-        self._engine = database.engine(address, metadata)
+    Every call raises JobsAway where the database does not answer, or refuses.
+    """
+
+    def __init__(self, address: str, patience: float = database.LOCKED) -> None:
+        with _reachable():
+            self._engine = database.engine(address, metadata, patience)
 
     def add(self, values: dict[str, Any]) -> Attempt | None:
         """Insert a QUEUED attempt; None where another submitter was first."""
         row = {"state": QUEUED, "submitted": time.time(), **values}
-
-        def write() -> Any:
-            with self._engine.begin() as connection:
-                return connection.execute(insert(attempts).values(row)).inserted_primary_key
-
         try:
-            identity = database.patiently(write)
+            with self._writing() as connection:
+                identity = connection.execute(insert(attempts).values(row)).inserted_primary_key
         except IntegrityError:
             return None
-        return self.get(int(identity[0]))
+        return self.get(int(identity[0]))  # type: ignore[index] # an insert of one row gives its key
 
     def get(self, identity: int) -> Attempt:
         """One attempt.
@@ -119,20 +122,28 @@ class Attempts:
         query = update(attempts).where(attempts.c.id == identity, attempts.c.state.in_(states))
         if claim is not None:
             query = query.where(attempts.c.token == claim)
-        query = query.values(**values)
-
-        def write() -> bool:
-            with self._engine.begin() as connection:
-                return connection.execute(query).rowcount == 1
-
-        return database.patiently(write)
+        with self._writing() as connection:
+            return connection.execute(query.values(**values)).rowcount == 1
 
     def _select(self, *conditions: Any) -> list[Attempt]:
         return self._read(select(attempts).where(*conditions))
 
     def _read(self, query: Any) -> list[Attempt]:
-        def read() -> list[Attempt]:
-            with self._engine.connect() as connection:
-                return [Attempt(**row._mapping) for row in connection.execute(query)]
+        with _reachable(), self._engine.connect() as connection:
+            return [Attempt(**row._mapping) for row in connection.execute(query)]
 
-        return database.patiently(read)
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with _reachable(), self._engine.begin() as connection:
+            yield connection
+
+
+@contextmanager
+def _reachable() -> Iterator[None]:
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except DBAPIError as error:
+        message = f"the table of jobs cannot be used: {str(error.orig).strip()[:300]}"
+        raise JobsAway(message, "look at its database, or at the disk of the state folder, and try again") from None

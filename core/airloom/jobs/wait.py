@@ -52,7 +52,7 @@ def value(attempt: Attempt) -> dict[str, Any]:
         JobLost: it was stopped, or nobody saw it end.
         JobFailed: it failed or was cancelled; the message says why, the hint has the end of its log.
     """
-    result = files.read(attempt.path / files.RESULT)
+    result = files.read_result(attempt.path)
     if attempt.state == SUCCEEDED:
         return dict(result["value"]) if result else {}
     log = str(attempt.path / files.LOG)

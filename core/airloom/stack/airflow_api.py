@@ -8,6 +8,8 @@ import httpx
 from airloom.errors import StackError
 from airloom.settings import Settings
 
+PAGE = 100
+
 
 class AirflowApi:
     """A logged-in client of the stack's Airflow. Use as a context manager."""
@@ -36,11 +38,19 @@ class AirflowApi:
             raise StackError(f"Airflow answered {answer.status_code} to {method} {path}: {answer.text[:300]}")
         return answer.json()
 
+    def _all(self, path: str, name: str, order: str = "id") -> list[dict[str, Any]]:
+        """Every entry of a list, page by page: Airflow cuts a larger limit to 100 without a word."""
+        found: list[dict[str, Any]] = []
+        while True:
+            page = self._request("GET", path, params={"order_by": order, "limit": PAGE, "offset": len(found)})
+            found += page[name]
+            if not page[name] or len(found) >= page["total_entries"]:
+                return found
+
     def dag_runs(self, dag: str) -> list[dict[str, Any]]:
         """All runs of a DAG, oldest first; empty while the DAG is not known yet."""
         try:
-            path = f"/api/v2/dags/{dag}/dagRuns?order_by=id&limit=1000"
-            return list(self._request("GET", path)["dag_runs"])
+            return self._all(f"/api/v2/dags/{dag}/dagRuns", "dag_runs")
         except StackError as error:
             if " 404 " in error.message:
                 return []
@@ -48,19 +58,18 @@ class AirflowApi:
 
     def tasks(self, dag: str, run: str) -> list[dict[str, Any]]:
         """The task instances of a run."""
-        return list(
-            self._request("GET", f"/api/v2/dags/{dag}/dagRuns/{quote(run, safe='')}/taskInstances?limit=1000")[
-                "task_instances"
-            ]
-        )
+        return self._all(f"/api/v2/dags/{dag}/dagRuns/{quote(run, safe='')}/taskInstances", "task_instances")
 
-    def tasks_or_none(self, dag: str, run: str) -> list[dict[str, Any]]:
-        """The same, and none where the run is gone."""
+    def task_or_none(self, dag: str, run: str, task: str, map_index: int = -1) -> dict[str, Any] | None:
+        """One task instance, None where it, or its run, is gone."""
+        place = "/".join(quote(part, safe="") for part in (dag, "dagRuns", run, "taskInstances", task, str(map_index)))
         try:
-            return self.tasks(dag, run)
+            return dict(self._request("GET", f"/api/v2/dags/{place}"))
         except StackError as error:
-            if " 404 " in error.message:
-                return []
+            if (
+                " 404 " in error.message and "was not found" in error.message
+            ):  # no other 404, such as of a server that starts
+                return None
             raise
 
     def trigger(self, dag: str, conf: dict[str, Any]) -> str:
@@ -92,7 +101,7 @@ class AirflowApi:
 
     def pools(self) -> list[dict[str, Any]]:
         """All pools with their slots."""
-        return list(self._request("GET", "/api/v2/pools?limit=1000")["pools"])
+        return self._all("/api/v2/pools", "pools")
 
     def resize_pool(self, name: str, slots: int) -> None:
         """Give a pool another number of slots; what runs in it goes on."""
@@ -110,7 +119,7 @@ class AirflowApi:
 
     def import_errors(self) -> list[dict[str, Any]]:
         """DAG files that could not be read."""
-        return list(self._request("GET", "/api/v2/importErrors")["import_errors"])
+        return self._all("/api/v2/importErrors", "import_errors")
 
 
 def _text(line: Any) -> str:

@@ -118,6 +118,9 @@ def _airflow_environment(settings: Settings) -> dict[str, str]:
         # A killed task is noticed in seconds, not in five minutes.
         "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": 20,
         "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": 3,
+        # Nor are the tasks of a killed scheduler left alone for five minutes, which is also how long they would wait
+        # after `down` and a quick `up`.
+        "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": 10,
     }
     return {"AIRFLOW_HOME": str(home), **{f"AIRFLOW__{name}": str(value) for name, value in options.items()}}
 

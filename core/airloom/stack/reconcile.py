@@ -7,6 +7,7 @@ lets go of its job, and this process compares living jobs with the states of the
 import logging
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from airloom.errors import AirloomError, StackError
@@ -38,24 +39,17 @@ def verdict(attempt: Attempt, task: dict[str, Any] | None) -> str:
     return ""
 
 
-def once(table: Attempts, api: AirflowApi) -> int:
-    """One comparison; returns how many living jobs belong to tasks."""
-    living = [a for a in table.alive() if a.host == host() and (settle(table, a) or a).alive and a.task]
-    runs: dict[tuple[str, str], list[dict[str, Any]]] = {}
+def once(table: Attempts, api: AirflowApi, home: Path) -> int:
+    """One comparison; returns how many living jobs of this state folder belong to tasks."""
+    here = [a for a in table.alive() if a.task and a.host == host() and a.path.is_relative_to(home)]
+    living = [attempt for attempt in here if (settle(table, attempt) or attempt).alive]
     for attempt in living:
-        place = (attempt.task["dag"], attempt.task["run"])
-        if place not in runs:
-            runs[place] = api.tasks_or_none(*place)
-        reason = verdict(attempt, _task(attempt, runs[place]))
+        task = api.task_or_none(*(attempt.task[name] for name in ("dag", "run", "task", "map_index")))
+        reason = verdict(attempt, task)
         if reason and not attempt.cancel:
             log.info("%s attempt %d: %s", attempt.key, attempt.number, reason)
             table.change(attempt.id, cancel=reason)
     return len(living)
-
-
-def _task(attempt: Attempt, tasks: list[dict[str, Any]]) -> dict[str, Any] | None:
-    wanted = (attempt.task["task"], attempt.task["map_index"])
-    return next((task for task in tasks if (task["task_id"], task["map_index"]) == wanted), None)
 
 
 def main() -> None:
@@ -67,7 +61,7 @@ def main() -> None:
         try:
             with AirflowApi(settings) as api:
                 while True:
-                    time.sleep(BUSY if once(table, api) else IDLE)
+                    time.sleep(BUSY if once(table, api, settings.home) else IDLE)
         except StackError as error:
             log.warning("%s", error.message)
         except AirloomError as error:

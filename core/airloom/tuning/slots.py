@@ -146,7 +146,7 @@ class Slots:
     """The slots of one installation's studies."""
 
     def __init__(self, address: str) -> None:
-        self._engine = database.engine(address, metadata)
+        self._engine = database.patiently(lambda: database.engine(address, metadata))
 
     def make(self, study: str, trials: int) -> int:
         """Have at least `trials` slots in the study; returns how many it has. Safe to call twice, and at once."""

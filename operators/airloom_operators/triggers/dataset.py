@@ -1,19 +1,26 @@
-"""Watches the data repository; each new dataset version becomes an asset event."""
+"""Watches the data repository and wakes the announcing DAG."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
-POLL_SECONDS = 1.0
+from airloom.errors import AirloomError
+
+if TYPE_CHECKING:
+    from airloom.settings import Settings
+
+POLL_SECONDS = 0.5
+FETCH_SECONDS = 5.0  # where each look fetches from a shared git remote
 
 
 class DatasetVersionTrigger(BaseEventTrigger):
-    """Polls the tags of the data repository. It only reads git, apart from a cursor file, and never blocks the loop.
+    """Polls for a version that is newer than what was announced.
 
-    The cursor stands under the state folder, so a restarted triggerer goes on where the last one stopped. It moves one
-    poll after the event was handed over: a crash in between repeats an event, it never loses one.
+    It only reads, never blocks the loop, and decides nothing: the announcing DAG looks for itself. So an event too many
+    does no harm, and one too few is made up for by the next.
 
     Args:
         dataset: name of the dataset.
@@ -28,14 +35,24 @@ class DatasetVersionTrigger(BaseEventTrigger):
         return "airloom_operators.triggers.dataset.DatasetVersionTrigger", {"dataset": self.dataset}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """One event a version, in order."""
+        """One event for each step forward, and another after some time when nothing came of it."""
         from airloom.datasets import announcements
         from airloom.settings import load
 
-        settings = load()
+        settings, last = load(), None
         while True:
-            for version in await asyncio.to_thread(announcements.pending, settings, self.dataset):
-                yield TriggerEvent(version)  # type: ignore[no-untyped-call] # Airflow's own is untyped
-                await asyncio.sleep(POLL_SECONDS)
-                await asyncio.to_thread(announcements.done, settings, self.dataset, version["version"])
-            await asyncio.sleep(POLL_SECONDS)
+            try:
+                newest, known = await asyncio.to_thread(self._look, settings)
+            except AirloomError as error:
+                self.log.warning("cannot look for versions of %s, trying again: %s", self.dataset, error)
+                newest = known = 0
+            wake = announcements.wake(newest, known, last, time.monotonic())
+            if wake:
+                last = wake
+                yield TriggerEvent({"newest": newest, "announced": known})  # type: ignore[no-untyped-call] # as above
+            await asyncio.sleep(FETCH_SECONDS if settings.data_remote else POLL_SECONDS)
+
+    def _look(self, settings: "Settings") -> tuple[int, int]:
+        from airloom.datasets import announcements, versions
+
+        return versions.highest(settings, self.dataset), announcements.kept(settings, self.dataset)

@@ -2,9 +2,9 @@
 
 import typer
 
-from airloom.datasets.commands import change, look, quarantine, snapshots
+from airloom.datasets.commands import change, expectations, look, quarantine, snapshots
 
 app = typer.Typer(help="Commit datasets, look at their versions, prepare snapshots.", no_args_is_help=True)
-for part in (change.app, look.app, snapshots.app):
+for part in (change.app, expectations.app, look.app, snapshots.app):
     app.registered_commands.extend(part.registered_commands)
 app.add_typer(quarantine.app, name="quarantine")

@@ -1,25 +1,20 @@
-"""create, commit, fix, remove, compact, tag, delete, propose-expectations: what changes a dataset, or prepares it."""
+"""create, commit, fix, remove, compact, tag, delete: what changes a dataset."""
 
-import json
-from pathlib import Path
-from typing import Annotated, Any
+import re
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from airloom.contracts import DatasetVersion
 from airloom.datasets.commands.common import Author, Dataset, Json, Message, Suite, Version, answer
+from airloom.datasets.commands.source import Classes, Key, Label, Source, Type, roles_of
 from airloom.errors import ConfigError, DataError
 from airloom.settings import Settings, load
 
+if TYPE_CHECKING:
+    from airloom.datasets.ingest import Batches
+
 app = typer.Typer()
-Source = Annotated[
-    Path,
-    typer.Argument(help="A file (.csv .jsonl .parquet .arrow .npz .npy), a folder of them, or a folder a class."),
-]
-Type = Annotated[str, typer.Option("--type", help="image, text, tabular, generic; found out when left out.")]
-Label = Annotated[str, typer.Option(help="The label column; `label` when left out.")]
-Key = Annotated[str, typer.Option(help="The column that decides the split, for example a patient's number.")]
-Classes = Annotated[str, typer.Option(help="Text labels in the order of their numbers, with commas between.")]
 Tags = Annotated[list[str] | None, typer.Option("--tag", help="Words that a snapshot can choose rows by; repeatable.")]
 Rows = Annotated[str, typer.Option(help="Row numbers in that version, from 0: 3,17,20-25.")]
 
@@ -38,14 +33,20 @@ def create(
     suite: Suite = None,
     json_: Json = False,
 ) -> None:
-    """Make a new dataset and its first version."""
+    """Make a new dataset and its first version.
+
+    It needs an expectation suite: `propose-expectations` drafts one from the same file.
+
+    Example: airloom dataset create flights jan.csv --label late --key flight -m "January"
+    """
     from airloom.datasets import versions
+    from airloom.datasets.incoming import open_rows
 
     settings = load()
     if versions.check_name(dataset) in versions.list_datasets(settings):
         raise ConfigError(f"there is a dataset {dataset} already", "`airloom dataset commit` adds rows to it")
-    roles = {"type": type_, "label": label, "key": key, "classes": [c for c in classes.split(",") if c]}
-    _commit(settings, dataset, source, roles, json_, message=message, author=author, tags=tag or [], suite=suite)
+    data = open_rows(settings, dataset, source, **roles_of(type_, label, key, classes))
+    _commit(settings, dataset, data, json_, message=message, author=author, tags=tag or [], suite=suite)
 
 
 @app.command()
@@ -65,38 +66,23 @@ def commit(
 ) -> None:
     """Validate rows and make them a new version; a running stack starts the pipelines that wait for it.
 
-    The first commit creates the dataset; its type and the roles of its columns then stay.
+    The first commit creates the dataset; its type and the roles of its columns then stay. To replace all rows by rows
+    with other columns, say --replace and --type.
+
+    Example: airloom dataset commit flights feb.parquet -m "February" --tag month=2
     """
-    roles = {"type": type_, "label": label, "key": key, "classes": [c for c in classes.split(",") if c]}
+    from airloom.datasets.incoming import open_rows
+
+    settings, roles = load(), roles_of(type_, label, key, classes)
+    data = open_rows(settings, dataset, source, **roles, anew=replace and bool(type_))
     mode = "replace" if replace else "append"
-    more = {"message": message, "author": author, "tags": tag or [], "suite": suite, "mode": mode}
-    _commit(load(), dataset, source, roles, json_, **more)
+    _commit(settings, dataset, data, json_, message=message, author=author, tags=tag or [], suite=suite, mode=mode)
 
 
-def _commit(
-    settings: Settings, dataset: str, source: Path, roles: dict[str, Any], as_json: bool, **details: Any
-) -> None:
+def _commit(settings: Settings, dataset: str, data: "Batches", as_json: bool, **details: Any) -> None:
     from airloom.datasets.commit import commit as make
 
-    _print(make(settings, dataset, _open(settings, dataset, source, roles), **details), as_json)
-
-
-def _open(settings: Settings, dataset: str, source: Path, roles: dict[str, Any]) -> Any:
-    """The rows, in the columns of the dataset where it exists."""
-    from airloom.datasets import commit as commits
-    from airloom.datasets import versions
-    from airloom.datasets.ingest import open_source
-
-    versions.check_name(dataset)
-    head = commits.tip(settings, dataset).manifest
-    if head is None:
-        return open_source(source, **roles)
-    own = {role: getattr(head.layout, role) for role in ("type", "label", "key")}
-    other = [role for role, value in own.items() if roles[role] and roles[role] != value]
-    if other:
-        message = f"{dataset} has the {other[0]} {own[other[0]] or 'none'!r}, not {roles[other[0]]!r}"
-        raise DataError(message, f"leave --{other[0]} out, or make another dataset")
-    return open_source(source, **own, schema=head.arrow_schema)
+    _print(make(settings, dataset, data, **details), as_json)
 
 
 @app.command()
@@ -109,14 +95,17 @@ def fix(
     suite: Suite = None,
     json_: Json = False,
 ) -> None:
-    """Put corrected rows in the place of some: one for each, in the same order. Each stays in its split."""
+    """Put corrected rows in the place of some: one for each, in the same order. Each stays in its split.
+
+    Example: airloom dataset fix flights@v2 corrected.csv --rows 17,40 -m "wrong unit"
+    """
     from airloom.datasets import edit, versions
+    from airloom.datasets.incoming import open_rows
 
     settings = load()
     version = versions.find(settings, name)
-    none = {"type": "", "label": "", "key": ""}
-    data = _open(settings, version.dataset, source, none)
-    numbers = _numbers(rows)
+    numbers = _numbers(rows, version.rows)
+    data = open_rows(settings, version.dataset, source)
     _print(edit.fix_rows(settings, version, numbers, data, message=message, author=author, suite=suite), json_)
 
 
@@ -129,14 +118,17 @@ def remove(
     author: Author = "airloom",
     json_: Json = False,
 ) -> None:
-    """Make a version without some rows. The older versions keep them."""
+    """Make a version without some rows. The older versions keep them.
+
+    Example: airloom dataset remove flights@v2 --key AA123 -m "asked to be forgotten"
+    """
     from airloom.datasets import edit, versions
 
     settings = load()
     version = versions.find(settings, name)
     if bool(rows) == bool(key):
         raise ConfigError("say which rows", "either --rows 3,17,20-25 or --key VALUE")
-    numbers = _numbers(rows) if rows else edit.rows_with_key(settings, version, key)
+    numbers = _numbers(rows, version.rows) if rows else edit.rows_with_key(settings, version, key)
     if not numbers:
         raise DataError(f"{version.name} has no row with the key {key!r}", "look at the key column")
     _print(edit.delete_rows(settings, version, numbers, message=message, author=author), json_)
@@ -144,7 +136,10 @@ def remove(
 
 @app.command()
 def compact(dataset: Dataset, json_: Json = False) -> None:
-    """Store the newest version in fewer shards, without its deleted rows. Its number and id stay."""
+    """Store the newest version in fewer shards, without its deleted rows. Its number and id stay.
+
+    Example: airloom dataset compact flights
+    """
     from airloom.datasets.compact import compact as make
 
     version, manifest = make(load(), dataset)
@@ -159,7 +154,10 @@ def tag(
     move: Annotated[bool, typer.Option("--move", help="Take the name from another version.")] = False,
     json_: Json = False,
 ) -> None:
-    """Give a version a name of its own: `digits@golden`."""
+    """Give a version a name of its own, which every command takes: `flights@golden`.
+
+    Example: airloom dataset tag flights@v3 golden
+    """
     from airloom.datasets import manage, versions
 
     settings = load()
@@ -175,64 +173,27 @@ def delete(
     author: Author = "airloom",
     json_: Json = False,
 ) -> None:
-    """Delete a version, or with a bare name all of a dataset. Its data stay until they are collected."""
+    """Delete a version, or with a bare name all of a dataset. Its data stay until they are collected.
+
+    Example: airloom dataset delete flights@v2 --reason "wrong source"
+    """
     from airloom.datasets import manage
 
     gone = [version.name for version in manage.delete(load(), name, reason=reason, author=author)]
     answer({"deleted": gone}, json_, f"deleted: {', '.join(gone)}")
 
 
-@app.command("propose-expectations")
-def propose_expectations(
-    name: Annotated[
-        str, typer.Argument(help="A version to draft from (digits@v2), or with --from the dataset's name.")
-    ],
-    source: Annotated[Path | None, typer.Option("--from", help="Draft from this file or folder instead.")] = None,
-    output: Annotated[Path | None, typer.Option(help="Write it there; a file that exists is not touched.")] = None,
-    type_: Type = "",
-    label: Label = "",
-    key: Key = "",
-) -> None:
-    """Draft a suite of Great Expectations from what rows are like. Read it before you use it."""
-    from airloom.datasets.propose import propose
-
-    profile, layout = _profile(name, source, {"type": type_, "label": label, "key": key})
-    suite = propose(name.partition("@")[0], profile, label=layout.label)
-    text = json.dumps(suite, indent=1) + "\n"
-    if output is None:
-        typer.echo(text, nl=False)
-        return
-    if output.exists():
-        raise ConfigError(f"{output} exists", "give another path, or remove it first")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(text)
-    typer.echo(f"{output}: {len(suite['expectations'])} expectations, drafted from {source or name}", err=True)
-
-
-def _profile(name: str, source: Path | None, roles: dict[str, str]) -> tuple[Any, Any]:
-    """The profile to draft from, and the roles of its columns."""
-    from airloom.datasets import versions
-    from airloom.datasets.diff import profile
-    from airloom.datasets.ingest import open_source
-    from airloom.datasets.store import Store
-    from airloom.datasets.types import get_type
-
-    if source:
-        data = open_source(source, **roles)
-        return get_type(data.layout.type).profile(data.to_table(), data.layout), data.layout
-    settings = load()
-    manifest = versions.manifest_of(settings, versions.find(settings, name))
-    return profile(Store(settings), manifest), manifest.layout
-
-
-def _numbers(text: str) -> list[int]:
-    """`3,17,20-25` → [3, 17, 20, …, 25]."""
+def _numbers(text: str, rows: int) -> list[int]:
+    """`3,17,20-25` → [3, 17, 20, …, 25], all below `rows`."""
     found: list[int] = []
     for part in text.split(","):
-        low, dash, high = part.strip().partition("-")
-        if not (low.isascii() and low.isdecimal()) or (dash and not (high.isascii() and high.isdecimal())):
+        form = re.fullmatch(r"\s*([0-9]{1,18})(?:-([0-9]{1,18}))?\s*", part)
+        low, high = (int(form[1]), int(form[2] or form[1])) if form else (1, 0)
+        if low > high:
             raise ConfigError(f"--rows {text[:80]!r} is no list of row numbers", "for example --rows 3,17,20-25")
-        found += range(int(low), int(high or low) + 1)
+        if high >= rows:
+            raise ConfigError(f"--rows {text[:80]!r}: there is no row {high}", f"rows are 0 to {rows - 1}")
+        found += range(low, high + 1)
     return found
 
 

@@ -13,7 +13,10 @@ app = typer.Typer()
 
 @app.command("list")
 def list_(json_: Json = False) -> None:
-    """All datasets with their newest version."""
+    """All datasets with their newest version.
+
+    Example: airloom dataset list
+    """
     from airloom.datasets import versions
 
     settings = load()
@@ -25,7 +28,10 @@ def list_(json_: Json = False) -> None:
 
 @app.command()
 def log(name: Dataset, json_: Json = False) -> None:
-    """The versions of a dataset, newest first."""
+    """The versions of a dataset, newest first.
+
+    Example: airloom dataset log flights
+    """
     from airloom.datasets import versions
 
     records = versions.log(load(), name)
@@ -39,7 +45,10 @@ def log(name: Dataset, json_: Json = False) -> None:
 
 @app.command()
 def show(name: Version, json_: Json = False) -> None:
-    """One version with its columns, shards and statistics."""
+    """One version with its columns, shards and statistics.
+
+    Example: airloom dataset show flights@v2
+    """
     from airloom.datasets import versions
     from airloom.datasets.statistics import merge
 
@@ -89,7 +98,10 @@ def diff(
     picture: Annotated[Path | None, typer.Option(help="Also write the distributions as a PNG.")] = None,
     json_: Json = False,
 ) -> None:
-    """What differs between two versions: rows, shards, schema, labels, and the shift of each profile column."""
+    """What differs between two versions: rows, shards, schema, labels, and the shift of each profile column.
+
+    Example: airloom dataset diff flights@v1 flights@v2 --picture shift.png
+    """
     from airloom.datasets import diff as differ
     from airloom.datasets import versions
 
@@ -97,6 +109,7 @@ def diff(
     a, b = versions.find(settings, old), versions.find(settings, new)
     found = differ.diff(settings, a, b)
     if picture:
+        picture.parent.mkdir(parents=True, exist_ok=True)
         picture.write_bytes(differ.picture(settings, a, b))
         found["picture"] = str(picture)
     rows, shards = found["rows"], found["shards"]
@@ -120,7 +133,10 @@ def verify(
     repair: Annotated[bool, typer.Option("--repair", help="Fetch damaged shards anew.")] = False,
     json_: Json = False,
 ) -> None:
-    """Check every byte of a version in this home's cache; missing shards are fetched."""
+    """Check every byte of a version in this home's cache; missing shards are fetched.
+
+    Example: airloom dataset verify flights --repair
+    """
     from airloom.datasets import versions
     from airloom.datasets.store import Store
     from airloom.errors import CorruptFile

@@ -14,7 +14,10 @@ Batch = Annotated[str, typer.Argument(metavar="ID", help="Id of the batch, as `l
 
 @app.command("list")
 def list_(json_: Json = False) -> None:
-    """All batches in quarantine, oldest first."""
+    """All batches in quarantine, oldest first.
+
+    Example: airloom dataset quarantine list
+    """
     from airloom.datasets import quarantine
 
     found = [asdict(held) for held in quarantine.list_batches(load())]
@@ -28,7 +31,10 @@ def _line(batch: dict[str, Any]) -> str:
 
 @app.command()
 def show(batch: Batch, json_: Json = False) -> None:
-    """What was asked, what failed, and where the readable report is."""
+    """What was asked, what failed, and where the readable report is.
+
+    Example: airloom dataset quarantine show flights-0123456789ab
+    """
     from airloom.datasets import quarantine
 
     found = asdict(quarantine.show(load(), batch))
@@ -38,7 +44,10 @@ def show(batch: Batch, json_: Json = False) -> None:
 
 @app.command()
 def drop(batch: Batch) -> None:
-    """Remove a batch with its report."""
+    """Remove a batch with its report.
+
+    Example: airloom dataset quarantine drop flights-0123456789ab
+    """
     from airloom.datasets import quarantine
 
     quarantine.drop(load(), batch)
@@ -52,7 +61,10 @@ def release(
     author: Author,
     json_: Json = False,
 ) -> None:
-    """Commit a batch in spite of its report. Who does so, and why, stands in the version for ever."""
+    """Commit a batch in spite of its report. Who does so, and why, stands in the version for ever.
+
+    Example: airloom dataset quarantine release flights-0123456789ab --author Ada --reason "a new airport"
+    """
     from airloom.datasets.release import release as make
 
     version = make(load(), batch, who=author, why=reason)

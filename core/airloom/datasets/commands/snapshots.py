@@ -28,7 +28,10 @@ def snapshot(
     wait: Annotated[bool, typer.Option("--wait", help="Return when it is READY.")] = False,
     json_: Json = False,
 ) -> None:
-    """Prepare what a training reads: rows of a version, split by hash. Returns at once; see `fetch`."""
+    """Prepare what a training reads: rows of a version, split by hash. Returns at once; see `fetch`.
+
+    Example: airloom dataset snapshot flights@v3 --split train=0.8 --split test=0.2 --tag month=2 --wait
+    """
     from airloom.datasets import snapshot as snapshots
     from airloom.datasets import versions
 
@@ -49,7 +52,10 @@ def fetch(
     data: Annotated[bool, typer.Option("--data", help="Also have its shards in this home's cache.")] = False,
     json_: Json = False,
 ) -> None:
-    """The state of a snapshot: RUNNING, READY with rows and statistics, or FAILED with the reason."""
+    """The state of a snapshot: RUNNING, READY with rows and statistics, or FAILED with the reason.
+
+    Example: airloom dataset fetch 54ed0e9c032e52964f0bc6c4e801f2202ab30f413f3d9e30a610f29b39aad0e9 --data
+    """
     from airloom.datasets import snapshot as snapshots
     from airloom.errors import DataError
 
@@ -79,23 +85,14 @@ def export(
     of: Annotated[str, typer.Option("--of", help="A split of the snapshot.")] = "",
     json_: Json = False,
 ) -> None:
-    """Write a version, or a split of a snapshot, as Parquet, as a folder by label, or for Hugging Face datasets."""
-    from airloom.datasets import export as exporter
-    from airloom.datasets import snapshot as snapshots
-    from airloom.datasets import versions
-    from airloom.datasets.read import read
+    """Write a version, or a split of a snapshot, as Parquet, as a folder by label, or for Hugging Face datasets.
 
-    settings = load()
-    if form not in ("parquet", "folder", "hf"):
-        raise ConfigError(f"--form {form!r} is not known", "parquet, folder or hf")
-    if of:
-        opened = snapshots.open_snapshot(settings, snapshots.fetch(settings, name))
-        table, layout = opened.table(of), opened.layout
-    else:
-        version = versions.find(settings, name)
-        table, layout = read(settings, version), versions.manifest_of(settings, version).layout
-    made = exporter.export(table, layout, form, target)  # type: ignore[arg-type] # checked above
-    answer({"path": str(made), "rows": table.num_rows}, json_, f"{made}: {table.num_rows} rows")
+    Example: airloom dataset export flights@v3 flights.parquet
+    """
+    from airloom.datasets.export import export_named
+
+    made, rows = export_named(load(), name, target, form, of)
+    answer({"path": str(made), "rows": rows}, json_, f"{made}: {rows} rows")
 
 
 def _split(given: list[str] | None) -> dict[str, float]:

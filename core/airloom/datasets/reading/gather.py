@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -37,17 +36,22 @@ class Rows:
         return len(self.rows)
 
     @cached_property
-    def touched(self) -> list[int]:
-        """The shards that rows are in, ascending."""
-        return list(dict.fromkeys(self.shard_list))
+    def runs(self) -> list[tuple[int, int, int]]:
+        """For each touched shard: its number, where its rows begin and end in the batch."""
+        if not len(self):
+            return []
+        starts = [0, *(np.flatnonzero(self.shards[1:] != self.shards[:-1]) + 1).tolist()]
+        return list(zip(self.shards.take(starts).tolist(), starts, [*starts[1:], len(self)], strict=True))
 
     @cached_property
-    def pieces(self) -> list[tuple[int, slice, NDArray[np.int64]]]:
-        """For each touched shard: its number, where its rows go in the batch, which of its rows they are."""
-        local = self.rows - self._bases.take(self.shards)
-        ends = [*(np.flatnonzero(self.shards[1:] != self.shards[:-1]) + 1).tolist(), len(self)]
-        places = zip(self.touched, pairwise([0, *ends]), strict=False)  # no rows: no shard, but one end
-        return [(shard, slice(start, stop), local[start:stop]) for shard, (start, stop) in places]
+    def touched(self) -> list[int]:
+        """The shards that rows are in, ascending."""
+        return [shard for shard, _, _ in self.runs]
+
+    @cached_property
+    def local(self) -> NDArray[np.int64]:
+        """The numbers of the rows within their shards."""
+        return self.rows - self._bases.take(self.shards)
 
 
 def gather(mapped: Mapped, rows: NDArray[np.int64], names: Sequence[str], buffers: Buffers, views: bool) -> Gathered:
@@ -76,6 +80,9 @@ def _column(mapped: Mapped, batch: Rows, name: str, buffers: Buffers, views: boo
     narrow = mapped.joined.whole(name) or mapped.joined.get(name, batch.touched)
     if narrow is not None:
         return _narrow(mapped, batch, name, narrow, buffers, views)
+    arrays = mapped.arrays(name)
+    if arrays:
+        return _wide(batch, arrays, name, buffers)
     columns: dict[int, Any] = {shard: mapped.column(shard, name) for shard in batch.touched}
     kinds = {type(column) for column in columns.values()}
     if kinds != {Fixed} and kinds != {Varied}:
@@ -83,7 +90,9 @@ def _column(mapped: Mapped, batch: Rows, name: str, buffers: Buffers, views: boo
     narrow = mapped.joined.fill(name, columns)
     if narrow is not None:
         return _narrow(mapped, batch, name, narrow, buffers, views)
-    return _wide(batch, columns, name, buffers) if kinds == {Fixed} else _spread(mapped, batch, name, columns, views)
+    if kinds == {Fixed}:
+        return _wide(batch, {shard: column.values for shard, column in columns.items()}, name, buffers)
+    return _spread(mapped, batch, name, columns, views)
 
 
 def _narrow(mapped: Mapped, batch: Rows, name: str, narrow: Narrow, buffers: Buffers, views: bool) -> Values:
@@ -97,12 +106,12 @@ def _narrow(mapped: Mapped, batch: Rows, name: str, narrow: Narrow, buffers: Buf
     return _texts(mapped, name, narrow.data, spans) if narrow.text else _bytes(narrow.data, spans, views)
 
 
-def _wide(batch: Rows, columns: Mapping[int, Fixed], name: str, buffers: Buffers) -> NDArray[Any]:
-    values = columns[batch.touched[0]].values
-    out = buffers.take(name, (len(batch), *values.shape[1:]), values.dtype)
-    for shard, place, local in batch.pieces:
+def _wide(batch: Rows, arrays: Mapping[int, NDArray[Any]], name: str, buffers: Buffers) -> NDArray[Any]:
+    first, local = arrays[batch.shard_list[0]], batch.local
+    out = buffers.take(name, (len(batch), *first.shape[1:]), first.dtype)
+    for shard, start, stop in batch.runs:
         # mode="clip", as the default would fill a second buffer first; the indices are in range by construction.
-        columns[shard].values.take(local, 0, out[place], "clip")
+        arrays[shard].take(local[start:stop], 0, out[start:stop], "clip")
     return out
 
 
@@ -110,7 +119,8 @@ def _spread(mapped: Mapped, batch: Rows, name: str, columns: Mapping[int, Varied
     """Strings or bytes whose offsets are not joined."""
     starts: list[int] = []
     ends: list[int] = []
-    for shard, _, local in batch.pieces:
+    for shard, start, stop in batch.runs:
+        local = batch.local[start:stop]
         starts += columns[shard].offsets.take(local).tolist()
         ends += columns[shard].offsets[1:].take(local).tolist()
     data = {shard: column.data for shard, column in columns.items()}
@@ -135,7 +145,7 @@ def _texts(mapped: Mapped, name: str, data: Data, spans: Spans) -> list[str]:
 
 def _python(mapped: Mapped, batch: Rows, name: str) -> Values:
     field = mapped.schema.field(name)
-    parts = [mapped.column(shard, name).array.take(pa.array(local)) for shard, _, local in batch.pieces]
+    parts = [mapped.column(shard, name).array.take(pa.array(batch.local[a:b])) for shard, a, b in batch.runs]
     joined = pa.concat_arrays(parts or [pa.array([], field.type)])
     flags = pa.types.is_boolean(joined.type) and not joined.null_count
     values = numbers(joined.cast(pa.uint8()) if flags else joined, field)

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from airloom.datasets.reading.columns import Column, view
+from airloom.datasets.reading.columns import Column, Fixed, view
 from airloom.datasets.reading.joined import Joined
 from airloom.errors import CorruptFile, DataError
 
@@ -37,8 +37,10 @@ class Mapped:
         self.schema = schema
         self.bases: NDArray[np.int64] = np.cumsum([0, *(file.rows for file in files)], dtype=np.int64)
         self.joined = Joined(self.bases)
+        self.whole: set[int] = set()  # shards whose MD5 was found to be their name
         self._opened: dict[int, tuple[pa.Buffer, pa.RecordBatch]] = {}
         self._columns: dict[tuple[int, str], Column] = {}
+        self._arrays: dict[str, dict[int, NDArray[Any]]] = {}  # by column and shard, of those that are plain numbers
 
     @property
     def rows(self) -> int:
@@ -55,6 +57,11 @@ class Mapped:
         found = self._columns.get((shard, name))
         return self._view(shard, name) if found is None else found
 
+    def arrays(self, name: str) -> "dict[int, NDArray[Any]] | None":
+        """The values of a column by shard, once all shards were read and all are plain numbers; None before."""
+        found = self._arrays.get(name)
+        return found if found is not None and len(found) == len(self.files) else None
+
     def buffer(self, shard: int) -> pa.Buffer:
         """The mapped bytes of a whole file."""
         return self._open(shard)[0]
@@ -69,6 +76,8 @@ class Mapped:
             raise damaged(self.files[shard], f"column {name!r}: {error}") from None
         # Two threads may both get here: each view is good, and the later one is kept.
         self._columns[shard, name] = column
+        if isinstance(column, Fixed):
+            self._arrays.setdefault(name, {})[shard] = column.values
         return column
 
     def _open(self, shard: int) -> tuple[pa.Buffer, pa.RecordBatch]:
@@ -77,7 +86,8 @@ class Mapped:
         return self._opened[shard]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "joined": Joined(self.bases), "_opened": {}, "_columns": {}}
+        fresh = {"joined": Joined(self.bases), "whole": set(), "_opened": {}, "_columns": {}, "_arrays": {}}
+        return {**self.__dict__, **fresh}
 
 
 def damaged(file: ShardFile, what: str) -> CorruptFile:

@@ -11,6 +11,7 @@ from airloom.datasets.layout import Layout
 from airloom.datasets.reading.buffers import Buffers
 from airloom.datasets.reading.gather import Gathered, gather
 from airloom.datasets.reading.mapped import Mapped
+from airloom.datasets.reading.verify import verify_once
 from airloom.errors import DataError
 
 Collate: TypeAlias = Callable[[Gathered, pa.Schema, Layout], tuple[Any, Any]]
@@ -60,6 +61,7 @@ class SplitData:
         if len(wanted) and not -len(self) <= wanted.min() <= wanted.max() < len(self):
             raise IndexError(f"positions {wanted.min()} to {wanted.max()} of a split with {len(self)} rows")
         rows = self.rows[wanted]
+        verify_once(self.mapped, rows)
         order = rows.argsort(kind="stable")
         found = gather(self.mapped, rows[order], self.names, Buffers(), views)
         if np.all(order[1:] > order[:-1]):

@@ -1,10 +1,13 @@
-"""Digests of mapped shards, computed beside the first epoch."""
+"""Digests of mapped shards, computed beside the first epoch of a loader, or when a shard is first read otherwise."""
 
 import hashlib
 import sys
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
 
 from airloom.datasets.reading.mapped import Mapped, damaged
 
@@ -27,6 +30,23 @@ def verify(mapped: Mapped, shard: int) -> None:
         digest.update(data[start : start + CHUNK])
     if digest.hexdigest() != file.md5:
         raise damaged(file, f"its MD5 is {digest.hexdigest()}")
+    mapped.whole.add(shard)
+
+
+def verify_once(mapped: Mapped, rows: NDArray[np.int64]) -> None:
+    """Verify the shards in which some rows lie, those that were not yet.
+
+    Args:
+        mapped: the shards.
+        rows: physical numbers of the rows.
+
+    Raises:
+        CorruptFile: a shard's MD5 is not its name.
+    """
+    if len(mapped.whole) < len(mapped.files) and len(rows):
+        for shard in np.unique(mapped.bases.searchsorted(rows, "right") - 1).tolist():
+            if shard not in mapped.whole:
+                verify(mapped, shard)
 
 
 class Verifier:

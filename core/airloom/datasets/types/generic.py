@@ -44,4 +44,5 @@ class GenericType:
         self, columns: "dict[str, np.ndarray[Any, Any] | list[Any]]", schema: pa.Schema, layout: Layout
     ) -> tuple[Any, Any]:
         """A dict by column: a tensor of numbers (n, *shape), or what the rest came as; and the labels (n,)."""
-        return {name: tensor(columns[name]) for name in layout.inputs(schema)}, label_tensor(columns, schema, layout)
+        inputs = {name: tensor(cells) for name, cells in columns.items() if name not in (layout.label, layout.key)}
+        return inputs, label_tensor(columns, schema, layout)

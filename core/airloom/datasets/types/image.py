@@ -70,7 +70,9 @@ class ImageType:
         """Images (n, c, h, w) in the pixels' own type, and class numbers (n,) int64."""
         field = one_input(schema, layout)
         images = tensor(columns[field.name])
-        return images.reshape(len(images), *shape_of(field)), label_tensor(columns, schema, layout)
+        if images.ndim != 4:  # gathered rows have their shape already
+            images = images.reshape(len(images), *shape_of(field))
+        return images, label_tensor(columns, schema, layout)
 
 
 def image_table(images: "np.ndarray[Any, Any]", labels: "np.ndarray[Any, Any]") -> pa.Table:

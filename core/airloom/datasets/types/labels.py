@@ -85,7 +85,7 @@ def label_tensor(columns: "dict[str, np.ndarray[Any, Any] | list[Any]]", schema:
     if not layout.label:
         return None
     labels = columns[layout.label]
-    if schema.field(layout.label).type != pa.large_string():
+    if not isinstance(labels, list) or schema.field(layout.label).type != pa.large_string():
         return tensor(labels)
     import torch
 

@@ -1,6 +1,10 @@
-"""A home with real git and DVC, and small made-up digits."""
+"""A home with real git and DVC, small made-up digits, and a stranger who has only git and DVC."""
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -35,3 +39,32 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for name, size in {"SMALLEST": 2_000, "LARGEST": 8_000, "MEAN_TAIL": 2_000}.items():
         monkeypatch.setattr(shards, name, size)
+
+
+@dataclass
+class Stranger:
+    """Somebody with git, DVC and pyarrow."""
+
+    folder: Path
+
+    def clone(self, settings: Settings) -> None:
+        subprocess.run(["git", "clone", "-q", settings.data_repo, self.folder], check=True, capture_output=True)
+
+    def dvc(self, *arguments: object) -> str:
+        command = [sys.executable, "-m", "dvc", *map(str, arguments)]
+        return subprocess.run(command, cwd=self.folder, check=True, capture_output=True, text=True).stdout
+
+    def pulled(self, settings: Settings) -> pa.Table:
+        """The newest version's rows in the manifest's order, without its tombstones."""
+        self.clone(settings)
+        self.dvc("pull", "-q")
+        digits = self.folder / "digits"
+        shards = json.loads((digits / "manifest.json").read_text())["shards"]
+        files = [digits / "shards" / f"{shard['md5']}.arrow" for shard in shards]
+        assert {path.name for path in (digits / "shards").iterdir()} == {file.name for file in files}
+        return pa.concat_tables([pa.ipc.open_file(pa.memory_map(str(file))).read_all() for file in files])
+
+
+@pytest.fixture
+def stranger(tmp_path: Path) -> Stranger:
+    return Stranger(tmp_path / "stranger")

@@ -101,7 +101,12 @@ def test_a_key_is_found_by_its_value():
         {**dict.fromkeys(SCHEMA.names), "number": 1.0, "vector": [1, 2, 3], "blob": b"", "key": k, "label": 0}
         for k in "ab"
     ]
-    assert key_digest("b", pa.large_string()) == digest(batch(rows), LAYOUT).anchor[1].tobytes()
+    assert key_digest("b", SCHEMA.field("key")) == digest(batch(rows), LAYOUT).anchor[1].tobytes()
+    for nullable in (True, False):
+        number = pa.schema([pa.field("x", pa.int64()), pa.field("key", pa.int64(), nullable)])
+        keyed = pa.RecordBatch.from_pylist([{"x": 1, "key": k} for k in (1, 2)], number)
+        anchors = digest(keyed, Layout("generic", key="key")).anchor
+        assert key_digest(2, number.field("key")) == anchors[1].tobytes()
 
 
 def test_an_empty_element_of_a_fixed_list_is_refused():

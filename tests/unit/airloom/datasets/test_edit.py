@@ -109,6 +109,13 @@ def test_a_correction_is_validated_and_must_fit(settings, batch):
     assert versions.latest(settings, "digits") == first
 
 
+def test_a_correction_that_changes_nothing_makes_no_version(settings, batch):
+    first = commit(settings, "digits", batch(0), message="one")
+    with pytest.raises(NothingChanged, match="exactly these rows"):
+        edit.fix_rows(settings, first, [5], rows(batch(0).slice(5)), message="the same")
+    assert versions.latest(settings, "digits") == first
+
+
 def test_a_row_is_not_committed_into_another_split_than_its_twin(settings, batch):
     first = commit(settings, "digits", batch(0), message="one")
     edit.fix_rows(settings, first, [0], rows(batch(5, 1)), message="fix")

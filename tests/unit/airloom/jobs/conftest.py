@@ -1,5 +1,6 @@
 """Steps that misbehave in every way, in a project of their own; each test's jobs are ended after it."""
 
+import shutil
 import time
 from pathlib import Path
 
@@ -97,6 +98,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     project = tmp_path / "project"
     project.mkdir()
     (project / "steps_for_test.py").write_text(STEPS)
+    shutil.copy(Path(__file__).with_name("hostile_steps.py"), project)
     monkeypatch.setenv("PYTHONPATH", str(project))
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
     (tmp_path / "tmp").mkdir()
@@ -104,7 +106,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     yield made
     if (made.home / "airloom.db").exists():
         for attempt in Attempts(made.database_address).alive():
-            processes.end_marked(attempt.id)
+            processes.end_attempt(attempt.path)
 
 
 @pytest.fixture
@@ -119,7 +121,7 @@ def job(settings: Settings):
 
     def start(name: str, arguments=None, *, key="k", generation=0, interpreter="", at=settings, **resources):
         spec = JobSpec(
-            step=f"steps_for_test:{name}",
+            step=name if ":" in name else f"steps_for_test:{name}",
             arguments=arguments or {},
             resources=Resources(**{"time": 60, **resources}),
             interpreter=interpreter,

@@ -125,7 +125,7 @@ def test_a_killed_job_goes_on_from_its_state_in_the_next_attempt(settings, job, 
     assert value(ended(settings, job("resume"))) == {"steps": 5}
     assert [(a.number, a.state) for a in table.of("k")] == [(1, "FAILED"), (2, "SUCCEEDED")]
     cleared = ended(settings, job("count", {"path": os.environ["TMPDIR"] + "/n", "seconds": 0}, generation=1))
-    assert not list((cleared.path.parent / "state").glob("*"))
+    assert [list(path.iterdir()) for path in cleared.path.parent.glob("state-*")] == [[]]
 
 
 def test_an_expected_error_keeps_message_hint_and_log(settings, job):
@@ -152,7 +152,7 @@ def test_the_wall_time_ends_even_a_child_that_ignores_term(settings, job, tmp_pa
     attempt = job("stubborn", {"path": str(path)}, time=2)
     found = wait(settings, attempt, seconds=60)
     assert (found.state, found.reason) == ("FAILED", "wall time: its 2 s are over; raise resources.time")
-    assert not processes.marked(attempt.id)
+    assert not processes.marked(attempt.path)
 
 
 def test_a_cancelled_job_ends_with_all_its_children(settings, job, tmp_path, table, until):
@@ -162,7 +162,7 @@ def test_a_cancelled_job_ends_with_all_its_children(settings, job, tmp_path, tab
     began = time.monotonic()
     assert submit.end(table, attempt, "no longer wanted").state == "CANCELLED"
     assert time.monotonic() - began < 10
-    assert not processes.marked(attempt.id)
+    assert not processes.marked(attempt.path)
     with pytest.raises(JobFailed, match="was cancelled: no longer wanted"):
         value(table.get(attempt.id))
     again = job("hello", {"name": "c"})
@@ -172,7 +172,7 @@ def test_a_cancelled_job_ends_with_all_its_children(settings, job, tmp_path, tab
 def test_children_and_grandchildren_do_not_outlive_the_job(settings, job, tmp_path):
     attempt = job("family", {"path": str(tmp_path / "tmp" / "up")})
     assert ended(settings, attempt).state == "SUCCEEDED"
-    assert processes.marked(attempt.id) == []
+    assert processes.marked(attempt.path) == []
 
 
 def test_a_killed_supervisor_takes_the_job_along_and_the_attempt_is_lost(settings, job, tmp_path, until, table):
@@ -182,17 +182,17 @@ def test_a_killed_supervisor_takes_the_job_along_and_the_attempt_is_lost(setting
     os.kill(table.get(attempt.id).owner, signal.SIGKILL)
     with pytest.raises(JobLost, match="nobody saw it end"):
         value(ended(settings, attempt))
-    assert not processes.marked(attempt.id)
+    assert not processes.marked(attempt.path)
     assert job("hello", {"name": "x"}).number == 2
 
 
 def test_orphans_of_a_killed_supervisor_are_ended_before_the_next_attempt(settings, job, tmp_path, until, table):
     attempt = job("family", {"path": str(tmp_path / "tmp" / "up"), "seconds": 60})
-    until(lambda: len(processes.marked(attempt.id)) >= 3)  # the job, its child, and a grandchild in its own session
+    until(lambda: len(processes.marked(attempt.path)) >= 3)  # the job, its child, and a grandchild in its own session
     until(lambda: table.get(attempt.id).owner)
     os.kill(table.get(attempt.id).owner, signal.SIGKILL)
     assert value(ended(settings, job("hello", {"name": "x"})))["hello"] == "x"
-    assert not processes.marked(attempt.id)
+    assert not processes.marked(attempt.path)
 
 
 def test_memory_over_the_limit_is_named(settings, job):
@@ -225,7 +225,7 @@ def test_whoever_interrupts_the_waiting_at_a_terminal_ends_the_job(settings, job
     attempt = job("hello", {"name": "x"})
     with pytest.raises(KeyboardInterrupt):
         wait_or_cancel(settings, attempt, interrupt)
-    assert not processes.marked(attempt.id)
+    assert not processes.marked(attempt.path)
 
 
 def test_a_stop_ends_it_at_a_checkpoint_and_counts_as_lost(settings, job, tmp_path, table, until):

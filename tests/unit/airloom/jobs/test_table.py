@@ -12,8 +12,8 @@ from airloom.jobs.wait import value, wait
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with postgres(tmp_path_factory.mktemp("postgres")) as address:
+def server():
+    with postgres() as address:
         yield address
 
 

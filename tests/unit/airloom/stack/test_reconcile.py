@@ -5,9 +5,12 @@ import json
 import threading
 import time
 from typing import ClassVar
+from urllib.parse import quote
 
 import pytest
 
+from airloom.errors import StackError
+from airloom.jobs import files
 from airloom.jobs.states import RUNNING, Attempt
 from airloom.jobs.submit import host
 from airloom.jobs.table import Attempts
@@ -43,13 +46,17 @@ def test_a_job_ends_when_nobody_waits_for_it(task, why):
 
 class Airflow(http.server.BaseHTTPRequestHandler):
     tasks: ClassVar[list] = []
+    missing = "The Mapped Task Instance with dag_id: `d` was not found"
 
     def do_POST(self):
         self._answer({"access_token": "t"})
 
     def do_GET(self):
-        found = [task for task in self.tasks if f"/{task['run']}/" in self.path.replace("%2F", "/")]
-        self._answer({"task_instances": found}, 200 if found else 404)
+        for task in self.tasks:
+            place = (quote(task["run"], safe=""), "taskInstances", task["task_id"], str(task["map_index"]))
+            if self.path == f"/api/v2/dags/d/dagRuns/{'/'.join(place)}":
+                return self._answer(task)
+        return self._answer({"detail": self.missing}, 404)
 
     def _answer(self, body, status=200):
         data = json.dumps(body).encode()
@@ -81,12 +88,23 @@ def test_only_the_job_of_the_marked_task_is_cancelled(airflow, make_home, tmp_pa
         folder.mkdir()
         row = {"key": f"{run}/{index}", "number": 1, "folder": str(folder), "name": "n", "host": host()}
         row |= {"task": {"dag": "d", "run": run, "task": "t", "map_index": index}, "heartbeat": time.time()}
+        assert files.try_lock(folder)  # as its supervisor does
         made[run, index] = table.add(row).id
     Airflow.tasks = [
         {"run": "r/1", "task_id": "t", "map_index": -1, "state": "running", "max_tries": 0},
         {"run": "r/1", "task_id": "t", "map_index": 0, "state": "failed", "max_tries": 0},
     ]
     with AirflowApi(settings) as api:
-        assert once(table, api) == 3
+        assert once(table, api, tmp_path / "another home") == 0
+        assert once(table, api, tmp_path) == 3
     reasons = {place: table.get(identity).cancel for place, identity in made.items()}
     assert reasons == {("r/1", -1): "", ("r/1", 0): "its task failed", ("gone", -1): "its task is gone"}
+
+
+def test_an_airflow_that_only_starts_makes_no_task_gone(airflow, make_home, tmp_path, monkeypatch):
+    settings = make_home(tmp_path)
+    settings.__dict__["stack"] = {"airflow_url": airflow, "airflow_user": "admin", "airflow_password": "p"}
+    monkeypatch.setattr(Airflow, "missing", "Not Found")
+    monkeypatch.setattr(Airflow, "tasks", [])
+    with AirflowApi(settings) as api, pytest.raises(StackError, match="404"):
+        api.task_or_none("d", "r", "t")

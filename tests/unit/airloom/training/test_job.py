@@ -37,7 +37,7 @@ def training(make_training, make_home, tmp_path, monkeypatch):
     )
     yield training
     for attempt in Attempts(training.settings.database_address).alive():
-        processes.end_marked(attempt.id)
+        processes.end_attempt(attempt.path)
 
 
 def start(training):

@@ -1,0 +1,71 @@
+"""The git command: deaf to the machine's configuration, patient with locks, and rid of those that a killed git left."""
+
+import logging
+import os
+import random
+import re
+import subprocess
+import time
+from pathlib import Path
+
+from filelock import FileLock
+
+from airloom.errors import DataError
+
+log = logging.getLogger(__name__)
+MAIL = "airloom@localhost"
+PATIENCE_S = 20.0  # with a lock that another git holds
+STALE_S = 10.0  # git holds a lock for milliseconds: one this old, with no git at work there, was left by a killed one
+LOCKED = re.compile(r"Unable to create '(.+?\.lock)': File exists")
+
+
+def git(
+    folder: Path, *arguments: str, check: bool = True, given: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run git in `folder`, deaf to the configuration of the machine and the caller.
+
+    Raises:
+        DataError: git failed and `check` is set.
+    """
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    environment |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    environment |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    environment |= {f"GIT_{who}_{what}": MAIL for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    command = ["git", "-C", str(folder), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, input=given)
+    if check and done.returncode:
+        hint = f"look at {folder}; `git fsck` names what is damaged there"
+        said = done.stderr.strip()[-400:] or f"it ended with {done.returncode}"
+        raise DataError(f"git {arguments[0]} failed: {said}", hint)
+    return done
+
+
+def patiently(repo: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run git; where another git holds a lock wait for it, or remove the lock if that git was killed."""
+    end = time.monotonic() + PATIENCE_S
+    while True:
+        done = git(repo, *arguments, check=False)
+        locked = LOCKED.search(done.stderr)
+        if done.returncode == 0 or not locked or time.monotonic() > end:
+            return done
+        if not _unlock(repo, repo / locked[1]):
+            time.sleep(random.uniform(0.05, 0.3))  # noqa: S311 - spreads racing writers, keeps no secret
+
+
+def _unlock(repo: Path, lock: Path) -> bool:
+    """Remove a lock that a killed git left in this repository; that of a shared remote may be another host's."""
+    import psutil
+
+    if repo.resolve() not in lock.resolve().parents:
+        return False
+    with FileLock(str(repo.with_name("unlock.lock"))):  # else one would remove what the next git has made meanwhile
+        try:
+            old = time.time() - lock.stat().st_mtime > STALE_S
+        except FileNotFoundError:
+            return True
+        at_work = (process.info for process in psutil.process_iter(["name", "cwd"]))
+        if not old or any(p["name"].startswith("git") and p["cwd"] == str(repo.resolve()) for p in at_work):
+            return False
+        log.warning("removing %s, which a killed git left behind", lock)
+        lock.unlink()
+    return True

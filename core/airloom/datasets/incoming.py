@@ -1,0 +1,54 @@
+"""Rows on their way into a dataset: read in its own columns where it exists, found out where it does not."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from airloom.datasets import commit as commits
+from airloom.datasets import versions
+from airloom.datasets.ingest import open_source
+from airloom.datasets.types.labels import classes_of
+from airloom.errors import DataError
+from airloom.settings import Settings
+
+if TYPE_CHECKING:
+    from airloom.datasets.ingest import Batches
+
+
+def open_rows(
+    settings: Settings,
+    dataset: str,
+    source: Path,
+    *,
+    type: str = "",
+    label: str = "",
+    key: str = "",
+    classes: Sequence[str] = (),
+    anew: bool = False,
+) -> "Batches":
+    """Rows of a file or folder for `dataset`.
+
+    Args:
+        settings: of this installation.
+        dataset: where they go.
+        source: what `ingest.open_source` reads.
+        type: dataset type; "" finds it out.
+        label: label column.
+        key: the column that decides the split.
+        classes: text labels in the order of their numbers, for the first commit.
+        anew: in columns of their own, to replace all rows of the dataset.
+
+    Raises:
+        DataError: the dataset exists with another type, label, key or classes, or the source cannot be read.
+    """
+    versions.check_name(dataset)
+    head, given = commits.tip(settings, dataset).manifest, {"type": type, "label": label, "key": key}
+    if head is None or anew:
+        return open_source(source, **given, classes=classes)
+    own = {role: getattr(head.layout, role) for role in given}
+    has = own | {"classes": classes_of(head.arrow_schema, head.layout)}
+    for role, said in (given | {"classes": list(classes)}).items():
+        if said and said != has[role]:
+            message = f"{dataset} has the {role} {has[role] or 'none'!r}, not {said!r}"
+            raise DataError(message, f"leave the {role} out, or make another dataset")
+    return open_source(source, **own, schema=head.arrow_schema)

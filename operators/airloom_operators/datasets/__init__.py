@@ -1,0 +1,1 @@
+"""What an operations person does with datasets, as operators."""

@@ -1,0 +1,77 @@
+"""Commit rows to a dataset."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from airloom_operators.datasets.base import DatasetJobOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class CommitDatasetOperator(DatasetJobOperator):
+    """Validate the rows of a file or folder and make them a new version; skip when nothing is new.
+
+    Rows that do not pass their suite are in quarantine and fail the task without a retry, with the path of the report.
+
+    Args:
+        dataset: its name; the first commit creates it.
+        source: file or folder, from the project's root or absolute.
+        message: what is new.
+        author: who says so.
+        mode: "append" the rows, or "replace" all rows by them.
+        tags: words that a snapshot can choose rows by.
+        type: dataset type of a new dataset; found out where left out.
+        label: label column of a new dataset.
+        key: the column of a new dataset that decides the split.
+        classes: text labels of a new dataset, in the order of their numbers.
+        suite: expectation suite, from the project's root; by default configs/expectations/<dataset>.json.
+    """
+
+    function = "commit"
+    template_fields: Sequence[str] = ("dataset", "source", "message", "author", "tags", "suite")
+
+    def __init__(
+        self,
+        *,
+        dataset: str,
+        source: str,
+        message: str,
+        author: str = "airflow",
+        mode: str = "append",
+        tags: Any = (),
+        type: str = "",
+        label: str = "",
+        key: str = "",
+        classes: Sequence[str] = (),
+        suite: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.dataset = dataset
+        self.source = source
+        self.message = message
+        self.author = author
+        self.mode = mode
+        self.tags = tags
+        self.roles = {"type": type, "label": label, "key": key, "classes": list(classes)}
+        self.suite = suite
+
+    def arguments(self) -> dict[str, Any]:
+        """See `DatasetJobOperator`."""
+        details = {"message": self.message, "author": self.author, "mode": self.mode, "tags": list(self.tags)}
+        arguments = {"dataset": self.dataset, "source": self.source, "roles": self.roles, "suite": self.suite}
+        return {**arguments, "details": details}
+
+    def finished(self, context: "Context", value: dict[str, Any]) -> dict[str, Any]:
+        """Return the new version."""
+        if "refused" in value:
+            raise AirflowFailException(value["refused"])
+        if "unchanged" in value and context["ti"].try_number == 1:
+            raise AirflowSkipException(f"{value['unchanged']['name']} has these rows already")
+        # On a retry the version may be one that an earlier attempt made before it was killed.
+        version: dict[str, Any] = value.get("version") or value["unchanged"]
+        self.log.info("%s: %s rows, id %s", version["name"], version["rows"], version["id"])
+        return version

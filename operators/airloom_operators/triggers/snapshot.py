@@ -1,0 +1,40 @@
+"""Waits until a snapshot is no longer being prepared."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+FIRST_LOOK_SECONDS = 2.0  # Airflow 3.3 fails a task that is resumed before its parking was recorded
+POLL_SECONDS = 1.0
+
+
+class SnapshotTrigger(BaseTrigger):
+    """Polls the state of a snapshot; what it came to is for the operator to read.
+
+    Args:
+        asked: the snapshot as `snapshot.ask` gave it, as a dict.
+    """
+
+    def __init__(self, asked: dict[str, Any]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call] # Airflow's own is untyped
+        self.asked = asked
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Where this class is, and its arguments."""
+        return "airloom_operators.triggers.snapshot.SnapshotTrigger", {"asked": self.asked}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """One event with what was asked, as soon as the state is not RUNNING."""
+        from airloom.datasets import snapshot
+        from airloom.settings import load
+
+        settings = load()
+        await asyncio.sleep(FIRST_LOOK_SECONDS)
+        while True:
+            found = await asyncio.to_thread(snapshot.record, settings, self.asked["id"])
+            if found is None or found["state"] != snapshot.RUNNING:
+                yield TriggerEvent(self.asked)  # type: ignore[no-untyped-call] # as above
+                return
+            await asyncio.sleep(POLL_SECONDS)

@@ -1,0 +1,257 @@
+"""Any sequence of operations through the real commit path, against a list of rows."""
+
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, Phase, event, given, settings
+from hypothesis import strategies as st
+
+from airloom.datasets import edit, snapshot, versions
+from airloom.datasets.commit import commit
+from airloom.datasets.compact import compact
+from airloom.datasets.content import Chain
+from airloom.datasets.digests import digest
+from airloom.datasets.ingest import from_table
+from airloom.datasets.layout import Layout
+from airloom.datasets.read import read
+from airloom.datasets.shards import cuts
+from airloom.errors import DataError, NothingChanged
+from airloom.settings import Settings
+
+LAYOUT = Layout("generic", label="label")
+SCHEMA = pa.schema([("x", pa.int64()), ("label", pa.int64())])
+SPLIT = {"train": 0.5, "test": 0.5}
+# Few values, so that equal rows come up, and rows with equal inputs and another label.
+Values = tuple[int, int]
+values = st.tuples(st.integers(0, 9), st.integers(0, 1))
+tags = st.sets(st.sampled_from(["a", "b"])).map(sorted)
+places = st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=3)
+operations = st.lists(
+    st.one_of(
+        st.tuples(st.just("append"), st.lists(values, min_size=1, max_size=5), tags),
+        st.tuples(st.just("replace"), st.lists(values, min_size=1, max_size=6), tags),
+        st.tuples(st.just("remove"), places),
+        st.tuples(st.just("fix"), places, st.lists(values, min_size=3, max_size=3)),
+        st.tuples(st.just("compact")),
+    ),
+    min_size=1,
+    max_size=7,
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the model knows of a row: its values, whose place in the split it has, which commit brought it."""
+
+    values: Values
+    anchor: int
+    version: int
+    tags: tuple[str, ...]
+
+
+class Refused(Exception):
+    """The model's own refusal, with the words that the real one uses."""
+
+
+@dataclass
+class Model:
+    """A dataset as a list."""
+
+    rows: list[Row] = field(default_factory=list)
+    number: int = 0
+
+    def append(self, new: Sequence[Values], chosen: Sequence[str]) -> list[Row]:
+        if [row.values for row in self.rows[-len(new) :]] == list(new):
+            raise Refused("exactly these rows")
+        return [*self.rows, *self._fresh(new, chosen)]
+
+    def replace(self, new: Sequence[Values], chosen: Sequence[str]) -> list[Row]:
+        if [row.values for row in self.rows] == list(new):
+            raise Refused("exactly these rows")
+        return self._fresh(new, chosen)
+
+    def remove(self, gone: Sequence[int]) -> list[Row]:
+        left = [row for place, row in enumerate(self.rows) if place not in gone]
+        if not left:
+            raise Refused("nothing of")
+        return left
+
+    def fix(self, gone: Sequence[int], new: Sequence[Values]) -> list[Row]:
+        fresh = self._fresh(new, ())
+        moved = [replace(row, anchor=self.rows[place].anchor) for place, row in zip(gone, fresh, strict=True)]
+        after = [row for place, row in enumerate(self.rows) if place not in gone] + moved
+        if [row.values for row in after] == [row.values for row in self.rows]:
+            raise Refused("exactly these rows")
+        return after
+
+    def _fresh(self, new: Sequence[Values], chosen: Sequence[str]) -> list[Row]:
+        return [Row(row, row[0], self.number + 1, tuple(chosen)) for row in new]
+
+    def take(self, after: list[Row]) -> None:
+        anchors: dict[int, int] = {}
+        for row in after:
+            if anchors.setdefault(row.values[0], row.anchor) != row.anchor:
+                raise Refused("two splits")
+        self.rows, self.number = after, self.number + 1
+
+
+def table(rows: Sequence[Values]) -> pa.Table:
+    return pa.table([[row[n] for row in rows] for n in (0, 1)], schema=SCHEMA)
+
+
+def identity(rows: Sequence[Values]) -> str:
+    chain, tail = Chain().extend(np.empty((0, 32), np.uint8), digest(batch_of(rows), LAYOUT).row)
+    return chain.id(SCHEMA, tail)
+
+
+def batch_of(rows: Sequence[Values]) -> pa.RecordBatch:
+    return table(rows).combine_chunks().to_batches()[0]
+
+
+@dataclass
+class Real:
+    """The same operations on a real home."""
+
+    settings: Settings
+    suite: Path
+
+    def append(self, new: Sequence[Values], chosen: Sequence[str]) -> None:
+        commit(self.settings, "d", from_table(table(new), LAYOUT), message="m", tags=chosen, suite=self.suite)
+
+    def replace(self, new: Sequence[Values], chosen: Sequence[str]) -> None:
+        data = from_table(table(new), LAYOUT)
+        commit(self.settings, "d", data, message="m", tags=chosen, suite=self.suite, mode="replace")
+
+    def remove(self, gone: Sequence[int]) -> None:
+        edit.delete_rows(self.settings, versions.latest(self.settings, "d"), gone, message="m")
+
+    def fix(self, gone: Sequence[int], new: Sequence[Values]) -> None:
+        last = versions.latest(self.settings, "d")
+        edit.fix_rows(self.settings, last, gone, from_table(table(new), LAYOUT), message="m", suite=self.suite)
+
+
+def step(model: Model, real: Real, name: str, arguments: list) -> None:
+    """Both do it, or both refuse for the same reason."""
+    try:
+        model.take(getattr(model, name)(*arguments))
+    except Refused as refused:
+        event(f"{name} refused: {refused}")
+        with pytest.raises(DataError, match=str(refused)):
+            getattr(real, name)(*arguments)
+        return
+    event(name)
+    getattr(real, name)(*arguments)
+
+
+def check(model: Model, real: Real) -> None:
+    version = versions.latest(real.settings, "d")
+    rows = [row.values for row in model.rows]
+    assert (version.number, version.rows) == (model.number, len(rows))
+    assert [tuple(row.values()) for row in read(real.settings, version).to_pylist()] == rows
+    assert version.id == identity(rows)
+
+
+def check_snapshot(model: Model, real: Real, since: int, chosen: list[str]) -> None:
+    """The rows of a filter and their split, against a loop over the model."""
+    version = versions.latest(real.settings, "d")
+    wanted = [
+        row
+        for row in model.rows
+        if row.version > since
+        and all((tag[1:] not in row.tags) if tag[0] == "!" else tag in row.tags for tag in chosen)
+    ]
+    if not wanted:
+        with pytest.raises(DataError, match="has no rows"):
+            snapshot.prepare(real.settings, version, SPLIT, since=since, tags=chosen)
+        return
+    data = snapshot.open_anew(real.settings, snapshot.prepare(real.settings, version, SPLIT, since=since, tags=chosen))
+    for name, low in (("train", True), ("test", False)):
+        expected = [row.values for row in wanted if (point(row.anchor) < 0.5) == low]
+        assert [tuple(row.values()) for row in data.table(name).to_pylist()] == expected
+
+
+def point(x: int) -> float:
+    return int.from_bytes(bytes(digest(batch_of([(x, 0)]), LAYOUT).anchor[0][:8]), "little") / 2**64
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.matrix("examples", [100], sample=[5])
+def test_any_operations_give_what_a_list_gives(small_shards, record_property, examples):
+    done = [0]
+
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=[Phase.generate, Phase.shrink],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(operations, st.floats(0, 1, exclude_max=True), st.sampled_from([[], ["a"], ["!a"], ["a", "!b"], ["b"]]))
+    def try_them(asked, since, chosen):
+        with tempfile.TemporaryDirectory() as folder:
+            play(Path(folder), asked, since, chosen)
+        done[0] += len(asked)
+
+    try_them()
+    record_property("operations", f"{done[0]} in {examples} sequences")
+
+
+def play(folder: Path, asked: list, since: float, chosen: list[str]) -> None:
+    suite = {"type": "expect_table_row_count_to_be_between", "kwargs": {"min_value": 1}}
+    (folder / "any.json").write_text(json.dumps({"name": "any", "expectations": [suite]}))
+    model, real = Model(), Real(Settings(home=folder / "home", project=folder), folder / "any.json")
+    step(model, real, "append", [[(1, 0), (2, 1), (3, 0)], ["a"]])
+    for name, *arguments in asked:
+        if name == "compact":
+            try:
+                compact(real.settings, "d")
+            except NothingChanged:
+                event("compact: nothing to do")
+        elif name in ("remove", "fix"):
+            gone = list(dict.fromkeys(int(place * len(model.rows)) for place in arguments[0]))
+            step(model, real, name, [gone, *([arguments[1][: len(gone)]] if name == "fix" else [])])
+        else:
+            step(model, real, name, arguments)
+        check(model, real)
+    check_snapshot(model, real, int(since * model.number), chosen)
+    fresh = Real(Settings(home=folder / "fresh", project=folder), folder / "any.json")
+    fresh.append([row.values for row in model.rows], [])
+    assert versions.latest(fresh.settings, "d").id == versions.latest(real.settings, "d").id
+
+
+rows_of_bytes = st.lists(st.tuples(st.integers(1, 40 << 20), st.booleans()), max_size=60)
+
+
+@settings(max_examples=200, deadline=None)
+@given(rows_of_bytes, rows_of_bytes, rows_of_bytes)
+def test_from_the_first_common_cut_on_all_cuts_are_common(one, other, rest):
+    """Whatever stands before: a cut depends on the rows of its own shard alone."""
+    found = []
+    for before in (one, other):
+        sizes = np.array([size for size, _ in before + rest], np.int64)
+        marked = np.array([mark for _, mark in before + rest], bool)
+        found.append([stop - len(before) for stop in cuts(sizes, marked, 0)])
+    common = {stop for stop in set(found[0]) & set(found[1]) if stop >= 0}
+    if common:
+        first = min(common)
+        assert [stop for stop in found[0] if stop >= first] == [stop for stop in found[1] if stop >= first]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32), st.integers(0, 1500), st.integers(0, 20), st.integers(0, 20))
+def test_cuts_find_each_other_again_soon_after_a_change(seed, at, gone, come):
+    """Of 4000 rows of 1 MiB some are replaced at one place; some shards later the cuts are the same again."""
+    drawn = np.random.default_rng(seed)
+    marked = drawn.random(4000) < 1 / 16
+    changed = np.concatenate([marked[:at], drawn.random(come) < 1 / 16, marked[at + gone :]])
+    before = {stop - 4000 for stop in cuts(np.full(4000, 1 << 20), marked, 0)}
+    after = {stop - len(changed) for stop in cuts(np.full(len(changed), 1 << 20), changed, 0)}
+    late = at + gone + 1500 - 4000  # a shard has 32 rows on average
+    assert {stop for stop in before if stop > late} == {stop for stop in after if stop > late}
