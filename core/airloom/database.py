@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 from sqlalchemy import Engine, MetaData, create_engine, event
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, ProgrammingError
 
+from airloom.errors import JobsAway
+
 PATIENCE = 120.0  # seconds that a database may be away
 LOCKED = 60.0  # seconds to wait for a lock of SQLite
 LONGEST = 2.0  # seconds between two tries
@@ -53,14 +55,19 @@ def patiently(work: Callable[[], T], patience: float = PATIENCE) -> T:
             if not is_away(error) or time.monotonic() > until:
                 raise
             if pause == 0.1:
-                log.warning("the database is away, waiting up to %.0f s: %s", patience, str(error).splitlines()[0][:200])
+                log.warning(
+                    "the database is away, waiting up to %.0f s: %s", patience, str(error).splitlines()[0][:200]
+                )
         time.sleep(pause)
         pause = min(2 * pause, LONGEST)
 
 
 def is_away(error: BaseException | None) -> bool:
     """Whether an error, or what Optuna made of it, says that the database cannot be reached."""
-    if type(error).__name__ == "StorageInternalError":  # Optuna's; not imported, as most callers do without Optuna
+    name = type(error).__name__
+    if isinstance(error, JobsAway):
+        return True
+    if name == "StorageInternalError":  # Optuna's; not imported, as most callers do without Optuna
         error = error.__cause__ if error else None
     lost = isinstance(error, DBAPIError) and error.connection_invalidated
     return lost or isinstance(error, OperationalError | InterfaceError)

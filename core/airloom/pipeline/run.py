@@ -1,6 +1,5 @@
 """`airloom run`: the same steps in plain Python, without Airflow."""
 
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from airloom.errors import ConfigError
 from airloom.pipeline import steps
 from airloom.pipeline.load import find_pipelines, load_pipeline
 from airloom.settings import Settings
+from airloom.tuning.local import run_workers
 
 
 def find_file(settings: Settings, name: str) -> Path:
@@ -47,12 +47,7 @@ def run_pipeline(
         # A step that already succeeded under this key gives its result again; a failed one makes its next attempt.
         return steps.run_job(settings, context, step, arguments, name=name, say=lambda s: say(f"{name}: {s}"))
 
-    with ThreadPoolExecutor(pipeline.tune.workers) as pool:
-        workers = [
-            pool.submit(job, f"tune-{index}", "airloom.tuning.step:work", worker=index)
-            for index in range(pipeline.tune.workers)
-        ]
-        tuned = [worker.result() for worker in workers]
+    tuned = run_workers(settings, pipeline, context, say)
     trained = job("train", "airloom.pipeline.steps:train")
     evaluated = job("evaluate", "airloom.evaluation.step:evaluate", trained=trained["model"])
     decided = job("gate", "airloom.evaluation.step:gate", evaluation=evaluated)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from airloom.training.budget import Budget
 
 Say = Callable[[str], None]
+WORKER = "airloom.tuning.step:work"
+WORKER_MEMORY = 2**30  # bytes of a worker itself, beside its trials
+LONGEST_STUDY = 30 * 86_400.0  # seconds; a study ends by its trials and its budget
 
 
 def resolve(
@@ -33,9 +36,9 @@ def resolve(
         version: dataset version number, None for the newest.
         parameters: override the file's `parameters`, or fix a key of its search space.
     """
-    from airloom import tuning
     from airloom.datasets import snapshot, versions
     from airloom.metadata import tracking
+    from airloom.tuning.study import create
 
     pipeline = load_pipeline(file)
     overrides = dict(parameters or {})
@@ -46,22 +49,33 @@ def resolve(
     tags = {"airloom.dataset": found.name, "airloom.dataset.commit": found.commit, "airloom.snapshot": prepared.id}
     experiment, run = tracking.ensure_parent(settings, pipeline.pipeline, key, tags)
     context = RunContext(pipeline.pipeline, str(file), key, run, experiment, prepared, overrides)
-    tuning.create(settings, pipeline, context)  # here, once: workers that start together would race for the tables
+    create(settings, pipeline, context)  # here, once: workers that start together would race for the tables
     return context
 
 
 def job_of(context: RunContext, step: str, arguments: dict[str, Any], *, light: bool = False) -> JobSpec:
     """The job of a heavy step; a light one (evaluate, gate) needs neither devices nor several processes."""
-    asked = load_pipeline(Path(context.pipeline_file)).resources
+    pipeline = load_pipeline(Path(context.pipeline_file))
+    asked = pipeline.resources
     share = {"devices": 0, "processes": 1} if light else {"devices": asked.devices, "processes": asked.processes}
-    resources = Resources(**share, threads=asked.threads, memory=int(asked.memory), time=asked.time)
+    limits = {"threads": asked.threads, "memory": int(asked.memory), "time": asked.time}
+    if step == WORKER:
+        share, limits = _of_worker(pipeline)
     return JobSpec(
         step=step,
         arguments={"context": context.to_dict(), **arguments},
-        resources=resources,
+        resources=Resources(**share, **limits),  # type: ignore[arg-type] # only `time` is no int
         interpreter=asked.interpreter,
         environment=list(asked.environment),
     )
+
+
+def _of_worker(pipeline: Pipeline) -> tuple[dict[str, int], dict[str, Any]]:
+    """A worker itself is one process; the limits in the file are those of each trial, and it holds its trials to them."""
+    asked, lanes = pipeline.resources, pipeline.tune.lanes
+    memory = int(asked.memory) + WORKER_MEMORY if asked.memory else 0
+    limits = {"threads": asked.threads * lanes, "memory": memory, "time": LONGEST_STUDY}
+    return {"devices": asked.devices, "processes": 1}, limits
 
 
 def run_job(
@@ -117,6 +131,8 @@ def deploy(settings: Settings, registered: RegisteredVersion, say: Say, timeout:
 
 
 def _check_overrides(pipeline: Pipeline, overrides: dict[str, Any]) -> None:
+    if pipeline.tune.space_function:
+        return  # only the function knows its names
     allowed = sorted({*pipeline.parameters, *pipeline.tune.dimensions})
     unknown = sorted(set(overrides) - set(allowed))
     if unknown:

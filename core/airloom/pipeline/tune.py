@@ -110,10 +110,14 @@ class TuneSection(Section):
     workers: int = Field(default=1, ge=1, le=64)
     budget: TuneBudget = TuneBudget()
     failures: int | None = Field(
-        default=None, ge=0, description="failures by a trial's own fault that a study survives; default: half its trials"
+        default=None,
+        ge=0,
+        description="failures by a trial's own fault that a study survives; default: half its trials",
     )
     objective: Objective | None = None
-    objectives: list[Objective] = Field(default=[], description="several, instead of `objective`; then `pick` is needed")
+    objectives: list[Objective] = Field(
+        default=[], description="several, instead of `objective`; then `pick` is needed"
+    )
     pick: Pick | None = None
     sampler: Annotated[Sampler, BeforeValidator(_named)] = Sampler(name="tpe")
     pruner: Annotated[Pruner, BeforeValidator(_named)] = Pruner(name="median")
@@ -175,7 +179,9 @@ class TuneSection(Section):
         if bool(self.objective) == bool(self.objectives) or len(set(names)) < len(names):
             raise ValueError("needs either objective: {metric: …} or objectives: [{metric: …}, …], each metric once")
         if len(names) > 1 and self.pick is None:
-            raise ValueError(f"several objectives need pick: {{best: {names[0]}, where: {{{names[1]}: {{at_most: …}}}}}}")
+            raise ValueError(
+                f"several objectives need pick: {{best: {names[0]}, where: {{{names[1]}: {{at_most: …}}}}}}"
+            )
         asked = [self.pick.best, *self.pick.where] if self.pick else []
         if unknown := sorted(set(asked) - set(names)):
             raise ValueError(f"pick names {', '.join(unknown)}; the objectives are {', '.join(names)}")

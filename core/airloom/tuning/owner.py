@@ -1,11 +1,13 @@
 """Who holds a slot: an attempt of a job, or outside jobs (a notebook) a process of this machine."""
 
 import os
+from pathlib import Path
 
 import psutil
 
-from airloom.errors import JobError
-from airloom.jobs import processes
+from airloom import database
+from airloom.errors import JobError, JobsAway
+from airloom.jobs import files, processes
 from airloom.jobs.submit import host, settle
 from airloom.jobs.table import Attempts
 from airloom.settings import Settings
@@ -13,8 +15,9 @@ from airloom.settings import Settings
 
 def this_owner() -> str:
     """The name of this process as an owner."""
-    attempt = os.environ.get(processes.MARK)
-    return f"attempt:{attempt}" if attempt else f"process:{host()}:{os.getpid()}:{psutil.Process().create_time():.2f}"
+    if folder := os.environ.get(processes.MARK):
+        return f"attempt:{(files.read(Path(folder) / files.LAUNCH) or {})['id']}"
+    return f"process:{host()}:{os.getpid()}:{psutil.Process().create_time():.2f}"
 
 
 def is_alive(settings: Settings, owner: str) -> bool:
@@ -37,9 +40,14 @@ def is_alive(settings: Settings, owner: str) -> bool:
 
 
 def _attempt_lives(settings: Settings, identity: int) -> bool:
-    table = Attempts(settings.database_address)
-    try:
+    def look() -> bool:
+        table = Attempts(settings.database_address)
         attempt = settle(table, table.get(identity))
+        return attempt is not None and attempt.alive
+
+    try:
+        return database.patiently(look)
+    except JobsAway:
+        raise
     except JobError:  # its row is gone
         return False
-    return attempt is not None and attempt.alive

@@ -40,7 +40,7 @@ class TrialProcess:
         names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
         words = [str(number) for number in (asked_read, told_write, os.getpid())]
         try:
-            # A session of its own, so that what it starts can be ended with it. Standard input passes the job's lock on.
+            # A session of its own, so that what it starts ends with it. Standard input passes the job's lock on.
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", trial.__name__, *words],
                 env={**os.environ, **dict.fromkeys(names, str(threads))},

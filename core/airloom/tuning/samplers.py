@@ -132,7 +132,9 @@ def _make(key: str, module: str, name: str, options: dict[str, Any], own: dict[s
         if option not in allowed:
             raise ConfigError(f"tune.{key}.{option}: {name} has no such option", f"allowed: {text}")
         if type(value).__name__ not in allowed[option]:
-            raise ConfigError(f"tune.{key}.{option}: {value!r} is no {' or '.join(allowed[option])}", f"allowed: {text}")
+            raise ConfigError(
+                f"tune.{key}.{option}: {value!r} is no {' or '.join(allowed[option])}", f"allowed: {text}"
+            )
     if missing := [package for package in _NEEDS.get(name, ()) if importlib.util.find_spec(package) is None]:
         raise ConfigError(f"tune.{key}: {name} needs the package {missing[0]}", "install it beside airloom")
     try:

@@ -1,4 +1,6 @@
-"""The slots of a study: exactly as many as it has trials. Who holds one works on its trial; every change is conditional.
+"""The slots of a study: exactly as many as it has trials. Who holds one works on its trial.
+
+Every change is one transaction with its condition.
 
 FREE ─▶ TAKEN ─▶ COMPLETE | PRUNED
   ▲──────┘ its trial failed, was preempted, or its owner died
@@ -44,6 +46,7 @@ studies = Table(
     metadata,
     Column("name", String(500), primary_key=True),
     Column("failed", Text, nullable=False, default=""),
+    Column("failed_at", Float(53), nullable=False, default=0.0),
     Column("seconds", Float(53), nullable=False, default=0.0),
     Column("beat", Float(53), nullable=False, default=0.0),
     Column("created", Float(53), nullable=False),
@@ -74,6 +77,7 @@ slots = Table(
     Column("reason", Text, nullable=False, default=""),
     Index("study_slots_by_state", "study", "state"),
 )
+
 
 def _fresh() -> dict[str, Any]:
     """What a slot is with new parameters."""
@@ -175,7 +179,9 @@ class Slots:
         def write(connection: Connection) -> bool:
             if connection.execute(select(slots.c.slot).where(*mine)).first():
                 return True
-            found = connection.execute(select(slots.c.slot, slots.c.token).where(*free).order_by(*order).limit(1)).first()
+            found = connection.execute(
+                select(slots.c.slot, slots.c.token).where(*free).order_by(*order).limit(1)
+            ).first()
             if found is None:
                 return True
             this = (slots.c.study == study, slots.c.slot == found.slot, slots.c.token == found.token)
@@ -193,9 +199,9 @@ class Slots:
         query = update(slots).where(*this, slots.c.state == TAKEN).values(**values)
         return self._write(lambda connection: connection.execute(query).rowcount == 1)
 
-    def finish(self, slot: Slot, state: str, value: float | None = None) -> bool:
+    def finish(self, slot: Slot, state: str, **values: Any) -> bool:
         """The slot's trial is COMPLETE or PRUNED."""
-        return self.hold(slot, state=state, owner="", reason="", **({} if value is None else {"value": value}))
+        return self.hold(slot, state=state, owner="", reason="", **values)
 
     def release(self, slot: Slot, reason: str, *, fault: bool, keep: bool) -> bool:
         """Give a slot back.
@@ -206,7 +212,11 @@ class Slots:
             fault: it counts as a failure by its own fault, else as preempted.
             keep: go on with the same parameters; False: with new ones.
         """
-        count = {"faults": slots.c.faults + 1, "again": slots.c.again + 1} if fault else {"preempted": slots.c.preempted + 1}
+        count = (
+            {"faults": slots.c.faults + 1, "again": slots.c.again + 1}
+            if fault
+            else {"preempted": slots.c.preempted + 1}
+        )
         values = {"state": FREE, "owner": "", "reason": reason[:4000], **count}
         return self.hold(slot, **values, **({} if keep else _fresh()))
 
@@ -216,10 +226,10 @@ class Slots:
         query = update(slots).where(*this, slots.c.state.in_(FINISHED)).values(state=FREE, logged=0)
         return self._write(lambda connection: connection.execute(query).rowcount == 1)
 
-    def logged(self, slot: Slot) -> None:
-        """MLflow has everything of this try of the slot."""
+    def note(self, slot: Slot, **values: Any) -> None:
+        """Set what MLflow has of this try of the slot, whoever holds it: `mlflow_run`, `logged`."""
         this = (slots.c.study == slot.study, slots.c.slot == slot.slot, slots.c.tries == slot.tries)
-        self._write(lambda connection: connection.execute(update(slots).where(*this).values(logged=1)))
+        self._write(lambda connection: connection.execute(update(slots).where(*this).values(**values)))
 
     def beat(self, study: str) -> None:
         """Somebody works on the study: its wall time goes on."""
@@ -236,15 +246,19 @@ class Slots:
 
     def fail(self, study: str, reason: str) -> None:
         """The study has failed; the first reason stays."""
-        this = (studies.c.name == study, studies.c.failed == "")
-        self._write(lambda connection: connection.execute(update(studies).where(*this).values(failed=reason[:4000])))
+        this, values = (
+            (studies.c.name == study, studies.c.failed == ""),
+            {"failed": reason[:4000], "failed_at": time.time()},
+        )
+        self._write(lambda connection: connection.execute(update(studies).where(*this).values(**values)))
 
-    def reopen(self, study: str) -> bool:
-        """Give a failed study another chance: its failures are forgotten. Whether it had failed."""
+    def reopen(self, study: str, before: float | None = None) -> bool:
+        """Give a study that failed, before a time, another chance: its failures are forgotten. Whether it had."""
+        at = time.time() if before is None else before
+        this = (studies.c.name == study, studies.c.failed != "", studies.c.failed_at < at)
 
         def write(connection: Connection) -> bool:
-            query = update(studies).where(studies.c.name == study, studies.c.failed != "").values(failed="")
-            failed = connection.execute(query).rowcount == 1
+            failed = connection.execute(update(studies).where(*this).values(failed="")).rowcount == 1
             if failed:
                 connection.execute(update(slots).where(slots.c.study == study).values(faults=0, again=0))
             return failed

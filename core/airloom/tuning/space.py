@@ -60,7 +60,9 @@ def suggester(pipeline: Pipeline, project: Path, fixed: dict[str, Any]) -> Sugge
             raise ConfigError(f"{name} raised {type(error).__name__}: {error}", "mend the function") from error
         plain = isinstance(values, dict) and all(isinstance(v, bool | int | float | str) for v in values.values())
         if not plain or not values:
-            raise ConfigError(f"{name} returned {str(values)[:200]!r}", "return a dict: names to numbers, texts or truths")
+            raise ConfigError(
+                f"{name} returned {str(values)[:200]!r}", "return a dict: names to numbers, texts or truths"
+            )
         return {str(n): v for n, v in values.items()}
 
     return call

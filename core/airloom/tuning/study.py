@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.storages import BaseStorage, RDBStorage
 
-PIPELINE, DATASET, PARENT, METRICS = (
-    f"airloom.{name}" for name in ("pipeline", "dataset", "mlflow_run", "metrics")
+PIPELINE, DATASET, PARENT, METRICS, BEGINNINGS = (
+    f"airloom.{name}" for name in ("pipeline", "dataset", "mlflow_run", "metrics", "beginnings")
 )
 
 
@@ -59,12 +59,15 @@ def create(settings: Settings, pipeline: Pipeline, ctx: RunContext) -> str:
         _same_objectives(study, pipeline)
         slots = Slots(settings.database_address)
         if PIPELINE not in study.user_attrs:  # written last, so a killed `create` is done again from its beginning
-            warm.begin(settings, pipeline, study)
+            study.set_user_attr(BEGINNINGS, warm.beginnings(settings, pipeline, study))
             _describe(study, pipeline, ctx)
         there = slots.make(name, pipeline.tune.trials)
+        slots.reopen(name)
     if there > pipeline.tune.trials:
         message = f"the study {name} has {there} trials, tune.trials is {pipeline.tune.trials}"
-        raise ConfigError(message, f"a study can grow, not shrink: set tune.trials to {there} or more, or start a new run")
+        raise ConfigError(
+            message, f"a study can grow, not shrink: set tune.trials to {there} or more, or start a new run"
+        )
     return name
 
 
@@ -124,7 +127,9 @@ def _same_objectives(study: "Study", pipeline: Pipeline) -> None:
     names = study.user_attrs.get(METRICS, list(wanted))
     found = dict(zip(names, (direction.name.lower() for direction in study.directions), strict=False))
     if found != wanted or len(study.directions) != len(wanted):
-        message = f"the study {study.study_name} exists with the objectives {_text(found)}, the file has {_text(wanted)}"
+        message = (
+            f"the study {study.study_name} exists with the objectives {_text(found)}, the file has {_text(wanted)}"
+        )
         raise ConfigError(message, "start a new run: a study keeps its objectives")
 
 

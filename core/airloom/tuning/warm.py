@@ -17,8 +17,8 @@ MOST = 5  # trials that begin with old parameters, and never more than a quarter
 log = logging.getLogger(__name__)
 
 
-def begin(settings: Settings, pipeline: Pipeline, study: "Study") -> int:
-    """Queue the best parameters of earlier studies; how many. Safe to call again.
+def beginnings(settings: Settings, pipeline: Pipeline, study: "Study") -> list[dict[str, Any]]:
+    """The best parameters of earlier studies, for the first trials of this one.
 
     They are tried anew, as the dataset may have changed. A dimension that the space no longer has, or a value outside
     its range, is left out and drawn.
@@ -28,7 +28,7 @@ def begin(settings: Settings, pipeline: Pipeline, study: "Study") -> int:
     """
     asked = pipeline.tune.warm_start
     if not asked:
-        return 0
+        return []
     earlier = _named(settings, pipeline, asked) if isinstance(asked, list) else _of_pipeline(settings, pipeline, study)
     chosen: list[dict[str, Any]] = []
     for trial in _best_first(earlier, study):
@@ -37,10 +37,8 @@ def begin(settings: Settings, pipeline: Pipeline, study: "Study") -> int:
             chosen.append(fitting)
         if len(chosen) == max(1, min(MOST, pipeline.tune.trials // 4)):
             break
-    for parameters in chosen:
-        study.enqueue_trial(parameters, skip_if_exists=True)
     log.info("warm start: %d trials begin with parameters of %d earlier studies", len(chosen), len(earlier))
-    return len(chosen)
+    return chosen
 
 
 def fit(parameters: dict[str, Any], pipeline: Pipeline) -> dict[str, Any]:

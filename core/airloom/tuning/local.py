@@ -1,0 +1,62 @@
+"""A study without Airflow: its workers as jobs of this machine."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from airloom.contracts import RunContext, StudyResult
+from airloom.jobs import runner
+from airloom.jobs.states import SUCCEEDED
+from airloom.jobs.table import Attempts
+from airloom.pipeline import steps
+from airloom.pipeline.spec import Pipeline
+from airloom.settings import Settings
+from airloom.tuning.slots import Slots
+
+LOSSES = 10  # times that one worker may be killed
+Say = Callable[[str], None]
+
+
+def run_workers(settings: Settings, pipeline: Pipeline, context: RunContext, say: Say) -> list[dict[str, Any]]:
+    """Run the study's workers until it is over; called again, they go on where it stands.
+
+    Raises:
+        JobFailed: the study failed, or a worker was killed too often and the others did not end it.
+    """
+    numbers = range(pipeline.tune.workers)
+    generations = {number: _generation(settings, context, number) for number in numbers}
+
+    def worker(number: int) -> dict[str, Any]:
+        spec = steps.job_of(context, steps.WORKER, {"worker": number})
+        key, generation = _key(context, number), generations[number]
+
+        def tell(line: str) -> None:
+            say(f"tune-{number}: {line}")
+
+        return runner.run_job(settings, key, spec, on_line=tell, generation=generation, losses=LOSSES)
+
+    with ThreadPoolExecutor(len(numbers)) as pool:
+        return [running.result() for running in [pool.submit(worker, number) for number in numbers]]
+
+
+def finish(settings: Settings, context: RunContext, say: Say) -> StudyResult:
+    """Sum the study up, in a job: the figures need libraries that this process does not."""
+    spec = steps.job_of(context, "airloom.tuning.step:finish", {}, light=True)
+    key = f"{context.key}/study"
+    newest = Attempts(settings.database_address).newest(key)
+    generation = newest.generation + 1 if newest else 0  # it may have grown since
+    value = runner.run_job(settings, key, spec, on_line=lambda line: say(f"study: {line}"), generation=generation)
+    return StudyResult.from_dict(value)
+
+
+def _key(context: RunContext, number: int) -> str:
+    return f"{context.key}/tune-{number}"
+
+
+def _generation(settings: Settings, context: RunContext, number: int) -> int:
+    """A worker that has ended well begins anew where there is more to do since: the study was extended."""
+    newest = Attempts(settings.database_address).newest(_key(context, number))
+    if newest is None:
+        return 0
+    more = not Slots(settings.database_address).tally(context.key).over
+    return newest.generation + (newest.state == SUCCEEDED and more)
