@@ -34,10 +34,13 @@ def main() -> None:
     from airloom.jobs import commands as jobs
     from airloom.stack.config import writable_home
     from airloom.training import commands as training
+    from airloom.tuning import commands as tuning
 
     app.add_typer(dataset_app, name="dataset")
     app.add_typer(jobs.app, name="jobs")
     app.command()(jobs.devices)
+    app.command()(tuning.tune)
+    app.add_typer(tuning.app, name="study")
     app.command()(training.reproduce)
     app.command()(training.check_determinism)
     settings = load()

@@ -71,7 +71,7 @@ def job_of(context: RunContext, step: str, arguments: dict[str, Any], *, light: 
 
 
 def _of_worker(pipeline: Pipeline) -> tuple[dict[str, int], dict[str, Any]]:
-    """A worker itself is one process; the limits in the file are those of each trial, and it holds its trials to them."""
+    """A worker is one process; the limits of the file are those of each trial, and it holds its trials to them."""
     asked, lanes = pipeline.resources, pipeline.tune.lanes
     memory = int(asked.memory) + WORKER_MEMORY if asked.memory else 0
     limits = {"threads": asked.threads * lanes, "memory": memory, "time": LONGEST_STUDY}

@@ -125,7 +125,7 @@ class TuneSection(Section):
     space_function: str = Field(
         default="",
         pattern=r"^([^:]+:[A-Za-z_]\w*)?$",
-        description="instead of `space`: path.py:function or module:function, from Optuna's trial to parameters by name",
+        description="instead of `space`: path.py:function or module:function, from Optuna's trial to parameters",
     )
     epochs: int | None = Field(default=None, ge=1, description="epochs of a trial; default: the parameter `epochs`")
     warm_start: bool | list[str] = Field(

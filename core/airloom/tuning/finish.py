@@ -19,6 +19,7 @@ from airloom.tuning.study import open_study
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+SUMMED = "airloom.study.trials"  # tag of the parent: the study of so many trials is summed up on it
 log = logging.getLogger(__name__)
 
 
@@ -107,16 +108,17 @@ def _result(settings: Settings, pipeline: Pipeline, ctx: RunContext, slots: Slot
 
 def _record(settings: Settings, pipeline: Pipeline, ctx: RunContext, result: StudyResult) -> None:
     api = tracking.client(settings)
+    parent = api.get_run(ctx.mlflow_run).data
+    if parent.tags.get(SUMMED) == str(result.trials):
+        return  # an attempt of this job after a crash
     best: dict[str, Any] = {f"best.{name}": value for name, value in result.best_parameters.items()}
-    before = api.get_run(ctx.mlflow_run).data.params
-    tracking.log_parameters(api, ctx.mlflow_run, {n: v for n, v in best.items() if n not in before})
-    for name, value in best.items():
-        if before.get(name, str(value)) != str(value):  # an extended study found better ones; MLflow keeps the first
-            api.set_tag(ctx.mlflow_run, name, str(value))
+    tracking.log_parameters(api, ctx.mlflow_run, {n: v for n, v in best.items() if n not in parent.params})
+    tags = {"airloom.study": result.study, "airloom.best_trial": str(result.best_trial)}
+    # An extended study may have found better ones; MLflow keeps a parameter as it was first.
+    tags |= {name: str(v) for name, v in best.items() if parent.params.get(name, str(v)) != str(v)}
     metrics = {f"best.{name}": value for name, value in result.values.items()}
     metrics |= {"trials": float(result.trials), "pruned_trials": float(result.pruned)}
     tracking.log_metrics(api, ctx.mlflow_run, metrics, result.trials)
-    tags = {"airloom.study": result.study, "airloom.best_trial": str(result.best_trial)}
-    for name, value in tags.items():
-        api.set_tag(ctx.mlflow_run, name, value)
     figures.record(settings, pipeline, ctx, api)
+    for name, value in {**tags, SUMMED: str(result.trials)}.items():
+        api.set_tag(ctx.mlflow_run, name, value)

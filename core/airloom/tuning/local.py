@@ -2,19 +2,51 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from airloom.contracts import RunContext, StudyResult
 from airloom.jobs import runner
 from airloom.jobs.states import SUCCEEDED
 from airloom.jobs.table import Attempts
+from airloom.metadata import tracking
 from airloom.pipeline import steps
+from airloom.pipeline.load import load_pipeline
 from airloom.pipeline.spec import Pipeline
 from airloom.settings import Settings
 from airloom.tuning.slots import Slots
 
+if TYPE_CHECKING:
+    from airloom.tuning.view import Show
+
 LOSSES = 10  # times that one worker may be killed
 Say = Callable[[str], None]
+
+
+def tune(
+    settings: Settings,
+    file: Path,
+    show: "Show",
+    version: int | None = None,
+    parameters: dict[str, Any] | None = None,
+    key: str = "",
+) -> StudyResult:
+    """Run a pipeline's study from its beginning to its end; an earlier one's `key` goes on with that, or extends it.
+
+    Raises:
+        JobFailed: the study failed.
+        ConfigError: the pipeline file, or what it asks for, is wrong.
+    """
+    pipeline = load_pipeline(file)
+    key = key or f"{pipeline.pipeline}/local__{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}"
+    context = steps.resolve(settings, file, key, version, parameters)
+    show.say(f"study {key} on {context.snapshot.version_name}, MLflow run {context.mlflow_run}")
+    show.follow(key)
+    run_workers(settings, pipeline, context, show.say)
+    result = finish(settings, context, show.say)
+    tracking.client(settings).set_terminated(context.mlflow_run, "FINISHED")
+    return result
 
 
 def run_workers(settings: Settings, pipeline: Pipeline, context: RunContext, say: Say) -> list[dict[str, Any]]:
