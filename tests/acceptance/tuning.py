@@ -1,4 +1,4 @@
-"""What `tuning.yaml` tries: `tuning.py ACTION`, in the project's folder, on the demo's digits. Each prints what it saw."""
+"""What `tuning.yaml` tries: `tuning.py ACTION`, in the project's folder, on the demo's digits; prints what it saw."""
 
 import json
 import os
@@ -34,7 +34,8 @@ def write(name: str, function: str = "curve", parameters: dict[str, Any] | None 
     """A pipeline file `data/tuning/<name>.yaml`; None takes a key out."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     section = {key: value for key, value in (TUNE | tune).items() if value is not None}
-    values = {**BASE, "pipeline": name, "train": f"tests/acceptance/tuning_model.py:{function}", "tune": section}
+    pipeline = section.pop("pipeline", name)
+    values = {**BASE, "pipeline": pipeline, "train": f"tests/acceptance/tuning_model.py:{function}", "tune": section}
     values["parameters"] = parameters or {}
     path = FOLDER / f"{name}.yaml"
     path.write_text(yaml.safe_dump(values, sort_keys=False))
@@ -48,7 +49,7 @@ def files(_: Settings) -> None:
     conditional = {"x": {"float": [0, 1]}, "y": {"value": 0.6}, "z": {"int": [0, 9], "when": {"w": "on"}}}
     made = [
         write("small"),
-        write("grown", trials=10),
+        write("grown", trials=10, pipeline="small"),
         write("two", "two", trials=12, **two, **within),
         write("conditional", space={**conditional, "w": {"choice": ["on", "off"]}}),
         write("function", space=None, space_function="tests/acceptance/tuning_model.py:space"),
@@ -62,7 +63,7 @@ def files(_: Settings) -> None:
         write("upside", space={"x": {"float": [1, 0]}}),
         write("magic", sampler="magic"),
         write("option", sampler={"name": "tpe", "startup": 3}),
-        write("turned", objective={"metric": "score", "direction": "minimize"}),
+        write("turned", pipeline="small", objective={"metric": "score", "direction": "minimize"}),
         write("all_pruned", pruner={"name": "threshold", "lower": 5.0}),
     ]
     print(f"{len(made)} pipeline files")
