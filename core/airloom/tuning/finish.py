@@ -10,9 +10,10 @@ from airloom.pipeline.spec import Pipeline
 from airloom.settings import Settings
 from airloom.training.journal import Journal
 from airloom.tuning import budget, figures, folders, pick, verdict
+from airloom.tuning.owner import reap
 from airloom.tuning.recorder import ASIDE, KIND, Entry, Recorder
 from airloom.tuning.rows import Rows
-from airloom.tuning.slots import FINISHED, TAKEN, Slot, Slots
+from airloom.tuning.slots import FINISHED, Slot, Slots
 from airloom.tuning.space import searched
 from airloom.tuning.study import open_study
 
@@ -33,7 +34,7 @@ def finish(settings: Settings, pipeline: Pipeline, ctx: RunContext) -> StudyResu
     """
     slots = Slots(settings.database_address)
     rows = Rows(settings, pipeline, ctx)
-    _agree(slots, rows, ctx.key)
+    _agree(settings, slots, rows, ctx.key)
     tally = slots.tally(ctx.key)
     over = "" if tally.over else budget.over(pipeline.tune, tally)
     if not tally.over and not (over and tally.finished):
@@ -47,9 +48,9 @@ def finish(settings: Settings, pipeline: Pipeline, ctx: RunContext) -> StudyResu
     return result
 
 
-def _agree(slots: Slots, rows: Rows, study: str) -> None:
+def _agree(settings: Settings, slots: Slots, rows: Rows, study: str) -> None:
     """No row is RUNNING without a worker, and no slot finished without its row."""
-    rows.close_orphans({slot.slot: slot for slot in slots.all(study, TAKEN)})
+    reap(settings, slots, study, rows)
     states = rows.states()
     for slot in slots.all(study, *FINISHED):
         if states.get(slot.trial) not in FINISHED:

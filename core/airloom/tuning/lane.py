@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from airloom.errors import AirloomError, ConfigError, JobFailed
 from airloom.jobs.submit import host
 from airloom.training.journal import Journal
-from airloom.tuning import folders, owner, verdict
+from airloom.tuning import folders, verdict
+from airloom.tuning.owner import reap
 from airloom.tuning.process import Died, TrialProcess
 from airloom.tuning.recorder import Entry
 from airloom.tuning.rows import Begun, Rows, finished
@@ -99,12 +100,14 @@ class Lane:
                 continue
             if time.monotonic() - self._reaped > REAP:
                 self._reaped = time.monotonic()
-                reap(worker, self._rows)
+                reap(worker.settings, worker.slots, worker.ctx.key, self._rows)
             worker.ending.wait(WAIT)
         return None
 
     def _warm(self) -> TrialProcess:
         """A process that is ready for a trial."""
+        if self._process and not self._process.alive:
+            self._cool()
         while self._process is None:
             worker = self._worker
             made = TrialProcess(worker.setup(self._number), worker.pipeline.resources.threads)
@@ -295,16 +298,6 @@ class Lane:
             "cpu_seconds": going.slot.cpu_seconds + going.cpu,
             "peak_memory": max(going.slot.peak_memory, going.memory),
         }
-
-
-def reap(worker: "Worker", rows: Rows) -> None:
-    """Give back the slots whose owners died, and close the rows that nobody works on."""
-    taken = worker.slots.all(worker.ctx.key, TAKEN)
-    for slot in taken:
-        if not owner.is_alive(worker.settings, slot.owner):
-            log.warning("the worker of slot %d died at step %d", slot.slot, slot.step)
-            worker.slots.release(slot, "its worker died", fault=False, keep=True)
-    rows.close_orphans({slot.slot: slot for slot in taken})
 
 
 def _as_error(said: dict[str, Any]) -> AirloomError:

@@ -68,7 +68,16 @@ def run_workers(settings: Settings, pipeline: Pipeline, context: RunContext, say
         return runner.run_job(settings, key, spec, on_line=tell, generation=generation, losses=LOSSES)
 
     with ThreadPoolExecutor(len(numbers)) as pool:
-        return [running.result() for running in [pool.submit(worker, number) for number in numbers]]
+        running = [pool.submit(worker, number) for number in numbers]
+        try:
+            errors = [one.exception() for one in running]
+        except BaseException:  # a person at a terminal means the workers too
+            _cancel(settings, context, numbers)
+            raise
+    # One worker that was lost for good does no harm where the others did its share.
+    if any(errors) and not Slots(settings.database_address).tally(context.key).over:
+        raise next(error for error in errors if error)
+    return [one.result() for one in running if not one.exception()]
 
 
 def finish(settings: Settings, context: RunContext, say: Say) -> StudyResult:
@@ -79,6 +88,14 @@ def finish(settings: Settings, context: RunContext, say: Say) -> StudyResult:
     generation = newest.generation + 1 if newest else 0  # it may have grown since
     value = runner.run_job(settings, key, spec, on_line=lambda line: say(f"study: {line}"), generation=generation)
     return StudyResult.from_dict(value)
+
+
+def _cancel(settings: Settings, context: RunContext, numbers: range) -> None:
+    table = Attempts(settings.database_address)
+    for number in numbers:
+        newest = table.newest(_key(context, number))
+        if newest and newest.alive:
+            table.change(newest.id, cancel="its submitter was interrupted")
 
 
 def _key(context: RunContext, number: int) -> str:

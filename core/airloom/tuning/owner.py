@@ -1,7 +1,9 @@
 """Who holds a slot: an attempt of a job, or outside jobs (a notebook) a process of this machine."""
 
+import logging
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
@@ -11,6 +13,12 @@ from airloom.jobs import files, processes
 from airloom.jobs.submit import host, settle
 from airloom.jobs.table import Attempts
 from airloom.settings import Settings
+from airloom.tuning.slots import TAKEN, Slots
+
+if TYPE_CHECKING:
+    from airloom.tuning.rows import Rows
+
+log = logging.getLogger(__name__)
 
 
 def this_owner() -> str:
@@ -37,6 +45,16 @@ def is_alive(settings: Settings, owner: str) -> bool:
         return process.status() != psutil.STATUS_ZOMBIE and f"{process.create_time():.2f}" == created
     except psutil.NoSuchProcess:
         return False
+
+
+def reap(settings: Settings, slots: Slots, study: str, rows: "Rows") -> None:
+    """Give back the slots whose owners died, and close the rows that nobody works on."""
+    taken = slots.all(study, TAKEN)
+    for slot in taken:
+        if not is_alive(settings, slot.owner):
+            log.warning("the worker of slot %d died at step %d", slot.slot, slot.step)
+            slots.release(slot, "its worker died", fault=False, keep=True)
+    rows.close_orphans({slot.slot: slot for slot in slots.all(study, TAKEN)})
 
 
 def _attempt_lives(settings: Settings, identity: int) -> bool:

@@ -77,6 +77,11 @@ class TrialProcess:
         line, _, self._buffer = self._buffer.partition(b"\n")
         return dict(json.loads(line))
 
+    @property
+    def alive(self) -> bool:
+        """Whether it still is there."""
+        return self._process.poll() is None
+
     def stop(self) -> None:
         """Ask it to save a checkpoint and end its trial. What it started itself is its affair."""
         with contextlib.suppress(ProcessLookupError):

@@ -28,12 +28,17 @@ class Begun:
     Attributes:
         trial: Optuna's.
         values: of the search space, fixed ones included.
-        step: newest one that its earlier attempts reported, -1 for none.
+        known: steps that its earlier attempts reported.
     """
 
     trial: "Trial"
     values: dict[str, Any]
-    step: int = -1
+    known: frozenset[int] = frozenset()
+
+    @property
+    def step(self) -> int:
+        """Newest one that its earlier attempts reported, -1 for none."""
+        return max(self.known, default=-1)
 
 
 class Rows:
@@ -59,20 +64,22 @@ class Rows:
         lost = self.get(slot.trial)
         self.fail(slot.trial, f"preempted: {slot.reason or 'its worker died'}")
         trial = database.patiently(lambda: self._again(lost, {**own, "retry_of": slot.trial}))
-        return Begun(trial, dict(slot.parameters or {}), max(lost.intermediate_values, default=-1))
+        return Begun(trial, dict(slot.parameters or {}), frozenset(lost.intermediate_values))
 
     def get(self, number: int) -> "FrozenTrial":
         """A row as it is now."""
         return database.patiently(lambda: self._storage.get_trial(self._key(number)))
 
     def report(self, begun: Begun, step: int, value: float) -> bool:
-        """Give the pruner a value; whether the trial goes on."""
+        """Give the pruner a value; whether the trial goes on. A step that an attempt before had is judged already."""
+        if step < 0 or step in begun.known:
+            return True
 
         def work() -> bool:
             begun.trial.report(value, step)
             return not begun.trial.should_prune()
 
-        return database.patiently(work) if step >= 0 else True
+        return database.patiently(work)
 
     def note(self, begun: Begun, name: str, value: Any) -> None:
         """Set a user attribute."""

@@ -13,6 +13,7 @@ from airloom.errors import JobFailed, MlflowAway, StoppedByRequest
 from airloom.tuning import budget, owner
 from airloom.tuning.lane import Lane
 from airloom.tuning.recorder import Recorder
+from airloom.tuning.rows import Rows
 from airloom.tuning.slots import Slots, Tally
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class Worker:
                 self.recorder.close(5)
             raise
         self.recorder.close()
+        owner.reap(self.settings, self.slots, self.ctx.key, Rows(self.settings, self.pipeline, self.ctx))
         tally = self.slots.tally(self.ctx.key)
         if tally.failed:
             message = f"the study failed with {tally.finished} of {tally.trials} trials finished: {tally.failed}"
