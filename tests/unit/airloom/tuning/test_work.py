@@ -7,6 +7,7 @@ import pytest
 from airloom.errors import ConfigError, JobFailed
 from airloom.metadata import tracking
 from airloom.tuning.finish import finish
+from airloom.tuning.recorder import Recorder
 from airloom.tuning.slots import Slots
 from airloom.tuning.study import create
 from airloom.tuning.work import work
@@ -173,3 +174,31 @@ def test_exhaustive_samplers_come_to_their_end(settings, make, ctx, tune, rows):
     space = {"x": {"choice": [0.1, 0.2, 0.3]}}
     tune(make(trials=3, sampler="grid", space=space))
     assert sorted(row.params["x"] for row in rows()) == [0.1, 0.2, 0.3]
+
+
+def test_a_run_that_a_killed_worker_left_twice_is_removed(settings, make, ctx, tune, runs):
+    pipeline = make(trials=2)
+    tune(pipeline)
+    first = runs()
+    tracking.create_child(tracking.client(settings), ctx, "trial", 1)  # its creation was repeated after a lost answer
+    assert len(runs()) == 3
+    finish(settings, pipeline, ctx)
+    assert {run.info.run_id for run in runs()} == {run.info.run_id for run in first}
+
+
+def test_what_a_killed_worker_had_not_brought_to_mlflow_comes_with_the_end(
+    settings, make, ctx, tune, runs, monkeypatch
+):
+    pipeline = make(trials=2)
+    monkeypatch.setattr(Recorder, "_bring", lambda *_: None)
+    monkeypatch.setattr(Recorder, "close", lambda *_: None)
+    tune(pipeline)
+    assert runs() == []
+    monkeypatch.undo()
+    for name, value in settings.as_environment().items():
+        monkeypatch.setenv(name, value)
+    finish(settings, pipeline, ctx)
+    found = runs()
+    assert [run.info.status for run in found] == ["FINISHED"] * 2
+    points = tracking.client(settings).get_metric_history(found[0].info.run_id, "score")
+    assert [point.step for point in points] == [0, 1, 2]
