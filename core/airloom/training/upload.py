@@ -102,7 +102,7 @@ class Uploader:
                     return
             except Exception as error:  # whatever it is: the training goes on, and the end says so
                 if self._error is None:
-                    log.warning("MLflow does not take metrics, they wait in the journal: %s", _short(error))
+                    log.warning("MLflow does not take metrics, they wait in the journal: %s", short(error))
                 self._error = error
                 pause = min(2 * pause, LONGEST)
                 if ending and time.monotonic() > self._deadline:
@@ -126,5 +126,6 @@ def _number(path: Path) -> int:
         return 0
 
 
-def _short(error: Exception) -> str:
+def short(error: Exception) -> str:
+    """An error in one line, for the log."""
     return f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}"

@@ -247,7 +247,7 @@ class Lane:
             there = ", ".join(sorted(newest)) or "nothing"
             reason = f"the objective {missing[0]!r} was never reported; reported: {there}"
             self._give_up(going, reason)
-            self._slots.fail(self._worker.ctx.key, reason)  # no other parameters would change it
+            self._worker.fail(reason)  # no other parameters would change it
             return
         self._finish(going, COMPLETE, [newest[metric] for metric in self._metrics], ended.get("samples", 0))
 
@@ -280,7 +280,7 @@ class Lane:
             raise _as_error(ended)
         tally = self._slots.tally(worker.ctx.key)
         if found.fault and tally.faults > worker.pipeline.tune.most_failures:
-            self._slots.fail(worker.ctx.key, f"{tally.faults} trials failed, the last with: {found.reason}")
+            worker.fail(f"{tally.faults} trials failed, the last with: {found.reason}")
 
     def _give_up(self, going: Going, reason: str) -> None:
         """The slot begins anew with other parameters."""

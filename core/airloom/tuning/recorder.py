@@ -12,7 +12,7 @@ from airloom.errors import MlflowAway
 from airloom.metadata import tracking
 from airloom.settings import Settings
 from airloom.training.journal import Journal
-from airloom.training.upload import Sender
+from airloom.training.upload import Sender, short
 from airloom.tuning import folders
 from airloom.tuning.slots import Slot, Slots
 
@@ -111,21 +111,30 @@ class Recorder:
             with self._changed:
                 self._changed.wait_for(lambda: self._closing or any(e.over for e in self._entries), pause)
                 entries, closing = list(self._entries), self._closing
-            try:
-                for entry in entries:
-                    self._bring(entry)
+            error = self._bring_all(entries)
+            if error is None:
                 if self._error is not None:
                     log.warning("MLflow takes trials again")
                 self._error, pause = None, PAUSE
                 if closing:
                     return
-            except Exception as error:  # whatever it is: the trials go on, and the end says so
-                if self._error is None:
-                    log.warning("MLflow does not take trials, they wait: %s", str(error).splitlines()[0][:200])
-                self._error, pause = error, min(2 * pause, LONGEST)
-                if closing and time.monotonic() > self._deadline:
-                    return
-                time.sleep(1.0 if closing else pause)
+                continue
+            if self._error is None:
+                log.warning("MLflow does not take trials, they wait: %s", short(error))
+            self._error, pause = error, min(2 * pause, LONGEST)
+            if closing and time.monotonic() > self._deadline:
+                return
+            time.sleep(1.0 if closing else pause)
+
+    def _bring_all(self, entries: list[Entry]) -> Exception | None:
+        """What went wrong with one of them; the others go their way, the trials too, and the end says so."""
+        wrong: Exception | None = None
+        for entry in entries:
+            try:
+                self._bring(entry)
+            except Exception as error:
+                wrong = error
+        return wrong
 
     def _bring(self, entry: Entry) -> None:
         over = entry.over  # looked at first: what comes after it is for the next time

@@ -218,7 +218,7 @@ class Slots:
             else {"preempted": slots.c.preempted + 1}
         )
         values = {"state": FREE, "owner": "", "reason": reason[:4000], **count}
-        return self.hold(slot, **values, **({} if keep else _fresh()))
+        return self.hold(slot, **(values if keep else values | _fresh()))
 
     def renew(self, slot: Slot) -> bool:
         """Make a finished slot free: what Optuna has does not say so."""

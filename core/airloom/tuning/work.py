@@ -113,6 +113,11 @@ class Worker:
                 self.ending.set()
             return self.ending.is_set()
 
+    def fail(self, reason: str) -> None:
+        """The study has failed: no other trial begins."""
+        self.slots.fail(self.ctx.key, reason)
+        self.ending.set()
+
     def beat(self) -> None:
         """Somebody works on the study."""
         with self._lock:

@@ -81,7 +81,7 @@ class Workers(RuleBasedStateMachine):
 def test_any_order_of_what_workers_do_keeps_the_slots_exact(tmp_path):
     Workers.address = f"sqlite:///{tmp_path / 'slots.db'}"
     case = Workers.TestCase
-    case.settings = limits(max_examples=40, stateful_step_count=30, deadline=None)
+    case.settings = limits(max_examples=25, stateful_step_count=20, deadline=None)
     case().runTest()
 
 

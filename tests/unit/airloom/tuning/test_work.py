@@ -190,13 +190,11 @@ def test_what_a_killed_worker_had_not_brought_to_mlflow_comes_with_the_end(
     settings, make, ctx, tune, runs, monkeypatch
 ):
     pipeline = make(trials=2)
-    monkeypatch.setattr(Recorder, "_bring", lambda *_: None)
-    monkeypatch.setattr(Recorder, "close", lambda *_: None)
-    tune(pipeline)
+    with monkeypatch.context() as killed:
+        killed.setattr(Recorder, "_bring", lambda *_: None)
+        killed.setattr(Recorder, "close", lambda *_: None)
+        tune(pipeline)
     assert runs() == []
-    monkeypatch.undo()
-    for name, value in settings.as_environment().items():
-        monkeypatch.setenv(name, value)
     finish(settings, pipeline, ctx)
     found = runs()
     assert [run.info.status for run in found] == ["FINISHED"] * 2
