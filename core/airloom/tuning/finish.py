@@ -86,7 +86,7 @@ def _entry(settings: Settings, pipeline: Pipeline, ctx: RunContext, slot: Slot) 
 def _once(api: "MlflowClient", ctx: RunContext) -> None:
     """A worker that was killed while MLflow created a run for it may leave a second one."""
     seen: set[str] = set()
-    for run in tracking.children(api, ctx, KIND):
+    for run in sorted(tracking.children(api, ctx, KIND), key=lambda run: run.info.status != "FINISHED"):
         key = run.data.tags[tracking.KEY]
         if key in seen:
             api.delete_run(run.info.run_id)

@@ -109,7 +109,9 @@ class Recorder:
         pause = PAUSE
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._closing or any(e.over for e in self._entries), pause)
+                self._changed.wait_for(
+                    lambda: self._closing or any(e.over or not e.sender for e in self._entries), pause
+                )
                 entries, closing = list(self._entries), self._closing
             error = self._bring_all(entries)
             if error is None:
@@ -170,6 +172,8 @@ def ensure_run(api: "MlflowClient", ctx: RunContext, slots: Slots, entry: Entry)
         api.set_terminated(found.info.run_id, "FAILED")
     tags = {"airloom.study": ctx.key, "airloom.slot": str(slot.slot), "airloom.trial": str(slot.trial)}
     make = tracking.create_child if new else tracking.ensure_child
+    if not found:
+        (entry.folder / folders.SENT).unlink(missing_ok=True)  # a new run has nothing of the journal
     run_id = make(api, ctx, KIND, slot.slot, {**tags, TRY: str(slot.tries)})
     tracking.log_parameters(api, run_id, entry.parameters)
     slots.note(slot, mlflow_run=run_id)

@@ -67,8 +67,8 @@ def sampler(pipeline: Pipeline, fixed: dict[str, Any] | None = None, number: int
             drawn again after a crash is the same.
     """
     asked = pipeline.tune.sampler
-    # All points of a low-discrepancy sequence need one seed.
-    seed = pipeline.seed if asked.name == "qmc" else (pipeline.seed * 7919 + number * 104_729) % 2**32
+    # All points of a low-discrepancy sequence, and of a grid, need one seed.
+    seed = pipeline.seed if asked.name in ("qmc", "grid") else (pipeline.seed * 7919 + number * 104_729) % 2**32
     given: dict[str, Any] = {"seed": seed}
     if asked.name == "grid":
         space = {n: d for n, d in pipeline.tune.dimensions.items() if n not in (fixed or {}) and d.value is None}

@@ -81,6 +81,7 @@ def settings(tmp_path: Path, make_home: Callable[[Path], Settings], monkeypatch:
 
 def make_pipeline(train: str = "curve", trials: int = 4, parameters: dict | None = None, **tune: object) -> Pipeline:
     targets = {} if "objectives" in tune else {"objective": {"metric": "score"}}
+    resources = tune.pop("resources", {})
     space = {} if "space_function" in tune else {"space": {"x": {"float": [0, 1]}}}
     return Pipeline.model_validate(
         {
@@ -88,6 +89,7 @@ def make_pipeline(train: str = "curve", trials: int = 4, parameters: dict | None
             "dataset": {"name": "small"},
             "train": f"model.py:{train}",
             "parameters": parameters or {},
+            "resources": resources,
             "tune": {"trials": trials, "pruner": "none", "sampler": "random", **targets, **space, **tune},
             "gate": GATE,
         }

@@ -148,8 +148,7 @@ def test_a_trial_that_always_crashes_gets_other_parameters_and_ends_the_study(se
 
 
 def test_a_trial_over_its_memory_is_ended_and_named(settings, make, ctx, tune, rows):
-    pipeline = make("hungry", trials=1, failures=0, space={"x": {"value": 0.5}})
-    object.__setattr__(pipeline.resources, "memory", 400 * 2**20)
+    pipeline = make("hungry", trials=1, failures=0, space={"x": {"value": 0.5}}, resources={"memory": "400MiB"})
     with pytest.raises(JobFailed, match=r"0 of 1 trials finished: .*memory: it used \d+ of 400 MiB"):
         tune(pipeline)
 

@@ -134,14 +134,15 @@ def test_a_function_may_define_the_space(settings, make, ctx, tune, rows):
 
 
 def test_a_budget_ends_a_study_with_what_it_has_and_a_larger_one_goes_on(settings, make, ctx, tune, rows):
-    small = make(trials=30, parameters={"sleep": 0.3}, budget={"device_seconds": 3})
+    quick = {"sleep": 0.5, "steps": 1}
+    small = make(trials=30, parameters=quick, budget={"device_seconds": 6})
     done = tune(small)
-    assert "tune.budget.device_seconds: its 3 s are over" in done["over"]
+    assert "tune.budget.device_seconds: its 6 s are over" in done["over"]
     result = finish(settings, small, ctx)
     assert 1 <= result.trials < 30
     assert result.over == done["over"]
     assert "RUNNING" not in states(rows())
-    large = make(trials=30, parameters={"sleep": 0.3}, budget={"device_seconds": 6})
+    large = make(trials=30, parameters=quick, budget={"device_seconds": 9})
     tune(large)
     assert finish(settings, large, ctx).trials > result.trials
 
@@ -160,8 +161,7 @@ def test_of_several_objectives_the_rule_picks_one(settings, make, ctx, tune):
 
 
 def test_two_trials_share_a_device_where_the_file_says_so(settings, make, ctx, tune, rows):
-    pipeline = make(trials=4, parameters={"sleep": 0.3}, share=0.5)
-    object.__setattr__(pipeline.resources, "devices", 1)
+    pipeline = make(trials=4, parameters={"sleep": 0.3}, share=0.5, resources={"devices": 1})
     tune(pipeline)
     found = rows()
     assert states(found) == ["COMPLETE"] * 4
@@ -191,8 +191,7 @@ def test_what_a_killed_worker_had_not_brought_to_mlflow_comes_with_the_end(
 ):
     pipeline = make(trials=2)
     with monkeypatch.context() as killed:
-        killed.setattr(Recorder, "_bring", lambda *_: None)
-        killed.setattr(Recorder, "close", lambda *_: None)
+        killed.setattr(Recorder, "begin", lambda *_: None)
         tune(pipeline)
     assert runs() == []
     finish(settings, pipeline, ctx)
