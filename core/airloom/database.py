@@ -46,14 +46,20 @@ def patiently(work: Callable[[], T], patience: float = PATIENCE) -> T:
     """Do some work with a database; while it is away, wait and do it again.
 
     The connection may break after the database took a change, so `work` must be safe to be done twice.
+
+    Raises:
+        JobsAway: it is away for longer than that.
     """
     until, pause = time.monotonic() + patience, 0.1
     while True:
         try:
             return work()
         except Exception as error:
-            if not is_away(error) or time.monotonic() > until:
+            if not is_away(error):
                 raise
+            if time.monotonic() > until:
+                message = f"the database does not answer for {patience:.0f} s: {str(error).splitlines()[0][:300]}"
+                raise JobsAway(message, "look at the database, and start again: it goes on where it stood") from error
             if pause == 0.1:
                 log.warning(
                     "the database is away, waiting up to %.0f s: %s", patience, str(error).splitlines()[0][:200]

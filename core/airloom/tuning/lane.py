@@ -40,7 +40,8 @@ class Going:
         looked: when it was last noted down.
         asked: when it was asked to stop, 0: it was not.
         memory: most bytes seen.
-        cpu: seconds of the processor in this attempt, until now.
+        cpu: seconds of the processor in this attempt; until it ends only since the first look.
+        cpu_before: of its process at the first look.
         resumed: it was noted that a checkpoint let it go on.
     """
 
@@ -53,7 +54,7 @@ class Going:
     asked: float = 0.0
     memory: int = 0
     cpu: float = 0.0
-    cpu_before: float = 0.0
+    cpu_before: float = -1.0
     resumed: bool = False
 
     @property
@@ -162,7 +163,7 @@ class Lane:
         how = f"goes on, retry of {self._retry_of(begun)}" if begun.step >= 0 else "begins"
         log.info("trial %d of slot %d %s: %s", number, slot.slot, how, begun.values)
         now = time.monotonic()
-        return Going(slot, begun, entry, now, begun.step, now, cpu_before=process.usage()[1])
+        return Going(slot, begun, entry, now, begun.step, now)
 
     def _retry_of(self, begun: Begun) -> Any:
         return begun.trial.user_attrs.get("retry_of")
@@ -207,6 +208,7 @@ class Lane:
         if now - going.looked > BEAT:
             going.looked = now
             memory, cpu = process.usage()
+            going.cpu_before = cpu if going.cpu_before < 0 else going.cpu_before
             going.memory, going.cpu = max(going.memory, memory), max(going.cpu, cpu - going.cpu_before)
             if not self._slots.hold(going.slot, **self._used(going), step=going.step):
                 self._cool()
@@ -256,7 +258,9 @@ class Lane:
         self._rows.tell(number, state, values)
         value = values[0] if values else going.entry.journal.last.get(self._metrics[0])
         used = self._used(going) | ({} if value is None else {"value": value})
-        self._slots.finish(slot, state, step=going.step, **used)
+        if not self._slots.finish(slot, state, step=going.step, **used):
+            going.entry.paused = True  # another worker has the slot and its run, or the end of the study completes it
+            return
         self.done += 1
         log.info("trial %d of slot %d: %s %s", number, slot.slot, state, "" if value is None else f"{value:g}")
         going.entry.slot = replace(slot, state=state, step=going.step, **used)

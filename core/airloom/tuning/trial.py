@@ -120,6 +120,8 @@ class Trainer:
         self._source = SnapshotSource(self._settings, Snapshot.from_dict(setup["snapshot"]))
         import torch  # noqa: F401 - before the first trial, so that its time is its own
 
+        gc.freeze()  # what stays is not looked through after each trial
+
     def run(self, trial: dict[str, Any]) -> dict[str, Any]:
         """Run one trial; how it ended, as a message.
 
