@@ -89,7 +89,7 @@ def test_opening_what_is_not_there_makes_nothing(settings):
 def test_patience_ends_and_only_a_lost_database_is_waited_for(tmp_path):
     address = f"sqlite:///{tmp_path / 'missing' / 'a.db'}"
     began = time.monotonic()
-    with pytest.raises(JobsAway, match="does not answer for 1 s: .*unable to open"):
+    with pytest.raises(JobsAway, match=r"does not answer for 1 s: .*unable to open"):
         database.patiently(lambda: database.engine(address, MetaData()).connect(), patience=1.0)
     with pytest.raises(ValueError, match="mine"):
         database.patiently(_raise)
