@@ -2,13 +2,14 @@
 
 import logging
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airloom.errors import AirloomError, ConfigError, JobFailed
 from airloom.jobs.submit import host
 from airloom.training.journal import Journal
 from airloom.tuning import folders, verdict
+from airloom.tuning.going import Going
 from airloom.tuning.owner import reap
 from airloom.tuning.process import Died, TrialProcess
 from airloom.tuning.recorder import Entry
@@ -25,42 +26,6 @@ WAIT = 0.3  # seconds between two looks for a free slot
 REAP = 2.0  # seconds between two looks for dead owners
 STOPPING = 25.0  # seconds that a trial has to save its checkpoint
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class Going:
-    """The trial in work.
-
-    Attributes:
-        slot: as reserved.
-        begun: its row.
-        entry: its way to MLflow.
-        began: of time.monotonic.
-        step: newest one reported, by earlier attempts too.
-        looked: when it was last noted down.
-        asked: when it was asked to stop, 0: it was not.
-        memory: most bytes seen.
-        cpu: seconds of the processor in this attempt; until it ends only since the first look.
-        cpu_before: of its process at the first look.
-        resumed: it was noted that a checkpoint let it go on.
-    """
-
-    slot: Slot
-    begun: Begun
-    entry: Entry
-    began: float
-    step: int
-    looked: float
-    asked: float = 0.0
-    memory: int = 0
-    cpu: float = 0.0
-    cpu_before: float = -1.0
-    resumed: bool = False
-
-    @property
-    def seconds(self) -> float:
-        """Of this try, all attempts together."""
-        return self.slot.seconds + time.monotonic() - self.began
 
 
 class Lane:
@@ -210,7 +175,7 @@ class Lane:
             memory, cpu = process.usage()
             going.cpu_before = cpu if going.cpu_before < 0 else going.cpu_before
             going.memory, going.cpu = max(going.memory, memory), max(going.cpu, cpu - going.cpu_before)
-            if not self._slots.hold(going.slot, **self._used(going), step=going.step):
+            if not self._slots.hold(going.slot, **going.used(), step=going.step):
                 self._cool()
                 return {"end": "fenced"}
             worker.beat()
@@ -257,7 +222,7 @@ class Lane:
         number, slot = going.slot.trial, going.slot
         self._rows.tell(number, state, values)
         value = values[0] if values else going.entry.journal.last.get(self._metrics[0])
-        used = self._used(going) | ({} if value is None else {"value": value})
+        used = going.used() | ({} if value is None else {"value": value})
         if not self._slots.finish(slot, state, step=going.step, **used):
             going.entry.paused = True  # another worker has the slot and its run, or the end of the study completes it
             return
@@ -276,7 +241,7 @@ class Lane:
             self._give_up(going, found.reason)
         else:
             self._rows.fail(slot.trial, found.reason)
-            self._slots.hold(slot, **self._used(going), step=going.step)
+            self._slots.hold(slot, **going.used(), step=going.step)
             self._slots.release(slot, found.reason, fault=found.fault, keep=True)
             going.entry.paused = True
         self.failed += found.fault
@@ -290,18 +255,11 @@ class Lane:
         """The slot begins anew with other parameters."""
         slot = going.slot
         self._rows.fail(slot.trial, reason)
-        self._slots.hold(slot, **self._used(going))
+        self._slots.hold(slot, **going.used())
         self._slots.release(slot, reason, fault=True, keep=False)
         going.entry.tags |= {"airloom.state": "FAIL", "airloom.reason": reason[:4000]}
         going.entry.aside = slot.trial
         going.entry.status = "FAILED"
-
-    def _used(self, going: Going) -> dict[str, Any]:
-        return {
-            "seconds": going.seconds,
-            "cpu_seconds": going.slot.cpu_seconds + going.cpu,
-            "peak_memory": max(going.slot.peak_memory, going.memory),
-        }
 
 
 def _as_error(said: dict[str, Any]) -> AirloomError:
