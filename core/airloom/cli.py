@@ -36,6 +36,7 @@ def main() -> None:
     from airloom.metadata import commands as metadata
     from airloom.stack.config import writable_home
     from airloom.training import commands as training
+    from airloom.tuning import commands as tuning
 
     app.add_typer(dataset_app, name="dataset")
     app.add_typer(jobs.app, name="jobs")
@@ -43,6 +44,8 @@ def main() -> None:
     app.add_typer(metadata.app, name="model")
     app.add_typer(metadata.experiment, name="experiment")
     app.command()(jobs.devices)
+    app.command()(tuning.tune)
+    app.add_typer(tuning.app, name="study")
     app.command()(training.reproduce)
     app.command()(training.check_determinism)
     settings = load()

@@ -89,14 +89,17 @@ class RunContext(Record):
 
 @dataclass(frozen=True)
 class StudyResult(Record):
-    """The end of a study: exactly as many finished trials as were asked for."""
+    """The end of a study: exactly as many finished trials as were asked for, or fewer where its budget was used up."""
 
     study: str
     trials: int  # COMPLETE + PRUNED
     pruned: int
     best_trial: int
-    best_value: float
-    best_parameters: dict[str, Any]
+    best_value: float  # of several objectives the one that `pick` names
+    best_parameters: dict[str, Any]  # of the search space
+    values: dict[str, float] = field(default_factory=dict)  # of the best trial, by metric
+    front: list[int] = field(default_factory=list)  # of several objectives: the trials that none other beats in all
+    over: str = ""  # which budget was used up
 
 
 @dataclass(frozen=True)

@@ -95,6 +95,7 @@ def _params() -> dict[str, Param]:
 
 def _docs(pipeline: Pipeline, file: Path) -> str:
     tune, policy = pipeline.tune, pipeline.gate
+    targets = ", ".join(f"{target.direction} `{target.metric}`" for target in tune.targets)
     minimums = ", ".join(f"{name} ≥ {value}" for name, value in policy.at_least.items())
     return "\n".join(
         [
@@ -102,8 +103,7 @@ def _docs(pipeline: Pipeline, file: Path) -> str:
             f"Built from `{file.name}`. Each new version of dataset **{pipeline.dataset.name}** starts one run.",
             "",
             f"- trains `{pipeline.trains}`",
-            f"- tunes {tune.trials} trials with {tune.workers} workers, {tune.objective.direction} "
-            f"`{tune.objective.metric}`",
+            f"- tunes {tune.trials} trials with {tune.workers} workers: {targets}",
             f"- gate: {minimums}; {_question(policy.against_champion)} (alpha {policy.against_champion.alpha})",
         ]
     )

@@ -80,7 +80,7 @@ class WaitsForJob(AirloomOperator):
 
     def _value(self, settings: "Settings", context: "Context", attempt: "Attempt") -> dict[str, Any]:
         """The job's value, or on to the next attempt where this one was lost."""
-        from airloom.errors import JobLost
+        from airloom.errors import JobFailed
         from airloom.jobs.wait import value
 
         for losses in range(LOSSES + 1):
@@ -88,12 +88,18 @@ class WaitsForJob(AirloomOperator):
                 self.defer(trigger=JobTrigger(attempt=attempt.id, key=attempt.key), method_name="resume")
             try:
                 return value(attempt)
-            except JobLost as error:
-                if losses == LOSSES:
+            except JobFailed as error:
+                if losses == LOSSES or not self.goes_on(attempt):
                     raise
                 self.log.warning("%s; it goes on from its checkpoint", error.message)
             attempt = self._wait(settings, self._submit(settings, context))
         raise AssertionError("the loop returns, raises or defers")
+
+    def goes_on(self, attempt: "Attempt") -> bool:
+        """Whether the task starts the next attempt at once, rather than fail."""
+        from airloom.jobs.states import LOST
+
+        return attempt.state == LOST
 
     def on_kill(self) -> None:
         """End the waiting, never the job: Airflow calls this for a shutdown and for a person's wish alike."""

@@ -1,6 +1,5 @@
 """`airloom run`: the same steps in plain Python, without Airflow."""
 
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from airloom.errors import ConfigError
 from airloom.pipeline import steps
 from airloom.pipeline.load import find_pipelines, load_pipeline
 from airloom.settings import Settings
+from airloom.tuning.local import run_workers
 
 
 def find_file(settings: Settings, name: str) -> Path:
@@ -47,10 +47,7 @@ def run_pipeline(
         # A step that already succeeded under this key gives its result again; a failed one makes its next attempt.
         return steps.run_job(settings, context, step, arguments, name=name, say=lambda s: say(f"{name}: {s}"))
 
-    made = {
-        name: _tune_and_train(settings, one, pipeline.tune.workers, say)
-        for name, one in steps.contexts(context, pipeline).items()
-    }
+    made = {name: _tune_and_train(settings, one, say) for name, one in steps.contexts(context, pipeline).items()}
     first = next(iter(made.values()))
     trained = {name: one["model"] for name, one in made.items()} if pipeline.candidates else first["model"]
     evaluated = job("evaluate", "airloom.evaluation.step:evaluate", trained=trained)
@@ -71,17 +68,17 @@ def run_pipeline(
     return result
 
 
-def _tune_and_train(settings: Settings, context: RunContext, workers: int, say: steps.Say) -> dict[str, Any]:
+def _tune_and_train(settings: Settings, context: RunContext, say: steps.Say) -> dict[str, Any]:
     """The study and the final training of one candidate: `tune`, `study` and `model`."""
     label = f"{context.key.rpartition('/')[2]} " if "#" in context.pipeline_file else ""
 
-    def job(name: str, step: str, **arguments: Any) -> dict[str, Any]:
-        return steps.run_job(settings, context, step, arguments, name=name, say=lambda s: say(f"{label}{name}: {s}"))
+    def tell(line: str) -> None:
+        say(f"{label}{line}")
 
-    with ThreadPoolExecutor(workers) as pool:
-        running = [pool.submit(job, f"tune-{i}", "airloom.tuning.step:work", worker=i) for i in range(workers)]
-        tuned = [worker.result() for worker in running]
-    return {"tune": tuned, **job("train", "airloom.pipeline.steps:train")}
+    tuned = run_workers(settings, load_pipeline(Path(context.pipeline_file)), context, tell)
+    step = "airloom.pipeline.steps:train"
+    trained = steps.run_job(settings, context, step, {}, name="train", say=lambda line: tell(f"train: {line}"))
+    return {"tune": tuned, **trained}
 
 
 def finish(settings: Settings, context: RunContext, passed: bool) -> None:
