@@ -3,6 +3,7 @@
 import logging
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airloom.contracts import RunContext
@@ -57,10 +58,10 @@ def _figures(study: "Study", names: list[str]) -> dict[str, Callable[[], Any]]:
             options["target"] = lambda trial, index=index: trial.values[index]
         end = f"_{metric}" if len(names) > 1 else ""
         found |= {
-            f"history{end}": lambda o=options: draw.plot_optimization_history(study, **o),
-            f"parallel_coordinates{end}": lambda o=options: draw.plot_parallel_coordinate(study, **o),
-            f"slice{end}": lambda o=options: draw.plot_slice(study, **o),
-            f"importances{end}": lambda o=options: draw.plot_param_importances(study, **o),
+            f"history{end}": partial(draw.plot_optimization_history, study, **options),
+            f"parallel_coordinates{end}": partial(draw.plot_parallel_coordinate, study, **options),
+            f"slice{end}": partial(draw.plot_slice, study, **options),
+            f"importances{end}": partial(draw.plot_param_importances, study, **options),
         }
     return found
 

@@ -123,7 +123,7 @@ def _create(settings: Settings, pipeline: Pipeline, name: str) -> "Study":
 
 def _same_objectives(study: "Study", pipeline: Pipeline) -> None:
     """Optuna takes a study that exists as it is, whatever directions it is asked for."""
-    wanted = {target.metric: target.direction for target in pipeline.tune.targets}
+    wanted: dict[str, str] = {target.metric: target.direction for target in pipeline.tune.targets}
     names = study.user_attrs.get(METRICS, list(wanted))
     found = dict(zip(names, (direction.name.lower() for direction in study.directions), strict=False))
     if found != wanted or len(study.directions) != len(wanted):
