@@ -31,11 +31,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize(names, whole, ids=marker.kwargs.get("ids"))
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """In a run on several cores (`--dist loadgroup`) a file stays in one process."""
-    item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """A test marked `long` has no sample: it runs with --full only, or where it is named."""
     named = any("::" in argument for argument in config.args)
