@@ -31,13 +31,21 @@ def say(line: str) -> None:
 def main() -> None:
     """Run a command; an AirloomError becomes its message on standard error and exit code 1."""
     from airloom.datasets.commands import app as dataset_app
+    from airloom.evaluation import commands as evaluation
     from airloom.jobs import commands as jobs
+    from airloom.metadata import commands as metadata
     from airloom.stack.config import writable_home
     from airloom.training import commands as training
+    from airloom.tuning import commands as tuning
 
     app.add_typer(dataset_app, name="dataset")
     app.add_typer(jobs.app, name="jobs")
+    app.add_typer(evaluation.app, name="gate")
+    app.add_typer(metadata.app, name="model")
+    app.add_typer(metadata.experiment, name="experiment")
     app.command()(jobs.devices)
+    app.command()(tuning.tune)
+    app.add_typer(tuning.app, name="study")
     app.command()(training.reproduce)
     app.command()(training.check_determinism)
     settings = load()

@@ -1,6 +1,6 @@
 """The frozen records that pass from step to step, as JSON between processes and through XCom."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
 
@@ -16,6 +16,10 @@ class Record:
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """The inverse of `to_dict`; an unknown key is a TypeError, never silently dropped."""
         return cls(**values)
+
+    def with_(self, **changes: Any) -> Self:
+        """The same record with other values."""
+        return replace(self, **changes)
 
 
 @dataclass(frozen=True)
@@ -85,14 +89,17 @@ class RunContext(Record):
 
 @dataclass(frozen=True)
 class StudyResult(Record):
-    """The end of a study: exactly as many finished trials as were asked for."""
+    """The end of a study: exactly as many finished trials as were asked for, or fewer where its budget was used up."""
 
     study: str
     trials: int  # COMPLETE + PRUNED
     pruned: int
     best_trial: int
-    best_value: float
-    best_parameters: dict[str, Any]
+    best_value: float  # of several objectives the one that `pick` names
+    best_parameters: dict[str, Any]  # of the search space
+    values: dict[str, float] = field(default_factory=dict)  # of the best trial, by metric
+    front: list[int] = field(default_factory=list)  # of several objectives: the trials that none other beats in all
+    over: str = ""  # which budget was used up
 
 
 @dataclass(frozen=True)
@@ -115,6 +122,11 @@ class Evaluation(Record):
     champion_metrics: dict[str, float]
     predictions: str  # artifact path of the per-example predictions, relative to the parent run
     rows: int
+    sha256: str = ""  # of the predictions' file
+    split: str = ""  # digest of the test rows themselves; another split has another one
+    candidates: list[str] = field(default_factory=list)  # models:/m-… that were looked at, the candidate first
+    slices: dict[str, dict[str, float]] = field(default_factory=dict)  # metrics and `rows` by slice
+    champion_problem: str = ""  # why the champion could not answer these rows
 
 
 @dataclass(frozen=True)
@@ -124,7 +136,14 @@ class Decision(Record):
     passed: bool
     reasons: list[str]  # one line a rule, in the order checked
     evidence: str  # artifact path of the evidence JSON, relative to the parent run
-    power: float | None  # chance to pass at a true difference of 0; None without a champion
+    power: float | None  # chance to pass at the planned effect; None without a champion
+    evidence_sha256: str = ""
+    override: dict[str, str] = field(default_factory=dict)  # by, reason, at: a person let a refused candidate through
+
+    @property
+    def promotes(self) -> bool:
+        """Whether the candidate may be registered: the gate passed it, or a named person did, with a reason."""
+        return self.passed or bool(self.override.get("by") and self.override.get("reason"))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ AirloomError
 │   ├── NothingChanged       the commit holds what the newest version holds already
 │   └── CorruptFile          a digest does not match
 ├── JobError             the jobs layer: no such attempt, an attempt that does not end
-│   ├── JobsAway             the table of attempts does not answer
+│   ├── JobsAway             the database of jobs and studies does not answer
 │   └── JobFailed            a job ended badly (carries the reason and the log's path)
 │       └── JobLost              nobody saw it end, or it was stopped: it goes on from its checkpoint
 ├── StoppedByRequest     a job was asked to end, saved its checkpoint, and goes on later
@@ -59,7 +59,7 @@ class JobError(AirloomError):
 
 
 class JobsAway(JobError):
-    """The table of attempts does not answer, or refuses. The jobs go on; a retry looks again."""
+    """The database of jobs and studies does not answer, or refuses. Jobs go on; a retry looks again."""
 
 
 class JobFailed(JobError):

@@ -65,6 +65,11 @@ class Settings(BaseSettings):
         """SQLAlchemy address of the stack's own tables."""
         return self.database or f"sqlite:///{self.home / 'airloom.db'}"
 
+    @property
+    def study_address(self) -> str:
+        """SQLAlchemy address of Optuna's studies: a file of their own in `home`, else the database of our tables."""
+        return f"sqlite:///{self.home / 'optuna.db'}" if self.database_address.startswith("sqlite:") else self.database
+
     def as_environment(self) -> dict[str, str]:
         """What another process needs to have the same settings."""
         values = {

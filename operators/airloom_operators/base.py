@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from airflow.sdk import BaseOperator
+from airflow.sdk import BaseOperator, BaseOperatorLink
 from airflow.sdk.exceptions import AirflowException
 
 from airloom.contracts import RunContext
@@ -30,7 +30,7 @@ class AirloomOperator(BaseOperator):
 class StepOperator(AirloomOperator):
     """A step that works on a run context: the dict that `ResolveOperator` returned."""
 
-    operator_extra_links = (MlflowRunLink(),)
+    operator_extra_links: tuple[BaseOperatorLink, ...] = (MlflowRunLink(),)
     mlflow_link = ""  # set by execute, read by the link when the task ends
 
     def link_to(self, settings: Settings, context: RunContext) -> None:

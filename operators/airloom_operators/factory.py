@@ -1,15 +1,17 @@
 """A pipeline file becomes a DAG. DAG files call this; nothing here imports a library of the trade."""
 
 from pathlib import Path
+from typing import Any
 
 from airflow.sdk import DAG, Param, XComArg
 
+from airloom.pipeline.gate import AgainstChampion
 from airloom.pipeline.load import load_pipeline
 from airloom.pipeline.spec import Pipeline
 from airloom_operators.assets import each_version
 from airloom_operators.deploy import DeployOperator
 from airloom_operators.evaluate import EvaluateOperator
-from airloom_operators.gate import GateOperator
+from airloom_operators.gate import GateOperator, OverrideOperator
 from airloom_operators.register import RegisterOperator
 from airloom_operators.resolve import ResolveOperator
 from airloom_operators.train import TrainOperator
@@ -38,18 +40,39 @@ def build_dag(file: Path) -> DAG:
             parameters="{{ params.parameters }}",
         )
         context = resolve.output
-        workers = [{"worker": index} for index in range(pipeline.tune.workers)]
-        tune = TuneOperator.partial(task_id="tune", context=context, pool=pool).expand(arguments=workers)
-        train = TrainOperator(task_id="train", context=context, multiple_outputs=True, pool=pool)
-        model = XComArg(train, key="model")
+        trains = {name: _train(pipeline, context, name) for name in pipeline.candidates or [""]}
+        models = {name: XComArg(train, key="model") for name, train in trains.items()}
+        model = models if pipeline.candidates else models[""]
         evaluate = EvaluateOperator(task_id="evaluate", context=context, arguments={"trained": model}, pool=pool)
         gate = GateOperator(task_id="gate", context=context, arguments={"evaluation": evaluate.output}, pool=pool)
+        decision = _decision(pipeline, context, gate)
         register = RegisterOperator(
-            task_id="register", context=context, trained=model, evaluation=evaluate.output, decision=gate.output
+            task_id="register", context=context, trained=model, evaluation=evaluate.output, decision=decision.output
         )
         deploy = DeployOperator(task_id="deploy", context=context, registered=register.output)
-        tune >> train >> evaluate >> gate >> register >> deploy
+        list(trains.values()) >> evaluate >> gate
+        decision >> register >> deploy
     return dag
+
+
+def _train(pipeline: Pipeline, context: Any, candidate: str) -> TrainOperator:
+    """Study and final training of one candidate: `tune` and `train`, or `tune_cnn` and `train_cnn`."""
+    end, pool = f"_{candidate}" if candidate else "", pipeline.resources.pool
+    workers = [{"worker": index} for index in range(pipeline.tune.workers)]
+    tune = TuneOperator.partial(task_id=f"tune{end}", context=context, candidate=candidate, pool=pool)
+    train = TrainOperator(task_id=f"train{end}", context=context, candidate=candidate, multiple_outputs=True, pool=pool)
+    tune.expand(arguments=workers) >> train
+    return train
+
+
+def _decision(pipeline: Pipeline, context: Any, gate: GateOperator) -> GateOperator | OverrideOperator:
+    """The task that has the last word: the gate, or where the policy says so a person after it."""
+    if pipeline.gate.override != "ask":
+        return gate
+    within = pipeline.gate.override_within
+    override = OverrideOperator(task_id="override", context=context, decision=gate.output, within=within)
+    gate >> override  # the order is its only effect
+    return override
 
 
 def _params() -> dict[str, Param]:
@@ -72,6 +95,7 @@ def _params() -> dict[str, Param]:
 
 def _docs(pipeline: Pipeline, file: Path) -> str:
     tune, policy = pipeline.tune, pipeline.gate
+    targets = ", ".join(f"{target.direction} `{target.metric}`" for target in tune.targets)
     minimums = ", ".join(f"{name} ≥ {value}" for name, value in policy.at_least.items())
     return "\n".join(
         [
@@ -79,9 +103,13 @@ def _docs(pipeline: Pipeline, file: Path) -> str:
             f"Built from `{file.name}`. Each new version of dataset **{pipeline.dataset.name}** starts one run.",
             "",
             f"- trains `{pipeline.trains}`",
-            f"- tunes {tune.trials} trials with {tune.workers} workers, {tune.objective.direction} "
-            f"`{tune.objective.metric}`",
-            f"- gate: {minimums}; worse than the champion by less than {policy.against_champion.non_inferior_by} "
-            f"(alpha {policy.against_champion.alpha})",
+            f"- tunes {tune.trials} trials with {tune.workers} workers: {targets}",
+            f"- gate: {minimums}; {_question(policy.against_champion)} (alpha {policy.against_champion.alpha})",
         ]
     )
+
+
+def _question(rule: AgainstChampion) -> str:
+    if rule.superior:
+        return f"{rule.metric} better than the champion's"
+    return f"{rule.metric} worse than the champion's by less than {rule.margin}"

@@ -1,6 +1,21 @@
-"""The gate."""
+"""The gate, and the person who may let a refused candidate through."""
 
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.standard.operators.hitl import HITLOperator
+from airflow.sdk import Param
+
+from airloom.contracts import Decision, RunContext
+from airloom_operators.base import StepOperator
 from airloom_operators.job import JobOperator
+from airloom_operators.links import EvidenceLink, MlflowRunLink
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+APPROVE, REJECT = "Approve", "Reject"
 
 
 class GateOperator(JobOperator):
@@ -8,3 +23,66 @@ class GateOperator(JobOperator):
 
     job = "airloom.evaluation.step:gate"
     light = True
+    operator_extra_links = (MlflowRunLink(), EvidenceLink())
+
+
+class OverrideOperator(HITLOperator, StepOperator):
+    """Ask a person whether a refused candidate may pass all the same; returns the decision, with the approval on it.
+
+    A candidate that the gate let pass goes through at once. Nobody's answer in time is a no.
+
+    Args:
+        context: what `ResolveOperator` returned.
+        decision: what `GateOperator` returned.
+        within: seconds that Airflow waits for an answer.
+    """
+
+    template_fields: Sequence[str] = (*HITLOperator.template_fields, "context", "decision")
+    operator_extra_links = (MlflowRunLink(), EvidenceLink())
+
+    def __init__(self, *, context: Any, decision: Any, within: float, **kwargs: Any) -> None:
+        kwargs["params"] = {  # instead of the DAG's, which Airflow puts there: they are no form for this answer
+            "reason": Param("", type="string", title="Reason", description="Needed to approve.", source="task")
+        }
+        super().__init__(
+            subject="The gate refused a candidate. Promote it all the same?",
+            options=[APPROVE, REJECT],
+            defaults=[REJECT],
+            response_timeout=timedelta(seconds=within),
+            **kwargs,
+        )
+        self.context = context
+        self.decision = decision
+
+    def execute(self, context: "Context") -> Any:
+        """Return a passed decision; ask about a refused one."""
+        decision, run = Decision.from_dict(dict(self.decision)), RunContext.from_dict(dict(self.context))
+        with self.step() as settings:
+            self.link_to(settings, run)
+        if decision.passed:
+            return decision.to_dict()
+        reasons = "\n".join(f"- {reason}" for reason in decision.reasons)
+        self.body = f"{reasons}\n\n[Evidence in MLflow]({EvidenceLink.address(self)})"
+        return super().execute(context)
+
+    def execute_complete(self, context: "Context", event: dict[str, Any]) -> Any:
+        """Record an approval; any other answer leaves the refusal as it is."""
+        from pathlib import Path
+
+        from airloom.evaluation.override import override
+        from airloom.pipeline.load import load_pipeline
+
+        answer = super().execute_complete(context, event)
+        decision, run = Decision.from_dict(dict(self.decision)), RunContext.from_dict(dict(self.context))
+        if list(answer["chosen_options"]) != [APPROVE]:
+            return decision.to_dict()
+        who = answer["responded_by_user"] or {}
+        with self.step() as settings:
+            self.link_to(settings, run)
+            policy = load_pipeline(Path(run.pipeline_file)).gate
+            said = {
+                "by": str(who.get("name") or who.get("id") or ""),
+                "reason": str(answer["params_input"].get("reason")),
+            }
+            at = answer["responded_at"].isoformat()
+            return override(settings, policy, run, decision, at=at, **said).to_dict()

@@ -80,7 +80,7 @@ class WaitsForJob(AirloomOperator):
 
     def _value(self, settings: "Settings", context: "Context", attempt: "Attempt") -> dict[str, Any]:
         """The job's value, or on to the next attempt where this one was lost."""
-        from airloom.errors import JobLost
+        from airloom.errors import JobFailed
         from airloom.jobs.wait import value
 
         for losses in range(LOSSES + 1):
@@ -88,12 +88,18 @@ class WaitsForJob(AirloomOperator):
                 self.defer(trigger=JobTrigger(attempt=attempt.id, key=attempt.key), method_name="resume")
             try:
                 return value(attempt)
-            except JobLost as error:
-                if losses == LOSSES:
+            except JobFailed as error:
+                if losses == LOSSES or not self.goes_on(attempt):
                     raise
                 self.log.warning("%s; it goes on from its checkpoint", error.message)
             attempt = self._wait(settings, self._submit(settings, context))
         raise AssertionError("the loop returns, raises or defers")
+
+    def goes_on(self, attempt: "Attempt") -> bool:
+        """Whether the task starts the next attempt at once, rather than fail."""
+        from airloom.jobs.states import LOST
+
+        return attempt.state == LOST
 
     def on_kill(self) -> None:
         """End the waiting, never the job: Airflow calls this for a shutdown and for a person's wish alike."""
@@ -110,23 +116,26 @@ class JobOperator(WaitsForJob, StepOperator):
     Args:
         context: what `ResolveOperator` returned.
         arguments: further arguments of the step, results of earlier tasks.
+        candidate: the name of the candidate that it works for, where the pipeline has several.
     """
 
     job = ""  # module:function of the step, set by each subclass
     light = False  # whether it needs neither devices nor several processes
     template_fields: Sequence[str] = ("context", "arguments")
 
-    def __init__(self, *, context: Any, arguments: Any = None, **kwargs: Any) -> None:
+    def __init__(self, *, context: Any, arguments: Any = None, candidate: str = "", **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.candidate = candidate
         self.context = context
         self.arguments = arguments
 
     def job_of(self, settings: "Settings", context: "Context") -> "tuple[str, JobSpec]":
         """See `WaitsForJob`."""
-        from airloom.pipeline.steps import job_of
+        from airloom.pipeline.steps import candidate, job_of
 
         run = RunContext.from_dict(dict(self.context))
         self.link_to(settings, run)
+        run = candidate(run, self.candidate)
         spec = job_of(run, self.job, dict(self.arguments or {}), light=self.light)
         return f"{run.key}/{job_name(context['ti'])}", spec
 

@@ -10,6 +10,6 @@ def get_provider_info() -> dict[str, Any]:
         "name": "Airloom",
         "description": "A deep-learning system as operators, triggers and DAGs.",
         "versions": ["0.1.0"],
-        "extra-links": ["airloom_operators.links.MlflowRunLink"],
+        "extra-links": ["airloom_operators.links.MlflowRunLink", "airloom_operators.links.EvidenceLink"],
         "asset-uris": [{"schemes": ["airloom"], "handler": "airloom_operators.assets.sanitize_uri"}],
     }

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from airloom.contracts import Decision, Evaluation, RunContext, TrainedModel
+from airloom.contracts import Decision, Evaluation, RunContext
 from airloom_operators.base import StepOperator
 
 if TYPE_CHECKING:
@@ -17,9 +17,9 @@ class RegisterOperator(StepOperator):
 
     Args:
         context: what `ResolveOperator` returned.
-        trained: the `model` of what `TrainOperator` returned.
+        trained: the `model` of what `TrainOperator` returned; of several candidates, each one's by name.
         evaluation: what `EvaluateOperator` returned.
-        decision: what `GateOperator` returned.
+        decision: what `GateOperator` returned, or `OverrideOperator`.
     """
 
     template_fields: Sequence[str] = ("context", "trained", "evaluation", "decision")
@@ -39,8 +39,9 @@ class RegisterOperator(StepOperator):
         ctx = RunContext.from_dict(dict(self.context))
         with self.step() as settings:
             self.link_to(settings, ctx)
-            if not decision.passed:
+            if not decision.promotes:
                 run.finish(settings, ctx, passed=False)
                 raise AirflowSkipException(f"the gate refused the candidate: {'; '.join(decision.reasons)}")
-            model, evaluation = TrainedModel.from_dict(self.trained), Evaluation.from_dict(self.evaluation)
+            evaluation = Evaluation.from_dict(self.evaluation)
+            model = steps.chosen(self.trained, evaluation)
             return steps.register(settings, ctx, model, evaluation, decision).to_dict()

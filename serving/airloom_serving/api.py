@@ -66,7 +66,7 @@ class Server:
         return JSONResponse(answer)
 
     def _answer(self, model: LoadedModel, instances: list[Any]) -> dict[str, Any]:
-        predictions = model.scores(model.parse(instances)).argmax(axis=1).tolist()
+        predictions = model.answers(model.parse(instances))
         ids = [prediction_id.new(model.name, model.version) for _ in predictions]
         now = datetime.now(UTC).isoformat()
         for one, prediction in zip(ids, predictions, strict=True):

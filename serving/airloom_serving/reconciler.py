@@ -74,7 +74,7 @@ class Reconciler:
             return
         try:
             uri, digests = registry.uri_of(version), registry.digests_of(version)
-            model = load(*key, artifacts.fetch_model(self._settings, uri, digests, self._folder(uri)))
+            model = load(*key, artifacts.fetch_model(self._settings, uri, digests, self._folder(uri)), digests)
         except Exception as error:
             # Refused files and unreadable models alike: the old version keeps serving, and status says why.
             log.error("version %s of %s is not loaded: %s", version.version, name, error)

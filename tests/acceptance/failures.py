@@ -77,7 +77,7 @@ def mlflow_dead(settings: Settings) -> None:
             _kill_mlflow(settings)
             time.sleep(1)
         control.wait_healthy(settings, print, LIMIT)
-        _print_failure(api, run, "train", "MLflow does not answer")
+        _print_failure(api, run, "train", "MLflow did not take")
         tasks = _print_end(settings, api, run)
         print(f"tune tried {tasks['tune[0]']['try_number']}, train tried {tasks['train']['try_number']}")
         print(f"{len(_children(settings, api, run))} training run in MLflow")

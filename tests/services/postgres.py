@@ -27,26 +27,52 @@ def binaries() -> Path:
 @contextmanager
 def postgres() -> Iterator[str]:
     """The SQLAlchemy address of an empty database; the server and its data end with the block."""
-    # Not below a test's own folder: another user must be able to reach it.
-    with tempfile.TemporaryDirectory(prefix="airloom-postgres-") as folder, _server(Path(folder)) as address:
-        yield address
+    with server() as found:
+        yield found.address
 
 
 @contextmanager
-def _server(folder: Path) -> Iterator[str]:
-    programs, data = binaries(), folder / "data"
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    if os.getuid() == 0:
-        shutil.chown(folder, USER)
-    _run(programs / "initdb", "-D", data, "-A", "trust", "-U", "airloom", "--no-sync")
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -k {folder} -c fsync=off"
-    _run(programs / "pg_ctl", "-D", data, "-o", options, "-l", folder / "log", "-w", "start")
-    try:
-        yield f"postgresql+psycopg2://airloom@127.0.0.1:{port}/postgres"
-    finally:
-        _run(programs / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
+def server() -> Iterator["Server"]:
+    """The same, for a test that stops the server and starts it again."""
+    # Not below a test's own folder: another user must be able to reach it.
+    with tempfile.TemporaryDirectory(prefix="airloom-postgres-") as folder:
+        if os.getuid() == 0:
+            shutil.chown(folder, USER)
+        made = Server(Path(folder))
+        made.start()
+        try:
+            yield made
+        finally:
+            made.stop()
+
+
+class Server:
+    """A server that is not started yet.
+
+    Attributes:
+        address: of its database, for SQLAlchemy.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._programs, self._folder, self._data = binaries(), folder, folder / "data"
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port = probe.getsockname()[1]
+        self.address = f"postgresql+psycopg2://airloom@127.0.0.1:{self._port}/postgres"
+        _run(self._programs / "initdb", "-D", self._data, "-A", "trust", "-U", "airloom", "--no-sync")
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        options = f"-p {self._port} -c listen_addresses=127.0.0.1 -k {self._folder} -c fsync=off"
+        self._control("-o", options, "-l", self._folder / "log", "-w", "start")
+
+    def stop(self) -> None:
+        """Stop it at once, as a crash does, where it runs."""
+        if (self._data / "postmaster.pid").exists():
+            self._control("-m", "immediate", "-w", "stop")
+
+    def _control(self, *words: object) -> None:
+        _run(self._programs / "pg_ctl", "-D", self._data, *words)
 
 
 def _run(program: Path, *words: object) -> None:

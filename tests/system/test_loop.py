@@ -1,5 +1,6 @@
 """The whole loop on a started stack: what the demo promises, and what an outsider tries."""
 
+import hashlib
 import json
 import stat
 import subprocess
@@ -76,6 +77,20 @@ def test_runs_were_started_by_the_dataset_and_link_to_mlflow(airloom) -> None:
     assert kinds[run] == "asset_triggered"
     assert kinds[airloom.demo["rounds"]["second"]["run"]] == "asset_triggered"
     assert airloom.demo["rounds"]["first"]["mlflow_run"] in links["extra_links"]["MLflow run"]
+
+
+def test_the_gate_links_to_a_page_with_pictures_and_the_version_carries_its_digest(airloom, tmp_path) -> None:
+    second, client = airloom.demo["rounds"]["second"], tracking.client(airloom.settings)
+    with AirflowApi(airloom.settings) as api:
+        links = api._request("GET", f"/api/v2/dags/digits/dagRuns/{second['run']}/taskInstances/gate/links")
+    assert links["extra_links"]["Gate evidence"].endswith(f"{second['mlflow_run']}/artifacts/gate/evidence.html")
+    page = Path(client.download_artifacts(second["mlflow_run"], "gate/evidence.html", str(tmp_path))).read_text()
+    assert page.count("data:image/png;base64") == 3
+    evidence = Path(client.download_artifacts(second["mlflow_run"], "gate/evidence.json", str(tmp_path))).read_bytes()
+    shown = airloom.json("model", "show", "digits/2")
+    assert shown["evidence.sha256"] == hashlib.sha256(evidence).hexdigest()
+    assert len(shown["packages"]) > 100
+    assert shown["signature"]["inputs"]
 
 
 def test_a_prediction_is_traced_to_its_commits(airloom) -> None:

@@ -26,30 +26,34 @@ def pipeline_of(name: str) -> Pipeline:
             "dataset": {"name": "digits", "split": SPLIT},
             "train": "model.py:train",
             "tune": {"trials": 1, "objective": {"metric": "accuracy"}, "space": {"width": {"int": [4, 8]}}},
-            "gate": {"at_least": {"accuracy": 0.5}, "against_champion": {"non_inferior_by": 0.05, "resamples": 500}},
+            "gate": {
+                "at_least": {"accuracy": 0.5},
+                "first_model": "minimums",
+                "against_champion": {"non_inferior_by": 0.05, "resamples": 500},
+            },
         }
     )
 
 
-def tiny_onnx(path: Path, wrong: tuple[int, ...]) -> None:
+def tiny_onnx(path: Path, wrong: tuple[int, ...], columns: int = 8) -> None:
     """A linear model that answers with the brightest of the first ten pixels; `wrong` classes get the next digit."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
-    weights = np.zeros((64, 10), np.float32)
+    weights = np.zeros((8 * columns, 10), np.float32)
     for digit in range(10):
         weights[digit, (digit + 1) % 10 if digit in wrong else digit] = 8
     nodes = [helper.make_node("Flatten", ["input"], ["flat"]), helper.make_node("MatMul", ["flat", "w"], ["output"])]
     graph = helper.make_graph(
         nodes,
         "tiny",
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch", 1, 8, 8])],
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch", 1, 8, columns])],
         [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["batch", 10])],
         [numpy_helper.from_array(weights, "w")],
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10), path)
-    inputs = np.eye(64, dtype=np.float32)[:3].reshape(3, 1, 8, 8)
-    golden = {"inputs": inputs.tolist(), "outputs": (inputs.reshape(3, 64) @ weights).tolist()}
+    inputs = np.eye(8 * columns, dtype=np.float32)[:3].reshape(3, 1, 8, columns)
+    golden = {"inputs": inputs.tolist(), "outputs": (inputs.reshape(3, -1) @ weights).tolist()}
     (path.parent / "golden.json").write_text(json.dumps(golden))
 
 
@@ -69,7 +73,9 @@ class World:
         experiment, run = tracking.ensure_parent(self.settings, name, f"{name}/{key}", {})
         return RunContext(name, str(file), f"{name}/{key}", run, experiment, self.snapshot)
 
-    def train(self, ctx: RunContext, wrong: tuple[int, ...] = (), spoil_golden: bool = False) -> TrainedModel:
+    def train(
+        self, ctx: RunContext, wrong: tuple[int, ...] = (), spoil_golden: bool = False, columns: int = 8
+    ) -> TrainedModel:
         """Log a tiny model in a child run, as training does, without torch."""
         import mlflow
 
@@ -83,7 +89,7 @@ class World:
         back.mkdir(parents=True)
         (folder / "extra_files").mkdir(parents=True)
         (folder / "MLmodel").write_text("flavors: {}\n")
-        tiny_onnx(folder / "extra_files" / "model.onnx", wrong)
+        tiny_onnx(folder / "extra_files" / "model.onnx", wrong, columns)
         if spoil_golden:
             golden = {"inputs": np.zeros((1, 1, 8, 8)).tolist(), "outputs": np.ones((1, 10)).tolist()}
             (folder / "extra_files" / "golden.json").write_text(json.dumps(golden))
@@ -96,12 +102,14 @@ class World:
         digests = {p.relative_to(got).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
         return TrainedModel(run, f"models:/{model.model_id}", digests, {"accuracy": 1.0}, {"width": 8})
 
-    def register(self, key: str, wrong: tuple[int, ...] = (), spoil_golden: bool = False) -> RegisteredVersion:
+    def register(
+        self, key: str, wrong: tuple[int, ...] = (), spoil_golden: bool = False, columns: int = 8
+    ) -> RegisteredVersion:
         from airloom.metadata import registry
 
         ctx = self.ctx(key)
         evaluation = Evaluation({"accuracy": 1.0}, "", {}, "evaluation/predictions.parquet", 10)
-        trained = self.train(ctx, wrong, spoil_golden)
+        trained = self.train(ctx, wrong, spoil_golden, columns)
         return registry.register(self.settings, self.pipeline, ctx, trained, evaluation, PASSED)
 
     def store_file(self, uri: str, name: str = "model.onnx") -> Path:

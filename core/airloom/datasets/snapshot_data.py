@@ -82,6 +82,24 @@ class SnapshotData:
             yield table.take(pa.array(data.rows[low:high] - base))
             base += file.rows
 
+    def frame(self, split: str) -> Any:
+        """The type's profile of a split's rows, and their labels, as a pandas frame in the snapshot's order."""
+        import pandas as pd
+
+        kind = get_type(self.layout.type)
+        parts = [kind.profile(table, self.layout) for table in self.tables(split) if table.num_rows]
+        return pd.concat(parts, ignore_index=True)
+
+    def tags(self, split: str) -> list[list[str]]:
+        """Of each row of a split, the tags of the commit that brought it."""
+        numbers, spans, base = self.split(split).rows, [], 0
+        for shard in self._manifest.shards:
+            for span in shard.spans:
+                spans.append((base, span.tags))
+                base += span.rows
+        places = np.searchsorted([start for start, _ in spans], numbers, side="right") - 1
+        return [spans[place][1] for place in places]
+
     def statistics(self, split: str) -> Statistics:
         """Statistics of a split's rows, a chunk of them in memory at a time."""
         kind = get_type(self.layout.type)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from sqlalchemy import (
     Column,
@@ -29,7 +30,7 @@ _TABLE = Table(
 
 def generation(settings: Settings, model: str) -> int:
     """The generation that the next `advance` must name; 0 for a new model."""
-    engine = _engine(settings)
+    engine = open_table(settings, _TABLE)
     with engine.begin() as connection:
         found = connection.execute(select(_TABLE.c.generation).where(_TABLE.c.model == model)).scalar()
     engine.dispose()
@@ -44,7 +45,7 @@ def advance(settings: Settings, model: str, expected: int, to: int) -> Iterator[
         False when somebody else moved it. An error inside the block leaves the generation where it was, and a rival
         waits until the block ended: so an older deployment never writes after a newer one.
     """
-    engine = _engine(settings)
+    engine = open_table(settings, _TABLE)
     try:
         with engine.begin() as connection:
             yield _moved(connection, model, expected, to)
@@ -63,14 +64,19 @@ def _moved(connection: Connection, model: str, expected: int, to: int) -> bool:
         return False
 
 
-def _engine(settings: Settings) -> Engine:
+def open_table(settings: Settings, table: Table) -> Engine:
+    """An engine on the stack's SQL database, in which `table` is there."""
     settings.make_home()
-    engine = create_engine(settings.database_address, connect_args={"timeout": 30})
+    local = settings.database_address.startswith("sqlite:")
+    engine = create_engine(settings.database_address, connect_args={"timeout": 30} if local else {})
 
-    @event.listens_for(engine, "connect")
-    def _wal(connection: object, _: object) -> None:
-        connection.execute("PRAGMA journal_mode=WAL")  # type: ignore[attr-defined] # a DB-API connection
+    if local:
+        event.listen(engine, "connect", _write_ahead)
 
     with engine.begin() as connection:  # create_all looks first and creates then; another process may come between
-        connection.execute(CreateTable(_TABLE, if_not_exists=True))
+        connection.execute(CreateTable(table, if_not_exists=True))
     return engine
+
+
+def _write_ahead(connection: Any, _: Any) -> None:
+    connection.execute("PRAGMA journal_mode=WAL")

@@ -28,7 +28,7 @@ def current(settings: Settings, model: str) -> dict[str, Any]:
         try:
             tags = client.get_registered_model(model).tags
         except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
                 raise
             raise RegistryError(f"there is no registered model {model}", "run its pipeline first") from None
     return dict(json.loads(tags.get(TAG, '{"generation": 0, "champion": "", "previous": "", "at": ""}')))
@@ -61,6 +61,18 @@ def deploy(settings: Settings, model: str, version: str) -> dict[str, Any]:
                 raise RegistryError(message, "look at what serves now, then deploy again")
             _write(client, model, made)
     return made
+
+
+def roll_back(settings: Settings, model: str) -> dict[str, Any]:
+    """Make the previous champion the champion again; rolling back twice goes forth again.
+
+    Raises:
+        RegistryError: there is no previous one, or another deployment was faster.
+    """
+    previous = current(settings, model)["previous"]
+    if not previous:
+        raise RegistryError(f"{model} has no previous champion", "`airloom model promote` takes any version")
+    return deploy(settings, model, previous)
 
 
 def _write(client: "MlflowClient", model: str, made: dict[str, Any]) -> None:

@@ -1,108 +1,173 @@
 """Candidate and champion on the same frozen test split."""
 
-import io
+import hashlib
 import json
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from airloom.contracts import Evaluation, RunContext, TrainedModel
-from airloom.datasets.snapshot import load_split
-from airloom.evaluation.metrics import classification, confusion
-from airloom.metadata import artifacts, registry, tracking
+from airloom.errors import GateError
+from airloom.evaluation import leaderboard, pictures
+from airloom.evaluation import rows as kept
+from airloom.evaluation.answers import Judged, judge
+from airloom.evaluation.rows import Kind, Rows
+from airloom.evaluation.slices import masks
+from airloom.metadata import inputs, registry, tracking
 from airloom.pipeline.spec import Pipeline
 from airloom.settings import Settings
 
 if TYPE_CHECKING:
-    import numpy as np
     from mlflow import MlflowClient
 
-PREDICTIONS = "evaluation/predictions.parquet"
+FOLDER = "evaluation"
+PREDICTIONS = f"{FOLDER}/predictions.parquet"
+METRICS = f"{FOLDER}/metrics.json"
+MOST_METRICS = 1000  # that MLflow takes in one request; a thousand classes have more
+Array = np.ndarray[Any, Any]
 
 
 def evaluate(settings: Settings, pipeline: Pipeline, ctx: RunContext, trained: TrainedModel) -> Evaluation:
-    """Run both through ONNX Runtime on the test split; keep each row's answers in the parent MLflow run.
+    """Evaluate one candidate; see `evaluate_all`."""
+    return evaluate_all(settings, pipeline, ctx, {"": trained})
+
+
+def evaluate_all(
+    settings: Settings, pipeline: Pipeline, ctx: RunContext, models: dict[str, TrainedModel]
+) -> Evaluation:
+    """Run all through ONNX Runtime on the test split; keep each row's answers in the parent MLflow run.
+
+    Of several candidates the best by the gate's metric goes on; the leaderboard has all of them. A champion that cannot
+    answer these rows (its data had another shape) is no error: the gate says so, and refuses.
+
+    Args:
+        settings: of this installation.
+        pipeline: names the slices and the gate's metric.
+        ctx: of the pipeline run.
+        models: the candidates by name; "" where there is only one.
 
     Raises:
         CorruptFile: a model file differs from its recorded digest.
+        GateError: a candidate does not answer the rows.
         RegistryError: MLflow does not answer.
     """
-    images, labels = load_split(settings, ctx.snapshot, "test")
+    from airloom.datasets.snapshot import open_snapshot
+
+    data = open_snapshot(settings, ctx.snapshot)
+    raw, labels = test_rows(data)
+    kind: Kind = "regression" if labels.dtype.kind == "f" else "classification"
+
+    def ask(uri: str, digests: dict[str, str]) -> Judged:
+        return judge(settings, uri, digests, raw, labels, kind, pipeline.resources.threads)
+
+    judged = {name: ask(model.model_uri, model.digests) for name, model in models.items()}
+    metric = pipeline.gate.against_champion.metric
+    table = leaderboard.rank({name: Rows(kind, labels, one.answers, None) for name, one in judged.items()}, metric)
+    best = table[0].name
     client = tracking.client(settings)
     with tracking.reachable(settings):
-        champion = registry.champion(client, pipeline.pipeline)
-        scores = _scores(settings, trained.model_uri, trained.digests, images, pipeline.resources.threads)
-        metrics = classification(scores, labels)
-        champion_scores, champion_metrics = None, dict[str, float]()
-        if champion is not None:
-            digests, threads = registry.digests_of(champion), pipeline.resources.threads
-            champion_scores = _scores(settings, registry.uri_of(champion), digests, images, threads)
-            champion_metrics = classification(champion_scores, labels)
-        _keep(client, ctx, labels, scores, champion_scores)
-        measured = {f"test_{name}": value for name, value in metrics.items()}
-        measured |= {f"champion_test_{name}": value for name, value in champion_metrics.items()}
-        tracking.log_metrics(client, ctx.mlflow_run, measured, 0)
-    version = str(champion.version) if champion is not None else ""
-    return Evaluation(metrics, version, champion_metrics, PREDICTIONS, len(labels))
+        serving = registry.champion(client, pipeline.pipeline)
+    champion, problem = None, ""
+    if serving is not None:
+        try:
+            champion = ask(registry.uri_of(serving), registry.digests_of(serving))
+        except GateError as error:
+            problem = error.message
+    parts = masks(data, ctx.snapshot, pipeline.evaluate.slices)
+    rows = Rows(kind, labels, judged[best].answers, champion.answers if champion else None, parts)
+    with tracking.reachable(settings):
+        inputs.log_input(client, ctx.mlflow_run, ctx.snapshot, "test")
+        if len(models) > 1:
+            leaderboard.keep(client, ctx, models, judged, table, metric)
+        return _keep(client, ctx, rows, (judged[best], champion)).with_(
+            champion_version=str(serving.version) if serving is not None else "",
+            champion_problem=problem,
+            split=digest(raw, labels),
+            candidates=[models[row.name].model_uri for row in table],
+        )
 
 
-def _scores(
-    settings: Settings, uri: str, digests: dict[str, str], images: "np.ndarray[Any, Any]", threads: int
-) -> "np.ndarray[Any, Any]":
-    """Logits, shape (n, classes), of a model whose files were checked first."""
-    import numpy as np
-    import onnxruntime
+def test_rows(data: Any) -> tuple[Any, Array]:
+    """The test split's raw inputs as the dataset's type gives them, and labels, int64 or float64 (n,).
 
-    folder = settings.home / "cache" / "models" / uri.rpartition("/")[2]
-    path = artifacts.fetch_model(settings, uri, digests, folder) / artifacts.ONNX
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    parts = [session.run(None, {name: images[at : at + 1024]})[0] for at in range(0, len(images), 1024)]
-    return np.concatenate(parts)
+    Raises:
+        GateError: the dataset has no label of numbers or classes.
+    """
+    raw, labels = data.tensors("test")
+    if labels is None or not hasattr(labels, "numpy"):
+        raise GateError("the test split has no labels of numbers or classes", "declare the label column of the dataset")
+    labels = labels.numpy()
+    return _plain(raw), labels.astype(np.float64 if labels.dtype.kind == "f" else np.int64)
 
 
-def _keep(client: "MlflowClient", ctx: RunContext, labels: Any, scores: Any, champion: Any) -> None:
-    """The per-example predictions as Parquet, and the confusion matrix as a picture."""
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    predicted = scores.argmax(axis=1)
-    other = champion.argmax(axis=1) if champion is not None else pa.nulls(len(labels), pa.int64())
-    table = pa.table({"row": np.arange(len(labels)), "label": labels, "candidate": predicted, "champion": other})
-    with tempfile.TemporaryDirectory(prefix="airloom-evaluation-") as folder:
-        file = Path(folder) / Path(PREDICTIONS).name
-        pq.write_table(table, file)
-        client.log_artifact(ctx.mlflow_run, str(file), "evaluation")
-        picture = Path(folder) / "confusion.png"
-        picture.write_bytes(_picture(confusion(predicted, labels, scores.shape[1])))
-        client.log_artifact(ctx.mlflow_run, str(picture), "evaluation")
+def _plain(raw: Any) -> Any:
+    """Tensors as arrays."""
+    if isinstance(raw, dict):
+        return {name: _plain(cells) for name, cells in raw.items()}
+    return raw.numpy() if hasattr(raw, "numpy") else raw
 
 
-def _picture(counts: Any) -> bytes:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5, 4.5), layout="tight")
-    axes = figure.subplots()
-    axes.imshow(counts, cmap="Blues")
-    for row, column in ((r, c) for r in range(len(counts)) for c in range(len(counts)) if counts[r, c]):
-        axes.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=7)
-    axes.set(xlabel="predicted", ylabel="label", xticks=range(len(counts)), yticks=range(len(counts)))
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return buffer.getvalue()
+def digest(raw: Any, labels: Array) -> str:
+    """sha256 of what is asked and what is right: the identity of a test split, whatever version it came with."""
+    made = hashlib.sha256(np.ascontiguousarray(labels).tobytes())
+    for name, cells in sorted(raw.items()) if isinstance(raw, dict) else [("", raw)]:
+        made.update(name.encode())
+        if isinstance(cells, np.ndarray) and cells.dtype.kind in "biufmM":
+            made.update(np.ascontiguousarray(cells).tobytes())
+        else:
+            made.update(json.dumps([str(cell) for cell in cells]).encode())
+    return made.hexdigest()
 
 
-def read_predictions(client: "MlflowClient", ctx: RunContext, path: str) -> Any:
-    """The kept predictions as an Arrow table."""
-    import pyarrow.parquet as pq
+def _keep(client: "MlflowClient", ctx: RunContext, rows: Rows, judged: tuple[Judged, Judged | None]) -> Evaluation:
+    """Predictions, metrics and pictures, in the parent run."""
+    candidate, champion = judged
+    metrics = rows.measured(rows.candidate) | candidate.cost
+    other = rows.measured(rows.champion) | champion.cost if rows.champion and champion else {}
+    parts = {
+        name: rows.measured(rows.candidate, mask) | {"rows": int(mask.sum())} for name, mask in rows.slices.items()
+    }
+    with tempfile.TemporaryDirectory(prefix="airloom-evaluation-") as name:
+        folder = Path(name)
+        sha256 = kept.write(rows, folder / Path(PREDICTIONS).name)
+        pictures.draw(rows, candidate.scores, folder)
+        values = {"candidate": metrics, "champion": other, "slices": parts, "by_class": _by_class(rows)}
+        (folder / Path(METRICS).name).write_text(json.dumps(values, indent=1))
+        client.log_artifacts(ctx.mlflow_run, str(folder), FOLDER)
+    measured = {f"test_{name}": value for name, value in metrics.items()}
+    measured |= {f"champion_test_{name}": value for name, value in other.items()}
+    measured |= {f"test_slice.{name}.{metric}": v for name, part in parts.items() for metric, v in part.items()}
+    every = list(measured.items())
+    for at in range(0, len(every), MOST_METRICS):
+        tracking.log_metrics(client, ctx.mlflow_run, dict(every[at : at + MOST_METRICS]), 0)
+    return Evaluation(metrics, "", other, PREDICTIONS, len(rows), sha256, slices=parts)
 
+
+def _by_class(rows: Rows) -> dict[str, dict[str, float]]:
+    """Rows, recall and precision of each class that occurs, of the candidate."""
+    if rows.kind == "regression":
+        return {}
+    found = {}
+    for label in np.unique(rows.label):
+        right, said = rows.label == label, rows.candidate.predicted == label
+        hits = int((right & said).sum())
+        found[str(label)] = {"rows": int(right.sum()), "recall": hits / int(right.sum())}
+        if said.any():
+            found[str(label)]["precision"] = hits / int(said.sum())
+    return found
+
+
+def read_predictions(client: "MlflowClient", ctx: RunContext, evaluation: Evaluation) -> Rows:
+    """The kept predictions; the file must be the one that this evaluation wrote.
+
+    Raises:
+        GateError: it is another file, or not whole.
+    """
     with tempfile.TemporaryDirectory(prefix="airloom-gate-") as folder:
-        return pq.read_table(client.download_artifacts(ctx.mlflow_run, path, folder), memory_map=False)
-
-
-def log_json(client: "MlflowClient", run: str, values: dict[str, Any], path: str) -> None:
-    """A JSON artifact that people can read."""
-    client.log_text(run, json.dumps(values, indent=1), path)
+        path = Path(client.download_artifacts(ctx.mlflow_run, evaluation.predictions, folder))
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        if evaluation.sha256 and found != evaluation.sha256:
+            raise GateError(f"the file's sha256 is {found[:12]}…, the evaluation wrote {evaluation.sha256[:12]}…")
+        return kept.read(path, with_champion=bool(evaluation.champion_version) and not evaluation.champion_problem)

@@ -1,13 +1,19 @@
 """Bring the gate its evidence, and keep its decision where people look: in the MLflow run."""
 
-import html
+import hashlib
+import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from airloom.contracts import Decision, Evaluation, RunContext
-from airloom.evaluation.evaluate import log_json, read_predictions
-from airloom.evaluation.gate import Outcome, decide
+from airloom.errors import GateError, MlflowAway
+from airloom.evaluation import page, tries
+from airloom.evaluation.evaluate import read_predictions
+from airloom.evaluation.gate import Outcome, SliceRows, decide
+from airloom.evaluation.rows import Rows
+from airloom.evaluation.spending import Tries
 from airloom.metadata import registry, tracking
+from airloom.pipeline.gate import GateSection
 from airloom.pipeline.spec import Pipeline
 from airloom.settings import Settings
 
@@ -16,6 +22,7 @@ if TYPE_CHECKING:
 
 EVIDENCE = "gate/evidence.json"
 PAGE = "gate/evidence.html"
+OVERRIDE = "gate/override.json"
 
 
 def gate(settings: Settings, pipeline: Pipeline, ctx: RunContext, evaluation: Evaluation) -> Decision:
@@ -25,79 +32,95 @@ def gate(settings: Settings, pipeline: Pipeline, ctx: RunContext, evaluation: Ev
         RegistryError: MLflow does not answer. Everything else that is missing is a refusal with its reason.
     """
     client = tracking.client(settings)
+    spent = tries.count(settings, pipeline.pipeline, evaluation.split, evaluation.candidates or [ctx.mlflow_run])
     with tracking.reachable(settings):
-        outcome = _decide(client, pipeline, ctx, evaluation)
-        evidence = {
-            "passed": outcome.passed,
-            "reasons": outcome.reasons,
-            "policy": pipeline.gate.model_dump(),
-            "metrics": evaluation.metrics,
-            "champion_version": evaluation.champion_version,
-            "champion_metrics": evaluation.champion_metrics,
-            "comparison": asdict(outcome.comparison) if outcome.comparison else None,
-            "snapshot": ctx.snapshot.id,
-            "predictions": evaluation.predictions,
-        }
-        log_json(client, ctx.mlflow_run, evidence, EVIDENCE)
-        client.log_text(ctx.mlflow_run, _page(evidence), PAGE)
+        outcome, rows = _decide(client, pipeline, ctx, evaluation, spent)
+        evidence = _evidence(pipeline, ctx, evaluation, outcome, spent)
+        text = json.dumps(evidence, indent=1)
+        client.log_text(ctx.mlflow_run, text, EVIDENCE)
+        client.log_text(ctx.mlflow_run, page.render(evidence, outcome, rows), PAGE)
         client.set_tag(ctx.mlflow_run, "airloom.gate", "passed" if outcome.passed else "refused")
     power = outcome.comparison.power if outcome.comparison else None
-    return Decision(outcome.passed, outcome.reasons, EVIDENCE, power)
+    return Decision(outcome.passed, outcome.reasons, EVIDENCE, power, hashlib.sha256(text.encode()).hexdigest())
 
 
-def _decide(client: "MlflowClient", pipeline: Pipeline, ctx: RunContext, evaluation: Evaluation) -> Outcome:
+def judge_rows(policy: GateSection, metrics: dict[str, float], rows: Rows, spent: Tries, seed: int) -> Outcome:
+    """The decision on these rows: what the operator and the simulation call alike.
+
+    Raises:
+        GateError: the policy's metric does not go with the rows.
+    """
+    metric = policy.against_champion.metric
+    candidate = rows.merit(rows.candidate, metric)
+    champion = rows.merit(rows.champion, metric) if rows.champion else None
+    parts = {name: SliceRows(mask, rows.measured(rows.candidate, mask)) for name, mask in rows.slices.items()}
+    return decide(policy, metrics, candidate, champion, seed, slices=parts, tries=spent)
+
+
+def _decide(
+    client: "MlflowClient", pipeline: Pipeline, ctx: RunContext, evaluation: Evaluation, spent: Tries
+) -> tuple[Outcome, Rows | None]:
     champion = registry.champion(client, pipeline.pipeline)
     serving = str(champion.version) if champion is not None else ""
     if serving != evaluation.champion_version:
         change = (
             f"version {evaluation.champion_version or 'none'} was evaluated, version {serving or 'none'} serves now"
         )
-        return _refuse(f"the champion changed: {change}; clear `evaluate`")
+        return _refuse(f"the champion changed: {change}; clear `evaluate`"), None
     try:
-        table = read_predictions(client, ctx, evaluation.predictions)
-        doubt, candidate, other = _correct(table, evaluation)
+        rows = read_predictions(client, ctx, evaluation)
+        if doubt := _doubt(rows, evaluation):
+            return _refuse(f"the predictions are not those of this evaluation: {doubt}; clear `evaluate`"), None
+        if evaluation.champion_problem:
+            problem = f"the champion, version {serving}, cannot be compared with: {evaluation.champion_problem}"
+            return _refuse(problem), rows
+        return judge_rows(pipeline.gate, evaluation.metrics, rows, spent, pipeline.seed), rows
+    except GateError as error:
+        return _refuse(f"the predictions are no evidence: {error.message}"), None
+    except MlflowAway:
+        raise
     except Exception as error:
         # Whatever is wrong with the file: without evidence nothing passes.
-        return _refuse(f"the predictions cannot be read: {type(error).__name__}: {str(error)[:200]}")
-    if doubt:
-        return _refuse(f"the predictions are not those of this evaluation: {doubt}; clear `evaluate`")
-    return decide(pipeline.gate, evaluation.metrics, candidate, other, pipeline.seed)
+        return _refuse(f"the predictions cannot be read: {type(error).__name__}: {str(error)[:200]}"), None
 
 
-def _correct(table: Any, evaluation: Evaluation) -> tuple[str, Any, Any]:
-    """What speaks against the table (empty: nothing), and which rows candidate and champion have right.
-
-    A champion's column of nulls would count as all wrong and let any candidate pass, so every cell must be there.
-    """
-    names = ["row", "label", "candidate", *(["champion"] if evaluation.champion_version else [])]
-    columns = [table.column(name) for name in names]
-    holes = [name for name, column in zip(names, columns, strict=True) if column.null_count]
-    if holes or table.num_rows != evaluation.rows:
-        return f"{table.num_rows} of {evaluation.rows} rows, nulls in {', '.join(holes) or 'no column'}", None, None
-    rows, labels, *predicted = (column.to_numpy() for column in columns)
-    candidate, *others = (answers == labels for answers in predicted)
-    if rows.tolist() != list(range(len(rows))):
-        return "its rows are not 0, 1, 2, …", None, None
-    claims = [(candidate, evaluation.metrics), *((other, evaluation.champion_metrics) for other in others)]
-    for right, metrics in claims:
-        # The same mean over the same rows; only rounding may differ.
-        if len(right) and not abs(float(right.mean()) - metrics.get("accuracy", -1)) < 1e-9:
-            return f"accuracy is {right.mean():.6f} there and {metrics.get('accuracy')} in the metrics", None, None
-    return "", candidate, others[0] if others else None
+def _doubt(rows: Rows, evaluation: Evaluation) -> str:
+    """What speaks against the rows being those of the evaluation; empty: nothing."""
+    if len(rows) != evaluation.rows:
+        return f"{len(rows)} of {evaluation.rows} rows"
+    claims = [(rows.measured(rows.candidate), evaluation.metrics)]
+    claims += [(rows.measured(rows.champion), evaluation.champion_metrics)] if rows.champion else []
+    for found, claimed in claims:
+        for name, value in found.items():
+            # The same mean over the same rows; only rounding may differ.
+            if not abs(value - claimed.get(name, float("nan"))) <= 1e-9 * max(1.0, abs(value)):
+                return f"{name} is {value:.6f} there and {claimed.get(name)} in the metrics"
+    return ""
 
 
 def _refuse(reason: str) -> Outcome:
     return Outcome(False, [f"REFUSED: {reason}"], None)
 
 
-def _page(evidence: dict[str, Any]) -> str:
-    verdict = "Passed" if evidence["passed"] else "Refused"
-    reasons = "".join(f"<li>{html.escape(reason)}</li>" for reason in evidence["reasons"])
-    rows = {**evidence["metrics"], **{f"champion {k}": v for k, v in evidence["champion_metrics"].items()}}
-    rows |= evidence["comparison"] or {}
-    cells = "".join(f"<tr><td>{html.escape(str(k))}<td>{html.escape(str(v))}" for k, v in rows.items())
-    return (
-        f"<!doctype html><meta charset=utf-8><title>Gate: {verdict}</title>"
-        "<style>body{font:15px sans-serif;margin:2em}td{padding:.2em 1em;border-bottom:1px solid #ddd}</style>"
-        f"<h1>{verdict}</h1><ul>{reasons}</ul><table>{cells}</table>"
-    )
+def _evidence(
+    pipeline: Pipeline, ctx: RunContext, evaluation: Evaluation, outcome: Outcome, spent: Tries
+) -> dict[str, Any]:
+    rule = pipeline.gate.against_champion
+    return {
+        "passed": outcome.passed,
+        "reasons": outcome.reasons,
+        "policy": pipeline.gate.model_dump(),
+        "metrics": evaluation.metrics,
+        "slices": evaluation.slices,
+        "candidates": evaluation.candidates,
+        "champion_version": evaluation.champion_version,
+        "champion_metrics": evaluation.champion_metrics,
+        "comparison": asdict(outcome.comparison) if outcome.comparison else None,
+        "slice_comparisons": {name: asdict(found) for name, found in outcome.slices.items()},
+        "tries": {"first": spent.first, "last": spent.last, "alpha": spent.alpha(rule.alpha), "of": rule.alpha},
+        "snapshot": ctx.snapshot.id,
+        "dataset": ctx.snapshot.version_name,
+        "test_split": evaluation.split,
+        "predictions": {"path": evaluation.predictions, "sha256": evaluation.sha256, "rows": evaluation.rows},
+        "seed": pipeline.seed,
+    }

@@ -1,4 +1,4 @@
-"""Classification metrics from class scores; numpy only."""
+"""Metrics; numpy only."""
 
 from typing import Any
 
@@ -9,8 +9,8 @@ from airloom.errors import GateError
 Array = np.ndarray[Any, Any]
 
 
-def classification(scores: Array, labels: Array) -> dict[str, float]:
-    """Accuracy, log loss and the recall of each class that occurs.
+def log_losses(scores: Array, labels: Array) -> Array:
+    """Minus the log of the probability that a classifier gives each label, float64 (n,).
 
     Args:
         scores: logits, float, shape (n, classes).
@@ -25,14 +25,33 @@ def classification(scores: Array, labels: Array) -> dict[str, float]:
         raise GateError("the model's scores hold NaN or infinity", "look at the training curves in MLflow")
     if labels.min() < 0 or labels.max() >= scores.shape[1]:
         raise GateError(f"labels {labels.min()} to {labels.max()} do not fit a model of {scores.shape[1]} classes")
-    shifted = scores - scores.max(axis=1, keepdims=True)
-    log_probability = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    correct = scores.argmax(axis=1) == labels
-    found = {
-        "accuracy": float(correct.mean()),
-        "log_loss": float(-log_probability[np.arange(len(labels)), labels].mean()),
-    }
+    shifted = scores.astype(np.float64) - scores.max(axis=1, keepdims=True)
+    return np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]  # type: ignore[no-any-return]
+
+
+def classification(scores: Array, labels: Array) -> dict[str, float]:
+    """Accuracy, log loss and the recall of each class that occurs; see `log_losses` for arguments and errors."""
+    losses = log_losses(scores, labels)
+    return of_classification(labels, scores.argmax(axis=1), losses)
+
+
+def of_classification(labels: Array, predicted: Array, losses: Array) -> dict[str, float]:
+    """The same from each row's prediction and loss; empty without rows."""
+    if len(labels) == 0:
+        return {}
+    correct = predicted == labels
+    found = {"accuracy": float(correct.mean()), "log_loss": float(losses.mean())}
     return found | {f"recall_{label}": float(correct[labels == label].mean()) for label in np.unique(labels)}
+
+
+def of_regression(labels: Array, predicted: Array) -> dict[str, float]:
+    """Mean absolute and mean squared error, its root, and the share of the variance that is explained."""
+    if len(labels) == 0:
+        return {}
+    error = predicted - labels
+    mse, variance = float((error**2).mean()), float(labels.var())
+    found = {"mae": float(np.abs(error).mean()), "mse": mse, "rmse": mse**0.5}
+    return found | ({"r2": 1 - mse / variance} if variance > 0 else {})
 
 
 def confusion(predicted: Array, labels: Array, classes: int) -> Array:

@@ -9,11 +9,13 @@ from airloom.settings import load
 
 
 def evaluate(context: dict[str, Any], trained: dict[str, Any]) -> dict[str, Any]:
-    """Evaluate the trained candidate; an `Evaluation` as a dict."""
-    from airloom.evaluation.evaluate import evaluate as run
+    """Evaluate the trained candidate, or several by name; an `Evaluation` as a dict."""
+    from airloom.evaluation.evaluate import evaluate_all
 
     ctx = RunContext.from_dict(context)
-    return run(load(), load_pipeline(Path(ctx.pipeline_file)), ctx, TrainedModel.from_dict(trained)).to_dict()
+    several = {"": trained} if "model_uri" in trained else trained
+    models = {name: TrainedModel.from_dict(model) for name, model in several.items()}
+    return evaluate_all(load(), load_pipeline(Path(ctx.pipeline_file)), ctx, models).to_dict()
 
 
 def gate(context: dict[str, Any], evaluation: dict[str, Any]) -> dict[str, Any]:

@@ -68,6 +68,16 @@ def marked(folder: Path) -> dict[int, int]:
     return found
 
 
+def group(leader: int) -> list[int]:
+    """Pids of the other living processes of a session, by its leader."""
+    found = []
+    for pid in _pids():
+        with contextlib.suppress(OSError):
+            if pid != leader and os.getsid(pid) == leader and _state(pid)[0] not in GONE:
+                found.append(pid)
+    return found
+
+
 def holders(lock: Path) -> dict[int, int]:
     """Pid and group of all processes that hold an attempt's lock: also those that cleared their environment."""
     with contextlib.suppress(OSError):
@@ -130,6 +140,11 @@ def end_attempt(folder: Path, seconds: float = 10) -> bool:
             return False
         time.sleep(0.05)
     return True
+
+
+def how(code: int) -> str:
+    """An exit code, as subprocess has it, in words."""
+    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
 
 def usage(pids: Iterable[int]) -> tuple[int, float]:

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -11,7 +10,6 @@ from sqlalchemy import (
     BigInteger,
     Column,
     Connection,
-    Engine,
     Float,
     Index,
     Integer,
@@ -20,19 +18,17 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    create_engine,
-    event,
     insert,
     select,
     update,
 )
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, ProgrammingError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from airloom import database
 from airloom.errors import JobError, JobsAway
 from airloom.jobs.states import ALIVE, QUEUED, Attempt
 
 KEY_LENGTH = 1000  # characters
-PATIENCE = 60.0  # seconds to wait for a lock of SQLite
 metadata = MetaData()
 attempts = Table(
     "job_attempts",
@@ -75,9 +71,9 @@ class Attempts:
     Every call raises JobsAway where the database does not answer, or refuses.
     """
 
-    def __init__(self, address: str, patience: float = PATIENCE) -> None:
+    def __init__(self, address: str, patience: float = database.LOCKED) -> None:
         with _reachable():
-            self._engine = _engine(address, patience)
+            self._engine = database.engine(address, metadata, patience)
 
     def add(self, values: dict[str, Any]) -> Attempt | None:
         """Insert a QUEUED attempt; None where another submitter was first."""
@@ -151,22 +147,3 @@ def _reachable() -> Iterator[None]:
     except DBAPIError as error:
         message = f"the table of jobs cannot be used: {str(error.orig).strip()[:300]}"
         raise JobsAway(message, "look at its database, or at the disk of the state folder, and try again") from None
-
-
-@cache
-def _engine(address: str, patience: float) -> Engine:
-    """An engine with the table; two that make it at once are safe."""
-    local = address.startswith("sqlite:")
-    engine = create_engine(address, connect_args={"timeout": patience} if local else {}, pool_pre_ping=not local)
-    if local:
-        event.listen(engine, "connect", _write_ahead)
-    try:
-        metadata.create_all(engine)
-    except (OperationalError, ProgrammingError, IntegrityError):  # another process made it in between
-        metadata.create_all(engine)
-    return engine
-
-
-def _write_ahead(connection: Any, _: Any) -> None:
-    connection.execute("PRAGMA journal_mode=WAL")  # readers do not wait for writers
-    connection.execute("PRAGMA synchronous=NORMAL")

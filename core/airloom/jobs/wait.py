@@ -6,7 +6,7 @@ from typing import Any
 
 from airloom.errors import JobFailed, JobLost
 from airloom.jobs import files
-from airloom.jobs.states import CANCELLED, LOST, SUCCEEDED, Attempt
+from airloom.jobs.states import CANCELLED, FAILED, LOST, SUCCEEDED, Attempt
 from airloom.jobs.submit import end, settle
 from airloom.jobs.table import Attempts
 from airloom.settings import Settings
@@ -62,6 +62,11 @@ def value(attempt: Attempt) -> dict[str, Any]:
     ours = bool(result and not result["ok"] and attempt.reason == result["error"][:4000])
     message = attempt.reason if ours else f"{attempt.name} {verb}: {attempt.reason}"
     raise kind(message, f"{hint}\n  log: {log}", log)
+
+
+def was_killed(attempt: Attempt) -> bool:
+    """Whether it ended without a word of its own: killed, crashed, or with nobody there to see it."""
+    return attempt.state in (FAILED, LOST) and files.read_result(attempt.path) is None
 
 
 def _tail(attempt: Attempt) -> str:

@@ -11,6 +11,7 @@ from airloom.settings import Settings
 
 ONNX = "extra_files/model.onnx"
 GOLDEN = "extra_files/golden.json"
+PROCESSING = "extra_files/processing.json"
 
 
 def fetch_model(settings: Settings, uri: str, digests: dict[str, str], folder: Path) -> Path:
@@ -41,6 +42,21 @@ def fetch_model(settings: Settings, uri: str, digests: dict[str, str], folder: P
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return folder
+
+
+def read_checked(folder: Path, name: str, digests: dict[str, str]) -> bytes:
+    """A file's bytes, and those very bytes have the recorded digest: what is parsed is what was checked.
+
+    Raises:
+        CorruptFile: they have not, or there is no such file.
+    """
+    try:
+        data = (folder / name).read_bytes()
+    except OSError as error:
+        raise CorruptFile(f"{folder / name} cannot be read: {error.strerror}", "restore the artifact store") from None
+    if hashlib.sha256(data).hexdigest() != digests.get(name):
+        raise CorruptFile(f"{folder / name} is damaged: its sha256 is not the recorded one", "fetch it again")
+    return data
 
 
 def _download(settings: Settings, uri: str, folder: Path) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from airloom.contracts import Decision, Evaluation, RegisteredVersion, RunContext, TrainedModel
 from airloom.errors import RegistryError
 from airloom.metadata import tracking
+from airloom.metadata.lineage import describe, lineage
 from airloom.pipeline.spec import Pipeline
 from airloom.settings import Settings
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 STATE, READY = "airloom.state", "ready"
+URI = "airloom.model_uri"
 
 
 def register(
@@ -26,30 +28,35 @@ def register(
 ) -> RegisteredVersion:
     """Make an accepted candidate a version; the same candidate always gives the same version.
 
-    The tag that makes a version deployable is written last: one that was interrupted is completed by the next call.
+    A version and its tags are made in one write, the mark that makes it deployable among them: what was interrupted is
+    either complete or not there.
 
     Raises:
         RegistryError: the gate refused it, or MLflow does not answer.
     """
-    if not decision.passed:
+    if not decision.promotes:
         reasons = "; ".join(decision.reasons)
         raise RegistryError(f"the gate refused this candidate: {reasons}", "see the evidence in the MLflow run")
     client, name = tracking.client(settings), pipeline.pipeline
     with tracking.reachable(settings):
-        tags = _lineage(client, ctx, trained, evaluation, decision)
-        version = _find(client, name, trained) or _create(client, name, trained)
-        for key, value in tags.items():
-            client.set_model_version_tag(name, version.version, key, value)
-        client.set_model_version_tag(name, version.version, STATE, READY)
+        tags = lineage(client, ctx, trained, evaluation, decision) | {STATE: READY}
+        version = _find(client, name, trained) or _create(client, name, trained, tags, describe(tags, decision.reasons))
+        if version.tags.get(STATE) != READY:  # made by somebody else, or its mark was taken away
+            for key, value in tags.items():
+                client.set_model_version_tag(name, version.version, key, value)
     return RegisteredVersion(name, str(version.version), ctx.mlflow_run)
 
 
 def _find(client: "MlflowClient", name: str, trained: TrainedModel) -> "ModelVersion | None":
+    """The version of this very model; the oldest, should two processes have made it at once."""
     found = client.search_model_versions(f"name = '{name}' and run_id = '{trained.mlflow_run}'")
-    return next((v for v in found if v.tags.get("airloom.model_uri") == trained.model_uri), None)
+    same = [version for version in found if version.tags.get(URI) == trained.model_uri]
+    return min(same, key=lambda version: int(version.version), default=None)
 
 
-def _create(client: "MlflowClient", name: str, trained: TrainedModel) -> "ModelVersion":
+def _create(
+    client: "MlflowClient", name: str, trained: TrainedModel, tags: dict[str, str], description: str
+) -> "ModelVersion":
     from mlflow.exceptions import MlflowException
 
     try:
@@ -57,33 +64,18 @@ def _create(client: "MlflowClient", name: str, trained: TrainedModel) -> "ModelV
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    return client.create_model_version(
+    made = client.create_model_version(
         name,
         source=trained.model_uri,
         run_id=trained.mlflow_run,
-        tags={"airloom.model_uri": trained.model_uri},
+        tags=tags,
+        description=description,
         model_id=trained.model_uri.rpartition("/")[2],
     )
-
-
-def _lineage(
-    client: "MlflowClient", ctx: RunContext, trained: TrainedModel, evaluation: Evaluation, decision: Decision
-) -> dict[str, str]:
-    run_tags = client.get_run(trained.mlflow_run).data.tags
-    code = {key: value for key, value in run_tags.items() if key.startswith("airloom.code")}
-    return code | {
-        "airloom.digests": json.dumps(trained.digests),
-        "airloom.snapshot": ctx.snapshot.id,
-        "airloom.dataset": f"{ctx.snapshot.dataset}@v{ctx.snapshot.version}",
-        "airloom.dataset.id": ctx.snapshot.version_id,
-        "airloom.dataset.commit": ctx.snapshot.commit,
-        "airloom.pipeline_run": ctx.key,
-        "airloom.run": ctx.mlflow_run,
-        "airloom.train_run": trained.mlflow_run,
-        "airloom.evidence": decision.evidence,
-        "airloom.gate": "; ".join(decision.reasons)[:4000],
-        "airloom.metrics": json.dumps(evaluation.metrics),
-    }
+    first = _find(client, name, trained) or made
+    if str(first.version) != str(made.version):  # another process registered the same candidate a moment earlier
+        client.delete_model_version(name, made.version)
+    return first
 
 
 def get_version(settings: Settings, name: str, version: str) -> "ModelVersion":
@@ -134,7 +126,7 @@ def uri_of(version: Any) -> str:
     Raises:
         RegistryError: the version was made without Airloom.
     """
-    uri = version.tags.get("airloom.model_uri", "")
+    uri = version.tags.get(URI, "")
     if not uri:
         hint = "move the alias to a version that a pipeline registered"
         raise RegistryError(f"version {version.version} of {version.name} was not registered by Airloom", hint)

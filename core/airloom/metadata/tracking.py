@@ -118,9 +118,31 @@ def ensure_child(
     if found:
         _reopen(api, found)
         return str(found.info.run_id)
+    return create_child(api, ctx, kind, number, tags)
+
+
+def create_child(
+    api: "MlflowClient", ctx: RunContext, kind: str, number: int = 0, tags: dict[str, str] | None = None
+) -> str:
+    """The id of a new child run, where the caller knows that there is none."""
     names = {KEY: child_key(ctx, kind, number), PARENT: ctx.mlflow_run, "airloom.kind": kind}
     run = api.create_run(ctx.experiment, tags={**(tags or {}), **names}, run_name=f"{kind}-{number}")
     return str(run.info.run_id)
+
+
+def children(api: "MlflowClient", ctx: RunContext, kind: str) -> "list[Run]":
+    """All child runs of that kind, the oldest first."""
+    query = f"tags.`{PARENT}` = '{ctx.mlflow_run}' and tags.`airloom.kind` = '{kind}'"
+    found: list[Run] = []
+    token: str | None = None
+    while token is not None or not found:
+        page = api.search_runs(
+            [ctx.experiment], query, max_results=1000, order_by=["attributes.start_time ASC"], page_token=token
+        )
+        found, token = [*found, *page], page.token
+        if not token:
+            break
+    return found
 
 
 def log_metrics(api: "MlflowClient", run_id: str, metrics: dict[str, float], step: int) -> None:

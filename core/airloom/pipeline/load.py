@@ -8,15 +8,35 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from airloom.errors import ConfigError
+from airloom.pipeline import candidates
 from airloom.pipeline.spec import Pipeline
 
 
 def load_pipeline(path: Path) -> Pipeline:
-    """Parse and check `path`.
+    """Parse and check `path`; `file.yaml#name` is the pipeline of one of its candidates.
+
+    A file with candidates is checked for each of them; its own `train` and space are those of the first.
 
     Raises:
         ConfigError: the file is missing, no YAML, or breaks the schema.
     """
+    path, candidate = candidates.split(path)
+    values = _read(path)
+    if candidate:
+        return _checked(path, candidates.values_of(values, candidate))
+    names = candidates.names(values)
+    for name in names:
+        _checked(path, candidates.values_of(values, name), f"candidates.{name}: ")
+    if not names:
+        return _checked(path, values)
+    if "train" in values or "command" in values:
+        hint = "move `train` or `command` into a candidate"
+        raise ConfigError(f"{path}: a pipeline with candidates trains these, and nothing else", hint)
+    first = candidates.values_of(values, names[0])
+    return _checked(path, first | {"candidates": values["candidates"]})
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -25,10 +45,14 @@ def load_pipeline(path: Path) -> Pipeline:
         raise ConfigError(f"{path}: not readable as YAML: {str(error)[:300]}", "mend the file") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: holds no mapping of keys", "`airloom pipeline schema` prints what belongs there")
+    return values
+
+
+def _checked(path: Path, values: dict[str, Any], where: str = "") -> Pipeline:
     try:
         return Pipeline.model_validate(values)
     except ValidationError as error:
-        lines = [f"{path}: {_explain(problem)}" for problem in error.errors()]
+        lines = [f"{path}: {where}{_explain(problem)}" for problem in error.errors()]
         raise ConfigError("\n".join(lines), "`airloom pipeline schema` prints every key with its values") from None
 
 

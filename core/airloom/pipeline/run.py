@@ -1,15 +1,15 @@
 """`airloom run`: the same steps in plain Python, without Airflow."""
 
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from airloom.contracts import Decision, Evaluation, RunContext, TrainedModel
+from airloom.contracts import Decision, Evaluation, RunContext
 from airloom.errors import ConfigError
 from airloom.pipeline import steps
 from airloom.pipeline.load import find_pipelines, load_pipeline
 from airloom.settings import Settings
+from airloom.tuning.local import run_workers
 
 
 def find_file(settings: Settings, name: str) -> Path:
@@ -47,27 +47,38 @@ def run_pipeline(
         # A step that already succeeded under this key gives its result again; a failed one makes its next attempt.
         return steps.run_job(settings, context, step, arguments, name=name, say=lambda s: say(f"{name}: {s}"))
 
-    with ThreadPoolExecutor(pipeline.tune.workers) as pool:
-        workers = [
-            pool.submit(job, f"tune-{index}", "airloom.tuning.step:work", worker=index)
-            for index in range(pipeline.tune.workers)
-        ]
-        tuned = [worker.result() for worker in workers]
-    trained = job("train", "airloom.pipeline.steps:train")
-    evaluated = job("evaluate", "airloom.evaluation.step:evaluate", trained=trained["model"])
+    made = {name: _tune_and_train(settings, one, say) for name, one in steps.contexts(context, pipeline).items()}
+    first = next(iter(made.values()))
+    trained = {name: one["model"] for name, one in made.items()} if pipeline.candidates else first["model"]
+    evaluated = job("evaluate", "airloom.evaluation.step:evaluate", trained=trained)
     decided = job("gate", "airloom.evaluation.step:gate", evaluation=evaluated)
-    result = {"context": context.to_dict(), "tune": tuned, **trained, "evaluation": evaluated, "gate": decided}
+    result = {"context": context.to_dict(), **first, "evaluation": evaluated, "gate": decided}
+    result |= {"candidates": made} if pipeline.candidates else {}
     decision = Decision.from_dict(decided)
     for reason in decision.reasons:
         say(f"gate: {reason}")
     if decision.passed:
-        model, evaluation = TrainedModel.from_dict(trained["model"]), Evaluation.from_dict(evaluated)
+        evaluation = Evaluation.from_dict(evaluated)
+        model = steps.chosen(trained, evaluation)
         registered = steps.register(settings, context, model, evaluation, decision)
         say(f"register: {registered.model} version {registered.version}")
         result["registered"] = registered.to_dict()
         result["deployment"] = steps.deploy(settings, registered, say)
     finish(settings, context, decision.passed)
     return result
+
+
+def _tune_and_train(settings: Settings, context: RunContext, say: steps.Say) -> dict[str, Any]:
+    """The study and the final training of one candidate: `tune`, `study` and `model`."""
+    label = f"{context.key.rpartition('/')[2]} " if "#" in context.pipeline_file else ""
+
+    def tell(line: str) -> None:
+        say(f"{label}{line}")
+
+    tuned = run_workers(settings, load_pipeline(Path(context.pipeline_file)), context, tell)
+    step = "airloom.pipeline.steps:train"
+    trained = steps.run_job(settings, context, step, {}, name="train", say=lambda line: tell(f"train: {line}"))
+    return {"tune": tuned, **trained}
 
 
 def finish(settings: Settings, context: RunContext, passed: bool) -> None:

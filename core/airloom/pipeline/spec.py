@@ -1,18 +1,16 @@
 """What a pipeline file may say. This model is the truth; `airloom pipeline schema` prints it."""
 
-import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, field_validator, model_validator
+from pydantic import ByteSize, Field, field_validator, model_validator
 
-Scalar = bool | int | float | str
+from airloom.pipeline.candidates import Candidate
+from airloom.pipeline.evaluate import EvaluateSection
+from airloom.pipeline.gate import GateSection
+from airloom.pipeline.section import Duration, Scalar, Section
+from airloom.pipeline.tune import TuneSection
+
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$", description="lower case, digits and _, at most 40")]
-
-
-class Section(BaseModel):
-    """A part of the file: unknown keys are errors, values do not change after reading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class DatasetSection(Section):
@@ -31,17 +29,6 @@ class DatasetSection(Section):
         return split
 
 
-def _seconds(value: object) -> object:
-    """`90`, `90s`, `10m`, `2h` or `1d` as seconds."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", value.strip()) if isinstance(value, str) else None
-    if isinstance(value, str) and not found:
-        raise ValueError("give seconds, or a number with s, m, h or d: 90, 10m, 2h")
-    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]] if found else value
-
-
-Duration = Annotated[float, BeforeValidator(_seconds), Field(gt=0, description="seconds, or 90s, 10m, 2h, 1d")]
-
-
 class ResourcesSection(Section):
     """What one job may use, and where it runs."""
 
@@ -49,75 +36,12 @@ class ResourcesSection(Section):
     processes: int = Field(default=1, ge=1, le=1024, description="ranks that train together, under torchrun")
     threads: int = Field(default=1, ge=1, le=256, description="CPU threads of one process")
     memory: ByteSize = Field(default=ByteSize(0), description="of all its processes, for example 2GiB; 0: no limit")
-    time: Duration = Field(default=600, description="wall time of one job")
+    time: Duration = Field(default=600, description="wall time of one job, or of one trial")
     pool: str = Field(default="default_pool", description="Airflow pool of the heavy tasks")
     interpreter: str = Field(default="", description="Python of another environment, with airloom in it")
     environment: list[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]] = Field(
         default=[], description="names of further variables that jobs may see, for example credentials"
     )
-
-
-class Distribution(Section):
-    """One dimension of the search space: exactly one of `int`, `float`, `choice`."""
-
-    int_: tuple[int, int] | None = Field(default=None, alias="int")
-    float_: tuple[float, float] | None = Field(default=None, alias="float")
-    choice: list[Scalar] | None = Field(default=None, min_length=1)
-    step: float | None = Field(default=None, gt=0)
-    log: bool = False
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> "Distribution":
-        bounds = self.int_ or self.float_
-        if sum(kind is not None for kind in (self.int_, self.float_, self.choice)) != 1:
-            raise ValueError("needs exactly one of int: [low, high], float: [low, high], choice: [a, b, …]")
-        if bounds and bounds[0] > bounds[1]:
-            raise ValueError(f"the range is upside down: {list(bounds)}")
-        if self.log and (bounds is None or bounds[0] <= 0 or self.step):
-            raise ValueError("log needs a range above 0 and no step")
-        return self
-
-
-class Objective(Section):
-    """What a study optimises: a metric that the training function reports."""
-
-    metric: str
-    direction: Literal["maximize", "minimize"] = "maximize"
-
-
-class TuneSection(Section):
-    """The study."""
-
-    trials: int = Field(ge=1, le=100_000)
-    workers: int = Field(default=1, ge=1, le=64)
-    objective: Objective
-    sampler: Literal["tpe", "random"] = "tpe"
-    pruner: Literal["median", "hyperband", "none"] = "median"
-    space: dict[str, Distribution] = Field(min_length=1)
-    epochs: int | None = Field(default=None, ge=1, description="epochs of a trial; default: the parameter `epochs`")
-
-    @model_validator(mode="after")
-    def _work_for_all(self) -> "TuneSection":
-        if self.workers > self.trials:
-            raise ValueError(f"{self.workers} workers for {self.trials} trials: give each at least one")
-        return self
-
-
-class AgainstChampion(Section):
-    """The paired, statistical comparison with what serves."""
-
-    metric: Literal["accuracy"] = "accuracy"
-    non_inferior_by: float = Field(gt=0, lt=1, description="the candidate may be worse by less than this")
-    method: Literal["paired_bootstrap"] = "paired_bootstrap"
-    alpha: float = Field(default=0.05, gt=0, lt=0.5, description="one-sided")
-    resamples: int = Field(default=10_000, ge=100)
-
-
-class GateSection(Section):
-    """The rules that let a candidate through. No evidence, no promotion."""
-
-    at_least: dict[str, float] = Field(min_length=1, description="absolute minimum by metric, first model included")
-    against_champion: AgainstChampion
 
 
 class DeploySection(Section):
@@ -150,6 +74,10 @@ class Pipeline(Section):
     resources: ResourcesSection = ResourcesSection()
     stop: StopSection = StopSection()
     tune: TuneSection
+    candidates: dict[Name, Candidate] = Field(
+        default={}, description="several training functions, each tuned and trained; the best one goes to the gate"
+    )
+    evaluate: EvaluateSection = EvaluateSection()
     gate: GateSection
     deploy: DeploySection = DeploySection()
 
@@ -167,8 +95,21 @@ class Pipeline(Section):
         return self
 
     @model_validator(mode="after")
+    def _known_slices(self) -> "Pipeline":
+        if unknown := sorted(set(self.gate.slices) - set(self.evaluate.slices)):
+            there = ", ".join(self.evaluate.slices) or "none"
+            raise ValueError(f"gate.slices: {', '.join(unknown)}: no such slice; evaluate.slices has {there}")
+        return self
+
+    @model_validator(mode="after")
     def _no_shadowing(self) -> "Pipeline":
-        both = sorted(set(self.parameters) & set(self.tune.space))
+        both = sorted(set(self.parameters) & set(self.tune.dimensions))
         if both:
             raise ValueError(f"{', '.join(both)}: stands in both parameters and tune.space; keep one")
+        return self
+
+    @model_validator(mode="after")
+    def _shared(self) -> "Pipeline":
+        if self.tune.lanes > 1 and not self.resources.devices:
+            raise ValueError("tune.share is a part of a device: set resources.devices to 1, or raise tune.workers")
         return self

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airloom.contracts import Decision, Evaluation, RegisteredVersion, RunContext, TrainedModel
 from airloom.errors import ConfigError
 from airloom.jobs.spec import JobSpec, Resources
+from airloom.pipeline.candidates import address
 from airloom.pipeline.load import load_pipeline
 from airloom.pipeline.spec import Pipeline
 from airloom.settings import Settings
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from airloom.training.budget import Budget
 
 Say = Callable[[str], None]
+WORKER = "airloom.tuning.step:work"
+WORKER_MEMORY = 2**30  # bytes of a worker itself, beside its trials
+LONGEST_STUDY = 30 * 86_400.0  # seconds; a study ends by its trials and its budget
 
 
 def resolve(
@@ -33,35 +37,67 @@ def resolve(
         version: dataset version number, None for the newest.
         parameters: override the file's `parameters`, or fix a key of its search space.
     """
-    from airloom import tuning
     from airloom.datasets import snapshot, versions
     from airloom.metadata import tracking
+    from airloom.tuning.study import create
 
     pipeline = load_pipeline(file)
     overrides = dict(parameters or {})
-    _check_overrides(pipeline, overrides)
+    _check_overrides(file, pipeline, overrides)
     dataset = pipeline.dataset.name
     found = versions.latest(settings, dataset) if version is None else versions.get(settings, dataset, version)
     prepared = snapshot.prepare(settings, found, {str(name): share for name, share in pipeline.dataset.split.items()})
     tags = {"airloom.dataset": found.name, "airloom.dataset.commit": found.commit, "airloom.snapshot": prepared.id}
     experiment, run = tracking.ensure_parent(settings, pipeline.pipeline, key, tags)
     context = RunContext(pipeline.pipeline, str(file), key, run, experiment, prepared, overrides)
-    tuning.create(settings, pipeline, context)  # here, once: workers that start together would race for the tables
+    for one in contexts(context, pipeline).values():
+        # Here, once: workers that start together would race for the tables.
+        create(settings, load_pipeline(Path(one.pipeline_file)), one)
     return context
+
+
+def contexts(context: RunContext, pipeline: Pipeline) -> dict[str, RunContext]:
+    """What each candidate of a run works on; one without a name where the pipeline has none."""
+    return {name: candidate(context, name) for name in pipeline.candidates} or {"": context}
+
+
+def candidate(context: RunContext, name: str) -> RunContext:
+    """The run of one candidate: studies, jobs and child runs of its own, in the same MLflow run."""
+    if not name:
+        return context
+    return context.with_(key=f"{context.key}/{name}", pipeline_file=address(context.pipeline_file, name))
+
+
+def chosen(trained: dict[str, Any], evaluation: Evaluation) -> TrainedModel:
+    """The model that the evaluation chose: the only one, or of several by name the best."""
+    models = [trained] if "model_uri" in trained else list(trained.values())
+    best = evaluation.candidates[0] if evaluation.candidates else models[0]["model_uri"]
+    return TrainedModel.from_dict(next(model for model in models if model["model_uri"] == best))
 
 
 def job_of(context: RunContext, step: str, arguments: dict[str, Any], *, light: bool = False) -> JobSpec:
     """The job of a heavy step; a light one (evaluate, gate) needs neither devices nor several processes."""
-    asked = load_pipeline(Path(context.pipeline_file)).resources
+    pipeline = load_pipeline(Path(context.pipeline_file))
+    asked = pipeline.resources
     share = {"devices": 0, "processes": 1} if light else {"devices": asked.devices, "processes": asked.processes}
-    resources = Resources(**share, threads=asked.threads, memory=int(asked.memory), time=asked.time)
+    limits = {"threads": asked.threads, "memory": int(asked.memory), "time": asked.time}
+    if step == WORKER:
+        share, limits = _of_worker(pipeline)
     return JobSpec(
         step=step,
         arguments={"context": context.to_dict(), **arguments},
-        resources=resources,
+        resources=Resources(**share, **limits),  # type: ignore[arg-type] # only `time` is no int
         interpreter=asked.interpreter,
         environment=list(asked.environment),
     )
+
+
+def _of_worker(pipeline: Pipeline) -> tuple[dict[str, int], dict[str, Any]]:
+    """A worker is one process; the limits of the file are those of each trial, and it holds its trials to them."""
+    asked, lanes = pipeline.resources, pipeline.tune.lanes
+    memory = int(asked.memory) + WORKER_MEMORY if asked.memory else 0
+    limits = {"threads": asked.threads * lanes, "memory": memory, "time": LONGEST_STUDY}
+    return {"devices": asked.devices, "processes": 1}, limits
 
 
 def run_job(
@@ -116,8 +152,11 @@ def deploy(settings: Settings, registered: RegisteredVersion, say: Say, timeout:
     return desired
 
 
-def _check_overrides(pipeline: Pipeline, overrides: dict[str, Any]) -> None:
-    allowed = sorted({*pipeline.parameters, *pipeline.tune.space})
+def _check_overrides(file: Path, pipeline: Pipeline, overrides: dict[str, Any]) -> None:
+    every = [load_pipeline(Path(address(str(file), name))) for name in pipeline.candidates] or [pipeline]
+    if any(one.tune.space_function for one in every):
+        return  # only the function knows its names
+    allowed = sorted({name for one in every for name in (*one.parameters, *one.tune.dimensions)})
     unknown = sorted(set(overrides) - set(allowed))
     if unknown:
         raise ConfigError(f"unknown parameters: {', '.join(unknown)}", f"{pipeline.pipeline} has: {', '.join(allowed)}")

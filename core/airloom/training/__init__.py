@@ -7,16 +7,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from airloom.processing import Processing as Processing
+    from airloom.processing import Tokenise as Tokenise
     from airloom.training.early import EarlyStopping as EarlyStopping
     from airloom.training.loop import fit as fit
+    from airloom.training.normalise import Normalise as Normalise
     from airloom.training.run import TrainingRun as TrainingRun
     from airloom.training.source import TensorSource as TensorSource
 
-_PLACES = {"fit": "loop", "EarlyStopping": "early", "TrainingRun": "run", "TensorSource": "source"}
-__all__ = ["EarlyStopping", "TensorSource", "TrainingRun", "fit"]
+_PLACES = {
+    "EarlyStopping": "airloom.training.early",
+    "Normalise": "airloom.training.normalise",
+    "Processing": "airloom.processing",
+    "TensorSource": "airloom.training.source",
+    "Tokenise": "airloom.processing",
+    "TrainingRun": "airloom.training.run",
+    "fit": "airloom.training.loop",
+}
+__all__ = ["EarlyStopping", "Normalise", "Processing", "TensorSource", "Tokenise", "TrainingRun", "fit"]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _PLACES:
         raise AttributeError(f"airloom.training has no {name}")
-    return getattr(import_module(f"airloom.training.{_PLACES[name]}"), name)
+    return getattr(import_module(_PLACES[name]), name)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airloom.errors import ConfigError, JobFailed, StoppedByRequest
+from airloom.jobs.processes import how
 from airloom.training.outputs import MetricFiles, model_of
 from airloom.training.run import SPLITS, TrainingRun
 from airloom.training.stop import GOES_ON
@@ -61,7 +62,7 @@ def run_command(command: str | list[str], run: TrainingRun, source: "Source", pr
             process.kill()
             process.wait()
     if not ended and process.returncode:
-        raise JobFailed(f"{name_of(command)} {_how(process.returncode)}", "the log has what it printed")
+        raise JobFailed(f"{name_of(command)} {how(process.returncode)}", "the log has what it printed")
     metrics.report(run, last=True)
     run.save_model(model_of(output), source.tensors("train")[0][:2])
 
@@ -131,12 +132,6 @@ def _start(command: str | list[str], variables: dict[str, str], project: Path) -
         return subprocess.Popen(words, cwd=project, env=variables, stdin=subprocess.DEVNULL)
     except OSError as error:
         raise ConfigError(f"command: {words[0]} cannot be started: {error.strerror}", f"from {project}") from None
-
-
-def _how(code: int) -> str:
-    import signal
-
-    return f"ended with exit code {code}" if code > 0 else f"was killed by {signal.Signals(-code).name}"
 
 
 def name_of(command: str | list[str]) -> str:

@@ -13,6 +13,7 @@ from airloom.contracts import RunContext, TrainedModel
 from airloom.errors import JobFailed, MlflowAway, StoppedByRequest
 from airloom.jobs import context
 from airloom.metadata import tracking
+from airloom.metadata.inputs import log_input
 from airloom.pipeline.spec import Pipeline
 from airloom.settings import Settings
 from airloom.training import cost
@@ -20,6 +21,7 @@ from airloom.training.budget import Budget
 from airloom.training.code import code_tags
 from airloom.training.command import name_of, run_command, script_of
 from airloom.training.load import load_function, source_file
+from airloom.training.origin import keep_modules, keep_origin
 from airloom.training.past import SNAPSHOT, WEIGHTS
 from airloom.training.reproduce import weights_digest
 from airloom.training.run import TrainingRun, execute
@@ -161,6 +163,8 @@ def _record(
             api.set_tag(target, name, value)
     if code[1] is not None:
         api.log_artifact(run_id, str(code[1]), "source")
+    keep_origin(api, settings.project, run_id)
+    log_input(api, run_id, ctx.snapshot, "train")
 
 
 @contextmanager
@@ -193,9 +197,10 @@ def _end(
     used = cost.total(folder, run.progress.at.samples, run.progress.seconds)
     tracking.log_metrics(api, run_id, used, run.progress.at.steps)
     api.set_tag(run_id, "airloom.ended", run.progress.ended or "complete")
+    keep_modules(api, settings.project, run_id)
     if not isinstance(sink.model[0], Path):
         api.set_tag(run_id, WEIGHTS, weights_digest(sink.model[0]))
-    return store_model(run_id, *sink.model, run.params, sink.metrics).to_dict()
+    return store_model(run_id, *sink.model, run.params, sink.metrics, run.processing).to_dict()
 
 
 def _failed(settings: Settings, sink: OtherRank, run_id: str, error: BaseException) -> None:

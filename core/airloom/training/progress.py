@@ -52,6 +52,7 @@ class Progress:
 
     Attributes:
         over: which budget was met; empty: none.
+        resumed: the epoch or step at which a checkpoint let this attempt go on; -1: it began anew.
     """
 
     world: World = field(default_factory=World)
@@ -62,6 +63,7 @@ class Progress:
     before_save: Callable[[], None] = lambda: None
     at: Position = field(default_factory=Position)
     over: str = ""
+    resumed: int = -1
 
     def __post_init__(self) -> None:
         self._saved: dict[str, Any] | None = None  # of the loop that is resumed, while it is needed
@@ -153,6 +155,7 @@ class Progress:
         if self._saved is None:
             return
         self.at = Position(**self._saved["position"])
+        self.resumed = self.at.index
         self._written = replace(self.at)
         if met := self.budget.met(self.at.steps, self.at.seconds, self.world.size):
             self.over = self.budget.reason(met)

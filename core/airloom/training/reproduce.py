@@ -181,12 +181,12 @@ def parameters_of(pipeline: Any, given: dict[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: `given` names something that the pipeline does not have.
     """
-    first = {
-        name: d.choice[0] if d.choice is not None else (d.int_ or d.float_)[0]
-        for name, d in pipeline.tune.space.items()
-    }
-    unknown = sorted(set(given) - {*pipeline.parameters, *first})
+    first: dict[str, Any] = {}
+    for name, d in pipeline.tune.dimensions.items():
+        if name not in given and d.holds({**pipeline.parameters, **first, **given}):
+            first[name] = d.value if d.value is not None else d.choice[0] if d.choice else (d.int_ or d.float_)[0]
+    unknown = sorted(set(given) - {*pipeline.parameters, *pipeline.tune.dimensions})
     if unknown:
-        known = ", ".join(sorted({*pipeline.parameters, *first}))
+        known = ", ".join(sorted({*pipeline.parameters, *pipeline.tune.dimensions}))
         raise ConfigError(f"unknown parameters: {', '.join(unknown)}", f"{pipeline.pipeline} has: {known}")
     return json.loads(json.dumps({**pipeline.parameters, **first, **given}))  # type: ignore[no-any-return]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airloom.errors import AirloomError, ConfigError, JobFailed
+from airloom.processing import Processing
 from airloom.training import generators
 from airloom.training.budget import Budget
 from airloom.training.checkpoint import Checkpoints
@@ -52,6 +53,7 @@ class TrainingRun:
         rank: number of this process.
         world_size: processes that train together.
         progress: where the training stands.
+        processing: what `save_model` was told to go before and after the model.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class TrainingRun:
         self.params, self.seed, self.deterministic = dict(params), seed, deterministic
         self.device = device or device_of(self.world)
         self._source, self._sink = source, sink
+        self.processing = Processing()
         self.progress = Progress(
             self.world,
             self.device,
@@ -183,13 +186,21 @@ class TrainingRun:
         if self.rank == 0:
             self._sink.report(int(step), values)
 
-    def save_model(self, model: "Module | Path", example_input: "Tensor | None" = None) -> None:
+    def save_model(
+        self,
+        model: "Module | Path",
+        example_input: "Tensor | None" = None,
+        *,
+        processing: Processing | None = None,
+    ) -> None:
         """Hand over the trained model, once, with an input of at least two rows (default: `example()`).
 
         Args:
             model: a module, or the file of one: ONNX, or a program saved by `torch.export`.
-            example_input: (B, …), B at least 2.
+            example_input: what the module takes, (B, …), B at least 2.
+            processing: what goes before and after the module, for those who ask with texts or want names.
         """
+        self.processing = processing or self.processing
         example = self.example() if example_input is None else example_input
         if len(example) < 2:
             raise ConfigError("save_model needs an example of at least 2 rows", "use run.example()")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airloom.contracts import TrainedModel
+from airloom.processing import FILE, Processing
 from airloom.training.export import adopt, export, load_program
 
 if TYPE_CHECKING:
@@ -19,13 +20,21 @@ MODEL_URI, DIGESTS, METRICS, PARAMETERS = (f"airloom.{n}" for n in ("model_uri",
 
 
 def store_model(
-    run_id: str, model: "Module | Path", example: "Tensor", parameters: dict[str, Any], metrics: dict[str, float]
+    run_id: str,
+    model: "Module | Path",
+    example: "Tensor",
+    parameters: dict[str, Any],
+    metrics: dict[str, float],
+    processing: Processing | None = None,
 ) -> TrainedModel:
     """Log the model under the run, tag the run with what was logged, and end the run as FINISHED.
 
     Args:
         model: a module, or a file: ONNX, or a program saved by `torch.export`.
         example: at least 2 rows; with one the program would accept batches of 1 only.
+        parameters: what it was trained with.
+        metrics: the last ones.
+        processing: what goes before and after the graph.
 
     Raises:
         JobFailed: the ONNX export failed or its answers differ from torch's.
@@ -35,7 +44,8 @@ def store_model(
     with tempfile.TemporaryDirectory(prefix="airloom-model-") as folder, mlflow.start_run(run_id=run_id):
         _forget_others(run_id)
         log = _log_onnx if isinstance(model, Path) and model.suffix == ".onnx" else _log
-        uri = log(model, example, Path(folder))
+        extra = _declared(processing or Processing(), Path(folder))
+        uri = log(model, example, Path(folder), extra)
         digests = _digests(uri, Path(folder) / "check")
         trained = TrainedModel(run_id, uri, digests, metrics, parameters)
         # Last before the run ends: a FINISHED run with these tags is a complete one.
@@ -63,7 +73,16 @@ def _forget_others(run_id: str) -> None:
         api.delete_logged_model(left.model_id)
 
 
-def _log(model: "Module | Path", example: "Tensor", folder: Path) -> str:
+def _declared(processing: Processing, folder: Path) -> list[str]:
+    """The file that says what goes before and after the graph; none where nothing does."""
+    if processing == Processing():
+        return []
+    path = folder / FILE
+    path.write_text(processing.model_dump_json(indent=1), encoding="utf-8")
+    return [str(path)]
+
+
+def _log(model: "Module | Path", example: "Tensor", folder: Path, extra: list[str]) -> str:
     import mlflow
     import torch
     from mlflow.models import infer_signature
@@ -80,12 +99,12 @@ def _log(model: "Module | Path", example: "Tensor", folder: Path) -> str:
             signature=infer_signature(example.numpy(), answers),
             input_example=example.numpy(),
             pip_requirements=["torch==2.13.0"],
-            extra_files=[made["onnx"], made["golden"]],
+            extra_files=[made["onnx"], made["golden"], *extra],
         )
     return str(info.model_uri)
 
 
-def _log_onnx(model: Any, example: "Tensor", folder: Path) -> str:
+def _log_onnx(model: Any, example: "Tensor", folder: Path, extra: list[str]) -> str:
     import mlflow
     import onnx
     from mlflow.models import infer_signature
@@ -100,7 +119,7 @@ def _log_onnx(model: Any, example: "Tensor", folder: Path) -> str:
             input_example=example.numpy(),
             pip_requirements=["onnxruntime"],
             save_as_external_data=False,
-            extra_files=[made["onnx"], made["golden"]],
+            extra_files=[made["onnx"], made["golden"], *extra],
         )
     return str(info.model_uri)
 

@@ -1,4 +1,4 @@
-"""A thread that brings a journal to MLflow in batches, behind the training's back."""
+"""Bring a journal to MLflow in batches, behind the training's back."""
 
 import logging
 import threading
@@ -19,12 +19,11 @@ LONGEST = 30.0  # seconds between two tries while MLflow is away
 log = logging.getLogger(__name__)
 
 
-class Uploader:
-    """Sends what the journal holds, each entry with the time at which it was reported.
+class Sender:
+    """Sends what a journal holds, each entry with the time at which it was reported.
 
     How far MLflow has got it stands in a file beside the journal. It is written after the request, so after a crash
-    some entries are sent again, exactly as before; MLflow keeps equal ones once. MLflow being away does not disturb the
-    training.
+    some entries are sent again, exactly as before; MLflow keeps equal ones once.
 
     Args:
         journal: of the run.
@@ -36,6 +35,41 @@ class Uploader:
     def __init__(self, journal: Journal, sent: Path, api: "MlflowClient", run_id: str) -> None:
         self._journal, self._sent, self._api, self._run_id = journal, sent, api, run_id
         self._offset = min(_number(sent), journal.end)
+
+    @property
+    def left(self) -> int:
+        """Reports that MLflow does not have."""
+        return sum(1 for _ in self._journal.entries(self._offset)) + len(self._journal.waiting)
+
+    def send(self, *, last: bool = False) -> None:
+        """Send what is new; with `last` also what the disk did not take."""
+        batch: list[Metric] = []
+        end = self._offset
+        for entry in self._journal.entries(self._offset):
+            metrics = _metrics(entry)
+            if batch and len(batch) + len(metrics) > BATCH:
+                self._log(batch, end)
+                batch = []
+            batch += metrics
+            end = entry.end
+        if batch:
+            self._log(batch, end)
+        if last and (waiting := [metric for entry in self._journal.waiting for metric in _metrics(entry)]):
+            self._log(waiting, end)
+            self._journal.waiting.clear()
+
+    def _log(self, batch: "list[Metric]", end: int) -> None:
+        for start in range(0, len(batch), BATCH):
+            self._api.log_batch(self._run_id, metrics=batch[start : start + BATCH])
+        self._offset = end
+        self._sent.write_text(f"{end}\n")
+
+
+class Uploader:
+    """A thread that sends what a journal holds. MLflow being away does not disturb the training."""
+
+    def __init__(self, journal: Journal, sent: Path, api: "MlflowClient", run_id: str) -> None:
+        self._sender, self._run_id = Sender(journal, sent, api, run_id), run_id
         self._ending = threading.Event()
         self._deadline = 0.0
         self._error: Exception | None = None
@@ -51,8 +85,7 @@ class Uploader:
         self._deadline = time.monotonic() + timeout
         self._ending.set()
         self._thread.join(timeout + 5)  # it may be in the middle of a request
-        left = sum(1 for _ in self._journal.entries(self._offset)) + len(self._journal.waiting)
-        if left:
+        if left := self._sender.left:
             message = f"MLflow did not take the last {left} reports of run {self._run_id}: {self._error}"
             raise MlflowAway(message, "they are kept: start MLflow (`airloom up`), and retry the task")
 
@@ -61,45 +94,21 @@ class Uploader:
         while True:
             ending = self._ending.wait(pause)
             try:
-                self._send()
-                pause = INTERVAL
+                self._sender.send(last=ending)
+                if self._error is not None:
+                    log.warning("MLflow takes metrics again")
+                self._error, pause = None, INTERVAL
                 if ending:
                     return
             except Exception as error:  # whatever it is: the training goes on, and the end says so
                 if self._error is None:
-                    log.warning("MLflow does not take metrics, they wait in the journal: %s", _short(error))
+                    log.warning("MLflow does not take metrics, they wait in the journal: %s", short(error))
                 self._error = error
                 pause = min(2 * pause, LONGEST)
                 if ending and time.monotonic() > self._deadline:
                     return
             if ending:
                 time.sleep(min(pause, 1.0))
-
-    def _send(self) -> None:
-        batch: list[Metric] = []
-        end = self._offset
-        for entry in self._journal.entries(self._offset):
-            metrics = _metrics(entry)
-            if batch and len(batch) + len(metrics) > BATCH:
-                self._log(batch, end)
-                batch = []
-            batch += metrics
-            end = entry.end
-        if batch:
-            self._log(batch, end)
-        if self._ending.is_set() and (
-            waiting := [metric for entry in self._journal.waiting for metric in _metrics(entry)]
-        ):
-            self._log(waiting, end)
-            self._journal.waiting.clear()
-
-    def _log(self, batch: "list[Metric]", end: int) -> None:
-        for start in range(0, len(batch), BATCH):
-            self._api.log_batch(self._run_id, metrics=batch[start : start + BATCH])
-        if self._error is not None:
-            log.warning("MLflow takes metrics again")
-        self._error, self._offset = None, end
-        self._sent.write_text(f"{end}\n")
 
 
 def _metrics(entry: Entry) -> "list[Metric]":
@@ -117,5 +126,6 @@ def _number(path: Path) -> int:
         return 0
 
 
-def _short(error: Exception) -> str:
+def short(error: Exception) -> str:
+    """An error in one line, for the log."""
     return f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}"

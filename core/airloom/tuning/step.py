@@ -3,29 +3,24 @@
 from pathlib import Path
 from typing import Any
 
-from airloom import tuning
 from airloom.contracts import RunContext
 from airloom.pipeline.load import load_pipeline
 from airloom.pipeline.spec import Pipeline
 from airloom.settings import Settings, load
 
 
-def create(context: dict[str, Any]) -> dict[str, Any]:
-    """Create the study: `study` and `workers`, the numbers to call `work` with."""
-    settings, pipeline, ctx = _open(context)
-    return {"study": tuning.create(settings, pipeline, ctx), "workers": list(range(pipeline.tune.workers))}
-
-
 def work(context: dict[str, Any], worker: int) -> dict[str, Any]:
-    """Run one worker's share of the trials."""
-    settings, pipeline, ctx = _open(context)
-    return tuning.work(settings, pipeline, ctx, worker)
+    """Be one of the study's workers; see `airloom.tuning.work`."""
+    from airloom.tuning.work import work as work_on
+
+    return work_on(*_open(context), worker)
 
 
 def finish(context: dict[str, Any]) -> dict[str, Any]:
-    """Check the study; a `StudyResult` as a dict."""
-    settings, pipeline, ctx = _open(context)
-    return tuning.finish(settings, pipeline, ctx).to_dict()
+    """Check the study and sum it up; a `StudyResult` as a dict."""
+    from airloom.tuning.finish import finish as finish_study
+
+    return finish_study(*_open(context)).to_dict()
 
 
 def _open(context: dict[str, Any]) -> tuple[Settings, Pipeline, RunContext]:

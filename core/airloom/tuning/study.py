@@ -1,103 +1,144 @@
-"""The study in Optuna's database."""
+"""The study in Optuna's database, beside its slots in ours."""
 
 import logging
 import sqlite3
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airloom import database
 from airloom.contracts import RunContext
-from airloom.errors import JobFailed
-from airloom.pipeline.spec import Distribution, Pipeline
+from airloom.errors import ConfigError, JobFailed
+from airloom.pipeline.spec import Pipeline
 from airloom.settings import Settings
+from airloom.tuning import samplers
+from airloom.tuning.slots import Slots
 
 if TYPE_CHECKING:
-    from optuna import Study, Trial
-    from optuna.pruners import BasePruner
-    from optuna.samplers import BaseSampler
-    from optuna.storages import RDBStorage
+    from optuna import Study
+    from optuna.storages import BaseStorage, RDBStorage
+
+PIPELINE, DATASET, PARENT, METRICS, BEGINNINGS = (
+    f"airloom.{name}" for name in ("pipeline", "dataset", "mlflow_run", "metrics", "beginnings")
+)
+
+
+@dataclass
+class Opened:
+    """A study, open in one thread.
+
+    Attributes:
+        study: Optuna's.
+        storage: the one below it.
+        id: of the study in the storage.
+    """
+
+    study: "Study"
+    storage: "BaseStorage"
+    id: int
 
 
 def create(settings: Settings, pipeline: Pipeline, ctx: RunContext) -> str:
-    """Create the study of this run, or find it.
+    """Create the study of this run with its slots, or find it, and give it slots for all its trials.
 
     Returns:
         The study's name, which is the run's key.
-    """
-    import optuna
-    from filelock import FileLock
-
-    home = settings.make_home()
-    # Two first pipelines at once would both create the tables.
-    with FileLock(str(home / "optuna.lock"), timeout=60):
-        with sqlite3.connect(home / "optuna.db") as database:
-            database.execute("PRAGMA journal_mode=WAL")
-        database.close()
-        direction = pipeline.tune.objective.direction
-        optuna.create_study(storage=_storage(settings), study_name=ctx.key, direction=direction, load_if_exists=True)
-    return ctx.key
-
-
-def open_study(settings: Settings, pipeline: Pipeline, ctx: RunContext, worker: int = 0, begun: int = 0) -> "Study":
-    """The study with its sampler and pruner.
-
-    Args:
-        begun: trials that this worker began before; a restarted worker must not draw the same points again.
 
     Raises:
-        JobFailed: `create` did not run for this key.
+        ConfigError: the sampler or pruner cannot be built, the study exists with other objectives or with more trials,
+            or an earlier study to begin with does not exist.
+    """
+    from filelock import FileLock
+
+    from airloom.tuning import warm
+
+    samplers.check(pipeline)
+    home, name = settings.make_home(), ctx.key
+    # Two first pipelines at once would both create the tables.
+    with FileLock(str(home / "optuna.lock"), timeout=60):
+        study = database.patiently(lambda: _create(settings, pipeline, name))
+        _same_objectives(study, pipeline)
+        slots = Slots(settings.database_address)
+        if PIPELINE not in study.user_attrs:  # written last, so a killed `create` is done again from its beginning
+            study.set_user_attr(BEGINNINGS, warm.beginnings(settings, pipeline, study))
+            _describe(study, pipeline, ctx)
+        there = slots.make(name, pipeline.tune.trials)
+        slots.reopen(name)
+    if there > pipeline.tune.trials:
+        message = f"the study {name} has {there} trials, tune.trials is {pipeline.tune.trials}"
+        raise ConfigError(
+            message, f"a study can grow, not shrink: set tune.trials to {there} or more, or start a new run"
+        )
+    return name
+
+
+def open_study(settings: Settings, name: str, pipeline: Pipeline | None = None) -> Opened:
+    """The study; with a pipeline, to work on it: with its pruner. Every draw sets its own sampler.
+
+    Raises:
+        JobFailed: there is no such study.
     """
     import optuna
 
     optuna.logging.set_verbosity(logging.WARNING)
-    if not (settings.home / "optuna.db").exists():
-        raise JobFailed(f"there is no study {ctx.key}", "create it first")
-    seed = (pipeline.seed * 7919 + worker * 104_729 + begun) % 2**32
+    address = settings.study_address
+    if address.startswith("sqlite:") and not (settings.home / "optuna.db").exists():
+        raise JobFailed(f"there is no study {name}", "`airloom study list` shows those that there are")
+    storage = optuna.storages.get_storage(new_storage(settings))
     try:
-        return optuna.load_study(
-            study_name=ctx.key, storage=_storage(settings), sampler=_sampler(pipeline, seed), pruner=_pruner(pipeline)
+        study = database.patiently(
+            lambda: optuna.load_study(
+                study_name=name, storage=storage, pruner=samplers.pruner(pipeline) if pipeline else None
+            )
         )
     except KeyError:
-        raise JobFailed(f"there is no study {ctx.key}", "create it first") from None
+        raise JobFailed(f"there is no study {name}", "`airloom study list` shows those that there are") from None
+    return Opened(study, storage, storage.get_study_id_from_name(name))
 
 
-def suggest(trial: "Trial", space: dict[str, Distribution], fixed: dict[str, Any]) -> dict[str, Any]:
-    """Values for the search space; a name in `fixed` is not searched."""
-    return {name: _suggest(trial, name, d) for name, d in space.items() if name not in fixed}
-
-
-def share(trials: int, workers: int, worker: int) -> tuple[int, int]:
-    """The first trial slot of a worker and how many slots it has; all shares together are `trials`."""
-    each, over = divmod(trials, workers)
-    return worker * each + min(worker, over), each + (worker < over)
-
-
-def _suggest(trial: "Trial", name: str, distribution: Distribution) -> Any:
-    if distribution.choice is not None:
-        return trial.suggest_categorical(name, distribution.choice)
-    if distribution.int_ is not None:
-        return trial.suggest_int(name, *distribution.int_, step=int(distribution.step or 1), log=distribution.log)
-    assert distribution.float_ is not None  # noqa: S101 - the pipeline's schema holds exactly one kind
-    return trial.suggest_float(name, *distribution.float_, step=distribution.step, log=distribution.log)
-
-
-def _storage(settings: Settings) -> "RDBStorage":
+def new_storage(settings: Settings) -> "RDBStorage":
+    """Optuna's storage: SQLite in WAL mode in `home`, or PostgreSQL."""
     from optuna.storages import RDBStorage
 
-    # Workers of one host write at the same time; SQLite's 5 s would be short on a loaded machine.
-    return RDBStorage(f"sqlite:///{settings.home / 'optuna.db'}", engine_kwargs={"connect_args": {"timeout": 60}})
+    address = settings.study_address
+    if address.startswith("sqlite:") and not (settings.home / "optuna.db").exists():
+        with sqlite3.connect(settings.home / "optuna.db") as made:  # the mode stays in the file
+            made.execute("PRAGMA journal_mode=WAL")
+        made.close()
+    # Its tables were looked at when the study was created.
+    storage = RDBStorage(address, engine_kwargs=database.options(address))
+    database.prepare(storage.engine)
+    storage.engine.dispose()  # connections from before `prepare`
+    return storage
 
 
-def _sampler(pipeline: Pipeline, seed: int) -> "BaseSampler":
-    from optuna.samplers import RandomSampler, TPESampler
+def _create(settings: Settings, pipeline: Pipeline, name: str) -> "Study":
+    import optuna
 
-    return RandomSampler(seed) if pipeline.tune.sampler == "random" else TPESampler(seed=seed)
+    optuna.logging.set_verbosity(logging.WARNING)
+    directions = [target.direction for target in pipeline.tune.targets]
+    return optuna.create_study(
+        storage=new_storage(settings), study_name=name, directions=directions, load_if_exists=True
+    )
 
 
-def _pruner(pipeline: Pipeline) -> "BasePruner":
-    from optuna.pruners import HyperbandPruner, MedianPruner, NopPruner
+def _same_objectives(study: "Study", pipeline: Pipeline) -> None:
+    """Optuna takes a study that exists as it is, whatever directions it is asked for."""
+    wanted: dict[str, str] = {target.metric: target.direction for target in pipeline.tune.targets}
+    names = study.user_attrs.get(METRICS, list(wanted))
+    found = dict(zip(names, (direction.name.lower() for direction in study.directions), strict=False))
+    if found != wanted or len(study.directions) != len(wanted):
+        message = (
+            f"the study {study.study_name} exists with the objectives {_text(found)}, the file has {_text(wanted)}"
+        )
+        raise ConfigError(message, "start a new run: a study keeps its objectives")
 
-    if pipeline.tune.pruner == "none":
-        return NopPruner()
-    if pipeline.tune.pruner == "hyperband":
-        return HyperbandPruner(max_resource=int(pipeline.tune.epochs or pipeline.parameters.get("epochs", 100)))
-    # Optuna's default of 5 unpruned trials would never prune a small study.
-    return MedianPruner(n_startup_trials=min(5, max(1, pipeline.tune.trials // 3)), n_warmup_steps=1)
+
+def _text(objectives: dict[str, str]) -> str:
+    return ", ".join(f"{direction} {metric}" for metric, direction in objectives.items())
+
+
+def _describe(study: "Study", pipeline: Pipeline, ctx: RunContext) -> None:
+    metrics = [target.metric for target in pipeline.tune.targets]
+    facts: dict[str, Any] = {METRICS: metrics, DATASET: ctx.snapshot.version_name, PARENT: ctx.mlflow_run}
+    for name, value in {**facts, PIPELINE: pipeline.pipeline}.items():
+        study.set_user_attr(name, value)

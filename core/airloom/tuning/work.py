@@ -1,157 +1,157 @@
-"""One worker's share of a study. Killed at any point and started again, it goes on where it stood."""
+"""A worker of a study. Killed at any point and started again, it goes on where the study stands."""
 
-import logging
-import tempfile
-from dataclasses import dataclass
-from pathlib import Path
+import os
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airloom.contracts import RunContext
-from airloom.errors import AirloomError, JobFailed, MlflowAway, StoppedByRequest
-from airloom.metadata import tracking
-from airloom.pipeline.spec import Pipeline
-from airloom.settings import Settings
-from airloom.training.command import run_command
-from airloom.training.load import load_function
-from airloom.training.run import Pruned, TrainingRun, execute
-from airloom.training.source import SnapshotSource, Source
-from airloom.tuning.sink import MetricMissing, TrialSink
-from airloom.tuning.study import open_study, share, suggest
+from airloom.errors import JobFailed, MlflowAway, StoppedByRequest
+from airloom.tuning import budget, owner
+from airloom.tuning.lane import Lane
+from airloom.tuning.recorder import Recorder
+from airloom.tuning.rows import Rows
+from airloom.tuning.slots import Slots, Tally
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from optuna import Study, Trial
-    from optuna.trial import FrozenTrial
+    from collections.abc import Iterator
 
-KIND = "trial"
-FAILURES = 3
-log = logging.getLogger(__name__)
+    from airloom.contracts import RunContext
+    from airloom.pipeline.spec import Pipeline
+    from airloom.settings import Settings
+
+LOOK = 0.5  # seconds between two looks at the study
+BEAT = 2.0  # seconds between two signs of life
 
 
-def work(
-    settings: Settings, pipeline: Pipeline, ctx: RunContext, worker: int, source: Source | None = None
-) -> dict[str, Any]:
-    """Run this worker's trials.
+def work(settings: "Settings", pipeline: "Pipeline", ctx: "RunContext", number: int) -> dict[str, Any]:
+    """Run trials of the study until all its slots are finished, or its budget is over.
+
+    Args:
+        settings: of this installation.
+        pipeline: says what to search.
+        ctx: of the pipeline run.
+        number: of this worker, for people.
 
     Returns:
-        `worker`, `trials` (finished by it, all attempts together) and `failed` (in this attempt).
+        `worker`, `trials` (finished by this attempt), `failed` (by own fault) and `over` (which budget is).
 
     Raises:
-        JobFailed: the third failure in a row, with the last one's text; or the objective is never reported.
-        StoppedByRequest: the job was asked to end.
-        ConfigError: the training function cannot be found.
+        JobFailed: the study has failed; the message says how many of its trials are finished.
+        StoppedByRequest: the job was asked to end; its trials saved their checkpoints.
+        ConfigError: the training function cannot be found, or the like: no trial would change it.
+        MlflowAway: all is done, but MLflow has not taken it.
     """
-    with tracking.reachable(settings):
-        return _Worker.start(settings, pipeline, ctx, worker, source).run()
+    slots = Slots(settings.database_address)
+    if not slots.tally(ctx.key).trials:
+        raise JobFailed(f"there is no study {ctx.key}", "start a new run; `resolve` creates it")
+    budget.forgive_cleared(settings, slots, ctx.key)
+    worker = Worker(settings, pipeline, ctx, number, slots, Recorder(settings, ctx, slots))
+    with worker.stoppable():
+        return worker.run()
 
 
 @dataclass
-class _Worker:
-    settings: Settings
-    pipeline: Pipeline
-    ctx: RunContext
-    number: int
-    study: "Study"
-    api: "MlflowClient"
-    function: Any
-    source: Source
+class Worker:
+    """What the lanes of a worker share.
 
-    @classmethod
-    def start(
-        cls, settings: Settings, pipeline: Pipeline, ctx: RunContext, number: int, source: Source | None
-    ) -> "_Worker":
-        function = load_function(settings.project, pipeline.train) if pipeline.train else None
-        api = tracking.client(settings)
-        study = open_study(settings, pipeline, ctx, number)
-        begun = sum(t.user_attrs.get("worker") == number for t in study.get_trials(deepcopy=False))
-        study = open_study(settings, pipeline, ctx, number, begun) if begun else study
-        read = source or SnapshotSource(settings, ctx.snapshot)
-        return cls(settings, pipeline, ctx, number, study, api, function, read)
+    Attributes:
+        ending: set when no lane is to begin another trial.
+        stopped: the job was asked to end.
+    """
+
+    settings: "Settings"
+    pipeline: "Pipeline"
+    ctx: "RunContext"
+    number: int
+    slots: Slots
+    recorder: Recorder
+    owner: str = field(default_factory=owner.this_owner)
+    ending: threading.Event = field(default_factory=threading.Event)
+    stopped: bool = False
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+        self._beaten = self._looked = -LOOK
+        self._tally: Tally | None = None
 
     def run(self) -> dict[str, Any]:
-        first, count = share(self.pipeline.tune.trials, self.pipeline.tune.workers, self.number)
-        self._recover()
-        failed = in_a_row = 0
-        while (done := self._finished()) < count:
-            error = self._trial(first + done)
-            in_a_row = in_a_row + 1 if error else 0
-            failed += error is not None
-            if error and in_a_row >= FAILURES:
-                message = f"{FAILURES} trials in a row failed, the last with: {error.message}"
-                raise JobFailed(message, error.hint) from error
-        return {"worker": self.number, "trials": done, "failed": failed}
-
-    def _mine(self) -> "list[FrozenTrial]":
-        return [t for t in self.study.get_trials(deepcopy=False) if t.user_attrs.get("worker") == self.number]
-
-    def _finished(self) -> int:
-        return sum(t.state.name in ("COMPLETE", "PRUNED") for t in self._mine())
-
-    def _recover(self) -> None:
-        """Give up what an earlier, killed process of this worker left running, and queue its point again."""
-        from optuna.trial import TrialState
-
-        for trial in self._mine():
-            if trial.state != TrialState.RUNNING:
-                continue
-            log.warning("trial %d was left running by a killed worker; its parameters are tried again", trial.number)
-            self._give_up(trial.number, trial.user_attrs.get("mlflow_run"), "the worker was killed")
-            self.study.tell(trial.number, state=TrialState.FAIL)
-            if trial.params:
-                self.study.enqueue_trial(trial.params)
-
-    def _trial(self, slot: int) -> JobFailed | None:
-        """Run one trial; a failure of the user's function is recorded and returned."""
-        from optuna.trial import TrialState
-
-        trial = self.study.ask()
-        trial.set_user_attr("worker", self.number)
-        run_id = tracking.ensure_child(self.api, self.ctx, KIND, slot, {"airloom.trial": str(trial.number)})
-        # Before anything immutable is logged: a killed trial's run must be known to be set aside.
-        trial.set_user_attr("mlflow_run", run_id)
+        """All lanes to their end."""
+        lanes = [Lane(self, number) for number in range(self.pipeline.tune.lanes)]
         try:
-            value = self._objective(trial, run_id)
-        except Pruned:
-            self._end(trial, run_id, TrialState.PRUNED)
-            return None
-        except (MlflowAway, StoppedByRequest):
-            raise  # the trial stays open: the next attempt sets it aside and queues its parameters again
-        except AirloomError as error:
-            trial.set_user_attr("reason", error.message)
-            self._give_up(trial.number, run_id, error.message)
-            self.study.tell(trial, state=TrialState.FAIL)
-            log.warning("trial %d failed: %s", trial.number, error.message)
-            if isinstance(error, JobFailed) and not isinstance(error, MetricMissing):
-                return error
+            with ThreadPoolExecutor(len(lanes), thread_name_prefix="airloom-lane") as pool:
+                for ended in as_completed([pool.submit(self._guarded, lane) for lane in lanes]):
+                    ended.result()
+        except BaseException:
+            with suppress(MlflowAway):  # what went wrong first matters more
+                self.recorder.close(5)
             raise
-        self._end(trial, run_id, TrialState.COMPLETE, value)
-        return None
+        self.recorder.close()
+        owner.reap(self.settings, self.slots, self.ctx.key, Rows(self.settings, self.pipeline, self.ctx))
+        tally = self.slots.tally(self.ctx.key)
+        if tally.failed:
+            message = f"the study failed with {tally.finished} of {tally.trials} trials finished: {tally.failed}"
+            raise JobFailed(message, "mend the cause; clear its workers, and they go on where they stood")
+        if self.stopped and not tally.over:
+            raise StoppedByRequest("stopped on request", "the next attempt goes on where the study stands")
+        done, failed = sum(lane.done for lane in lanes), sum(lane.failed for lane in lanes)
+        over = "" if tally.over else budget.over(self.pipeline.tune, tally)
+        return {"worker": self.number, "trials": done, "failed": failed, "over": over}
 
-    def _objective(self, trial: "Trial", run_id: str) -> float:
-        tune = self.pipeline.tune
-        values = {**self.pipeline.parameters, **suggest(trial, tune.space, self.ctx.parameters), **self.ctx.parameters}
-        if tune.epochs and "epochs" not in tune.space:
-            values["epochs"] = tune.epochs
-        tracking.log_parameters(self.api, run_id, values)
-        sink = TrialSink(self.settings, trial, tune.objective.metric, self.api, run_id)
-        run = TrainingRun(values, self.pipeline.seed, self.source, sink)
-        if self.function:
-            execute(self.function, run, self.pipeline.train)
-        else:
-            with tempfile.TemporaryDirectory(prefix="airloom-trial-") as folder:
-                run_command(self.pipeline.command, run, self.source, self.settings.project, Path(folder))
-        return sink.value
+    def ends(self) -> bool:
+        """Whether nothing more is to begin: the study is over, has failed, is out of budget, or this job is to end."""
+        with self._lock:
+            if self.ending.is_set():
+                return True
+            if time.monotonic() - self._looked < LOOK and self._tally and not self._tally.over:
+                return False
+            self._looked, self._tally = time.monotonic(), self.slots.tally(self.ctx.key)
+            if self._tally.over or self._tally.failed or budget.over(self.pipeline.tune, self._tally):
+                self.ending.set()
+            return self.ending.is_set()
 
-    def _end(self, trial: "Trial", run_id: str, state: Any, value: float | None = None) -> None:
-        self.api.set_tag(run_id, "airloom.state", state.name)
-        self.api.set_terminated(run_id, "FINISHED")
-        self.study.tell(trial, value, state=state)
-        log.info("trial %d: %s %s", trial.number, state.name, "" if value is None else value)
+    def fail(self, reason: str) -> None:
+        """The study has failed: no other trial begins."""
+        self.slots.fail(self.ctx.key, reason)
+        self.ending.set()
 
-    def _give_up(self, number: int, run_id: str | None, reason: str) -> None:
-        """Set the MLflow run aside under another key, so that the slot's next trial gets a fresh one."""
-        if run_id is None:
+    def beat(self) -> None:
+        """Somebody works on the study."""
+        with self._lock:
+            if time.monotonic() - self._beaten < BEAT:
+                return
+            self._beaten = time.monotonic()
+        self.slots.beat(self.ctx.key)
+
+    def setup(self, lane: int) -> dict[str, Any]:
+        """What all trials of a lane share."""
+        lanes, cpus = self.pipeline.tune.lanes, sorted(os.sched_getaffinity(0))
+        mine = cpus[lane::lanes] if lanes > 1 and len(cpus) >= lanes else []
+        values = {"train": self.pipeline.train, "command": self.pipeline.command, "cpus": mine}
+        return {**values, "snapshot": self.ctx.snapshot.to_dict(), "seed": self.pipeline.seed}
+
+    @contextmanager
+    def stoppable(self) -> "Iterator[None]":
+        """Take SIGTERM as the wish to save and end."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
             return
-        self.api.set_tag(run_id, tracking.KEY, tracking.child_key(self.ctx, "failed_trial", number))
-        self.api.set_tag(run_id, "airloom.reason", reason[:4000])
-        self.api.set_terminated(run_id, "FAILED")
+        before = signal.signal(signal.SIGTERM, self._on_signal)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    def _on_signal(self, *_: object) -> None:
+        self.stopped = True
+        self.ending.set()
+
+    def _guarded(self, lane: Lane) -> None:
+        try:
+            lane.run()
+        except BaseException:
+            self.ending.set()  # the other lanes save and end
+            raise

@@ -1,14 +1,17 @@
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
-from airloom.evaluation.gate import compare, decide
-from airloom.pipeline.spec import AgainstChampion, GateSection
+from airloom.evaluation.gate import SliceRows, compare, decide
+from airloom.evaluation.spending import Tries
+from airloom.pipeline.gate import AgainstChampion, GateSection, SliceRule
 
 RULE = AgainstChampion(non_inferior_by=0.03, resamples=500)
-POLICY = GateSection(at_least={"accuracy": 0.5}, against_champion=RULE)
+POLICY = GateSection(at_least={"accuracy": 0.5}, against_champion=RULE, first_model="minimums")
 GOOD = {"accuracy": 0.9}
 ROWS = np.ones(400, bool)
 
@@ -77,10 +80,92 @@ def test_without_evidence_nothing_passes(metrics, candidate, champion, reason):
     assert [text for text in outcome.reasons if text.startswith("REFUSED") and reason in text]
 
 
-def test_the_first_model_needs_only_the_minimum():
+def test_the_first_model_needs_only_the_minimum_and_a_rule_that_says_so():
     outcome = decide(POLICY, GOOD, ROWS, None)
     assert outcome.passed
     assert outcome.comparison is None
+    refused = decide(POLICY.model_copy(update={"first_model": "refuse"}), GOOD, ROWS, None)
+    assert not refused.passed
+    assert "no champion to compare with" in refused.reasons[-1]
+
+
+@pytest.mark.parametrize("value", [None, 7.1, math.nan, math.inf])
+def test_a_limit_that_is_exceeded_or_was_not_measured_refuses(value):
+    policy = POLICY.model_copy(update={"at_most": {"latency_ms": 7}})
+    measured = GOOD | ({} if value is None else {"latency_ms": value})
+    assert not decide(policy, measured, ROWS, ROWS).passed
+    assert decide(policy, GOOD | {"latency_ms": 7.0}, ROWS, ROWS).passed
+
+
+def with_slice(**rule):
+    return POLICY.model_copy(update={"slices": {"dark": SliceRule(**rule)}})
+
+
+@pytest.mark.parametrize(
+    ("slices", "reason"),
+    [
+        ({}, "slice dark is empty or was not evaluated"),
+        ({"dark": SliceRows(~ROWS, {"accuracy": 1.0})}, "slice dark is empty"),
+        ({"dark": SliceRows(ROWS, {})}, "accuracy was not measured"),
+        ({"dark": SliceRows(ROWS, {"accuracy": 0.69})}, "at least 0.7"),
+        ({"dark": SliceRows(ROWS.astype(int), {"accuracy": 1.0})}, "slice dark is empty"),
+    ],
+)
+def test_a_slice_without_evidence_refuses(slices, reason):
+    outcome = decide(with_slice(at_least={"accuracy": 0.7}), GOOD, ROWS, ROWS, slices=slices)
+    assert not outcome.passed
+    assert reason in outcome.reasons[-1]
+
+
+def test_a_slice_that_got_worse_refuses_although_the_whole_did_not():
+    dark = np.arange(8000) < 400
+    candidate, champion = ~(dark & (np.arange(8000) % 4 == 0)), np.ones(8000, bool)
+    parts = {"dark": SliceRows(dark, {"accuracy": 0.75})}
+    outcome = decide(with_slice(non_inferior_by=0.1), GOOD, candidate, champion, slices=parts)
+    assert [reason[:7] for reason in outcome.reasons] == ["passed:", "passed:", "REFUSED"]
+    assert outcome.slices["dark"].effect == -0.25
+
+
+def test_superior_means_better_and_not_as_good():
+    policy = GateSection(at_least={"accuracy": 0.5}, against_champion=AgainstChampion(superior=True))
+    champion = np.arange(1000) < 900
+    assert not decide(policy, GOOD, champion, champion).passed
+    assert decide(policy, GOOD, np.arange(1000) < 940, champion).passed
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {},
+        {"superior": True, "non_inferior_by": 0.1},
+        {"non_inferior_by": 0.02, "method": "mcnemar"},
+        {"superior": True, "metric": "log_loss", "method": "mcnemar"},
+        {"superior": True, "metric": "mae", "method": "score"},
+        {"non_inferior_by": 0.0},
+        {"superior": True, "alpha": 0.5},
+    ],
+)
+def test_a_senseless_rule_is_no_rule(rule):
+    with pytest.raises(ValueError):
+        AgainstChampion(**rule)
+
+
+def test_a_loss_is_compared_too_and_less_is_better():
+    policy = GateSection(at_least={"r2": 0}, against_champion=AgainstChampion(superior=True, metric="mse"))
+    error = np.random.default_rng(0).exponential(size=500)
+    assert decide(policy, {"r2": 1.0}, -0.8 * error, -error).passed
+    assert not decide(policy, {"r2": 1.0}, -error, -0.8 * error).passed
+    assert not decide(policy, {"r2": 1.0}, -0.8 * error[:20], -error[:20]).passed  # too few rows
+    assert not decide(policy, {"r2": 1.0}, -0.8 * error, np.where(error > 2, np.nan, -error)).passed
+
+
+def test_tries_are_spent():
+    champion = np.arange(1000) < 900
+    candidate = np.arange(1000) < 907
+    policy = GateSection(at_least={"accuracy": 0.5}, against_champion=AgainstChampion(superior=True, resamples=500))
+    outcomes = [decide(policy, GOOD, candidate, champion, tries=Tries(k, k)) for k in (1, 2, 20)]
+    assert [outcome.passed for outcome in outcomes] == [True, True, False]
+    assert "try 20 at alpha 0.05" in outcomes[-1].reasons[-1]
 
 
 @pytest.mark.parametrize("better", [0.0, 0.1])

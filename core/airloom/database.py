@@ -1,0 +1,84 @@
+"""Our own tables, in SQLite or PostgreSQL, and patience with a database that is away for a while."""
+
+import logging
+import time
+from collections.abc import Callable
+from functools import cache
+from typing import Any, TypeVar
+
+from sqlalchemy import Engine, MetaData, create_engine, event
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, ProgrammingError
+
+from airloom.errors import JobsAway
+
+PATIENCE = 120.0  # seconds that a database may be away
+LOCKED = 60.0  # seconds to wait for a lock of SQLite
+LONGEST = 2.0  # seconds between two tries
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+@cache
+def engine(address: str, metadata: MetaData, locked: float = LOCKED) -> Engine:
+    """An engine with these tables, made where they are missing; two processes that make them at once are safe."""
+    made = create_engine(address, **options(address, locked))
+    prepare(made)
+    try:
+        metadata.create_all(made)
+    except (OperationalError, ProgrammingError, IntegrityError):  # another process made them in between
+        metadata.create_all(made)
+    return made
+
+
+def options(address: str, locked: float = LOCKED) -> dict[str, Any]:
+    """What every engine is made with: SQLite's writers wait for each other, a lost connection is noticed."""
+    local = address.startswith("sqlite:")
+    return {"connect_args": {"timeout": locked} if local else {"connect_timeout": 10}, "pool_pre_ping": not local}
+
+
+def prepare(made: Engine) -> None:
+    """Readers of SQLite do not wait for writers, and a commit does not wait for the disk: a kill loses nothing."""
+    if made.dialect.name == "sqlite":
+        event.listen(made, "connect", _write_ahead)
+
+
+def patiently(work: Callable[[], T], patience: float = PATIENCE) -> T:
+    """Do some work with a database; while it is away, wait and do it again.
+
+    The connection may break after the database took a change, so `work` must be safe to be done twice.
+
+    Raises:
+        JobsAway: it is away for longer than that.
+    """
+    until, pause = time.monotonic() + patience, 0.1
+    while True:
+        try:
+            return work()
+        except Exception as error:
+            if not is_away(error):
+                raise
+            if time.monotonic() > until:
+                message = f"the database does not answer for {patience:.0f} s: {str(error).splitlines()[0][:300]}"
+                raise JobsAway(message, "look at the database, and start again: it goes on where it stood") from error
+            if pause == 0.1:
+                log.warning(
+                    "the database is away, waiting up to %.0f s: %s", patience, str(error).splitlines()[0][:200]
+                )
+        time.sleep(pause)
+        pause = min(2 * pause, LONGEST)
+
+
+def is_away(error: BaseException | None) -> bool:
+    """Whether an error, or what Optuna made of it, says that the database cannot be reached."""
+    name = type(error).__name__
+    if isinstance(error, JobsAway):
+        return True
+    if name == "StorageInternalError":  # Optuna's; not imported, as most callers do without Optuna
+        error = error.__cause__ if error else None
+    lost = isinstance(error, DBAPIError) and error.connection_invalidated
+    return lost or isinstance(error, OperationalError | InterfaceError)
+
+
+def _write_ahead(connection: Any, _: Any) -> None:
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")

@@ -1,0 +1,67 @@
+"""Several candidates on the same test rows, the best one first."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from airloom.contracts import RunContext, TrainedModel
+from airloom.evaluation import paired
+from airloom.evaluation.answers import Judged
+from airloom.evaluation.rows import Rows
+from airloom.metadata import tracking
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+PATH = "evaluation/leaderboard.json"
+ALPHA, RESAMPLES = 0.025, 10_000  # of each side: intervals of 95 %, each on its own
+
+
+@dataclass(frozen=True)
+class Place:
+    """One candidate. Values are those of the metric; `behind` is what the first one is better by, row by row."""
+
+    name: str
+    value: float
+    interval: tuple[float, float]
+    behind: float
+    behind_interval: tuple[float, float]
+
+
+def rank(candidates: dict[str, Rows], metric: str, seed: int = 0) -> list[Place]:
+    """The candidates by their metric; of equal ones the first named.
+
+    Raises:
+        GateError: the metric does not go with the rows.
+    """
+    merits = {name: rows.merit(rows.candidate, metric).astype(np.float64) for name, rows in candidates.items()}
+    order = sorted(merits, key=lambda name: -merits[name].mean())
+    best, sign = merits[order[0]], 1 if metric == "accuracy" else -1
+    found = []
+    for name in order:
+        own, gap = (paired.bootstrap(gains, ALPHA, RESAMPLES, seed) for gains in (merits[name], best - merits[name]))
+        ends = sorted([sign * own.lower, sign * own.upper])
+        behind = float((best - merits[name]).mean())
+        found.append(Place(name, sign * float(merits[name].mean()), (ends[0], ends[1]), behind, (gap.lower, gap.upper)))
+    return found
+
+
+def keep(
+    client: "MlflowClient",
+    ctx: RunContext,
+    models: dict[str, TrainedModel],
+    judged: dict[str, Judged],
+    table: list[Place],
+    metric: str,
+) -> None:
+    """Write the leaderboard into the parent run, and each candidate's place and cost into its own run."""
+    rows = [asdict(place) | {"run": models[place.name].mlflow_run, "cost": judged[place.name].cost} for place in table]
+    client.log_text(ctx.mlflow_run, json.dumps({"metric": metric, "places": rows}, indent=1), PATH)
+    for number, place in enumerate(table, 1):
+        run = models[place.name].mlflow_run
+        tracking.log_metrics(
+            client, run, {f"test_{metric}": place.value, "place": number, **judged[place.name].cost}, 0
+        )
+        client.set_tag(run, "airloom.candidate", place.name)

@@ -1,0 +1,51 @@
+"""Parts of the test split: by label, by tag of the commit that brought a row, by a column of the type's profile."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from airloom.contracts import Snapshot
+from airloom.errors import ConfigError
+from airloom.pipeline.evaluate import Slice
+
+if TYPE_CHECKING:
+    from airloom.datasets.snapshot_data import SnapshotData
+
+Array = np.ndarray[Any, Any]
+
+
+def masks(data: "SnapshotData", snapshot: Snapshot, slices: Mapping[str, Slice]) -> dict[str, Array]:
+    """Which test rows belong to each slice, bool (n,). A slice may be empty: the gate refuses it then.
+
+    Raises:
+        ConfigError: a column is not in the profile.
+    """
+    frame = data.frame("test") if any(part.tag is None for part in slices.values()) else None
+    tags = data.tags("test") if any(part.tag for part in slices.values()) else []
+    found = {}
+    for name, part in slices.items():
+        if part.tag is not None:
+            found[name] = np.array([part.tag in of_row for of_row in tags], bool)
+        else:
+            found[name] = _chosen(name, part, frame, data.layout.label, snapshot)
+    return found
+
+
+def _chosen(name: str, part: Slice, frame: Any, label: str, snapshot: Snapshot) -> Array:
+    column = label if part.label is not None else part.column
+    if column not in frame.columns:
+        there = ", ".join(map(str, frame.columns))
+        raise ConfigError(f"slice {name}: {snapshot.version_name} has no column {column!r}", f"there are {there}")
+    values = frame[column]
+    if part.label is not None:
+        wanted = part.label if isinstance(part.label, list) else [part.label]
+        return values.isin(wanted).to_numpy(bool)  # type: ignore[no-any-return]
+    mask = np.ones(len(values), bool)
+    if part.equals is not None:
+        mask &= (values == part.equals).to_numpy(bool, na_value=False)
+    if part.at_least is not None:
+        mask &= (values >= part.at_least).to_numpy(bool, na_value=False)
+    if part.below is not None:
+        mask &= (values < part.below).to_numpy(bool, na_value=False)
+    return mask

@@ -1,0 +1,198 @@
+"""Brings trials to MLflow, one child run each, in a thread of its own: no trial waits for MLflow."""
+
+import logging
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airloom.contracts import RunContext
+from airloom.errors import MlflowAway
+from airloom.metadata import tracking
+from airloom.settings import Settings
+from airloom.training.journal import Journal
+from airloom.training.upload import Sender, short
+from airloom.tuning import folders
+from airloom.tuning.slots import Slot, Slots
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+KIND, ASIDE, TRY = "trial", "failed_trial", "airloom.try"
+PAUSE = 5.0  # seconds between two batches of a trial's metrics
+LONGEST = 30.0  # seconds between two tries while MLflow is away
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Entry:
+    """A trial on its way to MLflow.
+
+    Attributes:
+        slot: as reserved; when it ended, as it ended.
+        parameters: all that the training function gets.
+        journal: of its reports.
+        folder: of the journal.
+        status: how its run ends; empty while it goes on.
+        tags: to set at its end.
+        metrics: to add at its end.
+        aside: the number of its row, where its slot begins with other parameters: the run gives its place up.
+        paused: this worker has no more of it, another one may go on.
+    """
+
+    slot: Slot
+    parameters: dict[str, Any]
+    journal: Journal
+    folder: Path
+    status: str = ""
+    tags: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    aside: int | None = None
+    paused: bool = False
+    run_id: str = ""
+    sender: Sender | None = None
+    asked: bool = False  # a run was asked for before, so there may be one
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will come."""
+        return bool(self.status) or self.paused
+
+
+class Recorder:
+    """The thread.
+
+    Args:
+        settings: of this installation.
+        ctx: of the pipeline run, whose MLflow run is the parent.
+        slots: where it notes what MLflow has.
+    """
+
+    def __init__(self, settings: Settings, ctx: RunContext, slots: Slots) -> None:
+        self._settings, self._ctx, self._slots = settings, ctx, slots
+        self._api: MlflowClient | None = None
+        self._entries: list[Entry] = []
+        self._changed = threading.Condition()
+        self._closing = False
+        self._deadline = 0.0
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._work, name="airloom-recorder", daemon=True)
+        self._thread.start()
+
+    def begin(self, entry: Entry) -> None:
+        """A trial begins, or goes on."""
+        with self._changed:
+            self._entries.append(entry)
+            self._changed.notify()
+
+    def end(self) -> None:
+        """An entry was changed: it is over."""
+        with self._changed:
+            self._changed.notify()
+
+    def close(self, timeout: float = 60.0) -> None:
+        """Bring the rest and end.
+
+        Raises:
+            MlflowAway: MLflow did not take it in time. The journals have it, and the end of the study sends it.
+        """
+        with self._changed:
+            self._closing, self._deadline = True, time.monotonic() + timeout
+            self._changed.notify()
+        self._thread.join(timeout + 30)
+        if self._entries:
+            message = f"MLflow did not take {len(self._entries)} trials of {self._ctx.key}: {self._error}"
+            raise MlflowAway(message, "they are kept: start MLflow (`airloom up`), and retry the task")
+
+    def _work(self) -> None:
+        pause = PAUSE
+        while True:
+            with self._changed:
+                self._changed.wait_for(
+                    lambda: self._closing or any(e.over or not e.sender for e in self._entries), pause
+                )
+                entries, closing = list(self._entries), self._closing
+            error = self._bring_all(entries)
+            if error is None:
+                if self._error is not None:
+                    log.warning("MLflow takes trials again")
+                self._error, pause = None, PAUSE
+                if closing:
+                    return
+                continue
+            if self._error is None:
+                log.warning("MLflow does not take trials, they wait: %s", short(error))
+            self._error, pause = error, min(2 * pause, LONGEST)
+            if closing and time.monotonic() > self._deadline:
+                return
+            time.sleep(1.0 if closing else pause)
+
+    def _bring_all(self, entries: list[Entry]) -> Exception | None:
+        """What went wrong with one of them; the others go their way, the trials too, and the end says so."""
+        wrong: Exception | None = None
+        for entry in entries:
+            try:
+                self._bring(entry)
+            except Exception as error:
+                wrong = error
+        return wrong
+
+    def _bring(self, entry: Entry) -> None:
+        over = entry.over  # looked at first: what comes after it is for the next time
+        self._api = self._api or tracking.client(self._settings)
+        if not entry.sender:
+            entry.run_id = ensure_run(self._api, self._ctx, self._slots, entry)
+            entry.sender = Sender(entry.journal, entry.folder / folders.SENT, self._api, entry.run_id)
+        entry.sender.send(last=over)
+        if not over:
+            return
+        if entry.status:
+            finish_run(self._api, self._ctx, entry)
+            self._slots.note(entry.slot, logged=1)
+        entry.journal.close()
+        if entry.status:
+            folders.remove(entry.folder)
+        with self._changed:
+            self._entries.remove(entry)
+
+
+def ensure_run(api: "MlflowClient", ctx: RunContext, slots: Slots, entry: Entry) -> str:
+    """The slot's child run, with its parameters; the same one however often its workers were killed."""
+    slot = entry.slot
+    if slot.mlflow_run:
+        api.update_run(slot.mlflow_run, status="RUNNING")
+        return slot.mlflow_run
+    new = slot.token == 1 and not entry.asked
+    found = None if new else tracking.find_child(api, ctx, KIND, slot.slot)
+    entry.asked = True
+    if found and found.data.tags.get(TRY) != str(slot.tries):  # of a worker that died before it set it aside
+        number = found.data.tags["airloom.trial"]
+        _set_aside(api, found.info.run_id, tracking.child_key(ctx, ASIDE, int(number)))
+        api.set_terminated(found.info.run_id, "FAILED")
+    tags = {"airloom.study": ctx.key, "airloom.slot": str(slot.slot), "airloom.trial": str(slot.trial)}
+    make = tracking.create_child if new else tracking.ensure_child
+    if not found:
+        (entry.folder / folders.SENT).unlink(missing_ok=True)  # a new run has nothing of the journal
+    run_id = make(api, ctx, KIND, slot.slot, {**tags, TRY: str(slot.tries)})
+    tracking.log_parameters(api, run_id, entry.parameters)
+    slots.note(slot, mlflow_run=run_id)
+    return run_id
+
+
+def finish_run(api: "MlflowClient", ctx: RunContext, entry: Entry) -> None:
+    """Everything else, in one request, and its end."""
+    from mlflow.entities import Metric, RunTag
+
+    tags, now = {**entry.tags, "airloom.trial": str(entry.slot.trial)}, int(time.time() * 1000)
+    if entry.aside is not None:
+        _set_aside(api, entry.run_id, tracking.child_key(ctx, ASIDE, entry.aside))
+    metrics = [Metric(name, value, now, max(0, entry.slot.step)) for name, value in entry.metrics.items()]
+    api.log_batch(entry.run_id, metrics=metrics, tags=[RunTag(*pair) for pair in tags.items()])
+    api.set_terminated(entry.run_id, entry.status)
+
+
+def _set_aside(api: "MlflowClient", run_id: str, key: str) -> None:
+    """Its slot has another run."""
+    api.set_tag(run_id, tracking.KEY, key)
+    api.set_tag(run_id, "airloom.kind", ASIDE)

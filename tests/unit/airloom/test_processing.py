@@ -1,0 +1,86 @@
+"""What goes before and after a model's graph."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airloom.errors import CorruptFile, DataError
+from airloom.processing import Processing, Tokenise, parse
+
+
+def test_a_vocabulary_is_learned_from_the_most_frequent_tokens():
+    made = Tokenise.learn(["Well made!", "well done", "broke"], size=2, length=4)
+    assert made.vocabulary == ["well", "!"]
+    assert made(["Well, well!", "", "new words, all of them and more"]).tolist() == [
+        [2, 1, 2, 3],
+        [0, 0, 0, 0],
+        [1, 1, 1, 1],
+    ]
+    assert made.size == 4
+
+
+@given(st.lists(st.text(max_size=30), min_size=1, max_size=5))
+def test_any_text_becomes_numbers_of_the_vocabulary(texts):
+    made = Tokenise(vocabulary=["a", "b"], length=6)
+    numbers = made(texts)
+    assert numbers.shape == (len(texts), 6)
+    assert numbers.dtype == np.int64
+    assert 0 <= numbers.min() <= numbers.max() < made.size
+
+
+def test_it_comes_back_from_its_file_the_same():
+    declared = Processing(tokenise=Tokenise(vocabulary=["ä", "b"], length=3), labels=["bad", "good"], threshold=0.7)
+    assert parse(declared.model_dump_json().encode()) == declared
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"[]",
+        b"{",
+        b'{"code": "import os"}',
+        b'{"threshold": 2}',
+        b'{"tokenise": {"vocabulary": ["a", "a"], "length": 1}}',
+    ],
+)
+def test_what_is_no_processing_is_refused(data):
+    with pytest.raises(CorruptFile):
+        parse(data)
+
+
+def test_a_threshold_moves_the_decision_of_a_single_output():
+    logits = np.array([[-1.0], [0.5], [2.0]], np.float32)
+    for threshold, expected in ((0.5, [0, 1, 1]), (0.8, [0, 0, 1]), (0.1, [1, 1, 1])):
+        scores = Processing(threshold=threshold).scores(logits)
+        assert scores.argmax(axis=1).tolist() == expected
+
+
+def test_tables_are_stacked_in_the_declared_order_and_images_scaled():
+    table = {"a": np.array([1, 2]), "name": ["x", "y"], "b": np.array([0.5, 1.5])}
+    assert Processing().inputs(table).tolist() == [[1, 0.5], [2, 1.5]]
+    assert Processing(columns=["b", "a"]).inputs(table).tolist() == [[0.5, 1], [1.5, 2]]
+    image = np.full((1, 1, 2, 2), 255, np.uint8)
+    assert Processing().inputs(image).dtype == np.float32
+    assert Processing().inputs(image).max() == 1
+
+
+@pytest.mark.parametrize(
+    ("declared", "raw"),
+    [
+        (Processing(tokenise=Tokenise(vocabulary=["a"], length=2)), np.zeros((2, 3))),
+        (Processing(tokenise=Tokenise(vocabulary=["a"], length=2)), ["a", 7]),
+        (Processing(), ["a", "b"]),
+        (Processing(columns=["gone"]), {"a": np.zeros(2)}),
+        (Processing(), {"name": ["x", "y"]}),
+    ],
+)
+def test_instances_of_another_kind_are_named(declared, raw):
+    with pytest.raises(DataError):
+        declared.inputs(raw)
+
+
+def test_names_take_the_place_of_numbers():
+    assert Processing(labels=["no", "yes"]).names([1, 0, 2]) == ["yes", "no", 2]
+    assert Processing().names([1]) == [1]
