@@ -54,6 +54,11 @@ def until(true: Callable[[], Any], seconds: float = 30) -> float:
     return time.monotonic() - began
 
 
+def alive(pid: int) -> bool:
+    """Whether a process still does something; a killed one may wait to be buried."""
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
 def running(settings: Settings, attempt: Attempt) -> Attempt:
     table = table_of(settings)
     until(lambda: table.get(attempt.id).state == RUNNING)
@@ -217,12 +222,12 @@ def orphans(settings: Settings) -> None:
     """A job that ends well and leaves processes of three kinds; and one whose supervisor is killed."""
     path = scratch(settings, "daemon")
     left = value(wait(settings, submit(settings, "accept/orphans", step("leave", path=str(path)))))["left"]
-    print(f"left behind: {len(left)}, alive: {sum(map(psutil.pid_exists, left))}")
+    print(f"left behind: {len(left)}, alive: {sum(map(alive, left))}")
     attempt = running(settings, submit(settings, "accept/orphaned", step("sleep", seconds=300)))
     family = processes.marked(attempt.path)
     os.kill(attempt.owner, signal.SIGKILL)
     ended = wait(settings, attempt)
-    print(f"supervisor killed: {ended.state}, {len(family)} processes, alive: {sum(map(psutil.pid_exists, family))}")
+    print(f"supervisor killed: {ended.state}, {len(family)} processes, alive: {sum(map(alive, family))}")
 
 
 if __name__ == "__main__":

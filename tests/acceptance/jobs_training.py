@@ -65,7 +65,7 @@ def prepare(settings: Settings) -> None:
 def recorded(settings: Settings) -> None:
     """What MLflow has of a pipeline's newest training."""
     api = tracking.client(settings)
-    experiment = api.get_experiment_by_name(sys.argv[2])
+    experiment = api.get_experiment_by_name(f"airloom/{sys.argv[2]}")
     assert experiment, sys.argv[2]
     found = api.search_runs([experiment.experiment_id], "tags.`airloom.kind` = 'train'")
     run = found[0]

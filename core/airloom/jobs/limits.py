@@ -1,6 +1,7 @@
 """Watch what a job uses: memory, wall time, the size of its log."""
 
 import os
+import resource
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -33,6 +34,12 @@ class Usage:
         self.cpu_seconds = max(self.cpu_seconds, self._ended_cpu + cpu)
         self.peak_memory = max(self.peak_memory, memory)
         return memory
+
+    def ended(self) -> None:
+        """All processes have ended and were waited for: the kernel has their seconds, also of those seen by no look."""
+        of_children = resource.getrusage(resource.RUSAGE_CHILDREN)
+        self.cpu_seconds = max(self.cpu_seconds, of_children.ru_utime + of_children.ru_stime)
+        self.peak_memory = self.peak_memory or of_children.ru_maxrss * 1024
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,7 @@ class Supervisor:
         except (OSError, subprocess.SubprocessError) as error:
             state, reason = FAILED, f"it cannot be started: {error}"
         ending.end_descendants(self.job)
+        self.usage.ended()
         return 0 if self._finish(state, reason) else 1
 
     # -- the table
