@@ -31,18 +31,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize(names, whole, ids=marker.kwargs.get("ids"))
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """In a run on several cores (`--dist loadgroup`) a file stays in one process, and all tests of the stack do."""
-    group = "system" if item.get_closest_marker("system") else item.nodeid.partition("::")[0]
-    item.add_marker(pytest.mark.xdist_group(group))
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The stack's tests come first: they take longest, and mostly wait.
-
-    A test marked `long` has no sample: it runs with --full only, or where it is named.
-    """
-    items.sort(key=lambda item: not item.get_closest_marker("system"))
+    """A test marked `long` has no sample: it runs with --full only, or where it is named."""
     named = any("::" in argument for argument in config.args)
     long = [] if config.getoption("full") or named else [item for item in items if item.get_closest_marker("long")]
     if long:

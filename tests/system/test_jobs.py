@@ -42,9 +42,7 @@ def everybody(attempt: Attempt) -> list[int]:
     return [attempt.owner, *processes.marked(attempt.path)]
 
 
-@pytest.mark.matrix(
-    ("mode", "ranks"), [(mode, ranks) for mode in WAITS for ranks in (1, 2)], sample=[("in_place", 1), ("deferred", 2)]
-)
+@pytest.mark.matrix(("mode", "ranks"), [(mode, ranks) for mode in WAITS for ranks in (1, 2)], sample=[("deferred", 2)])
 def test_marking_and_clearing_the_task_end_every_process_of_the_job_within_ten_seconds(
     airloom, airflow, mode, ranks, record_property
 ) -> None:
@@ -72,6 +70,7 @@ def test_marking_and_clearing_the_task_end_every_process_of_the_job_within_ten_s
     assert all(attempt.reason for attempt in ended), ended
 
 
+@pytest.mark.long
 def test_down_stops_trainings_at_a_checkpoint_and_up_goes_on_with_them(
     airloom, airflow, undisturbed, record_property
 ) -> None:

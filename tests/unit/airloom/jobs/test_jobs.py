@@ -147,6 +147,7 @@ def test_a_step_that_is_not_there_is_named(settings, job):
         value(ended(settings, job("nothing_here")))
 
 
+@pytest.mark.long
 def test_the_wall_time_ends_even_a_child_that_ignores_term(settings, job, tmp_path, monkeypatch):
     path = tmp_path / "tmp" / "pid"
     attempt = job("stubborn", {"path": str(path)}, time=2)

@@ -73,9 +73,8 @@ def test_an_onnx_model_and_metrics_are_taken_also_after_a_failed_attempt(script,
     assert {"extra_files/model.onnx", "extra_files/golden.json"} <= set(trained.digests)
     run = tracking.client(settings).get_run(trained.mlflow_run)
     assert run.data.tags["airloom.code.function"] == "python train.py"
-    assert [a.path for a in tracking.client(settings).list_artifacts(trained.mlflow_run, "source")] == [
-        "source/train.py"
-    ]
+    kept = [a.path for a in tracking.client(settings).list_artifacts(trained.mlflow_run, "source")]
+    assert "source/train.py" in kept
     answers = mlflow.pyfunc.load_model(trained.model_uri).predict(np.zeros((5, 1, 8, 8), np.float32))
     assert next(iter(answers.values())).shape == (5, 10)
 

@@ -33,6 +33,7 @@ def test_three_lines_beside_the_argument_turn_a_script_into_a_training_function(
     assert all(f"+    {line}" in shown or f"+        {line}" in shown or f"+{line}" in shown for line in added)
 
 
+@pytest.mark.long
 def test_both_give_the_same_weights_also_after_a_crash(start, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Pace, "due", lambda self: True)
