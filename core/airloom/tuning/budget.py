@@ -17,19 +17,14 @@ def over(tune: TuneSection, tally: Tally) -> str:
     return ""
 
 
-def forgive_cleared(settings: Settings, slots: Slots, study: str) -> None:
-    """A person who clears a failed worker means that the study shall go on: once for each clear.
+def forgive(settings: Settings, slots: Slots, study: str) -> None:
+    """A worker's next attempt, by a retry or a clear, gives a study that failed before it another chance.
 
-    A retry of Airflow's has the state folder of the attempt before it, and with it the mark.
+    So the failures that a study survives are those since then, and a mended training function goes on.
     """
     job = context.current()
     if job is None or job.rank:
         return
-    mark = job.state / "worker.json"
-    if mark.exists():
-        return
-    files.write(mark, {"study": study})
-    identity = (files.read(job.folder / files.LAUNCH) or {})["id"]
-    attempt = Attempts(settings.database_address).get(identity)
-    if attempt.generation:
+    attempt = Attempts(settings.database_address).get((files.read(job.folder / files.LAUNCH) or {})["id"])
+    if attempt.number > 1:
         slots.reopen(study, before=attempt.submitted)

@@ -48,7 +48,7 @@ def work(settings: "Settings", pipeline: "Pipeline", ctx: "RunContext", number: 
     slots = Slots(settings.database_address)
     if not slots.tally(ctx.key).trials:
         raise JobFailed(f"there is no study {ctx.key}", "start a new run; `resolve` creates it")
-    budget.forgive_cleared(settings, slots, ctx.key)
+    budget.forgive(settings, slots, ctx.key)
     worker = Worker(settings, pipeline, ctx, number, slots, Recorder(settings, ctx, slots))
     with worker.stoppable():
         return worker.run()
@@ -94,7 +94,7 @@ class Worker:
         tally = self.slots.tally(self.ctx.key)
         if tally.failed:
             message = f"the study failed with {tally.finished} of {tally.trials} trials finished: {tally.failed}"
-            raise JobFailed(message, "mend the cause; clear its workers, and they go on where they stood")
+            raise JobFailed(message, "mend the cause; a retry, or clearing its workers, goes on where they stood")
         if self.stopped and not tally.over:
             raise StoppedByRequest("stopped on request", "the next attempt goes on where the study stands")
         done, failed = sum(lane.done for lane in lanes), sum(lane.failed for lane in lanes)
