@@ -1,6 +1,7 @@
 """Whether a study may go on: its budget, and a second chance after a person cleared its workers."""
 
 from airloom.jobs import context, files
+from airloom.jobs.states import FAILED
 from airloom.jobs.table import Attempts
 from airloom.pipeline.tune import TuneSection
 from airloom.settings import Settings
@@ -18,13 +19,15 @@ def over(tune: TuneSection, tally: Tally) -> str:
 
 
 def forgive(settings: Settings, slots: Slots, study: str) -> None:
-    """A worker's next attempt, by a retry or a clear, gives a study that failed before it another chance.
+    """A worker that failed with its study and is tried again, by a retry or a clear, gives the study another chance.
 
-    So the failures that a study survives are those since then, and a mended training function goes on.
+    So the failures that a study survives are those since then, and a mended training function goes on. A worker that
+    was only killed forgives nothing.
     """
     job = context.current()
     if job is None or job.rank:
         return
-    attempt = Attempts(settings.database_address).get((files.read(job.folder / files.LAUNCH) or {})["id"])
-    if attempt.number > 1:
+    table = Attempts(settings.database_address)
+    attempt = table.get((files.read(job.folder / files.LAUNCH) or {})["id"])
+    if any(earlier.number == attempt.number - 1 and earlier.state == FAILED for earlier in table.of(attempt.key)):
         slots.reopen(study, before=attempt.submitted)
