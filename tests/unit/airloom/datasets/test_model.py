@@ -181,7 +181,7 @@ def point(x: int) -> float:
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.matrix("examples", [100], sample=[5])
+@pytest.mark.matrix("examples", [100], sample=[3])
 def test_any_operations_give_what_a_list_gives(small_shards, record_property, examples):
     done = [0]
 

@@ -79,7 +79,7 @@ def once_more(settings, job, table, place, until):
     until(lambda: [devices.holder(settings.home, f"pretended:{n}") for n in range(4)] == [None] * 4)
 
 
-@pytest.mark.matrix("line", range(1, 140), sample=6)
+@pytest.mark.matrix("line", range(1, 140), sample=3)
 def test_of_the_submitter(settings, job, table, place, until, record_property, line):
     words = [sys.executable, "-c", SUBMITTER, str(line), FOLDER, str(place / "killed"), str(place / "ran")]
     environment = os.environ | settings.as_environment()
@@ -89,7 +89,7 @@ def test_of_the_submitter(settings, job, table, place, until, record_property, l
     _note(record_property, place, line)
 
 
-@pytest.mark.matrix("line", range(1, 400, 2), sample=8)
+@pytest.mark.matrix("line", range(1, 400, 2), sample=4)
 def test_of_the_supervisor(settings, job, table, place, until, record_property, line):
     site = settings.project / "sitecustomize.py"
     site.write_text(SITE.format(last=line, folder=FOLDER, report=str(place / "killed")))

@@ -77,7 +77,7 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.matrix("name", KINDS, sample=["words"])
 def test_another_kind_of_data_goes_the_same_way(settings, tmp_path, name):
     make, minimums, against = KINDS[name]
     (settings.project / "kinds.py").write_text(CODE)

@@ -129,7 +129,7 @@ def test_a_stopped_worker_saves_and_the_next_attempt_goes_on(settings, make, ctx
     assert finish(settings, pipeline, ctx).trials == 1
 
 
-@pytest.mark.parametrize("name", ["SIGSEGV", "SIGKILL"])
+@pytest.mark.matrix("name", ["SIGSEGV", "SIGKILL"], sample=["SIGSEGV"])
 def test_a_trial_that_crashes_itself_costs_only_that_trial(settings, make, ctx, tune, rows, name):
     pipeline = make("crash", trials=3, parameters={"signal": name})
     done = tune(pipeline)
@@ -147,13 +147,14 @@ def test_a_trial_that_always_crashes_gets_other_parameters_and_ends_the_study(se
     assert found[0].params == found[1].params != found[2].params
 
 
+@pytest.mark.long
 def test_a_trial_over_its_memory_is_ended_and_named(settings, make, ctx, tune, rows):
     pipeline = make("hungry", trials=1, failures=0, space={"x": {"value": 0.5}}, resources={"memory": "400MiB"})
     with pytest.raises(JobFailed, match=r"0 of 1 trials finished: .*memory: it used \d+ of 400 MiB"):
         tune(pipeline)
 
 
-@pytest.mark.parametrize("where", ["tell", "finish", "drawn"])
+@pytest.mark.matrix("where", ["tell", "finish", "drawn"], sample=["finish"])
 def test_a_worker_that_dies_between_two_steps_leaves_no_trial_twice(
     settings, make, ctx, rows, runs, monkeypatch, where
 ):
