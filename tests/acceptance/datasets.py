@@ -229,7 +229,9 @@ def _resumed(data: Any, whole: list[Any], world: int) -> str:
 def huggingface(settings: Settings) -> None:
     """Export for `datasets`, in a folder of packages beside the environment, and load it there."""
     packages = settings.project / "packages"
-    names = ["datasets==5.2.0", "dill", "multiprocess", "xxhash"]
+    wanted = ("datasets", "hf-xet", "httpcore2", "httpx2", "huggingface_hub", "multiprocess", "truststore", "xxhash")
+    pins = (settings.project / "benchmarks" / "requirements.txt").read_text().splitlines()
+    names = [pin for pin in pins if pin.partition("==")[0] in wanted] + ["dill"]
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(packages), *names]
     subprocess.run(pip, check=True)
     beside = os.environ | {"PYTHONPATH": str(packages), "HF_HUB_OFFLINE": "1"}
