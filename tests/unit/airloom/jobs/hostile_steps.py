@@ -30,7 +30,7 @@ def stranger(path, seconds):
         if os.fork() == 0:
             Path(path).write_text(str(os.getpid()))
             os.closerange(0, 256)
-            os.execve(sys.executable, [sys.executable, "-c", "import time; time.sleep(120)"], {})
+            os.execve(sys.executable, [sys.executable, "-c", "import time; time.sleep(120)"], {})  # noqa: S606
         os._exit(0)
     time.sleep(seconds)
     return {}
