@@ -4,7 +4,8 @@ A row of `<name>.yaml` has `promise` and:
     run, then       commands; `then` follows in the same row
     look            instead of `run`: the output of the row that was kept under this name
     keep            a name for this row's output
-    fails           true where `run` must end with an error; then no traceback may be shown
+    fails           true where `run` must end with an error; then it may show no traceback of its own (a line of a
+                    job's log, which may have that of a training function, begins with the name of its step)
     home            a state folder of its own, below the clone; the default is .airloom
     expect, absent  regular expressions over everything printed
     at_most         bounds by regular expression, over the number that its group finds; `seconds` for the row itself
@@ -59,7 +60,7 @@ class Trial:
             done = self.command(command, row.get("home"))
             output += done.stdout
             ok = ok and bool(done.returncode) == bool(row.get("fails"))
-        ok = ok and not (row.get("fails") and "Traceback" in output)
+        ok = ok and not (row.get("fails") and re.search("^Traceback", output, re.MULTILINE))
         prefix = f"AIRLOOM_HOME={row['home']} " if "home" in row else ""
         return " && ".join(prefix + " ".join(command) for command in commands), ok, output
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from airloom.errors import ConfigError, StoppedByRequest
+from airloom.errors import AirloomError, ConfigError, StoppedByRequest
 from airloom.jobs import context, files
 from airloom.jobs.spec import PROTOCOL
 
@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> int:
 
 
 def run(launch: dict[str, Any], folder: Path, rank: int) -> dict[str, Any]:
-    """Call the step with its arguments; an error becomes a result, its traceback goes to the log."""
+    """Call the step with its arguments; an error becomes a result, what the log needs goes there."""
     try:
         if launch.get("protocol", PROTOCOL) != PROTOCOL:
             message = f"this airloom speaks protocol {PROTOCOL} of jobs, the submitter's {launch['protocol']}"
@@ -48,15 +48,23 @@ def run(launch: dict[str, Any], folder: Path, rank: int) -> dict[str, Any]:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun ends the ranks that are left; the result comes first
         context.rank_ended(folder, rank, error)
         stopped = isinstance(error, StoppedByRequest)
-        if stopped:
-            logging.getLogger(__name__).info("%s", error)
-        else:
-            logging.getLogger(__name__).exception("the step failed")
+        _log(error)
         several = int(os.environ.get("WORLD_SIZE", 1)) > 1
         cause = context.first_failure(folder, rank, 0 if stopped else context.PATIENCE) if several else None
         if cause is None:
             return {"ok": False, "stopped": stopped, **context.explain(error)}
         return {"ok": False, "stopped": False, **cause, "error": f"rank {cause['rank']} failed first: {cause['error']}"}
+
+
+def _log(error: Exception) -> None:
+    """Of what we expected, the message says all; of the rest, the traceback tells where to look."""
+    log = logging.getLogger(__name__)
+    if isinstance(error, StoppedByRequest):
+        log.info("%s", error)
+    elif isinstance(error, AirloomError):
+        log.error("the step failed: %s", error)
+    else:
+        log.exception("the step failed")
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:
