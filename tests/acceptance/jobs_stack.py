@@ -14,8 +14,15 @@ def main() -> None:
     sys.path[:0] = [str(TESTS), str(TESTS / "system")]
     import test_jobs
     from crash import cells, matrix
-    from test_crash_matrix import SAMPLE
 
+    chosen = [
+        cells.Cell("in_place", 1, "after submit", "task"),
+        cells.Cell("in_place", 1, "mid-epoch", "job"),
+        cells.Cell("in_place", 1, "mid-epoch", "supervisor"),
+        cells.Cell("in_place", 1, "poll", "scheduler"),
+        cells.Cell("deferred", 1, "poll", "triggerer"),
+        cells.Cell("deferred", 2, "saving", "rank 1"),
+    ]
     with matrix.stack() as (settings, api):
         baseline = matrix.undisturbed(settings, api)
 
@@ -32,7 +39,7 @@ def main() -> None:
             ends = test_jobs.test_marking_and_clearing_the_task_end_every_process_of_the_job_within_ten_seconds
             ends(there, api, mode, ranks, say)
         print(" | ".join(cells.HEAD))
-        for cell in SAMPLE:
+        for cell in chosen:
             print(" | ".join(matrix.play(settings, api, baseline, cell)[0]), flush=True)
         test_jobs.test_down_stops_trainings_at_a_checkpoint_and_up_goes_on_with_them(there, api, baseline, say)
 
