@@ -15,6 +15,7 @@ from airloom.monitoring.prediction_log import day, file_name, schema
 log = logging.getLogger(__name__)
 CAPACITY = 200_000  # rows that wait
 FILE_ROWS = 100_000
+GROUP = 20_000  # rows of a row group: a look for one id reads no more
 FILE_SECONDS = 5.0  # a row waits no longer for its file
 STALE = 3600.0  # seconds after which a half-written file is one of a killed process
 
@@ -111,8 +112,8 @@ def write(folder: Path, answered: Sequence[Answered]) -> list[Path]:
         hidden = place / f".{unique}"
         try:
             # Ids are all different: a dictionary of them would only be written in vain.
-            repeated = ["model", "version", "prediction"]
-            pq.write_table(pa.table(arrays, schema=target), hidden, compression="zstd", use_dictionary=repeated)
+            how = {"compression": "zstd", "use_dictionary": ["model", "version", "prediction"], "row_group_size": GROUP}
+            pq.write_table(pa.table(arrays, schema=target), hidden, **how)
             made.append(hidden.rename(place / file_name(columns[1][0], columns[1][-1], unique)))
         finally:
             hidden.unlink(missing_ok=True)

@@ -87,7 +87,8 @@ def commit_of(settings: Settings, text: str) -> tuple[str, str, int] | None:
     found = repository.git(repo, "rev-parse", "-q", "--verify", f"{text}^{{commit}}", check=False).stdout.strip()
     if not found:
         return None
-    listed = _LISTED.search(repository.git(repo, *_LOG, "-1", found).stdout.replace("\n\n", " "))
+    text = repository.git(repo, *_LOG, "-1", found, "--", "*/manifest.json").stdout  # of it, or of one before it
+    listed = _LISTED.search(text.replace("\n\n", " "))
     if not listed or listed["commit"] != found:
         said = repository.git(repo, "log", "-1", "--format=%s", found).stdout.strip()
         raise DataError(f"commit {found[:12]} brought no rows: {said[:200]}", "give a commit that made a version")

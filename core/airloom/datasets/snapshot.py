@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-RUNNING, READY, FAILED = "RUNNING", "READY", "FAILED"
+RUNNING, READY, FAILED = files.RUNNING, files.READY, files.FAILED
 _log = logging.getLogger(__name__)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from airloom.contracts import Snapshot
 from airloom.datasets import contents, versions
 from airloom.datasets.contents import Holder
-from airloom.datasets.snapshot_files import read_record
+from airloom.datasets.snapshot_files import FAILED, read_record
 from airloom.errors import CorruptFile, DataError
 from airloom.metadata.ledger import PARENT, Ledger, open_ledger
 from airloom.metadata.trace import DATASET, RECORD, SNAPSHOT
@@ -126,7 +126,7 @@ def _snapshots(settings: Settings, ledger: Ledger, subject: Subject) -> dict[str
 
 
 def _kept(settings: Settings) -> dict[str, Snapshot]:
-    """What this home knows of its snapshots."""
+    """What this home knows of its snapshots; one that failed was never read."""
     found = {}
     folder = settings.home / "snapshots"
     for place in folder.iterdir() if folder.is_dir() else []:
@@ -134,7 +134,7 @@ def _kept(settings: Settings) -> dict[str, Snapshot]:
             record = read_record(settings, place.name)
         except (CorruptFile, DataError):  # then a run's own record of it counts, or it is taken whole
             continue
-        if record:
+        if record and record["state"] != FAILED:
             found[place.name] = Snapshot.from_dict(record["snapshot"])
     return found
 

@@ -7,6 +7,7 @@ import hashlib
 import os
 import time
 import uuid
+from datetime import UTC, datetime
 
 
 def new(model: str, version: str) -> str:
@@ -43,6 +44,11 @@ def milliseconds(prediction_id: str) -> int:
         ValueError: it is no UUIDv7.
     """
     return _parsed(prediction_id).int >> 80
+
+
+def given_at(prediction_id: str) -> datetime:
+    """The same as a time, UTC."""
+    return datetime.fromtimestamp(milliseconds(prediction_id) / 1000, UTC)
 
 
 def _parsed(prediction_id: str) -> uuid.UUID:

@@ -56,8 +56,9 @@ def find(ledger: Ledger, text: str, logged: Callable[[str], tuple[str, str] | No
         return Subject(run=run)
     run = _keyed(ledger, text) if _KEY.fullmatch(text) else None
     if run is None:
-        names = "is no pipeline run's key that MLflow knows" if _KEY.fullmatch(text) else "names nothing to trace"
-        raise RegistryError(f"{text[:120]!r} {names}", HINT)
+        like_a_key = _KEY.fullmatch(text)
+        said = "is no pipeline run's key that MLflow knows" if like_a_key else "is no prediction id, model, run or key"
+        raise RegistryError(f"{text[:120]!r} {said}", HINT)
     return Subject(run=run)
 
 
@@ -121,7 +122,6 @@ def _model(ledger: Ledger, name: str, number: str | None, alias: str | None) -> 
     found = ledger.version(name, str(int(number)))
     if found is None:
         numbers = [int(n) for model, n, _ in ledger.numbers() if model == name]
-        return RegistryError(
-            f"there is no version {number} of model {name}", f"its newest is {max(numbers, default=0)}"
-        )
+        newest = f"its newest is {max(numbers, default=0)}"
+        return RegistryError(f"there is no version {number} of model {name}", f"{newest}; or {HINT}")
     return found

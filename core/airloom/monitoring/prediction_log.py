@@ -105,18 +105,20 @@ def _files(folder: Path, first: int, last: int) -> list[Path]:
 
 
 def _row(path: Path, wanted: str) -> dict[str, Any] | None:
-    import pyarrow.compute as pc
+    """Without pyarrow.compute and without timestamps, which would import pandas: this must be quick."""
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(path) as file:
+            others = [name for name in file.schema_arrow.names if name not in ("id", "time")]
             for group in range(file.num_row_groups):
                 ends = file.metadata.row_group(group).column(0).statistics
                 if ends is not None and ends.has_min_max and not ends.min <= wanted <= ends.max:
                     continue
-                place = pc.index(file.read_row_group(group, columns=["id"])["id"], wanted).as_py()
-                if place >= 0:
-                    return dict(file.read_row_group(group).slice(place, 1).to_pylist()[0])
+                ids_ = file.read_row_group(group, columns=["id"]).column(0).to_pylist()
+                if wanted in ids_:
+                    row = file.read_row_group(group, columns=others).slice(ids_.index(wanted), 1).to_pylist()[0]
+                    return {"id": wanted, "time": ids.given_at(wanted), **row}
     except FileNotFoundError:  # collected meanwhile
         return None
     return None
