@@ -41,7 +41,7 @@ def lineage(folder: Path, runs: int = RUNS, predictions: int = PREDICTIONS) -> d
     began = time.perf_counter()
     some, counted = _predictions(settings, known, predictions)
     made["predictions_s"] = time.perf_counter() - began
-    chance, trace_ms, impact_ms = random.Random(0), [], []
+    chance, trace_ms, impact_ms = random.Random(0), [], []  # noqa: S311 - a sample, no secret
     for number in range(TIMES):
         model, version, read, one = chance.choice(some)
         took, found = _asked(settings, "trace", one)
@@ -86,6 +86,7 @@ def _runs(settings: Settings, snapshots: list[Snapshot], runs: int) -> tuple[Kno
             "airloom.snapshot": read.id,
         }
         experiment, parent = tracking.ensure_parent(settings, name, key, tags)
+        training = ""
         for child in range(TRIALS + 1):
             kind = "trial" if child else "train"
             own = {"mlflow.parentRunId": parent, "airloom.kind": kind, "airloom.key": f"{key}/{kind}/{child}"}
@@ -93,7 +94,7 @@ def _runs(settings: Settings, snapshots: list[Snapshot], runs: int) -> tuple[Kno
             run = client.create_run(experiment, tags=own, run_name=f"{kind}-{child}").info.run_id
             tracking.log_parameters(client, run, {"lr": 0.1 / (child + 1), "width": 16 * (child + 1), "epochs": 12})
             tracking.log_metrics(client, run, dict.fromkeys(METRICS, 0.5), 1)
-            training = training if child else run
+            training = training or run
         standing[read.id] += TRIALS + 2
         if number % 2 == 0:
             known.append((name, _register(client, name, key, parent, training, tags, read), read))

@@ -3,8 +3,8 @@
 `logging_overhead`: a training of a minute that reports 1,000 times to a real MLflow server, the last flush included,
 against the same training without a report; the figure is the share that it takes longer.
 `gate_100k_s`: from the stored predictions of 100,000 rows to the decision, accuracy paired by 10,000 resamples.
-`trace_ms`, `impact_ms`: new processes, wall to wall, imports included, their files not in the machine's cache, over 10,000
-runs that MLflow's client wrote to its SQLite store and a million predictions that the server's own writer wrote.
+`trace_ms`, `impact_ms`: new processes, wall to wall, imports included, their files not in the machine's cache, over
+10,000 runs that MLflow's client wrote to its SQLite store and a million predictions that the server's own writer wrote.
 """
 
 import os

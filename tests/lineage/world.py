@@ -1,9 +1,10 @@
 """A generated history: commits of every kind, snapshots with filters, runs, model versions, aliases, counters.
 
-Each row of the dataset has the number of the commit that brought it in its column `batch`, so that what the lineage says
-can be compared with the rows themselves.
+Each row of the dataset has the number of the commit that brought it in its column `batch`, so that what the lineage
+says can be compared with the rows themselves.
 """
 
+import contextlib
 import json
 import random
 import shutil
@@ -85,10 +86,8 @@ def _commit(world: World, number: int, suite: Path) -> None:
     world.versions.append(made)
     world.tags[number] = tags
     if chance.random() < 0.4:
-        try:
+        with contextlib.suppress(NothingChanged):
             compact(settings, "flights")
-        except NothingChanged:
-            pass
 
 
 def _snapshots(world: World) -> None:

@@ -22,7 +22,6 @@ COLOURS = {
     "run": "#fff3c4",
     "training": "#ffe0b2",
     "model": "#e1bee7",
-    "alias": "#f8bbd0",
     "prediction": "#f8bbd0",
     "predictions": "#f8bbd0",
 }
@@ -107,7 +106,7 @@ def of_trace(found: dict[str, Any]) -> Graph:
 def of_impact(found: dict[str, Any]) -> Graph:
     """The graph of what `impact` found."""
     first = "shard" if found["kind"] == "shard" else "commit"
-    graph = Graph([first, "dataset", "snapshot", "run", "model", "alias", "predictions"])
+    graph = Graph([first, "dataset", "snapshot", "run", "model", "predictions"])
     root = graph.add(first, found["name"][:40], found["kind"])
     graph.add_some("dataset", [(v["name"], (f"{v['rows']:,} rows of it",), [root]) for v in found["versions"]])
     graph.add_some(
@@ -121,13 +120,14 @@ def of_impact(found: dict[str, Any]) -> Graph:
         [(r["id"][:12], (r["kind"] or "pipeline run", r["name"]), [("snapshot", r["snapshot"][:12])]) for r in runs],
     )
     rest = next((node for node in graph.nodes if node[0] == "run" and node[1].startswith("…")), ("run", ""))
-    models = [(m, f"{m['name']}/{m['version']}", ("run", m["run"][:12])) for m in found["models"]]
-    graph.add_some("model", [(name, (), [run if run in graph.nodes else rest]) for _, name, run in models])
-    for model, name, _ in models:
-        if ("model", name) in graph.nodes:
-            for alias in model["aliases"]:
-                graph.add("alias", f"{model['name']}@{alias}", on=[("model", name)])
-            graph.add("predictions", f"{model['predictions']:,} predictions", f"of {name}", on=[("model", name)])
+    models = []
+    for model in found["models"]:
+        run = ("run", model["run"][:12])
+        lines = [f"{model['predictions']:,} predictions", *(f"@{alias}" for alias in model["aliases"])]
+        models.append((f"{model['name']}/{model['version']}", lines, [run if run in graph.nodes else rest]))
+    graph.add_some("model", models)
+    standing = [node for node in graph.nodes if node[0] == "model"]
+    graph.add("predictions", f"{found['predictions']:,} predictions", on=standing)
     return graph
 
 
@@ -147,8 +147,7 @@ def save(graph: Graph, path: Path) -> None:
 
 def draw(graph: Graph) -> str:
     """The graph as SVG."""
-    columns = [[node for node in graph.nodes.values() if node.kind == kind] for kind in graph.columns]
-    columns = [column for column in columns if column]
+    columns = _ordered(graph)
     tall = max(_height(column) for column in columns)
     places: dict[tuple[str, str], tuple[int, float, int]] = {}
     for number, column in enumerate(columns):
@@ -169,6 +168,21 @@ def draw(graph: Graph) -> str:
     return xml.tostring(svg, encoding="unicode") + "\n"
 
 
+def _ordered(graph: Graph) -> list[list[Node]]:
+    """The columns that are not empty; a node stands beside what it stands on, so that few edges cross."""
+    columns, place = list[list[Node]](), dict[tuple[str, str], float]()
+    for kind in graph.columns:
+        column = [node for node in graph.nodes.values() if node.kind == kind]
+        middle = {}
+        for node in column:
+            below = [place[start] for start, end in graph.edges if end == node.id]
+            middle[node.id] = sum(below) / len(below) if below else 0.0
+        column.sort(key=lambda node: (node.name.startswith("…"), middle[node.id]))
+        place |= {node.id: number / len(column) for number, node in enumerate(column)}
+        columns += [column] if column else []
+    return columns
+
+
 def _box(node: Node) -> int:
     return LINE * (1 + len(node.lines)) + 2 * PAD
 
@@ -185,7 +199,7 @@ def _draw_node(svg: xml.Element, node: Node, place: tuple[int, float, int]) -> N
     xml.SubElement(group, "rect", shape | {"fill": COLOURS[node.kind], "stroke": "#90a4ae"})
     for number, line in enumerate([node.name, *node.lines]):
         style = {"font-size": "11", "fill": "#455a64"} if number else {"font-size": "12", "font-weight": "bold"}
-        _text(group, x + PAD, y + PAD + 12 + LINE * number, _cut(line, 24 if number == 0 else 29), style)
+        _text(group, x + PAD, y + PAD + 12 + LINE * number, _cut(line, 22 if number == 0 else 29), style)
 
 
 def _cut(text: str, most: int) -> str:

@@ -57,6 +57,7 @@ def impact(settings: Settings, target: str) -> dict[str, Any]:
     runs = _runs(ledger, snapshots, names)
     counted = totals.predictions(settings)
     models = _models(ledger, snapshots, names, runs, counted)
+    places = {holder.version.name: place for place, holder in enumerate(subject.holders)}
     numbers = {(model, number) for model, number, _ in ledger.numbers()}
     return {
         "target": target,
@@ -72,15 +73,19 @@ def impact(settings: Settings, target: str) -> dict[str, Any]:
             }
             for h in subject.holders
         ],
-        "snapshots": [snapshots[identity] for identity in sorted(snapshots)],
-        "runs": sorted(
-            (one.to_dict() | {"snapshot": runs[one.id]} for one in ledger.briefs(runs)), key=lambda r: r["id"]
-        ),
+        "snapshots": sorted(snapshots.values(), key=lambda one: (places[one["version"]], one["id"])),
+        "runs": sorted((one.to_dict() | {"snapshot": runs[one.id]} for one in ledger.briefs(runs)), key=_rank),
         "models": models,
         "aliases": sorted(f"{model['name']}@{alias}" for model in models for alias in model["aliases"]),
         "predictions": sum(model["predictions"] for model in models),
         "unattributed": sum(count for which, count in counted.items() if which not in numbers),
     }
+
+
+def _rank(run: dict[str, Any]) -> tuple[Any, ...]:
+    """Pipeline runs before their trainings, trials last."""
+    order = {"": 0, "train": 1, "trial": 3}
+    return order.get(run["kind"], 2), run["key"], run["id"]
 
 
 def _subject(settings: Settings, target: str) -> Subject:

@@ -52,7 +52,7 @@ def why(settings: Settings, first: str, second: str) -> dict[str, Any]:
     found["code"] = _code(a, b)
     found["parameters"] = _pairs(a.run.parameters, b.run.parameters, "parameters")
     found["environment"] = _pairs(a.packages, b.packages, "packages")
-    seeds = [{"seed": one.run.tags.get("airloom.seed", "")} for one in (a, b)]
+    seeds = [{"seed": one.run.tags["airloom.seed"]} if "airloom.seed" in one.run.tags else {} for one in (a, b)]
     found["seed"] = _pairs(seeds[0], seeds[1], "seeds")
     found["hardware"] = _pairs(_hardware(a.run), _hardware(b.run), "properties")
     return found
@@ -141,13 +141,17 @@ def _sources(a: Training, b: Training) -> list[dict[str, str]]:
 
 def _hardware(run: Run) -> dict[str, str]:
     known = dict(json.loads(run.tags.get("airloom.hardware", "{}")))
-    return known or {"threads": run.tags.get("airloom.threads", "")}
+    return known or {name.removeprefix("airloom."): run.tags[name] for name in ("airloom.threads",) if name in run.tags}
 
 
 def _pairs(a: dict[str, str], b: dict[str, str], unit: str) -> dict[str, Any]:
-    """What differs by name; where one side recorded nothing at all, nothing can be said."""
-    if bool(a) != bool(b):
-        return {"same": False, "size": _size(0, unit), "unknown": "one of the two did not record it"}
+    """What differs by name; where a side recorded nothing at all, nothing can be said: only parameters may be none."""
+    if not (a and b) and unit != "parameters":
+        return {
+            "same": False,
+            "size": _size(0, unit),
+            "unknown": f"{'one' if a or b else 'neither'} of the two recorded it",
+        }
     names = sorted({*a, *b})
     diff = {name: [a.get(name), b.get(name)] for name in names if a.get(name) != b.get(name)}
     return {"same": not diff, "size": _size(len(diff), unit), "diff": diff}

@@ -5,8 +5,8 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 
-from lineage.world import World, build, known
 import pytest
+from lineage.world import World, build, known
 
 from airloom.datasets import read as reading
 from airloom.datasets.git import git
