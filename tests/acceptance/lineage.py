@@ -102,13 +102,15 @@ def locked(settings: Settings) -> None:
     before = _count(settings)
     with sqlite3.connect(settings.database_address.removeprefix("sqlite:///"), isolation_level=None) as other:
         other.execute("BEGIN IMMEDIATE")
-        began = time.monotonic()
+        took = []
         for _ in range(50):
+            began = time.monotonic()
             _ask(settings, 10)
-        took = time.monotonic() - began
+            took.append(time.monotonic() - began)
+        time.sleep(max(0.0, 8 - sum(took)))  # longer than a write waits for the lock
         other.execute("ROLLBACK")
-    assert took < 5, took  # a write waits five seconds for the lock, an answer never
-    print(f"locked: 500 answered in {took:.1f} s")
+    assert max(took) < 3, took  # an answer waits for no lock
+    print(f"locked: 500 answered, the slowest in {max(took):.2f} s")
     _until(lambda: _count(settings) >= before + 500)
     print(f"caught up: {_count(settings) - before} counted")
 

@@ -15,6 +15,15 @@ from airloom.metadata.trace import RECORD
 from airloom.settings import Settings
 
 ORDER = ("data", "code", "parameters", "environment", "seed", "hardware")
+_ONE = {
+    "rows": "row",
+    "settings": "setting",
+    "lines": "line",
+    "parameters": "parameter",
+    "packages": "package",
+    "seeds": "seed",
+    "properties": "property",
+}
 SHOWN = 200  # lines of a diff in the text
 
 
@@ -166,7 +175,8 @@ def render(found: dict[str, Any]) -> str:
     lines = [f"{found['first']} -> {found['second']}"]
     for name in ORDER:
         part = found[name]
-        size = "same" if part["same"] else f"{part['size']['number']:,} {part['size']['of']}"
+        number, of = part["size"].values()
+        size = "same" if part["same"] else f"{number:,} {of if number != 1 else _ONE[of]}"
         unknown = f"; {part['unknown']}" if "unknown" in part else ""
         lines.append(f"{name:12} {size}{unknown}")
         if not part["same"]:
