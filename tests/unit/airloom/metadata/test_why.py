@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -9,6 +10,7 @@ from airloom.datasets import snapshot, versions
 from airloom.errors import RegistryError
 from airloom.metadata import tracking
 from airloom.metadata.why import ORDER, render, why
+from airloom.settings import Settings
 
 CODE = {"model.py": "import helper\n\n\ndef train(run):\n    return 1\n", "helper.py": "WIDTH = 1\n"}
 PACKAGES = {"numpy": "2.3.1", "torch": "2.13.0"}
@@ -16,10 +18,10 @@ HARDWARE = {"processor": "a CPU", "threads": "1"}
 
 
 @pytest.fixture
-def trained(world):
+def make_trained():
     """Write a training as `airloom.training.final` does; returns its run's id."""
 
-    def make(key: str, **changes) -> str:
+    def make(world, key: str, **changes) -> str:
         ctx, client = world.ctx(key), tracking.client(world.settings)
         read = changes.get("snapshot", world.snapshot)
         tags = {"airloom.snapshot.record": json.dumps(read.to_dict()), "airloom.snapshot": read.id}
@@ -35,6 +37,11 @@ def trained(world):
         return run
 
     return make
+
+
+@pytest.fixture
+def trained(world, make_trained):
+    return partial(make_trained, world)
 
 
 def sizes(found) -> dict[str, int]:
@@ -89,6 +96,14 @@ def test_what_was_not_recorded_is_never_the_same(world, trained) -> None:
     gone = replace(world.snapshot, version=9, version_id="0" * 64)
     lost = why(world.settings, trained("third", snapshot=gone), trained("fourth"))
     assert "digits@v9" in lost["data"]["unknown"]
+
+
+def test_the_sources_are_found_after_the_home_moved(small, make_trained) -> None:
+    runs = make_trained(small, "first"), make_trained(small, "second", code=CODE | {"helper.py": "WIDTH = 5\n"})
+    before = why(small.settings, *runs)
+    assert sizes(before) == {"code": 2}
+    place = small.settings.home.rename(small.settings.home.with_name("moved"))
+    assert why(Settings(home=place, project=place, tracking_uri=""), *runs) == before
 
 
 def test_keys_and_models_name_a_training_too(world, trained) -> None:
