@@ -118,7 +118,8 @@ def _snapshots(settings: Settings, ledger: Ledger, subject: Subject) -> dict[str
     known = {of_run[run]: name for run, name in ledger.tagged_runs(DATASET, holders).items() if run in of_run}
     versions_ = ledger.tagged_versions(DATASET, holders)
     known |= {of_version[which]: name for which, name in versions_.items() if which in of_version}
-    records = _kept(settings) | _recorded(ledger, known, of_run)
+    records = _kept(settings)
+    records |= _recorded(ledger, set(known) - set(records), of_run)
     known |= {one.id: one.version_name for one in records.values() if one.version_name in holders}
     found = {}
     for identity, name in known.items():
@@ -147,7 +148,7 @@ def _kept(settings: Settings) -> dict[str, Snapshot]:
 def _recorded(ledger: Ledger, wanted: Collection[str], of_run: dict[str, str]) -> dict[str, Snapshot]:
     """What trainings wrote down of these snapshots; one training is asked for each."""
     one_of = {identity: run for run, identity in of_run.items() if identity in wanted}
-    found = {}
+    found = dict[str, Snapshot]()
     for run in one_of.values():
         for child in [run, *sorted(ledger.tagged_runs(PARENT, [run]))]:
             training = ledger.run(child)
@@ -165,8 +166,9 @@ def _runs(ledger: Ledger, snapshots: Collection[str], names: Collection[str]) ->
     """
     of_run, dataset = ledger.tagged_runs(SNAPSHOT), ledger.tagged_runs(DATASET)
     found = {run: s for run, s in of_run.items() if s in snapshots and dataset.get(run, "") in {*names, ""}}
-    children = ledger.tagged_runs(PARENT, found)
-    return found | {child: found[parent] for child, parent in children.items() if child not in of_run}
+    children = ledger.tagged_runs(PARENT)
+    more = {child: found[parent] for child, parent in children.items() if parent in found and child not in of_run}
+    return found | more
 
 
 def _models(
