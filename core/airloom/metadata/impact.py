@@ -74,7 +74,7 @@ def impact(settings: Settings, target: str) -> dict[str, Any]:
             for h in subject.holders
         ],
         "snapshots": sorted(snapshots.values(), key=lambda one: (places[one["version"]], one["id"])),
-        "runs": sorted((one.to_dict() | {"snapshot": runs[one.id]} for one in ledger.briefs(runs)), key=_rank),
+        "runs": sorted((vars(one) | {"snapshot": runs[one.id]} for one in ledger.briefs(runs)), key=_rank),
         "models": models,
         "aliases": sorted(f"{model['name']}@{alias}" for model in models for alias in model["aliases"]),
         "predictions": sum(model["predictions"] for model in models),

@@ -6,7 +6,8 @@ same statements: values are named, `:name`.
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -15,6 +16,7 @@ from airloom.errors import RegistryError
 
 MOST = 500  # values in one statement
 LOCKED = 20.0  # seconds to wait for a writer of SQLite
+MAPPED = 2**30  # bytes
 Row = tuple[Any, ...]
 
 
@@ -51,9 +53,7 @@ class Reader:
 
                 with create_engine(self.address).connect() as connection:
                     return [tuple(row) for row in connection.execute(text(statement), values)]
-            address = f"file:{quote(str(self.file))}?mode=ro"
-            with closing(sqlite3.connect(address, uri=True, timeout=LOCKED)) as local:
-                return local.execute(statement, values).fetchall()
+            return self._local.execute(statement, values).fetchall()
 
     def rows_of(self, statement: str, wanted: Sequence[str], **values: Any) -> list[Row]:
         """The same for any number of values, which stand for `(:wanted)` in the statement."""
@@ -63,6 +63,13 @@ class Reader:
             names = ", ".join(f":{name}" for name in some)
             found += self.rows(statement.replace(":wanted", names), **some, **values)
         return found
+
+    @cached_property
+    def _local(self) -> sqlite3.Connection:
+        """SQLite's file, mapped into memory: pages that are not cached yet come in larger pieces."""
+        made = sqlite3.connect(f"file:{quote(str(self.file))}?mode=ro", uri=True, timeout=LOCKED)
+        made.execute(f"PRAGMA mmap_size = {MAPPED}")
+        return made
 
     @contextmanager
     def _failing(self) -> Iterator[None]:
