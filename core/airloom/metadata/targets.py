@@ -17,7 +17,7 @@ _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _RUN = re.compile(r"[0-9a-f]{32}")
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}"
 _MODEL = re.compile(rf"(?P<name>{_NAME})(?:/(?P<number>\d{{1,9}})|@(?P<alias>[A-Za-z][\w-]{{0,49}}))?")
-_KEY = re.compile(rf"{_NAME}/[^\s\x00-\x1f]+")
+_KEY = re.compile(rf"{_NAME}/[^\x00-\x1f]+")
 
 
 @dataclass(frozen=True)
