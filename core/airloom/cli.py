@@ -34,6 +34,7 @@ def main() -> None:
     from airloom.evaluation import commands as evaluation
     from airloom.jobs import commands as jobs
     from airloom.metadata import commands as metadata
+    from airloom.metadata import lineage_commands as lineage
     from airloom.stack.config import writable_home
     from airloom.training import commands as training
     from airloom.tuning import commands as tuning
@@ -43,6 +44,9 @@ def main() -> None:
     app.add_typer(evaluation.app, name="gate")
     app.add_typer(metadata.app, name="model")
     app.add_typer(metadata.experiment, name="experiment")
+    app.command()(lineage.trace)
+    app.command()(lineage.impact)
+    app.command()(lineage.why)
     app.command()(jobs.devices)
     app.command()(tuning.tune)
     app.add_typer(tuning.app, name="study")
@@ -143,17 +147,6 @@ def run(
     registered = result.get("registered")
     verdict = f"version {registered['version']} is the champion" if registered else "the gate refused the candidate"
     typer.echo(f"{result['context']['key']}: {verdict}; {result['evaluation']['metrics']}")
-
-
-@app.command()
-def trace(
-    prediction_id: Annotated[str, typer.Argument(help="The id that came with a prediction.")], json_: Json = False
-) -> None:
-    """Follow a prediction back to its model version, run, code, snapshot, dataset version and commits."""
-    from airloom.metadata import trace as lineage
-
-    found = lineage.trace(load(), prediction_id)
-    typer.echo(json.dumps(found, indent=1) if json_ else lineage.render(found))
 
 
 @pipeline_app.command()

@@ -68,6 +68,11 @@ class Snapshot(Record):
         """`digits@v3`."""
         return f"{self.dataset}@v{self.version}"
 
+    def reads(self, number: int, tags: list[str]) -> bool:
+        """Whether it takes the rows that the commit of version `number`, with these tags, brought."""
+        have = set(tags)
+        return number > self.since and all((t[1:] not in have) if t.startswith("!") else t in have for t in self.tags)
+
 
 @dataclass(frozen=True)
 class RunContext(Record):

@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -15,8 +16,10 @@ class Settings(BaseSettings):
     secrets of a running stack are written by `airloom up` to `home/stack.json`, which only the owner may read.
     Homes that share datasets name one git remote (`data_remote`) and, when they start it, one DVC remote (`dvc_remote`,
     any address that DVC knows); otherwise both stand in `home/data`. `database` is the SQLAlchemy address of our own
-    tables, SQLite in `home` where it is empty. `devices` declares so many pretended devices instead of those found;
-    `confine_jobs` lets jobs write only below `home` and the folder for temporary files.
+    tables, SQLite in `home` where it is empty; `mlflow_store` that of MLflow's tables, which lineage reads, where
+    MLflow is not the embedded stack's. `prediction_log_share` of the predictions, 0 to 1, go into the prediction log.
+    `devices` declares so many pretended devices instead of those found; `confine_jobs` lets jobs write only below
+    `home` and the folder for temporary files.
     """
 
     model_config = SettingsConfigDict(env_prefix="AIRLOOM_", extra="ignore")
@@ -29,6 +32,8 @@ class Settings(BaseSettings):
     data_remote: str = ""
     dvc_remote: str = ""
     database: str = ""
+    mlflow_store: str = ""
+    prediction_log_share: float = Field(default=1.0, ge=0, le=1)
     devices: int = 0
     confine_jobs: bool = True
 
@@ -49,6 +54,20 @@ class Settings(BaseSettings):
     def mlflow_uri(self) -> str:
         """The MLflow server of the stack, else a SQLite store in `home` (the same one the server uses)."""
         return self.tracking_uri or self.stack.get("mlflow_url") or f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
+
+    @property
+    def mlflow_tables(self) -> str:
+        """SQLAlchemy address of MLflow's own tables; empty where only a server somewhere else has them."""
+        if self.mlflow_store:
+            return self.mlflow_store
+        if self.tracking_uri:
+            return "" if self.tracking_uri.startswith("http") else self.tracking_uri
+        return f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
+
+    @property
+    def prediction_log(self) -> Path:
+        """The folder of the prediction log."""
+        return self.home / "predictions"
 
     @property
     def model_server(self) -> str:
@@ -77,6 +96,7 @@ class Settings(BaseSettings):
             "AIRLOOM_PROJECT": str(self.project),
             "AIRLOOM_DATABASE": self.database_address,
             "AIRLOOM_TRACKING_URI": self.tracking_uri,
+            "AIRLOOM_MLFLOW_STORE": self.mlflow_store,
             "AIRLOOM_DATA_REMOTE": self.data_remote,
             "AIRLOOM_DVC_REMOTE": self.dvc_remote,
         }

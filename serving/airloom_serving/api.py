@@ -1,8 +1,8 @@
 """The HTTP interface: /predict and /status."""
 
 import os
+import time
 from collections import Counter
-from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -14,8 +14,9 @@ from starlette.routing import Route
 
 from airloom.metadata import prediction_id
 from airloom.settings import load as load_settings
+from airloom_serving.counter import PredictionCounter
 from airloom_serving.model import BadRequest, LoadedModel
-from airloom_serving.prediction_log import PredictionLog
+from airloom_serving.prediction_log import Answered, PredictionLog
 from airloom_serving.reconciler import Reconciler
 from airloom_serving.security import BODY_LIMIT, TooLarge
 
@@ -28,18 +29,21 @@ class Server:
     def __init__(self) -> None:
         settings = load_settings()
         self.reconciler = Reconciler(settings)
-        self.log = PredictionLog(settings.home / "predictions")
+        self.log = PredictionLog(settings.prediction_log, settings.prediction_log_share)
+        self.counter = PredictionCounter(settings.database_address)
         self.requests: Counter[str] = Counter()
 
     def start(self) -> None:
-        """Begin to follow the registry and to write the log."""
+        """Begin to follow the registry, to count and to write the log."""
         self.log.start()
+        self.counter.start()
         self.reconciler.start()
 
     def stop(self) -> None:
-        """End both; what is queued is written."""
-        self.reconciler.stop()
+        """End all three; what is counted and queued is written."""
         self.log.stop()
+        self.counter.stop()
+        self.reconciler.stop()
 
     async def predict(self, request: Request) -> JSONResponse:
         """POST /predict: `{"model": name, "instances": [...]}` → predictions with an id each."""
@@ -66,13 +70,12 @@ class Server:
         return JSONResponse(answer)
 
     def _answer(self, model: LoadedModel, instances: list[Any]) -> dict[str, Any]:
+        began = time.perf_counter()
         predictions = model.answers(model.parse(instances))
+        took = (time.perf_counter() - began) * 1000
         ids = [prediction_id.new(model.name, model.version) for _ in predictions]
-        now = datetime.now(UTC).isoformat()
-        for one, prediction in zip(ids, predictions, strict=True):
-            self.log.add(
-                {"id": one, "model": model.name, "version": model.version, "time": now, "prediction": prediction}
-            )
+        self.counter.add(model.name, model.version, len(ids))
+        self.log.add(Answered(model.name, model.version, ids, predictions, took, len(ids)))
         self.requests[model.name] += 1
         return {"predictions": predictions, "model": model.name, "version": model.version, "prediction_ids": ids}
 
@@ -83,7 +86,7 @@ class Server:
             for name, m in self.reconciler.models.items()
         }
         values = {"models": models, "errors": dict(self.reconciler.errors), "log_dropped": self.log.dropped}
-        return JSONResponse({**values, "pid": os.getpid()})
+        return JSONResponse({**values, "counting": self.counter.problem or "ok", "pid": os.getpid()})
 
 
 def build(server: Server) -> Starlette:

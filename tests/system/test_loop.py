@@ -95,7 +95,9 @@ def test_the_gate_links_to_a_page_with_pictures_and_the_version_carries_its_dige
 
 def test_a_prediction_is_traced_to_its_commits(airloom) -> None:
     chain = airloom.json("trace", airloom.demo["trace"])
-    assert chain["model"] | {"gate": ""} == {"name": "digits", "version": "1", "gate": ""}
+    assert (chain["model"]["name"], chain["model"]["version"]) == ("digits", "1")
+    assert chain["model"]["predictions"] > 0
+    assert chain["logged"]["id"] == airloom.demo["trace"]
     assert chain["dataset"]["version"] == "digits@v1"
     assert chain["parameters"]["epochs"] == "12"
     assert len(chain["code"]["code.sha256"]) == 64

@@ -6,13 +6,15 @@ manifest. An append therefore hashes its own rows and the digests of the last, u
 
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pyarrow as pa
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+    Array = np.ndarray[Any, Any]
 
 BLOCK = 1024
-Array = np.ndarray[Any, Any]
 Peak = tuple[int, str]  # height above the blocks, sha256 in hex
 
 
@@ -28,7 +30,7 @@ class Chain:
         """How many digests stand behind the last filled block."""
         return self.rows % BLOCK
 
-    def extend(self, tail: Array, more: Array) -> "tuple[Chain, Array]":
+    def extend(self, tail: "Array", more: "Array") -> "tuple[Chain, Array]":
         """Append digests.
 
         Args:
@@ -38,13 +40,15 @@ class Chain:
         Returns:
             The new chain and its tail.
         """
+        import numpy as np
+
         waiting = np.concatenate([tail, more]) if len(tail) else more
         peaks, filled = list(self.peaks), len(waiting) // BLOCK * BLOCK
         for start in range(0, filled, BLOCK):
             _push(peaks, sha256(b"\0" + waiting[start : start + BLOCK].tobytes()).hexdigest())
         return Chain(self.rows + len(more), peaks), waiting[filled:]
 
-    def id(self, schema: pa.Schema, tail: Array) -> str:
+    def id(self, schema: "pa.Schema", tail: "Array") -> str:
         """sha256 over schema, number of rows, peaks and tail, hex."""
         state = sha256(outline(schema).encode() + b"\0" + self.rows.to_bytes(8, "little"))
         for height, digest in self.peaks:
@@ -62,7 +66,7 @@ def _push(peaks: list[Peak], digest: str) -> None:
     peaks.append((height, digest))
 
 
-def outline(schema: pa.Schema) -> str:
+def outline(schema: "pa.Schema") -> str:
     """What of a schema belongs to the content: names, types, nullability, and what a field says of its values."""
     return "\n".join(
         f"{f.name}:{f.type}:{'null' if f.nullable else ''}:"

@@ -1,6 +1,7 @@
 """What differs between two versions: rows, shards, schema, labels, and the distribution of each profile column."""
 
 import io
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,19 @@ def diff(settings: Settings, old: DatasetVersion, new: DatasetVersion) -> dict[s
         "labels": {v: [counts[0].get(v, 0), counts[1].get(v, 0)] for v in sorted({**counts[0], **counts[1]})},
         "shift": _shift(*profiles),
     }
+
+
+def changed(settings: Settings, old: DatasetVersion, new: DatasetVersion) -> int:
+    """Rows of the old version in whose place the new one has others: a corrected row keeps its place in the split."""
+    store = Store(settings)
+    sides = [Rows(store, versions.manifest_of(settings, version)).all() for version in (old, new)]
+    rows = [[one.tobytes() for one in side.row] for side in sides]
+    both = set(rows[0]) & set(rows[1])
+    places = [
+        Counter(anchor.tobytes() for row, anchor in zip(own, side.anchor, strict=True) if row not in both)
+        for own, side in zip(rows, sides, strict=True)
+    ]
+    return (places[0] & places[1]).total()
 
 
 def _digests(store: Store, manifest: Manifest) -> pa.Array:

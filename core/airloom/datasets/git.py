@@ -6,6 +6,7 @@ import random
 import re
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from filelock import FileLock
@@ -27,17 +28,37 @@ def git(
     Raises:
         DataError: git failed and `check` is set.
     """
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    environment |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
-    environment |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
-    environment |= {f"GIT_{who}_{what}": MAIL for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     command = ["git", "-C", str(folder), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, input=given)
+    done = subprocess.run(command, capture_output=True, text=True, env=_environment(), check=False, input=given)
     if check and done.returncode:
         hint = f"look at {folder}; `git fsck` names what is damaged there"
         said = done.stderr.strip()[-400:] or f"it ended with {done.returncode}"
         raise DataError(f"git {arguments[0]} failed: {said}", hint)
     return done
+
+
+def _environment() -> dict[str, str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    environment |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    environment |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    return environment | {f"GIT_{who}_{what}": MAIL for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+
+
+def objects(repo: Path, names: Sequence[str]) -> list[bytes | None]:
+    """Many files at once, each named `revision:path`, by one git; None for what is not there."""
+    command, given = ["git", "-C", str(repo), "cat-file", "--batch"], "".join(f"{name}\n" for name in names)
+    done = subprocess.run(command, capture_output=True, env=_environment(), check=False, input=given.encode())
+    found, at = list[bytes | None](), 0
+    for _ in names:
+        end = done.stdout.index(b"\n", at)
+        line, at = done.stdout[at:end], end + 1
+        if line.endswith(b" missing"):
+            found.append(None)
+            continue
+        size = int(line.split()[-1])
+        found.append(done.stdout[at : at + size])
+        at += size + 1
+    return found
 
 
 def patiently(repo: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -2,12 +2,11 @@
 
 import base64
 import json
+import re
 import zlib
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
-
-import pyarrow as pa
 
 from airloom.datasets.content import Chain
 from airloom.datasets.layout import Layout
@@ -15,6 +14,7 @@ from airloom.errors import DataError
 
 if TYPE_CHECKING:
     import numpy as np
+    import pyarrow as pa
 
 FORMAT = 1
 
@@ -46,6 +46,16 @@ class Shard:
     def live(self) -> int:
         """Rows that were not deleted."""
         return self.rows - self.dead_rows
+
+    def live_spans(self) -> list[Span]:
+        """Which commit brought which of the rows that were not deleted, in their order."""
+        if not self.dead:
+            return self.spans
+        dead, start, found = self.tombstones, 0, list[Span]()
+        for span in self.spans:
+            found.append(span._replace(rows=span.rows - int(dead[start : start + span.rows].sum())))
+            start += span.rows
+        return [span for span in found if span.rows]
 
     @property
     def tombstones(self) -> "np.ndarray[Any, Any]":
@@ -102,8 +112,10 @@ class Manifest:
         return f"{self.dataset}@v{self.number}"
 
     @cached_property
-    def arrow_schema(self) -> pa.Schema:
+    def arrow_schema(self) -> "pa.Schema":
         """The schema as Arrow has it."""
+        import pyarrow as pa
+
         return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(self.schema)))
 
     def to_json(self) -> str:
@@ -125,11 +137,21 @@ class Manifest:
         values: dict[str, Any] = json.loads(text)
         if (found := values.pop("format", None)) != FORMAT:
             raise DataError(f"the manifest has format {found}, this Airloom reads {FORMAT}", "update airloom")
-        shards = [Shard(**{**s, "spans": [Span(*span) for span in s["spans"]]}) for s in values["shards"]]
+        shards = [_shard(one) for one in values["shards"]]
         chain = Chain(values["chain"]["rows"], [(height, digest) for height, digest in values["chain"]["peaks"]])
         return cls(**{**values, "layout": Layout(**values["layout"]), "shards": shards, "chain": chain})
 
 
-def pack_schema(schema: pa.Schema) -> str:
+def shards_with(manifest: bytes, mark: re.Pattern[bytes]) -> list[Shard]:
+    """The shards of a manifest in whose line there is such a mark; the others are not even parsed."""
+    lines = (line for line in manifest.splitlines() if line.startswith(b"  {") and mark.search(line))
+    return [_shard(json.loads(line.rstrip(b","))) for line in lines]
+
+
+def _shard(values: dict[str, Any]) -> Shard:
+    return Shard(**{**values, "spans": [Span(*span) for span in values["spans"]]})
+
+
+def pack_schema(schema: "pa.Schema") -> str:
     """A schema as the manifest holds it."""
     return base64.b64encode(schema.serialize()).decode()

@@ -75,9 +75,4 @@ class Rows:
     def spans(self) -> Iterator[Span]:
         """Which commit brought which live rows, in the rows' order."""
         for shard in self.manifest.shards:
-            dead, start = shard.tombstones, 0
-            for span in shard.spans:
-                alive = span.rows - int(dead[start : start + span.rows].sum())
-                start += span.rows
-                if alive:
-                    yield Span(alive, span.version, span.tags)
+            yield from shard.live_spans()

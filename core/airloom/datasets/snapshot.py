@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-RUNNING, READY, FAILED = "RUNNING", "READY", "FAILED"
+RUNNING, READY, FAILED = files.RUNNING, files.READY, files.FAILED
 _log = logging.getLogger(__name__)
 
 
@@ -139,19 +139,12 @@ def choose(store: "Store", manifest: "Manifest", snapshot: Snapshot) -> "dict[st
     from airloom.datasets.rows import Rows
 
     rows = Rows(store, manifest)
-    keep = np.concatenate([np.full(s.rows, _wanted(snapshot, s.version, s.tags)) for s in rows.spans()])
+    keep = np.concatenate([np.full(s.rows, snapshot.reads(s.version, s.tags)) for s in rows.spans()])
     physical, points = rows.physical[keep], rows.all().points[keep]
     if not len(physical):
         asked = f"since version {snapshot.since} with tags {', '.join(snapshot.tags) or 'any'}"
         raise DataError(f"{manifest.name} has no rows {asked}", "loosen the filter")
     return {name: physical[places] for name, places in assign(points, snapshot.split).items()}
-
-
-def _wanted(snapshot: Snapshot, version: int, tags: list[str]) -> bool:
-    have = set(tags)
-    return version > snapshot.since and all(
-        (t[1:] not in have) if t.startswith("!") else t in have for t in snapshot.tags
-    )
 
 
 def _version(settings: Settings, snapshot: Snapshot) -> DatasetVersion:

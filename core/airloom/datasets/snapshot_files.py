@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
+RUNNING, READY, FAILED = "RUNNING", "READY", "FAILED"
+
 
 def folder(settings: Settings, identity: str) -> Path:
     """Where a snapshot is kept.

@@ -82,6 +82,15 @@ def list_after(settings: Settings, dataset: str, number: int) -> list[DatasetVer
     return [version for version in found if version.number > number]
 
 
+def history(settings: Settings, dataset: str) -> list[tuple[DatasetVersion, bool]]:
+    """Every version that there ever was, oldest first, and whether it was deleted since."""
+    if not _known(settings):
+        return []
+    repo = repository.refresh(settings)
+    gone = deletions(repo, check_name(dataset))
+    return [(DatasetVersion(**values), str(values["number"]) in gone) for values in _every(repo, dataset)]
+
+
 def highest(settings: Settings, dataset: str) -> int:
     """The highest number that was ever given, deleted versions too; 0 before the first."""
     if not _known(settings):
@@ -213,8 +222,13 @@ def _records(repo: Path, dataset: str, which: str = "v*") -> list[DatasetVersion
 
 def _entries(repo: Path, dataset: str, which: str = "v*") -> list[dict[str, Any]]:
     """The records of the versions that were not deleted, oldest first; ten thousand take a fifth of a second."""
+    found = _every(repo, dataset, which)
+    gone = {int(number) for number in deletions(repo, dataset)} if found else set()
+    return [values for values in found if values["number"] not in gone]
+
+
+def _every(repo: Path, dataset: str, which: str = "v*") -> list[dict[str, Any]]:
     listed = repository.git(repo, "for-each-ref", f"--format={FORMAT}", f"refs/tags/{dataset}@{which}").stdout
-    gone = {int(number) for number in deletions(repo, dataset)} if listed else set()
     commits, texts = [], []
     for entry in listed.split("\0\1\n")[:-1]:
         _, commit, text = entry.split("\0", 2)
@@ -222,4 +236,4 @@ def _entries(repo: Path, dataset: str, which: str = "v*") -> list[dict[str, Any]
             commits.append(commit)
             texts.append(text.rstrip("\n").rpartition("\n")[2])
     found = [values | {"commit": c} for values, c in zip(json.loads(f"[{','.join(texts)}]"), commits, strict=True)]
-    return sorted((values for values in found if values["number"] not in gone), key=lambda values: values["number"])
+    return sorted(found, key=lambda values: values["number"])

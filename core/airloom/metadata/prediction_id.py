@@ -7,6 +7,7 @@ import hashlib
 import os
 import time
 import uuid
+from datetime import UTC, datetime
 
 
 def new(model: str, version: str) -> str:
@@ -24,10 +25,37 @@ def matches(prediction_id: str, model: str, version: str) -> bool:
     Raises:
         ValueError: it is no UUIDv7.
     """
+    return hash_in(prediction_id) == short_hash(model, version)
+
+
+def hash_in(prediction_id: str) -> int:
+    """The short hash that an id carries.
+
+    Raises:
+        ValueError: it is no UUIDv7.
+    """
+    return _parsed(prediction_id).int & 0xFFFFFFFF
+
+
+def milliseconds(prediction_id: str) -> int:
+    """When an id was given, since 1970.
+
+    Raises:
+        ValueError: it is no UUIDv7.
+    """
+    return _parsed(prediction_id).int >> 80
+
+
+def given_at(prediction_id: str) -> datetime:
+    """The same as a time, UTC."""
+    return datetime.fromtimestamp(milliseconds(prediction_id) / 1000, UTC)
+
+
+def _parsed(prediction_id: str) -> uuid.UUID:
     value = uuid.UUID(prediction_id)
     if value.version != 7:
         raise ValueError(f"{prediction_id} is a UUID of version {value.version}")
-    return value.int & 0xFFFFFFFF == short_hash(model, version)
+    return value
 
 
 def short_hash(model: str, version: str) -> int:

@@ -59,6 +59,8 @@ def environment(settings: Settings) -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
         "AIRLOOM_HOME": str(home),
         "AIRLOOM_PROJECT": str(settings.project),
+        "AIRLOOM_DATABASE": settings.database_address,
+        "AIRLOOM_PREDICTION_LOG_SHARE": str(settings.prediction_log_share),
         MARK: str(home),
         "MLFLOW_TRACKING_URI": str(stack["mlflow_url"]),
         "MLFLOW_DISABLE_TELEMETRY": "true",

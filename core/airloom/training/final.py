@@ -20,6 +20,7 @@ from airloom.training import cost
 from airloom.training.budget import Budget
 from airloom.training.code import code_tags
 from airloom.training.command import name_of, run_command, script_of
+from airloom.training.hardware import HARDWARE, hardware
 from airloom.training.load import load_function, source_file
 from airloom.training.origin import keep_modules, keep_origin
 from airloom.training.past import SNAPSHOT, WEIGHTS
@@ -157,7 +158,9 @@ def _record(
     if before and before != threads:
         log.warning("this attempt has %s threads, the one before had %s: the last bits will differ", threads, before)
     own = tags | {THREADS: threads, "airloom.seed": str(pipeline.seed)}
-    own |= {SNAPSHOT: json.dumps(ctx.snapshot.to_dict())}
+    own |= {SNAPSHOT: json.dumps(ctx.snapshot.to_dict()), "airloom.snapshot": ctx.snapshot.id}
+    own |= {"airloom.dataset": ctx.snapshot.version_name}
+    own |= {HARDWARE: json.dumps(hardware())}
     for target, names in ((run_id, own), (ctx.mlflow_run, tags)):
         for name, value in names.items():
             api.set_tag(target, name, value)

@@ -1,7 +1,6 @@
 """A real `bentoml serve` on a free port of 127.0.0.1 over a real MLflow store; one server for all, in this order."""
 
 import contextlib
-import json
 import os
 import signal
 import socket
@@ -15,11 +14,13 @@ from typing import Any
 
 import httpx
 import numpy as np
+import pyarrow.dataset as ds
 import pytest
 
 from airloom.deployment import record
 from airloom.errors import StackError
 from airloom.metadata import prediction_id, registry, tracking
+from airloom.monitoring import prediction_log, totals
 
 TOKEN = "made-up-token"
 LIMIT = 8 * 2**20
@@ -134,13 +135,19 @@ def test_the_first_champion_comes_to_serve(served: Served) -> None:
 def test_predictions_are_logged(served: Served) -> None:
     (one,) = served.predict(images(5)).json()["prediction_ids"]
 
-    def written() -> list[dict[str, Any]]:
-        files = (served.settings.home / "predictions").glob("*.jsonl")
-        records = [json.loads(line) for file in files for line in file.read_text().splitlines()]
-        return [entry for entry in records if entry["id"] == one]
+    entry = served.until(lambda: prediction_log.find(served.settings, one), 10)
+    assert (entry["model"], entry["version"], entry["prediction"], entry["value"]) == ("digits", "1", "5", 5.0)
+    assert entry["rows"] == 1
 
-    (entry,) = served.until(written, 10)
-    assert (entry["model"], entry["version"], entry["prediction"]) == ("digits", "1", 5)
+
+def test_predictions_are_counted(served: Served) -> None:
+    def counted() -> int:
+        return totals.predictions(served.settings).get(("digits", "1"), 0)
+
+    served.until(lambda: counted() == 3, 10)  # what the tests above have asked
+    served.predict(images(1, 2, 3, 4)).raise_for_status()
+    served.until(lambda: counted() == 7, 10)
+    assert served.status()["counting"] == "ok"
 
 
 @pytest.mark.parametrize(
@@ -264,9 +271,13 @@ def test_it_serves_on_when_mlflow_is_away(served: Served) -> None:
 
 
 def test_what_is_queued_is_written_at_the_end(served: Served) -> None:
+    before = sum(totals.predictions(served.settings).values())
     ids = served.predict(images(*range(10)) * 100).json()["prediction_ids"]
     served.process.send_signal(signal.SIGTERM)
     served.process.wait(timeout=20)
-    text = "".join(file.read_text() for file in (served.settings.home / "predictions").glob("*.jsonl"))
+    rows = ds.dataset(served.settings.prediction_log, partitioning="hive").to_table().to_pydict()
     assert len(ids) == 1000
-    assert all(one in text for one in ids)
+    assert set(ids) <= set(rows["id"])
+    after = sum(totals.predictions(served.settings).values())
+    assert after - before >= 1000
+    assert after == len(rows["id"])  # nothing was sampled away

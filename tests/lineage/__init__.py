@@ -1,0 +1,1 @@
+"""A generated history of data, runs and models, for tests of the lineage."""
