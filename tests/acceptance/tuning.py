@@ -1,6 +1,7 @@
 """What `tuning.yaml` tries: `tuning.py ACTION`, in the project's folder, on the demo's digits; prints what it saw."""
 
 import json
+import math
 import os
 import random
 import signal
@@ -96,11 +97,11 @@ def kills(settings: Settings) -> None:
 
 
 def _kill_some(running: "subprocess.Popen[str]", study: Any, wanted: int) -> list[int]:
-    """SIGKILL one after another; each had reported beyond its first step, and every fourth time a worker goes too."""
+    """SIGKILL one after another; each had gone beyond its own first step; every fourth time a worker goes too."""
     killed: list[int] = []
     generator = random.Random(5)
     while running.poll() is None and len(killed) < wanted:
-        going = [t for t in study.trials if t.state.name == "RUNNING" and (t.last_step or 0) >= 1]
+        going = [t for t in study.trials if t.state.name == "RUNNING" and (t.last_step or 0) >= _first(t) + 1]
         going = [t for t in going if t.user_attrs["pid"] not in killed and psutil.pid_exists(t.user_attrs["pid"])]
         if not going:
             time.sleep(0.05)
@@ -116,6 +117,12 @@ def _kill_some(running: "subprocess.Popen[str]", study: Any, wanted: int) -> lis
             os.kill(worker, signal.SIGKILL)
         time.sleep(generator.uniform(0.3, 1.2))
     return killed
+
+
+def _first(trial: Any) -> float:
+    """The first step that a trial does itself; a retry has the reports of the attempt before from its beginning."""
+    again = "retry_of" in trial.user_attrs
+    return float(trial.user_attrs.get("resumed_at", math.inf if again else 0))
 
 
 def _children(settings: Settings, key: str, study: Any) -> None:

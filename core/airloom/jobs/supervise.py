@@ -53,6 +53,7 @@ class Supervisor:
         self.leased: list[str] = []
         self.terminated = False
         self._opened: Attempts | None = None
+        self.away = False  # the table, when it was asked last
         signal.signal(signal.SIGTERM, self._on_term)
 
     def _on_term(self, *_: object) -> None:
@@ -81,12 +82,16 @@ class Supervisor:
         return self._opened
 
     def _ask(self, question: "Callable[[Attempts], T]", otherwise: T) -> T:
-        """An answer of the table; `otherwise` while it gives none."""
+        """An answer of the table; `otherwise` while it gives none, which is said once."""
         try:
-            return question(self._table())
+            answer = question(self._table())
         except JobsAway as error:
-            print(time.strftime("%H:%M:%S"), error.message, flush=True)
+            if not self.away:
+                print(time.strftime("%H:%M:%S"), error.message, flush=True)
+            self.away = True
             return otherwise
+        self.away = False
+        return answer
 
     def _change(self, **values: Any) -> bool:
         """Write, unless another supervisor has the attempt; a table that does not answer is written to later."""

@@ -2,8 +2,10 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from airloom import database
 from airloom.errors import JobFailed, JobLost
 from airloom.jobs import files
 from airloom.jobs.states import CANCELLED, FAILED, LOST, SUCCEEDED, Attempt
@@ -20,20 +22,28 @@ OnLine = Callable[[str], None]
 def wait(
     settings: Settings, attempt: Attempt, on_line: OnLine | None = None, *, seconds: float | None = None
 ) -> Attempt:
-    """The attempt as soon as it ended, or after `seconds`; `on_line` gets each line of its log."""
+    """The attempt as soon as it ended, or after `seconds`; `on_line` gets each line of its log.
+
+    Raises:
+        JobsAway: the table of jobs is away for longer than `database.PATIENCE`; the job goes on.
+    """
     table, follower = Attempts(settings.database_address), files.Follower(attempt.path / files.LOG)
     until = time.monotonic() + seconds if seconds is not None else None
     looked = time.monotonic()
     while True:
-        now = table.get(attempt.id)
-        if now.alive and time.monotonic() - looked > LOOK:
-            looked = time.monotonic()
-            now = settle(table, now) or now
+        closely = time.monotonic() - looked > LOOK
+        now = database.patiently(partial(_look, table, attempt.id, closely))
+        looked = time.monotonic() if closely else looked
         for line in follower.lines(last=not now.alive) if on_line else ():
             on_line(line)  # type: ignore[misc] # lines are only read where somebody wants them
         if not now.alive or (until is not None and time.monotonic() > until):
             return now
         time.sleep(POLL)
+
+
+def _look(table: Attempts, identity: int, closely: bool) -> Attempt:
+    found = table.get(identity)
+    return (settle(table, found) or found) if closely and found.alive else found
 
 
 def wait_or_cancel(settings: Settings, attempt: Attempt, on_line: OnLine | None = None) -> Attempt:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from airloom.errors import ConfigError, JobError, JobFailed
+from airloom.errors import ConfigError, JobError, JobFailed, JobsAway
 from airloom.jobs import control, files, processes, sandbox, submit
 from airloom.jobs.spec import JobSpec
 from airloom.jobs.states import ENDED
@@ -204,6 +204,20 @@ def test_a_locked_table_neither_ends_a_job_nor_its_limits(settings, hostile, mar
         assert table.get(hungry.id).state == table.get(steady.id).state == "RUNNING"
     assert ended(settings, hungry).reason.startswith("memory: it used")
     assert value(ended(settings, steady)) == {"done": True}
+
+
+def test_who_waits_outlasts_a_table_that_is_away(settings, job, monkeypatch):
+    attempt, get, asked = job("hello", {"name": "b"}), Attempts.get, []
+
+    def away_at_first(table, identity):
+        asked.append(identity)
+        if len(asked) < 4:
+            raise JobsAway("the table of jobs cannot be used", "start it")
+        return get(table, identity)
+
+    monkeypatch.setattr(Attempts, "get", away_at_first)
+    assert ended(settings, attempt).state == "SUCCEEDED"
+    assert len(asked) > 3
 
 
 def test_a_recycled_pid_is_not_taken_for_a_supervisor_and_is_left_alone(settings, hostile, mark, table, until):
