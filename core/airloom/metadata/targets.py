@@ -12,9 +12,7 @@ HINT = (
     "give a prediction's id (`prediction_ids` of an answer), a model as digits, digits@champion or digits/3, "
     "an MLflow run's id, or a pipeline run's key"
 )
-REUSED = (
-    "airloom.reused.train"  # of a pipeline run: the training that it took; with `.<candidate>` where it has several
-)
+REUSED = "airloom.reused.train"  # of a pipeline run: the training that it took; `.<candidate>` behind it where several
 STATE, READY = "airloom.state", "ready"
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _RUN = re.compile(r"[0-9a-f]{32}")
