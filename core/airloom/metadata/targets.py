@@ -12,6 +12,7 @@ HINT = (
     "give a prediction's id (`prediction_ids` of an answer), a model as digits, digits@champion or digits/3, "
     "an MLflow run's id, or a pipeline run's key"
 )
+REUSED = "airloom.reused.train"  # of a pipeline run: the training that it took; `.<candidate>` behind it where several
 STATE, READY = "airloom.state", "ready"
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _RUN = re.compile(r"[0-9a-f]{32}")
@@ -87,11 +88,15 @@ def version_of(ledger: Ledger, prediction: str, logged: Callable[[str], tuple[st
 
 
 def training_of(ledger: Ledger, run: Run) -> tuple[Run | None, list[str]]:
-    """The training behind a run: itself, or of a pipeline run its only one; and all trainings below it, by id."""
+    """The training behind a run: itself, or of a pipeline run its only one; and all of its trainings, by id.
+
+    A training that the pipeline run took from an earlier one, instead of training again, counts as its own.
+    """
     if run.tags.get(PARENT):
         return run, []
     children = ledger.tagged_runs(PARENT, [run.id])
-    trained = sorted(one.id for one in ledger.briefs(children) if one.kind == "train")
+    taken = {other for tag, other in run.tags.items() if tag == REUSED or tag.startswith(f"{REUSED}.")}
+    trained = sorted({one.id for one in ledger.briefs(children) if one.kind == "train"} | taken)
     return (ledger.run(trained[0]) if len(trained) == 1 else None), trained
 
 

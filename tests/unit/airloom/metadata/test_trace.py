@@ -63,6 +63,16 @@ def test_a_run_without_a_version_is_traced_to_its_data(world) -> None:
     assert trial in render(found)
 
 
+def test_a_training_that_was_taken_from_an_earlier_run_is_the_runs_own(world) -> None:
+    made = world.register("first")
+    first = trace(world.settings, f"{made.model}/1")
+    ctx = world.ctx("second")
+    tracking.client(world.settings).set_tag(ctx.mlflow_run, "airloom.reused.train", first["run"]["train"])
+    found = trace(world.settings, ctx.mlflow_run)
+    assert found["run"]["train"] == first["run"]["train"]
+    assert found["parameters"] == {"width": "8"}
+
+
 def test_the_chain_is_readable(world) -> None:
     made = world.register("first")
     one = prediction_id.new(made.model, made.version)
