@@ -85,6 +85,18 @@ def test_any_order_of_what_workers_do_keeps_the_slots_exact(tmp_path):
     case().runTest()
 
 
+def test_who_lost_its_slot_to_another_changes_nothing(tmp_path):
+    slots = Slots(f"sqlite:///{tmp_path / 'slots.db'}")
+    slots.make("s", 1)
+    lost = slots.reserve("s", "process:h:1:1", 0)
+    assert slots.release(lost, "its worker is gone", fault=False, keep=True)
+    now = slots.reserve("s", "process:h:2:2", 1)
+    assert not slots.hold(lost, step=9)
+    assert not slots.finish(lost, COMPLETE)
+    assert not slots.release(lost, "late", fault=True, keep=False)
+    assert slots.all("s") == [now]
+
+
 def test_of_many_workers_at_once_each_slot_has_one(database):
     slots, got, barrier = Slots(database), [], threading.Barrier(8)
     study = f"race{time.time_ns()}"
