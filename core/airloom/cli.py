@@ -129,6 +129,7 @@ def run(
     version: Annotated[int | None, typer.Option(help="Dataset version; the newest when left out.")] = None,
     parameter: Annotated[list[str] | None, typer.Option("--parameter", "-p", help="name=value, repeatable.")] = None,
     key: Annotated[str, typer.Option(help="Continue the run with this key.")] = "",
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every step, whatever earlier runs did.")] = False,
     json_: Json = False,
 ) -> None:
     """Run all steps of a pipeline here, without Airflow."""
@@ -136,7 +137,8 @@ def run(
 
     settings = load()
     file = find_file(settings, pipeline)
-    result = run_pipeline(settings, file, say, version=version, parameters=parse_parameters(parameter or []), key=key)
+    values = parse_parameters(parameter or [])
+    result = run_pipeline(settings, file, say, version=version, parameters=values, key=key, cache=not no_cache)
     if json_:
         typer.echo(json.dumps(result, indent=1))
         return
