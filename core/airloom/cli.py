@@ -30,6 +30,7 @@ def say(line: str) -> None:
 
 def main() -> None:
     """Run a command; an AirloomError becomes its message on standard error and exit code 1."""
+    from airloom.collection import commands as collection
     from airloom.datasets.commands import app as dataset_app
     from airloom.evaluation import commands as evaluation
     from airloom.jobs import commands as jobs
@@ -44,6 +45,7 @@ def main() -> None:
     app.add_typer(metadata.app, name="model")
     app.add_typer(metadata.experiment, name="experiment")
     app.command()(jobs.devices)
+    app.command()(collection.gc)
     app.command()(tuning.tune)
     app.add_typer(tuning.app, name="study")
     app.command()(training.reproduce)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 STATE, READY = "airloom.state", "ready"
 URI = "airloom.model_uri"
+COLLECTED = "airloom.collected"  # the day on which its files were removed
 
 
 def register(
@@ -98,6 +99,17 @@ def get_version(settings: Settings, name: str, version: str) -> "ModelVersion":
         hint = "run its `register` task again"
         raise RegistryError(f"version {version} of {name} was not registered completely by Airloom", hint)
     return found
+
+
+def deployable(settings: Settings, name: str, version: str) -> None:
+    """Refuse a version that nobody could serve.
+
+    Raises:
+        RegistryError: there is no such version, its registration was interrupted, or its files were collected.
+    """
+    if day := get_version(settings, name, version).tags.get(COLLECTED):
+        hint = f"run its pipeline again, or take a younger version: `airloom model list` has those of {name}"
+        raise RegistryError(f"the files of version {version} of {name} were collected on {day}", hint)
 
 
 def list_versions(settings: Settings, name: str) -> "list[ModelVersion]":
