@@ -50,8 +50,10 @@ def references(settings: Settings, needs: Needs) -> dict[str, str]:
 
 
 def _files(store: Any, dataset: str, commit: str) -> list[str]:
+    import pygit2
+
     try:
-        tree = store[commit].peel().tree / dataset
+        tree = store[commit].peel(pygit2.Commit).tree / dataset
         return [(tree / name).data.decode() for name in ("manifest.json", "shards.dvc", "index.dvc")]
     except (KeyError, ValueError) as error:
         message = f"commit {commit[:12]} of dataset {dataset} cannot be read: {error}"
