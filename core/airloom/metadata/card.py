@@ -52,12 +52,13 @@ class Sources:
     """Where the facts of one version come from.
 
     Attributes:
+        settings: of this installation.
         name: of the model.
         version: its number; empty before it has one.
         tags: those of the version.
         run: tags of the training run.
         evidence: what the gate kept; empty where that is gone, or another by now.
-        address: of an artifact of a run: `(run, path) -> URL`, empty where MLflow has no server.
+        experiment: of its runs in MLflow.
     """
 
     settings: Settings
@@ -166,7 +167,7 @@ def _data(s: Sources) -> list[Fact]:
     snapshot = json.loads(s.run.get(SNAPSHOT, "{}"))
     if snapshot:
         chosen = ", ".join(snapshot.get("tags") or []) or "all rows"
-        shown = f"airloom dataset snapshot show {snapshot['id'][:12]}"
+        shown = f"airloom dataset fetch {snapshot['id']}"
         facts.append(Fact("split", _pairs(snapshot.get("rows", {})), shown))
         facts.append(Fact("chosen rows", chosen, shown))
     return facts
@@ -247,7 +248,7 @@ def _lineage(s: Sources) -> list[Fact]:
     return [
         Fact("pipeline run", s.tag("pipeline_run"), **s.artifact("")),
         Fact("training run", train, **s.artifact("", train)),
-        Fact("snapshot", s.tag("snapshot"), f"airloom dataset snapshot show {s.tag('snapshot')[:12]}"),
+        Fact("snapshot", s.tag("snapshot"), f"airloom dataset fetch {s.tag('snapshot')}"),
         Fact("data commit", s.tag("dataset.commit"), f"airloom dataset log {s.tag('dataset').partition('@')[0]}"),
         code or _missing("code", "put the project under git, and train again"),
         Fact("sha256 of the function's file", s.tag("code.sha256") or "none", **s.artifact("source", train)),
