@@ -68,8 +68,6 @@ def reading(project: Path, home: Path, known: Collection[str], note: dict[str, s
         known: the paths that the manifest names.
         note: gets sha256 by path of the others.
     """
-    from airloom.training.code import imported
-
     root = project.resolve()
     try:
         with _watch.on(root, home) as opened:
@@ -77,12 +75,26 @@ def reading(project: Path, home: Path, known: Collection[str], note: dict[str, s
     finally:
         files = [root / name for name in opened if Path(name).suffix not in _SOURCE]
         read = {path: "read by path" for path in files if code.in_project(root, path) and path.is_file()}
-        unseen = {path: "imported in a way that its source does not show" for path in imported(root)}
+        unseen = dict.fromkeys(_imported(root), "imported in a way that its source does not show")
         for path, how in {**unseen, **read}.items():
             name = path.relative_to(root).as_posix()
             if name not in known and name not in note:
                 note[name] = code.digest(path)
                 log.warning("%s is %s, and no declared input: add it to `inputs:` of the pipeline file", name, how)
+
+
+_looked_at: set[str] = set()  # modules; there are thousands, and a trial may take milliseconds
+
+
+def _imported(root: Path) -> list[Path]:
+    """Modules of the project that were imported since the last call."""
+    fresh = [name for name in list(sys.modules) if name not in _looked_at]
+    _looked_at.update(fresh)
+    places = [
+        getattr(sys.modules.get(name), "__file__", None) for name in fresh if name.partition(".")[0] not in code.OURS
+    ]
+    inside = [Path(place) for place in places if isinstance(place, str) and place.startswith(f"{root}{os.sep}")]
+    return sorted(path for path in inside if path.suffix == ".py" and code.in_project(root, path) and path.is_file())
 
 
 def keep(folder: Path, note: dict[str, str]) -> None:

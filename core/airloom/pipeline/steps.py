@@ -44,10 +44,12 @@ def resolve(
         parameters: override the file's `parameters`, or fix a key of its search space.
         cache: whether steps may take what earlier runs with the same inputs returned.
     """
+    from airloom.cache.manifest import declared
     from airloom.datasets import snapshot, versions
     from airloom.metadata import tracking
 
     pipeline = load_pipeline(file)
+    declared(settings.project, pipeline.inputs)  # before anything is made: a wrong path is a mistake in the file
     overrides = dict(parameters or {})
     _check_overrides(file, pipeline, overrides)
     dataset = pipeline.dataset.name
