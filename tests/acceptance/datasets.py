@@ -42,7 +42,7 @@ def files(settings: Settings) -> None:
     corrected = _flights(17, 1).set_column(2, "miles", [[150.125]])
     pa.csv.write_csv(corrected, folder / "corrected.csv")
     pa.csv.write_csv(_flights(0, 3).set_column(1, "hour", [[1, 2, 77]]), folder / "spoiled.csv")
-    (folder / "boats.jsonl").write_text("".join(json.dumps({"length": n, "sail": n % 2}) + "\n" for n in range(9)))
+    (folder / "ships.jsonl").write_text("".join(json.dumps({"length": n, "sail": n % 2}) + "\n" for n in range(9)))
     rng = np.random.default_rng(0)
     np.savez(folder / "ones.npz", images=rng.integers(0, 255, (9, 1, 8, 8), np.uint8), labels=np.arange(9))
     for number in range(3):
@@ -78,7 +78,7 @@ def kinds(settings: Settings) -> None:
     sources = {
         "pets": ("data/pets", "image"),
         "reviews": ("data/reviews", "text"),
-        "boats": ("data/boats.jsonl", "tabular"),
+        "ships": ("data/ships.jsonl", "tabular"),
         "ones": ("data/ones.npz", "image"),
         "anything": ("data/feb.parquet", "generic"),
     }
@@ -229,7 +229,9 @@ def _resumed(data: Any, whole: list[Any], world: int) -> str:
 def huggingface(settings: Settings) -> None:
     """Export for `datasets`, in a folder of packages beside the environment, and load it there."""
     packages = settings.project / "packages"
-    names = ["datasets==5.2.0", "dill", "multiprocess", "xxhash"]
+    wanted = ("datasets", "hf-xet", "httpcore2", "httpx2", "huggingface_hub", "multiprocess", "truststore", "xxhash")
+    pins = (settings.project / "benchmarks" / "requirements.txt").read_text().splitlines()
+    names = [pin for pin in pins if pin.partition("==")[0] in wanted] + ["dill"]
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(packages), *names]
     subprocess.run(pip, check=True)
     beside = os.environ | {"PYTHONPATH": str(packages), "HF_HUB_OFFLINE": "1"}

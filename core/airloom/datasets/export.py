@@ -71,9 +71,9 @@ def _hf(table: pa.Table, _layout: Layout, target: Path) -> None:
     """The layout that `datasets` documents for Arrow: stream files, `state.json`, `dataset_info.json`."""
     try:
         import datasets  # type: ignore[import-not-found] # an optional package
-    except ImportError:
+    except ImportError as error:  # the package itself, or one that it needs
         raise ConfigError(
-            "the package `datasets` is not installed", "pip install datasets, or export parquet"
+            f"the package `datasets` cannot be imported: {error}", "pip install datasets, or export parquet"
         ) from None
     datasets.Dataset(table).save_to_disk(str(target))
 

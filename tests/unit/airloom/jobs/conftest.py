@@ -1,5 +1,6 @@
 """Steps that misbehave in every way, in a project of their own; each test's jobs are ended after it."""
 
+import os
 import shutil
 import time
 from pathlib import Path
@@ -99,7 +100,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     project.mkdir()
     (project / "steps_for_test.py").write_text(STEPS)
     shutil.copy(Path(__file__).with_name("hostile_steps.py"), project)
-    monkeypatch.setenv("PYTHONPATH", str(project))
+    monkeypatch.setenv("PYTHONPATH", str(project), prepend=os.pathsep)
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
     (tmp_path / "tmp").mkdir()
     made = Settings(home=tmp_path / "home", project=project)

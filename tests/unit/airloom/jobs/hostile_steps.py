@@ -23,6 +23,19 @@ def daemon(path, seconds):
     return {}
 
 
+def stranger(path, seconds):
+    """A daemon that also left its environment behind: nothing but its parent tells whose it is."""
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            Path(path).write_text(str(os.getpid()))
+            os.closerange(0, 256)
+            os.execve(sys.executable, [sys.executable, "-c", "import time; time.sleep(120)"], {})  # noqa: S606
+        os._exit(0)
+    time.sleep(seconds)
+    return {}
+
+
 def nameless(path):
     """A child with an empty environment, in a session of its own, that keeps what it inherited."""
     child = subprocess.Popen(

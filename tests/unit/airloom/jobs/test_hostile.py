@@ -47,8 +47,9 @@ def lives(pid):
 # -- processes that want to stay
 
 
-def test_a_daemon_ends_with_its_job(settings, hostile, mark):
-    attempt = hostile("daemon", arguments={"seconds": 0.5})
+@pytest.mark.parametrize("kind", ["daemon", "stranger"])
+def test_a_daemon_ends_with_its_job(settings, hostile, mark, kind):
+    attempt = hostile(kind, arguments={"seconds": 0.5})
     assert ended(settings, attempt).state == "SUCCEEDED"
     assert not lives(int(mark.read_text()))
 
