@@ -117,6 +117,7 @@ def test_a_cleared_task_is_a_miss_and_gets_a_study_of_its_own(settings: Settings
     from airloom_operators.train import TrainOperator
     from airloom_operators.tune import TuneOperator
 
+    tracking.client(settings).set_tag(second.mlflow_run, "airloom.reused.tune", "x")  # as `resolve` does
     operator = TuneOperator(task_id="tune", context=second.to_dict(), arguments={"worker": 0}, retries=2)
     task = Task(operator, max_tries=3)
     verdict = operator._verdict(task.context)
@@ -125,6 +126,8 @@ def test_a_cleared_task_is_a_miss_and_gets_a_study_of_its_own(settings: Settings
     key, spec = operator.job_of(settings, task.context)
     assert (key, spec.step) == ("digits/second/tune", "airloom.tuning.step:work")
     assert Slots(settings.database_address).tally("digits/second").trials == 1
+    tags = tracking.client(settings).get_run(second.mlflow_run).data.tags
+    assert "airloom.reused.tune" not in tags
     # What follows belongs to the new study, also where nobody cleared it.
     train = TrainOperator(task_id="train", context=second.to_dict(), retries=2)
     assert not train._verdict(Task(train).context).hit

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 TAG = "airloom.cache"
-REUSED = "airloom.reused"  # of a run with a HIT: the run that it took the step from
 LOOKED_AT = 100  # of the newest entries, for the nearest one
 ALIVE = ("FINISHED", "RUNNING")  # a run that failed is no source
 

@@ -74,7 +74,15 @@ def adopt(settings: Settings, ctx: RunContext, verdict: Verdict) -> None:
             _adopt_study(api, ctx, StudyResult.from_dict(verdict.value))
         if verdict.step == "evaluate":
             _adopt_evaluation(api, ctx, verdict.run)
-        api.set_tag(ctx.mlflow_run, f"{entries.REUSED}.{entries.name_of(ctx, verdict.step)}", verdict.run)
+        api.set_tag(ctx.mlflow_run, f"{tracking.REUSED}.{entries.name_of(ctx, verdict.step)}", verdict.run)
+
+
+def disown(settings: Settings, ctx: RunContext, step: str) -> None:
+    """A person wants the step anew: what it does from now on is this run's own."""
+    api, tag = tracking.client(settings), f"{tracking.REUSED}.{entries.name_of(ctx, step)}"
+    with tracking.reachable(settings):
+        if tag in api.get_run(ctx.mlflow_run).data.tags:
+            api.delete_tag(ctx.mlflow_run, tag)
 
 
 def _adopt_study(api: Any, ctx: RunContext, result: StudyResult) -> None:

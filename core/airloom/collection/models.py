@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airloom.cache.entries import REUSED
 from airloom.collection.items import Item, Rules
 from airloom.collection.needs import Needs, reason
 from airloom.deployment.generations import quiet
@@ -70,7 +69,7 @@ def _needed(client: "MlflowClient", rules: Rules, name: str, model: Any) -> str:
         if version.tags.get(registry.URI) == f"models:/{model.model_id}" and (why := reason(version, aliases, rules)):
             return why
     since = int((rules.now - rules.older_than) * 1000)
-    query = f"attributes.start_time >= {since} and tags.`{REUSED}.train` = '{model.source_run_id}'"
+    query = f"attributes.start_time >= {since} and tags.`{tracking.REUSED}.train` = '{model.source_run_id}'"
     return "a young run reuses it" if client.search_runs([model.experiment_id], query, max_results=1) else ""
 
 

@@ -92,8 +92,6 @@ def _of_version(found: Needs, version: "ModelVersion", why: str) -> None:
 
 def _of_runs(found: Needs, client: "MlflowClient", rules: Rules) -> None:
     """A young pipeline run may still judge or register what it, or the run that it took it from, trained."""
-    from airloom.cache.entries import REUSED
-
     since = int((rules.now - rules.older_than) * 1000)
     experiments = [one.experiment_id for one in client.search_experiments(max_results=1000)]
     token: str | None = ""
@@ -103,7 +101,7 @@ def _of_runs(found: Needs, client: "MlflowClient", rules: Rules) -> None:
             why = f"run {run.data.tags.get(tracking.KEY, run.info.run_id)} is younger than the retention"
             found.runs.setdefault(run.info.run_id, why)
             for name, other in run.data.tags.items():
-                if name.startswith(f"{REUSED}."):
+                if name.startswith(f"{tracking.REUSED}."):
                     found.runs.setdefault(other, why)
         token = page.token or None
 

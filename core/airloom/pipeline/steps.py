@@ -97,6 +97,8 @@ def cached(
     from airloom.cache import keep, verdicts
 
     verdict = verdicts.decide(settings, context, step, arguments, job, cleared=cleared)
+    if cleared:
+        keep.disown(settings, context, step)
     if verdict and verdict.hit:
         if step != "tune":  # `resolve` did
             keep.adopt(settings, context, verdict)
