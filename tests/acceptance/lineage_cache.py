@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -57,7 +58,7 @@ def table(settings: Settings) -> None:
     digits, settings = load_digits(), load()
     commit(settings, "digits", digits.first, message="first", tags=["source=scan"])
     pipeline = _pipeline(settings)
-    said = _run("the first run", pipeline)
+    said = _run("the first run", pipeline, whole=True)
     print("; ".join(line for line in said if "undeclared.txt is read by path" in line)[:200])
     _run("nothing changed", pipeline)
     for name, text in (
@@ -155,13 +156,19 @@ def _pipeline(settings: Settings, **changes: object) -> Path:
     return file
 
 
-def _run(what: str, file: Path, *options: str) -> list[str]:
-    done = _airloom("run", str(file), *options)
-    assert done.returncode == 0, done.stderr[-2000:]
-    lines = done.stderr.splitlines()
-    for step in ("tune", "train"):
-        verdict = next(line for line in lines if line.startswith(f"{step}: ") and ("HIT" in line or "MISS" in line))
-        print(f"{what}: {verdict}", flush=True)
+def _run(what: str, file: Path, *options: str, whole: bool = False) -> list[str]:
+    """Print what the cache says; the run goes on to its end only where it is to be taken from later."""
+    command, lines, said = [sys.executable, "-m", "airloom", "run", str(file), *options], list[str](), set[str]()
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as run:
+        for line in run.stderr or ():
+            lines.append(line.rstrip())
+            verdict = re.match(r"(tune|train): (HIT|MISS): ", line)
+            if verdict and verdict[1] not in said:
+                said.add(verdict[1])
+                print(f"{what}: {lines[-1]}", flush=True)
+                if not whole and (verdict[2] == "MISS" or verdict[1] == "train"):
+                    run.send_signal(signal.SIGINT)
+    assert run.returncode == 0 or not whole, lines[-20:]
     return lines
 
 
