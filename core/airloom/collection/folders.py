@@ -13,6 +13,7 @@ from airloom.settings import Settings
 from airloom.tuning.slots import Slots
 
 _DAY = re.compile(r"date=(\d{4}-\d{2}-\d{2})")
+DAY = 86_400.0
 YOUNG, OLD = "it is younger than the retention", "it is older than the retention"
 
 
@@ -72,11 +73,13 @@ def predictions(settings: Settings, rules: Rules) -> Iterator[Item]:
             continue  # no day, or gone meanwhile
         known = bool(day) or path.suffix in (".jsonl", ".parquet")
         why = "" if known and rules.is_old(ended) else YOUNG if known else "it is no part of the log"
+        if path.suffix == ".jsonl" and rules.now - ended < DAY:
+            why = "the server may be writing to it"
 
         def take(path: Path = path) -> str:
             if path.is_dir():
                 remove_folder(settings, path)
-            elif rules.is_old(path.stat().st_mtime):
+            elif rules.is_old(path.stat().st_mtime) and rules.now - path.stat().st_mtime > DAY:
                 path.unlink(missing_ok=True)
             else:
                 return "the server has written to it meanwhile"
@@ -86,7 +89,7 @@ def predictions(settings: Settings, rules: Rules) -> Iterator[Item]:
 
 
 def _end_of(day: str) -> float:
-    return datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp() + 86_400
+    return datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp() + DAY
 
 
 def _name(settings: Settings, path: Path) -> str:

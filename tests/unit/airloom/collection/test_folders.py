@@ -80,6 +80,7 @@ def test_the_prediction_log_goes_day_by_day(home):
     (log / "current.jsonl").write_text("{}\n")
     (log / "notes.txt").write_text("mine")
     (log / "date=2020-13-45").mkdir()
+    assert home.plan("predictions", days=0, older_than=0.001)["predictions/current.jsonl"].why.startswith("the server")
     home.collect(days=0)
     left = sorted(path.name for path in log.iterdir())
     assert f"date={today - timedelta(days=40):%Y-%m-%d}" not in left

@@ -1,4 +1,4 @@
-"""The cache under the running scheduler."""
+"""The cache under the running scheduler; the last file, as it promotes one version more."""
 
 import pytest
 
