@@ -48,7 +48,7 @@ FILES = {
 
 def table(settings: Settings) -> None:
     """Change one thing, run the whole pipeline, print what the cache says of it."""
-    os.environ["AIRLOOM_PROJECT"] = str(project := settings.home / "project")
+    os.environ["AIRLOOM_PROJECT"] = str(project := _project(settings))
     shutil.copytree(settings.project / "configs" / "expectations", project / "configs" / "expectations")
     for name in ("README.md", "constraints.txt"):
         shutil.copy(settings.project / name, project)
@@ -84,7 +84,7 @@ def table(settings: Settings) -> None:
 
 def collected(settings: Settings) -> None:
     """After the table: the model files of the first run are gone."""
-    os.environ["AIRLOOM_PROJECT"] = str(settings.home / "project")
+    os.environ["AIRLOOM_PROJECT"] = str(_project(settings))
     pipeline, client = _pipeline(load()), tracking.client(settings)
     for version in client.search_model_versions("name = 'cached'"):
         uri = version.tags["airloom.model_uri"].rpartition("/")[2]
@@ -130,6 +130,11 @@ def kept(settings: Settings) -> None:
     left = _airloom("gc", "--dry-run", "--older-than", "1s", "--grace", "1s", "--json")
     items = json.loads(left.stdout)["items"]
     print(f"{sum(item['removed'] for item in items if item['kind'] in ('model', 'shard'))} more would go")
+
+
+def _project(settings: Settings) -> Path:
+    """Beside the state folder: what lies in it is none of a project's files."""
+    return settings.home.with_name(f"{settings.home.name}-project")
 
 
 def _jobs(settings: Settings, run: str) -> list[str]:
