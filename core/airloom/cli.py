@@ -30,6 +30,7 @@ def say(line: str) -> None:
 
 def main() -> None:
     """Run a command; an AirloomError becomes its message on standard error and exit code 1."""
+    from airloom.collection import commands as collection
     from airloom.datasets.commands import app as dataset_app
     from airloom.evaluation import commands as evaluation
     from airloom.jobs import commands as jobs
@@ -48,6 +49,7 @@ def main() -> None:
     app.command()(lineage.impact)
     app.command()(lineage.why)
     app.command()(jobs.devices)
+    app.command()(collection.gc)
     app.command()(tuning.tune)
     app.add_typer(tuning.app, name="study")
     app.command()(training.reproduce)
@@ -133,6 +135,7 @@ def run(
     version: Annotated[int | None, typer.Option(help="Dataset version; the newest when left out.")] = None,
     parameter: Annotated[list[str] | None, typer.Option("--parameter", "-p", help="name=value, repeatable.")] = None,
     key: Annotated[str, typer.Option(help="Continue the run with this key.")] = "",
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every step, whatever earlier runs did.")] = False,
     json_: Json = False,
 ) -> None:
     """Run all steps of a pipeline here, without Airflow."""
@@ -140,7 +143,8 @@ def run(
 
     settings = load()
     file = find_file(settings, pipeline)
-    result = run_pipeline(settings, file, say, version=version, parameters=parse_parameters(parameter or []), key=key)
+    values = parse_parameters(parameter or [])
+    result = run_pipeline(settings, file, say, version=version, parameters=values, key=key, cache=not no_cache)
     if json_:
         typer.echo(json.dumps(result, indent=1))
         return

@@ -85,11 +85,32 @@ class RunContext(Record):
     experiment: str  # id of the MLflow experiment
     snapshot: Snapshot
     parameters: dict[str, Any] = field(default_factory=dict)  # overrides of this run
+    cache: bool = True  # whether its steps may take results of earlier runs
+    studies: dict[str, dict[str, Any]] = field(default_factory=dict)  # by candidate: the `Verdict` on its study
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """Rebuild the nested snapshot too."""
         return cls(**{**values, "snapshot": Snapshot.from_dict(values["snapshot"])})
+
+
+@dataclass(frozen=True)
+class Verdict(Record):
+    """Whether a step takes what an earlier run of it returned, and why."""
+
+    step: str
+    hit: bool
+    why: list[str]  # a MISS: what changed, a line each
+    run: str = ""  # a HIT: the MLflow run that made it; a MISS: the one that was compared with
+    key: str = ""  # of that run, for people
+    value: dict[str, Any] = field(default_factory=dict)  # a HIT: what the step returned there
+
+    @property
+    def lines(self) -> list[str]:
+        """For a log."""
+        if self.hit:
+            return [f"HIT: {self.step} reuses {self.key}, MLflow run {self.run}"]
+        return [f"MISS: {reason}" for reason in self.why]
 
 
 @dataclass(frozen=True)

@@ -33,10 +33,15 @@ class StepOperator(AirloomOperator):
     operator_extra_links: tuple[BaseOperatorLink, ...] = (MlflowRunLink(),)
     mlflow_link = ""  # set by execute, read by the link when the task ends
 
-    def link_to(self, settings: Settings, context: RunContext) -> None:
-        """Make the task link to its MLflow run."""
+    def link_to(self, settings: Settings, context: RunContext, run: str = "") -> None:
+        """Make the task link to its MLflow run, or to `run` of the same experiment."""
         base = settings.stack.get("mlflow_url", settings.mlflow_uri)
-        self.mlflow_link = f"{base}/#/experiments/{context.experiment}/runs/{context.mlflow_run}"
+        self.mlflow_link = f"{base}/#/experiments/{context.experiment}/runs/{run or context.mlflow_run}"
+
+
+def cleared(context: Any) -> bool:
+    """Whether a person cleared the task: Airflow raises `max_tries` then, and only then."""
+    return int(context["ti"].max_tries) > int(context["task"].retries or 0)
 
 
 def job_name(ti: Any) -> str:

@@ -38,6 +38,7 @@ def build_dag(file: Path) -> DAG:
             pipeline_file=str(file),
             dataset_version="{{ params.dataset_version }}",
             parameters="{{ params.parameters }}",
+            cache="{{ params.cache }}",
         )
         context = resolve.output
         trains = {name: _train(pipeline, context, name) for name in pipeline.candidates or [""]}
@@ -89,6 +90,12 @@ def _params() -> dict[str, Param]:
             type="object",
             title="Parameters",
             description="Override parameters of the pipeline file, or fix a key of its search space.",
+        ),
+        "cache": Param(
+            True,
+            type="boolean",
+            title="Cache",
+            description="Off: run every step, also where an earlier run had the same inputs.",
         ),
     }
 

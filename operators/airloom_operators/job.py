@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowException
 
 from airloom.contracts import RunContext
-from airloom_operators.base import AirloomOperator, StepOperator, job_name
+from airloom_operators.base import AirloomOperator, StepOperator, cleared, job_name
 from airloom_operators.triggers.job import JobTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airloom.contracts import Verdict
     from airloom.jobs.spec import JobSpec
     from airloom.jobs.states import Attempt
     from airloom.settings import Settings
@@ -111,7 +112,9 @@ class WaitsForJob(AirloomOperator):
 
 
 class JobOperator(WaitsForJob, StepOperator):
-    """A heavy step of a pipeline.
+    """A heavy step of a pipeline. Where an earlier run did the same on the same inputs, its result is taken: a HIT.
+
+    Log and XCom `cache` say HIT or MISS, and why; the link of a HIT leads to the MLflow run that it takes.
 
     Args:
         context: what `ResolveOperator` returned.
@@ -120,6 +123,7 @@ class JobOperator(WaitsForJob, StepOperator):
     """
 
     job = ""  # module:function of the step, set by each subclass
+    cached = ""  # its name in `cache:` of a pipeline file; empty: it always runs
     light = False  # whether it needs neither devices nor several processes
     template_fields: Sequence[str] = ("context", "arguments")
 
@@ -128,6 +132,27 @@ class JobOperator(WaitsForJob, StepOperator):
         self.candidate = candidate
         self.context = context
         self.arguments = arguments
+
+    def execute(self, context: "Context") -> Any:
+        """Take an earlier run's result; else submit the job, pass its log on, return its result."""
+        verdict = self._verdict(context) if self.cached else None
+        for line in verdict.lines if verdict else []:
+            self.say(line)
+        if verdict is None or not verdict.hit:
+            return super().execute(context)
+        return self.finished(context, verdict.value)
+
+    def _verdict(self, context: "Context") -> "Verdict | None":
+        from airloom.pipeline.steps import cached, candidate
+
+        run = candidate(RunContext.from_dict(dict(self.context)), self.candidate)
+        job, arguments = f"{run.key}/{job_name(context['ti'])}", dict(self.arguments or {})
+        with self.step() as settings:
+            verdict = cached(settings, run, self.cached, arguments, job, cleared=cleared(context))
+            if verdict:
+                self.link_to(settings, run, verdict.run if verdict.hit else "")
+                context["ti"].xcom_push("cache", {"hit": verdict.hit, "why": verdict.why, "run": verdict.run})
+        return verdict
 
     def job_of(self, settings: "Settings", context: "Context") -> "tuple[str, JobSpec]":
         """See `WaitsForJob`."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airloom_operators.base import StepOperator
+from airloom_operators.base import StepOperator, cleared
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -17,17 +17,25 @@ class ResolveOperator(StepOperator):
         pipeline_file: path of the pipeline file, from the project's root or absolute.
         dataset_version: a number; empty for the version of the run's partition key, else the newest.
         parameters: override the file's parameters for this run.
+        cache: whether steps may take results of earlier runs; not where a person cleared this task.
     """
 
-    template_fields: Sequence[str] = ("pipeline_file", "dataset_version", "parameters")
+    template_fields: Sequence[str] = ("pipeline_file", "dataset_version", "parameters", "cache")
 
     def __init__(
-        self, *, pipeline_file: str, dataset_version: Any = None, parameters: Any = None, **kwargs: Any
+        self,
+        *,
+        pipeline_file: str,
+        dataset_version: Any = None,
+        parameters: Any = None,
+        cache: Any = True,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.pipeline_file = pipeline_file
         self.dataset_version = dataset_version
         self.parameters = parameters
+        self.cache = cache
 
     def execute(self, context: "Context") -> dict[str, Any]:
         """Return the run context that all later steps take."""
@@ -37,7 +45,8 @@ class ResolveOperator(StepOperator):
             file = (settings.project / self.pipeline_file).resolve()
             key = f"{context['dag'].dag_id}/{context['run_id']}"
             version = wanted_version(context.get("partition_key"), self.dataset_version)
-            run = steps.resolve(settings, Path(file), key, version, dict(self.parameters or {}))
+            reuse = bool(self.cache) and not cleared(context)
+            run = steps.resolve(settings, Path(file), key, version, dict(self.parameters or {}), cache=reuse)
             self.link_to(settings, run)
         snapshot = run.snapshot
         self.log.info("%s@v%s, rows %s, snapshot %s", snapshot.dataset, snapshot.version, snapshot.rows, snapshot.id)

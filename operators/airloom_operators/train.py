@@ -7,3 +7,4 @@ class TrainOperator(JobOperator):
     """Close the study and train with its best parameters; returns {study, model}."""
 
     job = "airloom.pipeline.steps:train"
+    cached = "train"

@@ -2,10 +2,15 @@
 
 from typing import TYPE_CHECKING
 
+from airloom.contracts import RunContext
 from airloom_operators.job import JobOperator
 
 if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airloom.jobs.spec import JobSpec
     from airloom.jobs.states import Attempt
+    from airloom.settings import Settings
 
 
 class TuneOperator(JobOperator):
@@ -16,6 +21,17 @@ class TuneOperator(JobOperator):
     """
 
     job = "airloom.tuning.step:work"
+    cached = "tune"
+
+    def job_of(self, settings: "Settings", context: "Context") -> "tuple[str, JobSpec]":
+        """See `WaitsForJob`; a run that had taken an earlier study needs one of its own now."""
+        from airloom.pipeline.steps import candidate, make_study
+        from airloom.tuning.slots import Slots
+
+        run = candidate(RunContext.from_dict(dict(self.context)), self.candidate)
+        if not Slots(settings.database_address).tally(run.key).trials:
+            make_study(settings, run)
+        return super().job_of(settings, context)
 
     def goes_on(self, attempt: "Attempt") -> bool:
         """A worker trains nothing itself: whatever killed it was not its own doing."""

@@ -61,6 +61,12 @@ def changed(settings: Settings, old: DatasetVersion, new: DatasetVersion) -> int
     return (places[0] & places[1]).total()
 
 
+def row_changes(settings: Settings, old: DatasetVersion, new: DatasetVersion) -> dict[str, int]:
+    """How many rows were added, removed and kept; their content is not read."""
+    store = Store(settings)
+    return _rows(*(_digests(store, versions.manifest_of(settings, version)) for version in (old, new)))
+
+
 def _digests(store: Store, manifest: Manifest) -> pa.Array:
     row = np.ascontiguousarray(Rows(store, manifest).all().row)
     return pa.FixedSizeBinaryArray.from_buffers(pa.binary(32), len(row), [None, pa.py_buffer(row)])

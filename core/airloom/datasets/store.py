@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 import psutil
 
-from airloom.datasets import repository
+from airloom.datasets import guard, repository
 from airloom.datasets.disk import writing
 from airloom.errors import CorruptFile, DataError
 from airloom.settings import Settings
@@ -117,7 +117,15 @@ class Store:
         path = self.path(name)
         path.parent.mkdir(exist_ok=True)
         temporary.chmod(0o444)  # DVC takes a writable object for unprotected and hashes it again
-        temporary.replace(path)
+        with guard.held(self.settings, alone=False):
+            temporary.replace(path)
+
+    def _renew(self, names: Iterable[str]) -> None:
+        """Make objects that lie in a local remote young: a commit is about to name them."""
+        with guard.held(self.settings, alone=False):
+            for name in names:
+                with suppress(OSError):  # not there, or no local file
+                    os.utime(self.remote.oid_to_path(name))
 
     def listing(self, files: dict[str, str]) -> str:
         """Write the object that lists a DVC directory (MD5 by file name); returns its name, which ends in `.dir`."""
@@ -156,6 +164,7 @@ class Store:
             failed.append(f"{name}: {error}")
 
         try:
+            self._renew(sizes)  # before it is asked for: what is there now, stays
             there = set(remote.oids_exist(list(sizes)))
             new = [name for name in sizes if name not in there]
             remote.add(

@@ -53,6 +53,19 @@ def advance(settings: Settings, model: str, expected: int, to: int) -> Iterator[
         engine.dispose()
 
 
+@contextmanager
+def quiet(settings: Settings, model: str) -> Iterator[None]:
+    """Hold the row of a model, without moving its generation: no deployment of it writes while the block runs."""
+    engine = open_table(settings, _TABLE)
+    try:
+        with engine.begin() as connection:
+            same = {"generation": _TABLE.c.generation}
+            connection.execute(update(_TABLE).where(_TABLE.c.model == model).values(**same))
+            yield
+    finally:
+        engine.dispose()
+
+
 def _moved(connection: Connection, model: str, expected: int, to: int) -> bool:
     try:
         if expected == 0:

@@ -40,7 +40,7 @@ def deploy(settings: Settings, model: str, version: str) -> dict[str, Any]:
     Raises:
         RegistryError: no such version, it is half-registered, or another deployment was faster.
     """
-    registry.get_version(settings, model, version)
+    registry.deployable(settings, model, version)
     known, record = generation(settings, model), current(settings, model)
     client = tracking.client(settings)
     with tracking.reachable(settings):
@@ -59,6 +59,7 @@ def deploy(settings: Settings, model: str, version: str) -> dict[str, Any]:
             if not moved:
                 message = f"another deployment of {model} was faster than that of version {version}"
                 raise RegistryError(message, "look at what serves now, then deploy again")
+            registry.deployable(settings, model, version)  # once more: a collection may have been here
             _write(client, model, made)
     return made
 

@@ -49,7 +49,7 @@ def submit(
     until = time.monotonic() + BUSY
     while True:
         newest = settle(table, table.newest(key))
-        if newest and newest.generation >= generation and (newest.alive or newest.state == SUCCEEDED):
+        if newest and newest.generation >= generation and (newest.alive or _has_result(newest)):
             return newest
         if newest and newest.alive:
             end(table, newest, "cleared: a newer run of the task starts it anew")
@@ -64,6 +64,11 @@ def submit(
         if time.monotonic() > until:
             raise JobError(f"another submitter has {key} in hand and does not get on", "end it, and submit again")
         time.sleep(0.02)
+
+
+def _has_result(attempt: Attempt) -> bool:
+    """Whether it succeeded, and its folder was not collected since."""
+    return attempt.state == SUCCEEDED and (attempt.host != host() or attempt.path.is_dir())
 
 
 def check_key(key: str) -> None:

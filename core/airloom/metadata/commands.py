@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -36,6 +37,28 @@ def show(version: Reference, json_: Json = False) -> None:
     packages = found.pop("packages")
     typer.echo("\n".join(f"{name:20} {_text(value)}" for name, value in found.items()))
     typer.echo(f"{'packages':20} {len(packages)}, in environment/requirements.txt of run {found['train_run']}")
+
+
+@app.command()
+def card(
+    version: Reference,
+    html: Annotated[bool, typer.Option("--html", help="One HTML file, readable without any network.")] = False,
+    output: Annotated[Path | None, typer.Option(help="Write there; standard output when left out.")] = None,
+) -> None:
+    """The model card, from evidence: data, metrics, slices, gate, limits, lineage, and what nobody measured."""
+    from airloom.metadata import card as cards
+    from airloom.metadata import card_pages, models
+    from airloom.private import write_private
+
+    settings = load()
+    chosen = models.find(settings, version)
+    made = cards.card(settings, chosen.name, str(chosen.version))
+    text = card_pages.page(made) if html else card_pages.markdown(made)
+    if output is None:
+        typer.echo(text, nl=False)
+    else:
+        write_private(output, text)
+        typer.echo(f"{output}: the card of {made.title}", err=True)
 
 
 @app.command()

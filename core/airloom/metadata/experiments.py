@@ -102,7 +102,8 @@ def _leaderboard(client: "MlflowClient", run: "Run") -> dict[str, Any]:
 
 def _trainings(client: "MlflowClient", run: "Run") -> list[dict[str, Any]]:
     query = f"tags.`{tracking.PARENT}` = '{run.info.run_id}' and tags.`airloom.kind` = 'train'"
-    found = client.search_runs([run.info.experiment_id], query)
+    found = list(client.search_runs([run.info.experiment_id], query))
+    found += [client.get_run(other) for other in tracking.reused(run, "train").values()]
     return [
         {
             "run": one.info.run_id,

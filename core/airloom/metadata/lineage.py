@@ -55,6 +55,8 @@ def describe(tags: dict[str, str], reasons: list[str]) -> str:
         "",
         *(f"- {reason}" for reason in reasons),
     ]
+    if "airloom.card" in tags:
+        lines += ["", f"Model card: `{tags['airloom.card']}` in run `{tags['airloom.train_run']}`"]
     if "airloom.override" in tags:
         approval = json.loads(tags["airloom.override"])
         lines += ["", f"Let through by {approval['by']} on {approval['at']}: {approval['reason']}"]

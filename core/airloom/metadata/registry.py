@@ -1,5 +1,6 @@
 """Registered model versions with their lineage. MLflow's registry is the only store."""
 
+import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 STATE, READY = "airloom.state", "ready"
-URI = "airloom.model_uri"
+URI, CARD = "airloom.model_uri", "airloom.card"
+COLLECTED = "airloom.collected"  # the day on which its files were removed
 
 
 def register(
@@ -29,7 +31,7 @@ def register(
     """Make an accepted candidate a version; the same candidate always gives the same version.
 
     A version and its tags are made in one write, the mark that makes it deployable among them: what was interrupted is
-    either complete or not there.
+    either complete or not there. Its card, an artifact of the training run that a tag names, is written before it.
 
     Raises:
         RegistryError: the gate refused it, or MLflow does not answer.
@@ -40,11 +42,25 @@ def register(
     client, name = tracking.client(settings), pipeline.pipeline
     with tracking.reachable(settings):
         tags = lineage(client, ctx, trained, evaluation, decision) | {STATE: READY}
-        version = _find(client, name, trained) or _create(client, name, trained, tags, describe(tags, decision.reasons))
+        version = _find(client, name, trained)
+        if version is None:
+            tags |= _attach_card(settings, client, name, tags)
+            version = _create(client, name, trained, tags, describe(tags, decision.reasons))
         if version.tags.get(STATE) != READY:  # made by somebody else, or its mark was taken away
             for key, value in tags.items():
                 client.set_model_version_tag(name, version.version, key, value)
     return RegisteredVersion(name, str(version.version), ctx.mlflow_run)
+
+
+def _attach_card(settings: Settings, client: "MlflowClient", name: str, tags: dict[str, str]) -> dict[str, str]:
+    """Write the card as it is at registration; `airloom model card` composes it anew. Returns the tag that names it."""
+    from airloom.metadata import card, card_pages
+
+    made, run = card.compose(settings, client, name, "", tags), tags["airloom.train_run"]
+    text = card_pages.markdown(made)
+    client.log_text(run, text, card.MARKDOWN)
+    client.log_text(run, card_pages.page(made), card.HTML)
+    return {CARD: card.MARKDOWN, f"{CARD}.sha256": hashlib.sha256(text.encode()).hexdigest()}
 
 
 def _find(client: "MlflowClient", name: str, trained: TrainedModel) -> "ModelVersion | None":
@@ -98,6 +114,17 @@ def get_version(settings: Settings, name: str, version: str) -> "ModelVersion":
         hint = "run its `register` task again"
         raise RegistryError(f"version {version} of {name} was not registered completely by Airloom", hint)
     return found
+
+
+def deployable(settings: Settings, name: str, version: str) -> None:
+    """Refuse a version that nobody could serve.
+
+    Raises:
+        RegistryError: there is no such version, its registration was interrupted, or its files were collected.
+    """
+    if day := get_version(settings, name, version).tags.get(COLLECTED):
+        hint = f"run its pipeline again, or take a younger version: `airloom model list` has those of {name}"
+        raise RegistryError(f"the files of version {version} of {name} were collected on {day}", hint)
 
 
 def list_versions(settings: Settings, name: str) -> "list[ModelVersion]":

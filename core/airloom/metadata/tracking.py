@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 KEY = "airloom.key"
 PARENT = "mlflow.parentRunId"
+REUSED = "airloom.reused"  # `airloom.reused.<step>`: the run that a step with a HIT takes its result from
 
 # With these a refused connection is an error after about half a minute, not after MLflow's many minutes.
 _ENVIRONMENT = {
@@ -143,6 +144,13 @@ def children(api: "MlflowClient", ctx: RunContext, kind: str) -> "list[Run]":
         if not token:
             break
     return found
+
+
+def reused(run: "Run", step: str) -> dict[str, str]:
+    """The runs whose result of a step this pipeline run took instead of its own, by candidate; see `airloom.cache`."""
+    name = f"{REUSED}.{step}"
+    tags = {tag: other for tag, other in run.data.tags.items() if tag == name or tag.startswith(f"{name}.")}
+    return {tag.removeprefix(name).removeprefix("."): other for tag, other in tags.items()}
 
 
 def log_metrics(api: "MlflowClient", run_id: str, metrics: dict[str, float], step: int) -> None:

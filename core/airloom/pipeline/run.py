@@ -31,6 +31,7 @@ def run_pipeline(
     version: int | None = None,
     parameters: dict[str, Any] | None = None,
     key: str = "",
+    cache: bool = True,
 ) -> dict[str, Any]:
     """Run every step; a refused candidate ends the run before `register`. Returns what each step returned.
 
@@ -39,7 +40,7 @@ def run_pipeline(
     pipeline = load_pipeline(file)
     key = key or f"{pipeline.pipeline}/local__{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}"
     say(f"resolve: {key}")
-    context = steps.resolve(settings, file, key, version, parameters)
+    context = steps.resolve(settings, file, key, version, parameters, cache=cache)
     snapshot = context.snapshot
     say(f"resolve: {snapshot.dataset}@v{snapshot.version}, rows {snapshot.rows}, MLflow run {context.mlflow_run}")
 
@@ -75,7 +76,11 @@ def _tune_and_train(settings: Settings, context: RunContext, say: steps.Say) -> 
     def tell(line: str) -> None:
         say(f"{label}{line}")
 
-    tuned = run_workers(settings, load_pipeline(Path(context.pipeline_file)), context, tell)
+    verdict = steps.cached(settings, context, "tune", {"worker": 0}, f"{context.key}/tune-0")
+    for line in verdict.lines if verdict else []:
+        tell(f"tune: {line}")
+    hit = verdict is not None and verdict.hit
+    tuned = [] if hit else run_workers(settings, load_pipeline(Path(context.pipeline_file)), context, tell)
     step = "airloom.pipeline.steps:train"
     trained = steps.run_job(settings, context, step, {}, name="train", say=lambda line: tell(f"train: {line}"))
     return {"tune": tuned, **trained}

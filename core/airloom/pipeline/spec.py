@@ -1,8 +1,9 @@
 """What a pipeline file may say. This model is the truth; `airloom pipeline schema` prints it."""
 
+from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
-from pydantic import ByteSize, Field, field_validator, model_validator
+from pydantic import BeforeValidator, ByteSize, Field, field_validator, model_validator
 
 from airloom.pipeline.candidates import Candidate
 from airloom.pipeline.evaluate import EvaluateSection
@@ -21,12 +22,29 @@ class DatasetSection(Section):
         default={"train": 0.6, "validation": 0.15, "test": 0.25}, description="fractions, summing to 1"
     )
 
+    tags: list[Annotated[str, Field(min_length=1)]] = Field(
+        default=[], description="only rows of commits with all of these tags; !tag: of commits without it"
+    )
+    since: int = Field(default=0, ge=0, description="only rows that came after this version; 0: all")
+
     @field_validator("split")
     @classmethod
     def _whole(cls, split: dict[str, float]) -> dict[str, float]:
         if set(split) != {"train", "validation", "test"} or abs(sum(split.values()) - 1) > 1e-9:
             raise ValueError(f"needs train, validation and test, summing to 1; got {split}")
         return split
+
+
+class CacheSection(Section):
+    """Which steps may take the result of an earlier run with the same inputs; `cache: false` switches off all."""
+
+    tune: bool = True
+    train: bool = True
+    evaluate: bool = True
+
+
+def _each(value: object) -> object:
+    return dict.fromkeys(CacheSection.model_fields, value) if isinstance(value, bool) else value
 
 
 class ResourcesSection(Section):
@@ -69,6 +87,10 @@ class Pipeline(Section):
         description="path/from/project.py:function or module:function; or else a command",
     )
     command: str | list[str] = Field(default="", description="a program of anybody's that trains, instead of `train`")
+    inputs: list[str] = Field(
+        default=[], description="files, folders or patterns of the project that the training reads by path"
+    )
+    cache: Annotated[CacheSection, BeforeValidator(_each)] = CacheSection()
     parameters: dict[str, Scalar] = Field(default_factory=dict)
     seed: int = Field(default=0, ge=0)
     resources: ResourcesSection = ResourcesSection()
@@ -93,6 +115,14 @@ class Pipeline(Section):
         if self.command and self.resources.processes > 1:
             raise ValueError("a command starts its own processes: leave resources.processes at 1")
         return self
+
+    @field_validator("inputs")
+    @classmethod
+    def _inside(cls, inputs: list[str]) -> list[str]:
+        for name in inputs:
+            if not name or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+                raise ValueError(f"{name!r} is no path below the project's root")
+        return inputs
 
     @model_validator(mode="after")
     def _known_slices(self) -> "Pipeline":

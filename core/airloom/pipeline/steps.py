@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airloom.contracts import Decision, Evaluation, RegisteredVersion, RunContext, TrainedModel
+from airloom.contracts import Decision, Evaluation, RegisteredVersion, RunContext, TrainedModel, Verdict
 from airloom.errors import ConfigError
 from airloom.jobs.spec import JobSpec, Resources
 from airloom.pipeline.candidates import address
@@ -26,9 +26,15 @@ LONGEST_STUDY = 30 * 86_400.0  # seconds; a study ends by its trials and its bud
 
 
 def resolve(
-    settings: Settings, file: Path, key: str, version: int | None = None, parameters: dict[str, Any] | None = None
+    settings: Settings,
+    file: Path,
+    key: str,
+    version: int | None = None,
+    parameters: dict[str, Any] | None = None,
+    *,
+    cache: bool = True,
 ) -> RunContext:
-    """Fix what this run works on: dataset version, snapshot, parent MLflow run, study.
+    """Fix what this run works on: dataset version, snapshot, parent MLflow run, study, its own or an earlier run's.
 
     Args:
         settings: of this installation.
@@ -36,24 +42,70 @@ def resolve(
         key: names the pipeline run; the same key always gives the same MLflow run.
         version: dataset version number, None for the newest.
         parameters: override the file's `parameters`, or fix a key of its search space.
+        cache: whether steps may take what earlier runs with the same inputs returned.
     """
+    from airloom.cache.manifest import declared
     from airloom.datasets import snapshot, versions
     from airloom.metadata import tracking
-    from airloom.tuning.study import create
 
     pipeline = load_pipeline(file)
+    declared(settings.project, pipeline.inputs)  # before anything is made: a wrong path is a mistake in the file
     overrides = dict(parameters or {})
     _check_overrides(file, pipeline, overrides)
     dataset = pipeline.dataset.name
     found = versions.latest(settings, dataset) if version is None else versions.get(settings, dataset, version)
-    prepared = snapshot.prepare(settings, found, {str(name): share for name, share in pipeline.dataset.split.items()})
+    split = {str(name): share for name, share in pipeline.dataset.split.items()}
+    prepared = snapshot.prepare(settings, found, split, since=pipeline.dataset.since, tags=pipeline.dataset.tags)
     tags = {"airloom.dataset": found.name, "airloom.dataset.commit": found.commit, "airloom.snapshot": prepared.id}
     experiment, run = tracking.ensure_parent(settings, pipeline.pipeline, key, tags)
-    context = RunContext(pipeline.pipeline, str(file), key, run, experiment, prepared, overrides)
-    for one in contexts(context, pipeline).values():
-        # Here, once: workers that start together would race for the tables.
-        create(settings, load_pipeline(Path(one.pipeline_file)), one)
-    return context
+    context = RunContext(pipeline.pipeline, str(file), key, run, experiment, prepared, overrides, cache)
+    # Here, once: workers that start together would race for the tables, and might not agree on the cache.
+    studies = {name: _study(settings, one) for name, one in contexts(context, pipeline).items()}
+    return context.with_(studies={name: verdict.to_dict() for name, verdict in studies.items() if verdict})
+
+
+def _study(settings: Settings, ctx: RunContext) -> Verdict | None:
+    """Take an earlier run's study or make one; None where the run has one already, and goes on with it."""
+    from airloom.cache import keep, verdicts
+    from airloom.tuning.slots import Slots
+
+    settings.make_home()
+    verdict = None
+    if not Slots(settings.database_address).tally(ctx.key).trials:
+        verdict = verdicts.of_tune(settings, load_pipeline(Path(ctx.pipeline_file)), ctx)
+        if verdict.hit:
+            keep.adopt(settings, ctx, verdict)
+            return verdict
+    make_study(settings, ctx)
+    return verdict
+
+
+def make_study(settings: Settings, ctx: RunContext) -> None:
+    """The run's own study, created or found."""
+    from airloom.cache import keep
+    from airloom.tuning.study import create
+
+    pipeline = load_pipeline(Path(ctx.pipeline_file))
+    create(settings, pipeline, ctx)
+    keep.begin_study(settings, pipeline, ctx)
+
+
+def cached(
+    settings: Settings, context: RunContext, step: str, arguments: dict[str, Any], job: str, *, cleared: bool = False
+) -> Verdict | None:
+    """HIT or MISS of a step that is about to be submitted; a HIT's traces are left in this run. See `airloom.cache`."""
+    from airloom.cache import keep, verdicts
+
+    verdict = verdicts.decide(settings, context, step, arguments, job, cleared=cleared)
+    if cleared:
+        keep.disown(settings, context, step)
+    if verdict and verdict.hit:
+        if step != "tune":  # `resolve` did
+            keep.adopt(settings, context, verdict)
+        else:
+            found = {"worker": arguments["worker"], "trials": 0, "failed": 0, "over": ""}
+            return verdict.with_(value=found)
+    return verdict
 
 
 def contexts(context: RunContext, pipeline: Pipeline) -> dict[str, RunContext]:
@@ -65,7 +117,8 @@ def candidate(context: RunContext, name: str) -> RunContext:
     """The run of one candidate: studies, jobs and child runs of its own, in the same MLflow run."""
     if not name:
         return context
-    return context.with_(key=f"{context.key}/{name}", pipeline_file=address(context.pipeline_file, name))
+    own = {"": context.studies[name]} if name in context.studies else {}
+    return context.with_(key=f"{context.key}/{name}", pipeline_file=address(context.pipeline_file, name), studies=own)
 
 
 def chosen(trained: dict[str, Any], evaluation: Evaluation) -> TrainedModel:
@@ -103,9 +156,15 @@ def _of_worker(pipeline: Pipeline) -> tuple[dict[str, int], dict[str, Any]]:
 def run_job(
     settings: Settings, context: RunContext, step: str, arguments: dict[str, Any], *, name: str, say: Say
 ) -> dict[str, Any]:
-    """Run one heavy step as a job and return its result; `name` tells the steps of a run apart."""
+    """Run one heavy step as a job and return its result, or an earlier run's; `name` tells the steps of a run apart."""
     from airloom.jobs import runner
 
+    if name in ("train", "evaluate"):
+        verdict = cached(settings, context, name, arguments, f"{context.key}/{name}")
+        for line in verdict.lines if verdict else []:
+            say(line)
+        if verdict and verdict.hit:
+            return verdict.value
     spec = job_of(context, step, arguments, light=name in ("evaluate", "gate"))
     return runner.run_job(settings, f"{context.key}/{name}", spec, on_line=say)
 
@@ -113,16 +172,25 @@ def run_job(
 def train(context: dict[str, Any]) -> dict[str, Any]:
     """Job entry, of each rank: close the study, train with its best parameters. Returns `{"study": …, "model": …}`."""
     from airloom import settings as settings_module
+    from airloom.cache import keep, manifest, watch
     from airloom.training.final import train as train_best
     from airloom.training.world import joined
-    from airloom.tuning.finish import finish
+    from airloom.tuning.step import finished_study
 
     settings, ctx = settings_module.load(), RunContext.from_dict(context)
     pipeline = load_pipeline(Path(ctx.pipeline_file))
+    read: dict[str, str] = {}
     with joined() as world:
-        study = world.from_first(lambda: finish(settings, pipeline, ctx).to_dict())
+        study = world.from_first(lambda: finished_study(settings, pipeline, ctx))
         best = study["best_parameters"]
-        model = train_best(settings, pipeline, ctx, best, command=pipeline.command or None, budget=_budget(pipeline))
+        before = manifest.of_train(settings, pipeline, ctx, best)
+        with watch.reading(settings.project, settings.home, [*before.code, *before.inputs], read):
+            model = train_best(
+                settings, pipeline, ctx, best, command=pipeline.command or None, budget=_budget(pipeline)
+            )
+        if world.rank == 0:
+            now = manifest.of_train(settings, load_pipeline(Path(ctx.pipeline_file)), ctx, best)
+            keep.training(settings, ctx, before, now, model, read)
     return {"study": study, "model": model.to_dict()}
 
 

@@ -61,6 +61,9 @@ def _inside(project: Path, place: str) -> Path:
 
 def _load_file(project: Path, place: str) -> ModuleType:
     path = _inside(project, place)
+    root = str(project.resolve())
+    if root not in sys.path:
+        sys.path.append(root)  # its own modules; last, so that none of them shadows an installed one
     # A name of its own: two projects may both have a model.py.
     name = f"airloom_user_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     found = importlib.util.spec_from_file_location(name, path)

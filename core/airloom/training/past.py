@@ -103,7 +103,8 @@ def _training(client: "MlflowClient", run: "Run") -> "Run":
     children = client.search_runs(
         [run.info.experiment_id], f"tags.`mlflow.parentRunId` = '{run.info.run_id}' and tags.`airloom.kind` = 'train'"
     )
-    return children[0] if children else run
+    taken = list(tracking.reused(run, "train").values())
+    return children[0] if children else client.get_run(taken[0]) if taken else run
 
 
 def _golden(settings: Settings, tags: dict[str, str]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ def tune(
     version: Annotated[int | None, typer.Option(help="Dataset version; the newest when left out.")] = None,
     parameter: Annotated[list[str] | None, typer.Option("--parameter", "-p", help="name=value, repeatable.")] = None,
     key: Annotated[str, typer.Option(help="Go on with the study of this key, or extend it.")] = "",
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Run it, whatever earlier runs did.")] = False,
     json_: Json = False,
 ) -> None:
     """Run a pipeline's study here, without Airflow, and show it live."""
@@ -28,7 +29,8 @@ def tune(
     settings = load()
     file = find_file(settings, pipeline)
     with view.shown(settings) as show:
-        result = local.tune(settings, file, show, version, parse_parameters(parameter or []), key)
+        given = parse_parameters(parameter or [])
+        result = local.tune(settings, file, show, version, given, key, cache=not no_cache)
     if json_:
         typer.echo(json.dumps(result.to_dict(), indent=1))
         return

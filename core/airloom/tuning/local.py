@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airloom.contracts import RunContext, StudyResult
+from airloom.contracts import RunContext, StudyResult, Verdict
 from airloom.jobs import runner
 from airloom.jobs.states import SUCCEEDED
 from airloom.jobs.table import Attempts
@@ -31,8 +31,12 @@ def tune(
     version: int | None = None,
     parameters: dict[str, Any] | None = None,
     key: str = "",
+    *,
+    cache: bool = True,
 ) -> StudyResult:
     """Run a pipeline's study from its beginning to its end; an earlier one's `key` goes on with that, or extends it.
+
+    Without a key, and with `cache`, a finished study of an earlier run with the same inputs is the result.
 
     Raises:
         JobFailed: the study failed.
@@ -40,11 +44,17 @@ def tune(
     """
     pipeline = load_pipeline(file)
     key = key or f"{pipeline.pipeline}/local__{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}"
-    context = steps.resolve(settings, file, key, version, parameters)
+    context = steps.resolve(settings, file, key, version, parameters, cache=cache)
     show.say(f"study {key} on {context.snapshot.version_name}, MLflow run {context.mlflow_run}")
-    show.follow(key)
-    run_workers(settings, pipeline, context, show.say)
-    result = finish(settings, context, show.say)
+    verdict = Verdict.from_dict(context.studies[""]) if "" in context.studies else None
+    for line in verdict.lines if verdict else []:
+        show.say(line)
+    if verdict and verdict.hit:
+        result = StudyResult.from_dict(verdict.value)
+    else:
+        show.follow(key)
+        run_workers(settings, pipeline, context, show.say)
+        result = finish(settings, context, show.say)
     tracking.client(settings).set_terminated(context.mlflow_run, "FINISHED")
     return result
 

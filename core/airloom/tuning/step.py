@@ -18,9 +18,21 @@ def work(context: dict[str, Any], worker: int) -> dict[str, Any]:
 
 def finish(context: dict[str, Any]) -> dict[str, Any]:
     """Check the study and sum it up; a `StudyResult` as a dict."""
-    from airloom.tuning.finish import finish as finish_study
+    return finished_study(*_open(context))
 
-    return finish_study(*_open(context)).to_dict()
+
+def finished_study(settings: Settings, pipeline: Pipeline, ctx: RunContext) -> dict[str, Any]:
+    """This run's study at its end, kept for later runs; or that of the earlier run whose study it takes."""
+    from airloom.cache import keep, verdicts, watch
+    from airloom.tuning.finish import finish as finish_study
+    from airloom.tuning.folders import study_folder
+
+    if reused := verdicts.reused_study(settings, ctx):
+        return reused.value
+    read = watch.kept(study_folder(settings, ctx.key))  # its folder goes when it is summed up
+    result = finish_study(settings, pipeline, ctx)
+    keep.study(settings, pipeline, ctx, result, read)
+    return result.to_dict()
 
 
 def _open(context: dict[str, Any]) -> tuple[Settings, Pipeline, RunContext]:

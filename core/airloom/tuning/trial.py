@@ -106,7 +106,7 @@ class Trainer:
 
     Args:
         pipe: to the worker.
-        setup: `train` or `command`, `snapshot`, `seed`, `cpus` to run on.
+        setup: `train` or `command`, `snapshot`, `seed`, `cpus` to run on, `reads`: files known to be read.
     """
 
     def __init__(self, pipe: Pipe, setup: dict[str, Any]) -> None:
@@ -116,6 +116,7 @@ class Trainer:
         if setup["cpus"]:
             os.sched_setaffinity(0, setup["cpus"])
         self._pipe, self._setup, self._settings = pipe, setup, load()
+        self._read: dict[str, str] = {}  # sha256 by path of files that no manifest names
         self._function = load_function(self._settings.project, setup["train"]) if setup["train"] else None
         self._source = SnapshotSource(self._settings, Snapshot.from_dict(setup["snapshot"]))
         import torch  # noqa: F401 - before the first trial, so that its time is its own
@@ -149,11 +150,18 @@ class Trainer:
         return {**end, **_usage(), "seconds": time.monotonic() - began, "cpu_seconds": _cpu_seconds() - used}
 
     def _train(self, run: "TrainingRun", folder: Path) -> None:
+        from airloom.cache import watch
         from airloom.training.command import run_command
         from airloom.training.run import execute
 
         if self._function:
-            execute(self._function, run, self._setup["train"])
+            seen, project = len(self._read), self._settings.project
+            try:
+                with watch.reading(project, self._settings.home, self._setup["reads"], self._read):
+                    execute(self._function, run, self._setup["train"])
+            finally:
+                if len(self._read) > seen:
+                    watch.keep(folder.parent, self._read)
         else:
             run_command(self._setup["command"], run, self._source, self._settings.project, folder)
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from airloom.cache.manifest import files_of
 from airloom.errors import JobFailed, MlflowAway, StoppedByRequest
 from airloom.tuning import budget, owner
 from airloom.tuning.lane import Lane
@@ -130,8 +131,9 @@ class Worker:
         """What all trials of a lane share."""
         lanes, cpus = self.pipeline.tune.lanes, sorted(os.sched_getaffinity(0))
         mine = cpus[lane::lanes] if lanes > 1 and len(cpus) >= lanes else []
-        values = {"train": self.pipeline.train, "command": self.pipeline.command, "cpus": mine}
-        return {**values, "snapshot": self.ctx.snapshot.to_dict(), "seed": self.pipeline.seed}
+        values: dict[str, Any] = {"train": self.pipeline.train, "command": self.pipeline.command, "cpus": mine}
+        values |= {"snapshot": self.ctx.snapshot.to_dict(), "seed": self.pipeline.seed}
+        return {**values, "reads": files_of(self.settings, self.pipeline)}
 
     @contextmanager
     def stoppable(self) -> "Iterator[None]":

@@ -1,0 +1,104 @@
+"""Entries of the cache: tags and an artifact of the MLflow run that the step made. There is no other store.
+
+A run's tag `airloom.cache.<step>` is the key of what the step read, written last; `cache/<step>.json` has the manifest,
+what the step returned, and what it read beyond its manifest. Deleting the run deletes the entry.
+"""
+
+import hashlib
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airloom.cache.manifest import Manifest
+from airloom.contracts import RunContext
+from airloom.metadata import tracking
+from airloom.pipeline import candidates
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+TAG = "airloom.cache"
+LOOKED_AT = 100  # of the newest entries, for the nearest one
+ALIVE = ("FINISHED", "RUNNING")  # a run that failed is no source
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A finished step of an earlier run."""
+
+    run: "Run"
+    manifest: Manifest
+    value: dict[str, Any]
+    read: dict[str, str]  # sha256 by path, of files that the manifest does not name
+
+
+def name_of(ctx: RunContext, step: str) -> str:
+    """The step's name in tags; one run has a study for each candidate."""
+    own = candidates.split(Path(ctx.pipeline_file))[1]
+    return f"{step}.{own}" if own else step
+
+
+def keep(
+    api: "MlflowClient", run: str, name: str, manifest: Manifest, value: dict[str, Any], read: dict[str, str]
+) -> None:
+    """Write an entry; one that is interrupted is none."""
+    from mlflow.entities import RunTag
+
+    text = json.dumps({"manifest": manifest.to_dict(), "value": value, "read": read}, indent=1)
+    api.log_text(run, text, _file(name))
+    tags = {f"{TAG}.{name}.sha256": hashlib.sha256(text.encode()).hexdigest()}
+    tags |= {f"{TAG}.{name}.parts": json.dumps(manifest.parts), f"{TAG}.{name}": manifest.key}
+    api.log_batch(run, tags=[RunTag(*item) for item in tags.items()])
+
+
+def same(api: "MlflowClient", ctx: RunContext, name: str, key: str) -> "list[Run]":
+    """Runs whose step read the same, newest first; never of this pipeline run itself."""
+    return _search(api, ctx, f"tags.`{TAG}.{name}` = '{key}'")
+
+
+def nearest(api: "MlflowClient", ctx: RunContext, name: str, manifest: Manifest) -> Entry | None:
+    """The entry that has most in common with the manifest; of equal ones the newest."""
+    runs = _search(api, ctx, f"tags.`{TAG}.{name}` LIKE '%'")
+    parts = manifest.parts
+
+    def alike(run: "Run") -> int:
+        theirs = json.loads(run.data.tags.get(f"{TAG}.{name}.parts", "{}"))
+        return sum(theirs.get(part) == digest for part, digest in parts.items())
+
+    for run in sorted(runs, key=alike, reverse=True):
+        entry = read(api, run, name)
+        if isinstance(entry, Entry):
+            return entry
+    return None
+
+
+def read(api: "MlflowClient", run: "Run", name: str) -> Entry | str:
+    """The entry of a run, or why there is none that can be trusted."""
+    from mlflow.exceptions import MlflowException
+
+    with tempfile.TemporaryDirectory(prefix="airloom-cache-") as folder:
+        try:
+            data = Path(api.download_artifacts(run.info.run_id, _file(name), folder)).read_bytes()
+        except (MlflowException, OSError):
+            return f"the entry of run {run.info.run_id} was collected"
+    if hashlib.sha256(data).hexdigest() != run.data.tags.get(f"{TAG}.{name}.sha256"):
+        return f"the entry of run {run.info.run_id} is damaged"
+    values = json.loads(data)
+    try:
+        return Entry(run, Manifest.from_dict(values["manifest"]), values["value"], values["read"])
+    except TypeError:
+        return f"the entry of run {run.info.run_id} was made by another version of Airloom"
+
+
+def _search(api: "MlflowClient", ctx: RunContext, query: str) -> "list[Run]":
+    newest = ["attributes.start_time DESC"]
+    runs = api.search_runs([ctx.experiment], query, max_results=LOOKED_AT, order_by=newest)
+    others = [r for r in runs if ctx.mlflow_run not in (r.info.run_id, r.data.tags.get(tracking.PARENT))]
+    return [run for run in others if run.info.status in ALIVE]
+
+
+def _file(name: str) -> str:
+    return f"cache/{name}.json"

@@ -1,0 +1,102 @@
+"""Files of models in MLflow's artifact store. What MLflow knows of them stays: an old prediction is still traced.
+
+A model is marked first, under the lock that deployments take, and then loses its files; so a deployment never gets a
+model that is about to lose them, and a collection that died goes on.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airloom.collection.items import Item, Rules
+from airloom.collection.needs import Needs, reason
+from airloom.deployment.generations import quiet
+from airloom.metadata import registry, tracking
+from airloom.settings import Settings
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+def models(settings: Settings, rules: Rules, needs: Needs) -> Iterator[Item]:
+    """Each logged model of a pipeline that still has files."""
+    client = tracking.client(settings)
+    with tracking.reachable(settings):
+        experiments = [one for one in client.search_experiments(max_results=1000) if one.name.startswith("airloom/")]
+        for experiment in experiments:
+            for model in _logged(client, experiment.experiment_id):
+                if item := _item(settings, client, rules, needs, experiment.name.removeprefix("airloom/"), model):
+                    yield item
+
+
+def _logged(client: "MlflowClient", experiment: str) -> Iterator[Any]:
+    token: str | None = ""
+    while token is not None:
+        page = client.search_logged_models([experiment], page_token=token or None)
+        yield from page
+        token = page.token or None
+
+
+def _item(settings: Settings, client: "MlflowClient", rules: Rules, needs: Needs, name: str, model: Any) -> Item | None:
+    uri = f"models:/{model.model_id}"
+    size = _size(_repository(model), "")
+    if not size:
+        return None
+    parent = _parent(client, model.source_run_id)
+    why = needs.models.get(uri) or needs.runs.get(model.source_run_id or "") or needs.runs.get(parent)
+    if not why and not rules.is_old(model.creation_timestamp / 1000):
+        why = "it is younger than the retention"
+    if why:
+        return Item("model", uri, size, why)
+
+    def take() -> str:
+        with quiet(settings, name):  # no deployment of this model meanwhile
+            if kept := _needed(client, rules, name, model):
+                return kept
+            _mark(client, name, uri, model.source_run_id)
+        _repository(model).delete_artifacts("")
+        return ""
+
+    return Item("model", uri, size, "no alias, young version, young run or job needs it", True, take)
+
+
+def _needed(client: "MlflowClient", rules: Rules, name: str, model: Any) -> str:
+    """What has come to need the model since the plan was made: an alias, a version, or a run that reuses it."""
+    aliases = {}
+    for registered in client.search_registered_models(f"name = '{name}'"):
+        aliases = {str(number): alias for alias, number in client.get_registered_model(registered.name).aliases.items()}
+    for version in client.search_model_versions(f"name = '{name}'", max_results=10_000):
+        if version.tags.get(registry.URI) == f"models:/{model.model_id}" and (why := reason(version, aliases, rules)):
+            return why
+    since = int((rules.now - rules.older_than) * 1000)
+    query = f"attributes.start_time >= {since} and tags.`{tracking.REUSED}.train` = '{model.source_run_id}'"
+    return "a young run reuses it" if client.search_runs([model.experiment_id], query, max_results=1) else ""
+
+
+def _mark(client: "MlflowClient", name: str, uri: str, run: str | None) -> None:
+    today = f"{datetime.now(UTC):%Y-%m-%d}"
+    for version in client.search_model_versions(f"name = '{name}'", max_results=10_000):
+        if version.tags.get(registry.URI) == uri:
+            client.set_model_version_tag(name, version.version, registry.COLLECTED, today)
+    if run:
+        client.set_tag(run, registry.COLLECTED, today)
+
+
+def _parent(client: "MlflowClient", run: str | None) -> str:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return str(client.get_run(run).data.tags.get(tracking.PARENT, "")) if run else ""
+    except MlflowException:  # the run was deleted for good
+        return ""
+
+
+def _repository(model: Any) -> Any:
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    return get_artifact_repository(model.artifact_location)
+
+
+def _size(repository: Any, path: str) -> int:
+    found = repository.list_artifacts(path or None)
+    return sum(_size(repository, one.path) if one.is_dir else int(one.file_size or 0) for one in found)

@@ -1,0 +1,16 @@
+"""The cache under the running scheduler; the last file, as it promotes one version more."""
+
+import pytest
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
+
+
+def test_a_second_run_on_the_same_version_says_hit_and_a_clear_trains_anew(airloom) -> None:
+    said = airloom.outsider("lineage_cache.py", "airflow").stdout
+    for text in (
+        "tune[0] success: HIT: tune reuses digits/",
+        "train success: HIT: train reuses digits/",
+        "the link leads to the run that trained: True",
+        "cleared: trained anew: True",
+    ):
+        assert text in said, said[-3000:]

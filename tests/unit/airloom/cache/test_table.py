@@ -1,0 +1,222 @@
+"""The cache's table: what was changed, and what it says. The first run is real, and so is every HIT."""
+
+import json
+import uuid
+from dataclasses import replace
+
+import pytest
+
+from airloom.cache import entries, verdicts
+from airloom.contracts import RunContext, StudyResult
+from airloom.metadata import tracking
+from airloom.pipeline import steps
+from airloom.pipeline.load import load_pipeline
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def ask(project, **options):
+    """What `tune` and, with the first run's study, `train` of a new run would say."""
+    context = steps.resolve(project.settings, project.file, f"cached/{uuid.uuid4().hex}", **options)
+    pipeline = load_pipeline(project.file)
+    study = verdicts.of_tune(project.settings, pipeline, context)
+    train = verdicts.of_train(project.settings, pipeline, context, project.first["study"])
+    return study, train
+
+
+def edit(name, text):
+    return lambda project: (project.settings.project / name).write_text(text)
+
+
+def pipeline(**changes):
+    return lambda project: project.write(**changes)
+
+
+TUNE = {"trials": 1, "epochs": 1, "objective": {"metric": "validation_accuracy"}, "space": {"width": {"int": [8, 8]}}}
+ROWS = {
+    "a helper two imports deep": (
+        edit("helpers/sizes.py", "def times(width):\n    return 3 * width\n"),
+        "helpers/sizes.py changed",
+    ),
+    "a package's init": (edit("helpers/__init__.py", "x = 1\n"), "helpers/__init__.py changed"),
+    "the function's file": (edit("model.py", "import helpers.net\n"), "model.py changed"),
+    "a declared file": (edit("data/table.csv", "1,3"), "input data/table.csv changed"),
+    "a further declared file": (edit("data/new.csv", "1,3"), "input data/new.csv is new"),
+    "a file that it read undeclared": (
+        edit("extra.txt", "2"),
+        "extra.txt changed (it was read, but is no declared input)",
+    ),
+    "the lock": (edit("constraints.txt", "numpy==2.2\n"), "lock: constraints.txt: numpy 2.1 -> 2.2"),
+    "a parameter": (pipeline(parameters={"epochs": 3, "batch_size": 32, "lr": 0.2}), "parameter lr 0.5 -> 0.2"),
+    "the seed": (pipeline(seed=1), "seed 0 -> 1"),
+    "a tag filter": (
+        pipeline(dataset={"name": "digits", "tags": ["source=phone"]}),
+        "snapshot: tag filter none -> source=phone",
+    ),
+    "threads": (pipeline(resources={"threads": 2}), "resources.threads 1 -> 2"),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_what_changed_is_named_by_both_steps(changed, name):
+    change, says = ROWS[name]
+    change(changed)
+    study, train = ask(changed)
+    assert (study.hit, study.why) == (False, [says])
+    assert (train.hit, train.why) == (False, [says])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        edit("README.md", "second"),
+        edit("helpers/other.py", "nobody imports it"),
+        pipeline(gate={"at_least": {"accuracy": 0.2}, "against_champion": {"superior": True}}),
+        pipeline(tune=TUNE | {"failures": 3}),
+    ],
+    ids=["README", "another file", "the gate's policy", "what a study survives"],
+)
+def test_what_no_training_reads_is_a_hit(changed, change):
+    change(changed)
+    assert [verdict.hit for verdict in ask(changed)] == [True, True]
+
+
+def test_only_the_step_that_reads_it_is_a_miss(changed):
+    changed.write(stop={"steps": 1000})
+    study, train = ask(changed)
+    assert study.hit
+    assert train.why == ["stop.steps None -> 1000"]
+    changed.write(tune=TUNE | {"trials": 2})
+    study, train = ask(changed)
+    assert study.why == ["tune.trials 1 -> 2"]
+    assert train.hit
+
+
+def test_a_run_s_own_parameters_are_inputs(changed):
+    study, train = ask(changed, parameters={"lr": 0.25})
+    assert study.why == train.why == ["parameter lr 0.5 -> 0.25"]
+
+
+def test_a_miss_is_explained_by_the_nearest_run(changed):
+    """A second entry, further away, is not the one that is compared with."""
+    changed.write(seed=7, parameters={"epochs": 1, "lr": 9.0})
+    far = steps.resolve(changed.settings, changed.file, f"cached/{uuid.uuid4().hex}")
+    api, reads = tracking.client(changed.settings), verdicts.manifest.of_tune
+    entries.keep(api, far.mlflow_run, "tune", reads(changed.settings, load_pipeline(changed.file), far), {}, {})
+    changed.write(seed=3)
+    assert ask(changed)[0].why == ["seed 0 -> 3"]
+    api.set_terminated(far.mlflow_run, "FAILED")
+
+
+def test_the_switches(changed):
+    changed.write(cache={"train": False})
+    study, train = ask(changed)
+    assert study.hit
+    assert train.why == ["cache.train is false in cached.yaml"]
+    changed.write(cache=False)
+    assert [verdict.why for verdict in ask(changed)] == [
+        [f"cache.{name} is false in cached.yaml"] for name in ("tune", "train")
+    ]
+    changed.write()
+    assert ask(changed, cache=False)[0].why == ["the cache is switched off for this run"]
+
+
+def test_a_run_takes_nothing_from_itself_and_nothing_from_a_failed_one(changed):
+    settings, file = changed.settings, changed.file
+    context = RunContext.from_dict(changed.first["context"])
+    assert not verdicts.of_tune(settings, load_pipeline(file), context).hit
+    assert not verdicts.of_train(settings, load_pipeline(file), context, changed.first["study"]).hit
+    api = tracking.client(settings)
+    for run in (context.mlflow_run, changed.first["model"]["mlflow_run"]):
+        api.set_terminated(run, "FAILED")
+    assert [verdict.hit for verdict in ask(changed)] == [False, False]
+    for run in (context.mlflow_run, changed.first["model"]["mlflow_run"]):
+        api.set_terminated(run, "FINISHED")
+    assert [verdict.hit for verdict in ask(changed)] == [True, True]
+
+
+def test_a_retry_goes_on_and_a_clear_runs_anew(changed):
+    settings, context = changed.settings, RunContext.from_dict(changed.first["context"])
+    for step, arguments in (("tune", {"worker": 0}), ("train", {}), ("evaluate", {"trained": changed.first["model"]})):
+        job = f"{context.key}/{'tune-0' if step == 'tune' else step}"
+        assert steps.cached(settings, context, step, arguments, job) is None  # its job is there: it goes on
+        anew = steps.cached(settings, context, step, arguments, job, cleared=True)
+        assert (anew.hit, anew.why) == (False, [verdicts.CLEARED])
+    fresh = steps.resolve(settings, changed.file, f"cached/{uuid.uuid4().hex}")
+    assert steps.cached(settings, fresh, "train", {}, f"{fresh.key}/train").hit
+    assert not steps.cached(settings, fresh, "train", {}, f"{fresh.key}/train", cleared=True).hit
+    steps.make_study(settings, fresh)  # as a worker does that is cleared
+    assert not steps.cached(settings, fresh, "train", {}, f"{fresh.key}/train").hit
+
+
+def test_what_was_collected_is_a_miss_that_says_so(changed):
+    api, store = tracking.client(changed.settings), changed.settings.home / "mlflow"
+    model = changed.first["model"]["model_uri"].rpartition("/")[2]
+    (file,) = store.glob(f"**/{model}/artifacts/**/model.onnx")
+    file.rename(file.with_suffix(".away"))
+    try:
+        study, train = ask(changed)
+        assert study.hit
+        assert "was collected or damaged" in train.why[0]
+    finally:
+        file.with_suffix(".away").rename(file)
+    run = changed.first["context"]["mlflow_run"]
+    (entry,) = store.glob(f"**/{run}/artifacts/cache/tune.json")
+    text = entry.read_text()
+    entry.write_text(text.replace("width", "depth"))
+    assert ask(changed)[0].why == [f"the entry of run {run} is damaged"]
+    entry.unlink()
+    assert ask(changed)[0].why == [f"the entry of run {run} was collected"]
+    entry.write_text(text)
+    assert ask(changed)[0].hit
+    assert api.get_run(run).info.status == "FINISHED"
+
+
+def test_one_row_more_is_named(changed, rows_of):
+    from airloom.datasets.commit import commit
+
+    before = changed.settings
+    commit(before, "digits", rows_of(99, 1), message="one more", author="Ada")
+    study, train = ask(changed)
+    assert study.why == train.why == ["snapshot: digits@v1 -> digits@v2, 1 row added"]
+    assert ask(changed, version=1)[0].hit
+
+
+def test_a_second_run_starts_no_job_but_the_gate_and_spends_no_try(changed):
+    """The whole loop again: every heavy step is a HIT, the gate judges the same model once more, as the same try."""
+    from airloom.jobs.table import Attempts
+
+    first = changed.first
+    again = changed.run(version=1)
+    hits = [line for line in changed.said if "HIT" in line]
+    # The champion is another one than the first run had: none.
+    assert [line.split(":")[0] for line in hits] == ["tune", "train"]
+    assert any("evaluate: MISS: champion none -> 1 models:/m-" in line for line in changed.said)
+    third = changed.run(version=1)
+    assert [line.split(":")[0] for line in changed.said if "HIT" in line] == ["tune", "train", "evaluate"]
+    table = Attempts(changed.settings.database_address)
+    key = third["context"]["key"]
+    assert [attempt.key for attempt in table.recent() if attempt.key.startswith(f"{key}/")] == [f"{key}/gate"]
+    assert third["model"] == again["model"] == first["model"]
+    assert third["registered"]["version"] == first["registered"]["version"] == "1"
+    api = tracking.client(changed.settings)
+    run = api.get_run(third["context"]["mlflow_run"])
+    assert run.data.metrics["test_accuracy"] == third["evaluation"]["metrics"]["accuracy"]
+    assert run.data.params["best.width"] == "8"
+    evidence = json.loads(api_text(api, run.info.run_id, "gate/evidence.json", changed.settings))
+    assert (evidence["tries"]["first"], evidence["tries"]["last"]) == (1, 1)
+    assert run.data.tags["airloom.reused.train"] == first["model"]["mlflow_run"]
+    assert StudyResult.from_dict(third["study"]) == replace(StudyResult.from_dict(first["study"]))
+
+
+def api_text(api, run, path, settings):
+    from pathlib import Path
+
+    return Path(api.download_artifacts(run, path, str(settings.home / "downloads"))).read_text()
+
+
+def test_an_undeclared_file_is_warned_of(ran):
+    warned = [line for line in ran.first_said if "extra.txt is read by path, and no declared input" in line]
+    assert any(line.startswith("train:") for line in warned)
+    assert any(line.startswith("tune-0:") for line in warned)
+    assert not any("table.csv" in line for line in warned)
