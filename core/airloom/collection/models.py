@@ -22,19 +22,11 @@ def models(settings: Settings, rules: Rules, needs: Needs) -> Iterator[Item]:
     """Each logged model of a pipeline that still has files."""
     client = tracking.client(settings)
     with tracking.reachable(settings):
-        experiments = [one for one in client.search_experiments(max_results=1000) if one.name.startswith("airloom/")]
+        experiments = [one for one in tracking.pages(client.search_experiments) if one.name.startswith("airloom/")]
         for experiment in experiments:
-            for model in _logged(client, experiment.experiment_id):
+            for model in tracking.pages(client.search_logged_models, [experiment.experiment_id]):
                 if item := _item(settings, client, rules, needs, experiment.name.removeprefix("airloom/"), model):
                     yield item
-
-
-def _logged(client: "MlflowClient", experiment: str) -> Iterator[Any]:
-    token: str | None = ""
-    while token is not None:
-        page = client.search_logged_models([experiment], page_token=token or None)
-        yield from page
-        token = page.token or None
 
 
 def _item(settings: Settings, client: "MlflowClient", rules: Rules, needs: Needs, name: str, model: Any) -> Item | None:
@@ -65,7 +57,7 @@ def _needed(client: "MlflowClient", rules: Rules, name: str, model: Any) -> str:
     aliases = {}
     for registered in client.search_registered_models(f"name = '{name}'"):
         aliases = {str(number): alias for alias, number in client.get_registered_model(registered.name).aliases.items()}
-    for version in client.search_model_versions(f"name = '{name}'", max_results=10_000):
+    for version in tracking.pages(client.search_model_versions, f"name = '{name}'"):
         if version.tags.get(registry.URI) == f"models:/{model.model_id}" and (why := reason(version, aliases, rules)):
             return why
     since = int((rules.now - rules.older_than) * 1000)
@@ -75,7 +67,7 @@ def _needed(client: "MlflowClient", rules: Rules, name: str, model: Any) -> str:
 
 def _mark(client: "MlflowClient", name: str, uri: str, run: str | None) -> None:
     today = f"{datetime.now(UTC):%Y-%m-%d}"
-    for version in client.search_model_versions(f"name = '{name}'", max_results=10_000):
+    for version in tracking.pages(client.search_model_versions, f"name = '{name}'"):
         if version.tags.get(registry.URI) == uri:
             client.set_model_version_tag(name, version.version, registry.COLLECTED, today)
     if run:

@@ -49,9 +49,9 @@ def needs(settings: Settings, rules: Rules) -> Needs:
             _of_job(found, attempt)
     client = tracking.client(settings)
     with tracking.reachable(settings):
-        for model in client.search_registered_models(max_results=1000):
+        for model in tracking.pages(client.search_registered_models):
             aliases = {str(number): alias for alias, number in client.get_registered_model(model.name).aliases.items()}
-            for version in client.search_model_versions(f"name = '{model.name}'", max_results=10_000):
+            for version in tracking.pages(client.search_model_versions, f"name = '{model.name}'"):
                 if why := reason(version, aliases, rules):
                     _of_version(found, version, why)
         _of_runs(found, client, rules)
@@ -93,17 +93,13 @@ def _of_version(found: Needs, version: "ModelVersion", why: str) -> None:
 def _of_runs(found: Needs, client: "MlflowClient", rules: Rules) -> None:
     """A young pipeline run may still judge or register what it, or the run that it took it from, trained."""
     since = int((rules.now - rules.older_than) * 1000)
-    experiments = [one.experiment_id for one in client.search_experiments(max_results=1000)]
-    token: str | None = ""
-    while token is not None:
-        page = client.search_runs(experiments, f"attributes.start_time >= {since}", page_token=token or None)
-        for run in page:
-            why = f"run {run.data.tags.get(tracking.KEY, run.info.run_id)} is younger than the retention"
-            found.runs.setdefault(run.info.run_id, why)
-            for name, other in run.data.tags.items():
-                if name.startswith(f"{tracking.REUSED}."):
-                    found.runs.setdefault(other, why)
-        token = page.token or None
+    experiments = [one.experiment_id for one in tracking.pages(client.search_experiments)]
+    for run in tracking.pages(client.search_runs, experiments, f"attributes.start_time >= {since}"):
+        why = f"run {run.data.tags.get(tracking.KEY, run.info.run_id)} is younger than the retention"
+        found.runs.setdefault(run.info.run_id, why)
+        for name, other in run.data.tags.items():
+            if name.startswith(f"{tracking.REUSED}."):
+                found.runs.setdefault(other, why)
 
 
 def lives(needs: Needs, folder: Path) -> str:

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Run as Found
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
-PAGE = 1000
-
 
 class ClientLedger:
     """Each list is fetched once, page by page, however many there are."""
@@ -66,14 +64,8 @@ class ClientLedger:
         return list(self._pages(self._api.search_registered_models))
 
     def _pages(self, search: Any, **asked: Any) -> Iterator[Any]:
-        token: str | None = None
-        while True:
-            with tracking.reachable(self._settings):
-                page = search(**asked, max_results=PAGE, page_token=token)
-            yield from page
-            token = page.token
-            if not token:
-                return
+        with tracking.reachable(self._settings):
+            yield from tracking.pages(search, **asked)
 
     def _or_none(self, get: Any) -> Any:
         from mlflow.exceptions import MlflowException

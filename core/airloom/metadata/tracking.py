@@ -1,7 +1,7 @@
 """The MLflow runs of a pipeline run: one parent, and children found again by their key after a crash."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
+PAGE = 1000  # the most that MLflow gives of models at once
 KEY = "airloom.key"
 PARENT = "mlflow.parentRunId"
 REUSED = "airloom.reused"  # `airloom.reused.<step>`: the run that a step with a HIT takes its result from
@@ -66,6 +67,17 @@ def reachable(settings: Settings) -> Iterator[None]:
             raise
         message = f"MLflow does not answer at {settings.mlflow_uri}: {type(chain[2] or error).__name__}"
         raise MlflowAway(message, "`airloom status` shows the stack; `airloom up` starts it") from error
+
+
+def pages(search: Callable[..., Any], *asked: Any, **more: Any) -> Iterator[Any]:
+    """Everything that a search of MLflow's client finds, page by page."""
+    token: str | None = None
+    while True:
+        page = search(*asked, **more, max_results=PAGE, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
 
 
 @contextmanager

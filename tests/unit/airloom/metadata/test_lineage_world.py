@@ -11,7 +11,7 @@ from lineage.world import World, build, known
 from airloom.datasets import read as reading
 from airloom.datasets.git import git
 from airloom.datasets.manifest import Manifest
-from airloom.metadata import ledger_client, ledger_sql
+from airloom.metadata import ledger_sql, tracking
 from airloom.metadata.impact import impact
 from airloom.metadata.ledger_client import ClientLedger
 from airloom.metadata.ledger_sql import SqlLedger
@@ -168,7 +168,7 @@ def test_predictions_of_versions_that_are_gone_are_said(world) -> None:
 @pytest.mark.parametrize(("most", "page"), [(500, 1000), (7, 3)], ids=["few", "more than a page"])
 def test_the_tables_answer_as_the_client_does(world, monkeypatch, most: int, page: int) -> None:
     monkeypatch.setattr(ledger_sql, "MOST", most)
-    monkeypatch.setattr(ledger_client, "PAGE", page)
+    monkeypatch.setattr(tracking, "PAGE", page)
     sql, client = SqlLedger(world.settings.mlflow_tables), ClientLedger(world.settings)
     assert sql.numbers() == client.numbers() != []
     assert sql.aliases() == client.aliases()
