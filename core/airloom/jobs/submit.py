@@ -176,7 +176,8 @@ def _abandoned(attempt: Attempt) -> bool:
     """
     if attempt.owner:
         return not processes.supervises(attempt.owner, attempt.path)
-    return not processes.supervisor_of(attempt.path) and bool(processes.marked(attempt.path))
+    # In this order: a job that is seen was started by a supervisor, which is then seen too, if it lives.
+    return bool(processes.marked(attempt.path)) and not processes.supervisor_of(attempt.path)
 
 
 def _record(table: Attempts, attempt: Attempt) -> None:

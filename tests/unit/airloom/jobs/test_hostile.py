@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -204,6 +205,19 @@ def test_a_locked_table_neither_ends_a_job_nor_its_limits(settings, hostile, mar
         assert table.get(hungry.id).state == table.get(steady.id).state == "RUNNING"
     assert ended(settings, hungry).reason.startswith("memory: it used")
     assert value(ended(settings, steady)) == {"done": True}
+
+
+def test_a_supervisor_that_starts_its_job_while_somebody_looks_is_not_taken_for_dead(settings, job, table, monkeypatch):
+    attempt = replace(table.get(job("hello", {"name": "b"}).id), owner=0)
+    looks = []
+
+    def seen(found, nothing):
+        looks.append(found)
+        return found if len(looks) > 1 else nothing  # it starts right after the first look
+
+    monkeypatch.setattr(processes, "supervisor_of", lambda _: seen(7, 0))
+    monkeypatch.setattr(processes, "marked", lambda _: seen({8: 8}, {}))
+    assert not submit._abandoned(attempt)
 
 
 def test_who_waits_outlasts_a_table_that_is_away(settings, job, monkeypatch):
