@@ -1,4 +1,4 @@
-"""The cache under the running scheduler; the last file, as it promotes one version more."""
+"""The cache under the running scheduler; after the loop's, as it promotes one version more."""
 
 import pytest
 
