@@ -200,6 +200,7 @@ def database(settings: Settings) -> None:
         there.start()
         output = running.communicate()[0]
         assert running.returncode == 0, output
+        study = _load(optuna, "elsewhere/one", there.address)  # our own connection was to the server before
         states = Counter(trial.state.name for trial in study.trials)
         print(f"{len(killed)} kills, 30 s away: {states['COMPLETE']} of 12 complete, {states['RUNNING']} running")
         _children(settings, "elsewhere/one", study)
