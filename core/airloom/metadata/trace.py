@@ -41,6 +41,7 @@ def trace(settings: Settings, target: str) -> dict[str, Any]:
     head: dict[str, Any] = {"target": target}
     if subject.prediction:
         head |= {"prediction": subject.prediction, "logged": _logged(settings, subject.prediction)}
+    # What names neither a version nor a run was refused.
     chain = _of_version(settings, ledger, version) if version else _of_run(settings, ledger, run)  # type: ignore[arg-type]
     return head | chain | ({"models": [one.name for one in models]} if run is not None else {})
 
