@@ -237,7 +237,7 @@ def execute(function: Callable[[TrainingRun], Any], run: TrainingRun, reference:
     """
     generators.seed(run.seed, run.rank)
     if run.deterministic:
-        _deterministic()
+        deterministic()
     try:
         with run.progress.stop.listening():
             function(run)
@@ -267,7 +267,8 @@ def _allowed(split: str) -> str:
     return split
 
 
-def _deterministic() -> None:
+def deterministic() -> None:
+    """Have torch use kernels that give the same result each time, where there are any."""
     import torch
 
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is not deterministic without

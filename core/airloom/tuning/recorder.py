@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,6 +108,8 @@ class Recorder:
 
     def _work(self) -> None:
         pause = PAUSE
+        with suppress(Exception):  # imports MLflow while the trials' process starts; the first trial tells what is wrong
+            self._client()
         while True:
             with self._changed:
                 self._changed.wait_for(
@@ -140,21 +143,25 @@ class Recorder:
 
     def _bring(self, entry: Entry) -> None:
         over = entry.over  # looked at first: what comes after it is for the next time
-        self._api = self._api or tracking.client(self._settings)
+        api = self._client()
         if not entry.sender:
-            entry.run_id = ensure_run(self._api, self._ctx, self._slots, entry)
-            entry.sender = Sender(entry.journal, entry.folder / folders.SENT, self._api, entry.run_id)
+            entry.run_id = ensure_run(api, self._ctx, self._slots, entry)
+            entry.sender = Sender(entry.journal, entry.folder / folders.SENT, api, entry.run_id)
         entry.sender.send(last=over)
         if not over:
             return
         if entry.status:
-            finish_run(self._api, self._ctx, entry)
+            finish_run(api, self._ctx, entry)
             self._slots.note(entry.slot, logged=1)
         entry.journal.close()
         if entry.status:
             folders.remove(entry.folder)
         with self._changed:
             self._entries.remove(entry)
+
+    def _client(self) -> "MlflowClient":
+        self._api = self._api or tracking.client(self._settings)
+        return self._api
 
 
 def ensure_run(api: "MlflowClient", ctx: RunContext, slots: Slots, entry: Entry) -> str:

@@ -111,6 +111,7 @@ class Trainer:
 
     def __init__(self, pipe: Pipe, setup: dict[str, Any]) -> None:
         from airloom.training.load import load_function
+        from airloom.training.run import deterministic
         from airloom.training.source import SnapshotSource
 
         if setup["cpus"]:
@@ -119,8 +120,7 @@ class Trainer:
         self._read: dict[str, str] = {}  # sha256 by path of files that no manifest names
         self._function = load_function(self._settings.project, setup["train"]) if setup["train"] else None
         self._source = SnapshotSource(self._settings, Snapshot.from_dict(setup["snapshot"]))
-        import torch  # noqa: F401 - before the first trial, so that its time is its own
-
+        deterministic()  # imports much of torch: before the first trial, so that its time is its own
         gc.freeze()  # what stays is not looked through after each trial
 
     def run(self, trial: dict[str, Any]) -> dict[str, Any]:
