@@ -20,7 +20,7 @@ with DAG("bench_workers", schedule=None, catchup=False):
 with DAG("bench_tasks", schedule=None, catchup=False, render_template_as_native_obj=True, params={"count": 32}):
 
     @task
-    def create(count: int, run_id: str = "") -> list[dict]:
+    def create(count: int, run_id: str | None = None) -> list[dict]:
         """A study of this run, and its trials."""
         import mlflow
         import optuna

@@ -11,7 +11,7 @@ from airloom.training.journal import Entry, Journal
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric
+    from mlflow.entities import Metric, RunTag
 
 INTERVAL = 1.0  # seconds between two looks at the journal
 BATCH = 1000  # metrics that MLflow takes in one request
@@ -43,24 +43,33 @@ class Sender:
 
     def send(self, *, last: bool = False) -> None:
         """Send what is new; with `last` also what the disk did not take."""
+        self._send(last, [], [])
+
+    def finish(self, metrics: "list[Metric]", tags: "list[RunTag]") -> None:
+        """Send the rest, and in the same request further metrics and tags."""
+        self._send(True, metrics, tags)
+
+    def _send(self, last: bool, metrics: "list[Metric]", tags: "list[RunTag]") -> None:
         batch: list[Metric] = []
         end = self._offset
         for entry in self._journal.entries(self._offset):
-            metrics = _metrics(entry)
-            if batch and len(batch) + len(metrics) > BATCH:
+            new = _metrics(entry)
+            if batch and len(batch) + len(new) > BATCH:
                 self._log(batch, end)
                 batch = []
-            batch += metrics
+            batch += new
             end = entry.end
-        if batch:
-            self._log(batch, end)
-        if last and (waiting := [metric for entry in self._journal.waiting for metric in _metrics(entry)]):
-            self._log(waiting, end)
+        if last:
+            batch += [metric for entry in self._journal.waiting for metric in _metrics(entry)]
+        batch += metrics
+        if batch or tags:
+            self._log(batch, end, tags)
+        if last:
             self._journal.waiting.clear()
 
-    def _log(self, batch: "list[Metric]", end: int) -> None:
-        for start in range(0, len(batch), BATCH):
-            self._api.log_batch(self._run_id, metrics=batch[start : start + BATCH])
+    def _log(self, batch: "list[Metric]", end: int, tags: "list[RunTag] | None" = None) -> None:
+        for start in range(0, max(1, len(batch)), BATCH):
+            self._api.log_batch(self._run_id, metrics=batch[start : start + BATCH], tags=tags or ())
         self._offset = end
         self._sent.write_text(f"{end}\n")
 

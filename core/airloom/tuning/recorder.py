@@ -108,7 +108,7 @@ class Recorder:
 
     def _work(self) -> None:
         pause = PAUSE
-        with suppress(Exception):  # imports MLflow while the trials' process starts; the first trial tells what is wrong
+        with suppress(Exception):  # imports MLflow while trials start; the first one tells what is wrong
             self._client()
         while True:
             with self._changed:
@@ -147,12 +147,13 @@ class Recorder:
         if not entry.sender:
             entry.run_id = ensure_run(api, self._ctx, self._slots, entry)
             entry.sender = Sender(entry.journal, entry.folder / folders.SENT, api, entry.run_id)
-        entry.sender.send(last=over)
+        if entry.status and over:
+            finish_run(api, self._ctx, entry, entry.sender)
+            self._slots.note(entry.slot, logged=1)
+        else:
+            entry.sender.send(last=over)
         if not over:
             return
-        if entry.status:
-            finish_run(api, self._ctx, entry)
-            self._slots.note(entry.slot, logged=1)
         entry.journal.close()
         if entry.status:
             folders.remove(entry.folder)
@@ -187,15 +188,15 @@ def ensure_run(api: "MlflowClient", ctx: RunContext, slots: Slots, entry: Entry)
     return run_id
 
 
-def finish_run(api: "MlflowClient", ctx: RunContext, entry: Entry) -> None:
-    """Everything else, in one request, and its end."""
+def finish_run(api: "MlflowClient", ctx: RunContext, entry: Entry, sender: Sender) -> None:
+    """The rest of its reports and everything else, in one request, and its end."""
     from mlflow.entities import Metric, RunTag
 
     tags, now = {**entry.tags, "airloom.trial": str(entry.slot.trial)}, int(time.time() * 1000)
     if entry.aside is not None:
         _set_aside(api, entry.run_id, tracking.child_key(ctx, ASIDE, entry.aside))
     metrics = [Metric(name, value, now, max(0, entry.slot.step)) for name, value in entry.metrics.items()]
-    api.log_batch(entry.run_id, metrics=metrics, tags=[RunTag(*pair) for pair in tags.items()])
+    sender.finish(metrics, [RunTag(*pair) for pair in tags.items()])
     api.set_terminated(entry.run_id, entry.status)
 
 

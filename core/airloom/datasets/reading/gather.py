@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -29,8 +30,6 @@ class Rows:
 
     def __init__(self, bases: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
         self.rows, self._bases = rows, bases
-        self.shards = bases.searchsorted(rows, "right") - 1
-        self.shard_list: list[int] = self.shards.tolist()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -38,15 +37,24 @@ class Rows:
     @cached_property
     def runs(self) -> list[tuple[int, int, int]]:
         """For each touched shard: its number, where its rows begin and end in the batch."""
+        if len(self._bases) <= len(self):  # quicker than to look for the shard of each row
+            bounds = self.rows.searchsorted(self._bases).tolist()
+            return [(shard, start, stop) for shard, (start, stop) in enumerate(pairwise(bounds)) if start < stop]
         if not len(self):
             return []
-        starts = [0, *(np.flatnonzero(self.shards[1:] != self.shards[:-1]) + 1).tolist()]
-        return list(zip(self.shards.take(starts).tolist(), starts, [*starts[1:], len(self)], strict=True))
+        shards = self.shards
+        starts = [0, *(np.flatnonzero(shards[1:] != shards[:-1]) + 1).tolist()]
+        return list(zip(shards.take(starts).tolist(), starts, [*starts[1:], len(self)], strict=True))
 
     @cached_property
     def touched(self) -> list[int]:
         """The shards that rows are in, ascending."""
         return [shard for shard, _, _ in self.runs]
+
+    @cached_property
+    def shards(self) -> NDArray[np.int64]:
+        """The shard of each row."""
+        return self._bases.searchsorted(self.rows, "right") - 1
 
     @cached_property
     def local(self) -> NDArray[np.int64]:
@@ -102,12 +110,12 @@ def _narrow(mapped: Mapped, batch: Rows, name: str, narrow: Narrow, buffers: Buf
         return out
     places = batch.rows + batch.shards
     starts, ends = narrow.array.take(places).tolist(), narrow.array[1:].take(places).tolist()
-    spans = zip(batch.shard_list, starts, ends, strict=True)
+    spans = zip(batch.shards.tolist(), starts, ends, strict=True)
     return _texts(mapped, name, narrow.data, spans) if narrow.text else _bytes(narrow.data, spans, views)
 
 
 def _wide(batch: Rows, arrays: Mapping[int, NDArray[Any]], name: str, buffers: Buffers) -> NDArray[Any]:
-    first, local = arrays[batch.shard_list[0]], batch.local
+    first, local = next(iter(arrays.values())), batch.local
     out = buffers.take(name, (len(batch), *first.shape[1:]), first.dtype)
     for shard, start, stop in batch.runs:
         # mode="clip", as the default would fill a second buffer first; the indices are in range by construction.
@@ -124,7 +132,7 @@ def _spread(mapped: Mapped, batch: Rows, name: str, columns: Mapping[int, Varied
         starts += columns[shard].offsets.take(local).tolist()
         ends += columns[shard].offsets[1:].take(local).tolist()
     data = {shard: column.data for shard, column in columns.items()}
-    spans = zip(batch.shard_list, starts, ends, strict=True)
+    spans = zip(batch.shards.tolist(), starts, ends, strict=True)
     return _texts(mapped, name, data, spans) if columns[batch.touched[0]].text else _bytes(data, spans, views)
 
 

@@ -96,6 +96,16 @@ def one_input(schema: pa.Schema, layout: Layout) -> pa.Field:
     return schema.field(names[0])
 
 
+def the_input(columns: dict[str, Any], schema: pa.Schema, layout: Layout) -> Any:
+    """The values of the only input column, of a batch that has all inputs and perhaps the label.
+
+    Raises:
+        DataError: there are several.
+    """
+    names = [name for name in columns if name != layout.label]  # of a batch: the schema takes longer to ask
+    return columns[names[0] if len(names) == 1 else one_input(schema, layout).name]
+
+
 def check_nulls(kind: DatasetType, batch: pa.RecordBatch | pa.Table, layout: Layout, first: int = 0) -> None:
     """Cells that must have a value have one: all, unless the type is nullable; a key always.
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from airloom.datasets.layout import Layout
-from airloom.datasets.types.base import check_class_label, check_roles, one_input, shape_of
+from airloom.datasets.types.base import check_class_label, check_roles, one_input, shape_of, the_input
 from airloom.datasets.types.labels import label_tensor
 from airloom.datasets.types.tensors import tensor
 from airloom.errors import DataError
@@ -68,10 +68,9 @@ class ImageType:
         self, columns: "dict[str, np.ndarray[Any, Any] | list[Any]]", schema: pa.Schema, layout: Layout
     ) -> tuple[Any, Any]:
         """Images (n, c, h, w) in the pixels' own type, and class numbers (n,) int64."""
-        field = one_input(schema, layout)
-        images = tensor(columns[field.name])
+        images = tensor(the_input(columns, schema, layout))
         if images.ndim != 4:  # gathered rows have their shape already
-            images = images.reshape(len(images), *shape_of(field))
+            images = images.reshape(len(images), *shape_of(one_input(schema, layout)))
         return images, label_tensor(columns, schema, layout)
 
 

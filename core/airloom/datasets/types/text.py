@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from airloom.datasets.layout import Layout
-from airloom.datasets.types.base import check_class_label, check_roles, one_input
+from airloom.datasets.types.base import check_class_label, check_roles, one_input, the_input
 from airloom.datasets.types.labels import label_tensor
 from airloom.errors import DataError
 
@@ -56,7 +56,7 @@ class TextType:
         self, columns: "dict[str, np.ndarray[Any, Any] | list[Any]]", schema: pa.Schema, layout: Layout
     ) -> tuple[Any, Any]:
         """A list of texts, for a tokenizer, and class numbers (n,) int64."""
-        return columns[one_input(schema, layout).name], label_tensor(columns, schema, layout)
+        return the_input(columns, schema, layout), label_tensor(columns, schema, layout)
 
 
 def _non_ascii(text: pa.ChunkedArray, characters: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -43,6 +43,13 @@ def test_any_rows_are_the_written_ones(lasting, data, rows, joined):
         rows = data.draw(st.sets(st.integers(0, 239)))
 
 
+def test_no_rows_of_wide_columns_have_their_shape_also_when_all_shards_are_mapped(lasting, make):
+    mapped = make([batch for batch in lasting.table.to_batches() if len(batch)]).mapped()
+    assert read(mapped, range(240), "image").shape == (240, 3, 2, 2)
+    assert mapped.arrays("image")
+    assert read(mapped, [], "image").shape == (0, 3, 2, 2)
+
+
 DAY = dt.date(2026, 3, 1)
 NOW = dt.datetime(2026, 3, 1, 12, 30, 1, 5, tzinfo=dt.UTC)
 COLUMNS = {
