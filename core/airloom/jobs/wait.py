@@ -13,8 +13,9 @@ from airloom.jobs.submit import end, settle
 from airloom.jobs.table import Attempts
 from airloom.settings import Settings
 
-POLL = 0.1
-LOOK = 1.0  # seconds between looks whether its processes still are there
+POLL, LONGEST = 0.1, 0.5  # seconds between two looks at the table, at first and after a while
+SHARE = 0.05  # of the time waited so far: no end is noticed later than that
+LOOK = 1.0  # seconds between two looks whether its processes still are there
 TAIL = 15
 OnLine = Callable[[str], None]
 
@@ -29,7 +30,7 @@ def wait(
     """
     table, follower = Attempts(settings.database_address), files.Follower(attempt.path / files.LOG)
     until = time.monotonic() + seconds if seconds is not None else None
-    looked = time.monotonic()
+    began = looked = time.monotonic()
     while True:
         closely = time.monotonic() - looked > LOOK
         now = database.patiently(partial(_look, table, attempt.id, closely))
@@ -38,7 +39,7 @@ def wait(
             on_line(line)  # type: ignore[misc] # lines are only read where somebody wants them
         if not now.alive or (until is not None and time.monotonic() > until):
             return now
-        time.sleep(POLL)
+        time.sleep(min(LONGEST, max(POLL, SHARE * (time.monotonic() - began))))
 
 
 def _look(table: Attempts, identity: int, closely: bool) -> Attempt:

@@ -90,6 +90,7 @@ class Lane:
                 made.end()
                 raise _as_error(said)
             self._process = made
+            self._worker.recorder.warm()
         return self._process
 
     def _cool(self) -> None:

@@ -78,8 +78,13 @@ class Recorder:
         self._closing = False
         self._deadline = 0.0
         self._error: Exception | None = None
+        self._ready = threading.Event()
         self._thread = threading.Thread(target=self._work, name="airloom-recorder", daemon=True)
         self._thread.start()
+
+    def warm(self) -> None:
+        """Wait until MLflow is imported, which takes seconds of CPU that the first trial would miss."""
+        self._ready.wait()
 
     def begin(self, entry: Entry) -> None:
         """A trial begins, or goes on."""
@@ -108,8 +113,9 @@ class Recorder:
 
     def _work(self) -> None:
         pause = PAUSE
-        with suppress(Exception):  # imports MLflow while trials start; the first one tells what is wrong
+        with suppress(Exception):  # the first trial tells what is wrong
             self._client()
+        self._ready.set()
         while True:
             with self._changed:
                 self._changed.wait_for(
