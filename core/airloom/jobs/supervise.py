@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 BEAT = 2.0  # seconds between heartbeats
-LOOK = 0.5  # between looks at the table for a wish to end
+LOOK = 0.5  # between looks at the table for a wish to end, and at the memory where it has a limit
 STEP = 0.05
 QUEUE = 0.1  # between looks at the queue, times the place in it
 PATIENCE = 2.0  # seconds that a locked table may hold up the watching
@@ -174,7 +174,7 @@ class Supervisor:
         """Wait for the job's end; how it ended, and why."""
         job = self._running()
         limits = Limits(self.resources["memory"], self.resources["time"], self.began)
-        beaten, looked = 0.0, time.monotonic()
+        beaten, looked, measured, memory = 0.0, time.monotonic(), 0.0, 0
         while True:
             now = time.monotonic()
             if now - beaten > BEAT:  # also where the job ended already
@@ -185,7 +185,9 @@ class Supervisor:
                 break
             if now - looked > LOOK:
                 looked = now
-                broken = limits.broken(self.usage.measure(processes.descendants()))
+                if limits.memory or now - measured > BEAT:  # to measure costs more than all else here
+                    measured, memory = now, self.usage.measure(processes.descendants())
+                broken = limits.broken(memory)
                 ending.reap(job)
                 cut_log(self.folder)
                 if broken:  # what eats the memory is not given time to eat more
