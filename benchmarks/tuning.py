@@ -14,6 +14,7 @@
 """
 
 import json
+import math
 import os
 import shutil
 import statistics
@@ -44,6 +45,7 @@ from airloom.tuning.study import new_storage, open_study
 
 HERE = PROJECT / "benchmarks" / "_tuning"
 SECONDS, TRIALS, ROUNDS, SEEDS = 1.0, 16, 3, 5
+EPOCHS, PRUNER = 27, {"name": "successive_halving", "min_resource": 3}
 TARGETS: dict[str, Any] = {
     "trial_overhead_vs_optuna": ("<=", 1.10),
     "two_workers_speedup": (">=", 1.8),
@@ -217,7 +219,7 @@ def _span(study: Any) -> float:
 def _pruning(report: Report, settings: Settings) -> None:
     ratios, gains = [], []
     for seed in range(SEEDS):
-        on, off = (_digits(settings, seed, pruner) for pruner in ("successive_halving", "none"))
+        on, off = (_digits(settings, seed, pruner) for pruner in (PRUNER, "none"))
         ratios.append(on["epochs"] / off["epochs"])
         gains.append(on["best"] - off["best"])
         print(f"seed {seed}: epochs {on['epochs']} and {off['epochs']}, best {on['best']:.4f} and {off['best']:.4f}")
@@ -225,8 +227,7 @@ def _pruning(report: Report, settings: Settings) -> None:
     half = 2.776 * statistics.stdev(gains) / len(gains) ** 0.5
     mean = statistics.mean(gains)
     report.note(pruning={"accuracy_gain": gains, "mean": mean, "half_interval": half, "kept": mean + half >= 0})
-    assert mean + half >= 0, f"pruning costs accuracy: {mean:.4f} +- {half:.4f}"
-    report.add("pruning_epochs_ratio", ratios)
+    report.add("pruning_epochs_ratio", ratios if mean + half >= 0 else [math.nan])  # else it has no figure
 
 
 def _digits(settings: Settings, seed: int, pruner: Any) -> dict[str, float]:
@@ -243,7 +244,7 @@ def _digits(settings: Settings, seed: int, pruner: Any) -> dict[str, float]:
         "pruner": pruner,
     }
     name = f"digits-{seed}-{'off' if pruner == 'none' else 'on'}"
-    parameters = {"epochs": 9, "batch_size": 64}
+    parameters = {"epochs": EPOCHS, "batch_size": 64}
     values = {"train": "model.py:digits", "parameters": parameters, "tune": tune, "seed": seed}
     study = _run(settings, name, values)
     epochs = sum(len(trial.intermediate_values) for trial in study.get_trials(deepcopy=False))
