@@ -54,13 +54,13 @@ def main() -> None:
     app.add_typer(tuning.app, name="study")
     app.command()(training.reproduce)
     app.command()(training.check_determinism)
-    settings = load()
-    os.environ["AIRLOOM_HOME"], os.environ["AIRLOOM_PROJECT"] = str(settings.home), str(settings.project)
-    if not os.access(os.environ.get("HOME", ""), os.W_OK):
-        os.environ |= writable_home(settings)  # else some library makes the folder that HOME names
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("DO_NOT_TRACK", "true")
     try:
+        settings = load()
+        os.environ["AIRLOOM_HOME"], os.environ["AIRLOOM_PROJECT"] = str(settings.home), str(settings.project)
+        if not os.access(os.environ.get("HOME", ""), os.W_OK):
+            os.environ |= writable_home(settings)  # else some library makes the folder that HOME names
         app()
     except AirloomError as error:
         typer.echo(f"error: {error}", err=True)

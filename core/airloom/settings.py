@@ -1,15 +1,19 @@
 """Where things are. One place for every path and address; environment variables `AIRLOOM_*` override."""
 
 import json
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from airloom.errors import ConfigError
+
+PREFIX = "AIRLOOM_"
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """State folder, project root and the addresses of the running stack.
 
     `home` holds all state of one installation; `project` holds configs/, examples/ and dags/. The ports and
@@ -22,7 +26,7 @@ class Settings(BaseSettings):
     `home` and the folder for temporary files.
     """
 
-    model_config = SettingsConfigDict(env_prefix="AIRLOOM_", extra="ignore")
+    model_config = ConfigDict(extra="forbid")
 
     home: Path = Path(".airloom")
     project: Path = Path()
@@ -36,6 +40,13 @@ class Settings(BaseSettings):
     prediction_log_share: float = Field(default=1.0, ge=0, le=1)
     devices: int = 0
     confine_jobs: bool = True
+
+    # pydantic-settings does this too; to import it took a tenth of a second of every command.
+    @model_validator(mode="before")
+    @classmethod
+    def _from_environment(cls, given: dict[str, Any]) -> dict[str, Any]:
+        names = {name: PREFIX + name.upper() for name in cls.model_fields}
+        return {name: os.environ[key] for name, key in names.items() if key in os.environ} | given
 
     def model_post_init(self, _context: Any, /) -> None:
         """Make the two folders absolute, so that a child with another working folder finds them."""
@@ -124,5 +135,15 @@ class Settings(BaseSettings):
 
 
 def load() -> Settings:
-    """The settings of this process, read anew: a stack may have started since."""
-    return Settings()
+    """The settings of this process, read anew: a stack may have started since.
+
+    Raises:
+        ConfigError: an environment variable has a value that its setting cannot have.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        variable = PREFIX + str(first["loc"][0]).upper()
+        message = f"{variable}={first['input']}: {first['msg'][0].lower()}{first['msg'][1:]}"
+        raise ConfigError(message, f"set {variable} to another value, or unset it") from None

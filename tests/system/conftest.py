@@ -40,12 +40,14 @@ class Airloom:
         paths = f"{Path(sys.executable).parent}{os.pathsep}{os.defpath}"
         return {"PATH": paths, "HOME": "/nonexistent", "AIRLOOM_HOME": str(self.home)}
 
-    def run(self, *arguments: str, timeout: float = 400) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *arguments: str, timeout: float = 400, variables: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "airloom", *arguments]
         return subprocess.run(
             command,
             cwd=self.project,
-            env=self.environment,
+            env=self.environment | (variables or {}),
             capture_output=True,
             text=True,
             timeout=timeout,

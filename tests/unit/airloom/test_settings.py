@@ -1,0 +1,53 @@
+"""Where a setting comes from, and what is said of one that cannot be."""
+
+from pathlib import Path
+
+import pytest
+
+from airloom.errors import ConfigError
+from airloom.settings import Settings, load
+
+
+def test_the_environment_names_what_is_not_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("AIRLOOM_HOME", str(tmp_path / "there"))
+    monkeypatch.setenv("AIRLOOM_DEVICES", "4")
+    monkeypatch.setenv("AIRLOOM_CONFINE_JOBS", "false")
+    monkeypatch.setenv("AIRLOOM_NO_SUCH_SETTING", "x")  # stacks put marks of their own beside them
+    assert load() == Settings(home=tmp_path / "there", devices=4, confine_jobs=False)
+    assert Settings(home=tmp_path).home == tmp_path.resolve()
+    assert Settings(home=tmp_path, devices=1).devices == 1
+
+
+def test_folders_are_absolute_and_know_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    found = Settings(home=Path("~/state"), project=Path("project"))
+    assert (found.home, found.project) == (tmp_path.resolve() / "state", tmp_path.resolve() / "project")
+
+
+def test_another_process_gets_the_same_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    first = Settings(home=tmp_path, project=tmp_path, data_remote="x", tracking_uri="http://127.0.0.1:9")
+    for name, value in first.as_environment().items():
+        monkeypatch.setenv(name, value)
+    assert load().as_environment() == first.as_environment()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "why"),
+    [
+        ("AIRLOOM_DEVICES", "many", "valid integer"),
+        ("AIRLOOM_DEVICES", "", "valid integer"),
+        ("AIRLOOM_PREDICTION_LOG_SHARE", "1.5", "less than or equal to 1"),
+        ("AIRLOOM_PREDICTION_LOG_SHARE", "-0.1", "greater than or equal to 0"),
+        ("AIRLOOM_CONFINE_JOBS", "perhaps", "valid boolean"),
+    ],
+)
+def test_a_value_that_cannot_be_is_named(monkeypatch: pytest.MonkeyPatch, variable: str, value: str, why: str) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigError, match=f"{variable}={value}: .*{why}.*\n.*unset it"):
+        load()
+
+
+def test_an_unknown_setting_is_an_error() -> None:
+    with pytest.raises(ValueError, match="hime"):
+        Settings(hime=Path())  # type: ignore[call-arg] # that is what is tried
