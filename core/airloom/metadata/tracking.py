@@ -135,11 +135,16 @@ def ensure_child(
 
 
 def create_child(
-    api: "MlflowClient", ctx: RunContext, kind: str, number: int = 0, tags: dict[str, str] | None = None
+    api: "MlflowClient",
+    ctx: RunContext,
+    kind: str,
+    number: int = 0,
+    tags: dict[str, str] | None = None,
+    began: int | None = None,
 ) -> str:
-    """The id of a new child run, where the caller knows that there is none."""
+    """The id of a new child run, where the caller knows that there is none; `began` in ms of Unix time, else now."""
     names = {KEY: child_key(ctx, kind, number), PARENT: ctx.mlflow_run, "airloom.kind": kind}
-    run = api.create_run(ctx.experiment, tags={**(tags or {}), **names}, run_name=f"{kind}-{number}")
+    run = api.create_run(ctx.experiment, began, {**(tags or {}), **names}, f"{kind}-{number}")
     return str(run.info.run_id)
 
 

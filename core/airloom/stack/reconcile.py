@@ -43,9 +43,11 @@ def once(table: Attempts, api: AirflowApi, home: Path) -> int:
     """One comparison; returns how many living jobs of this state folder belong to tasks."""
     here = [a for a in table.alive() if a.task and a.host == host() and a.path.is_relative_to(home)]
     living = [attempt for attempt in here if (settle(table, attempt) or attempt).alive]
+    places = {a.id: (a.task["dag"], a.task["run"], a.task["task"], a.task["map_index"]) for a in living}
+    known = api.tasks_at(set(places.values())) if living else {}
     for attempt in living:
-        task = api.task_or_none(*(attempt.task[name] for name in ("dag", "run", "task", "map_index")))
-        reason = verdict(attempt, task)
+        place = places[attempt.id]
+        reason = verdict(attempt, known.get(place) or api.task_or_none(*place))  # only its own address says "gone"
         if reason and not attempt.cancel:
             log.info("%s attempt %d: %s", attempt.key, attempt.number, reason)
             table.change(attempt.id, cancel=reason)

@@ -11,10 +11,10 @@ from airloom.training.journal import Entry, Journal
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric, RunTag
+    from mlflow.entities import Metric, Param, RunTag
 
 INTERVAL = 1.0  # seconds between two looks at the journal
-BATCH = 1000  # metrics that MLflow takes in one request
+BATCH = 800  # metrics in one request; MLflow takes 1,000 things, of which 100 tags and 100 parameters may be
 LONGEST = 30.0  # seconds between two tries while MLflow is away
 log = logging.getLogger(__name__)
 
@@ -43,19 +43,19 @@ class Sender:
 
     def send(self, *, last: bool = False) -> None:
         """Send what is new; with `last` also what the disk did not take."""
-        self._send(last, [], [])
+        self._send(last, [], [], [])
 
-    def finish(self, metrics: "list[Metric]", tags: "list[RunTag]") -> None:
-        """Send the rest, and in the same request further metrics and tags."""
-        self._send(True, metrics, tags)
+    def finish(self, metrics: "list[Metric]", tags: "list[RunTag]", parameters: "list[Param]") -> None:
+        """Send the rest, and in the same request further metrics, tags and parameters."""
+        self._send(True, metrics, tags, parameters)
 
-    def _send(self, last: bool, metrics: "list[Metric]", tags: "list[RunTag]") -> None:
+    def _send(self, last: bool, metrics: "list[Metric]", tags: "list[RunTag]", params: "list[Param]") -> None:
         batch: list[Metric] = []
         end = self._offset
         for entry in self._journal.entries(self._offset):
             new = _metrics(entry)
             if batch and len(batch) + len(new) > BATCH:
-                self._log(batch, end)
+                self._log(batch, end, [], [])
                 batch = []
             batch += new
             end = entry.end
@@ -63,13 +63,13 @@ class Sender:
             batch += [metric for entry in self._journal.waiting for metric in _metrics(entry)]
         batch += metrics
         if batch or tags:
-            self._log(batch, end, tags)
+            self._log(batch, end, tags, params)
         if last:
             self._journal.waiting.clear()
 
-    def _log(self, batch: "list[Metric]", end: int, tags: "list[RunTag] | None" = None) -> None:
+    def _log(self, batch: "list[Metric]", end: int, tags: "list[RunTag]", params: "list[Param]") -> None:
         for start in range(0, max(1, len(batch)), BATCH):
-            self._api.log_batch(self._run_id, metrics=batch[start : start + BATCH], tags=tags or ())
+            self._api.log_batch(self._run_id, metrics=batch[start : start + BATCH], tags=tags, params=params)
         self._offset = end
         self._sent.write_text(f"{end}\n")
 

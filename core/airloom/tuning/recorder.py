@@ -5,6 +5,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 KIND, ASIDE, TRY = "trial", "failed_trial", "airloom.try"
-PAUSE = 5.0  # seconds between two batches of a trial's metrics
+PAUSE = 5.0  # seconds between two batches of a trial's metrics; a trial that ends sooner comes whole, by fewer requests
 LONGEST = 30.0  # seconds between two tries while MLflow is away
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,8 @@ class Entry:
     run_id: str = ""
     sender: Sender | None = None
     asked: bool = False  # a run was asked for before, so there may be one
+    told: bool = False  # MLflow has the parameters
+    began: int = field(default_factory=lambda: int(time.time() * 1000))  # milliseconds of Unix time
 
     @property
     def over(self) -> bool:
@@ -116,17 +119,20 @@ class Recorder:
         with suppress(Exception):  # the first trial tells what is wrong
             self._client()
         self._ready.set()
+        due = time.monotonic() + pause  # when all are brought, not only those that ended
         while True:
             with self._changed:
                 self._changed.wait_for(
-                    lambda: self._closing or any(e.over or not e.sender for e in self._entries), pause
+                    lambda: self._closing or any(e.over for e in self._entries), due - time.monotonic()
                 )
-                entries, closing = list(self._entries), self._closing
+                closing, everything = self._closing, time.monotonic() >= due
+                entries = [entry for entry in self._entries if everything or closing or entry.over]
             error = self._bring_all(entries)
             if error is None:
                 if self._error is not None:
                     log.warning("MLflow takes trials again")
                 self._error, pause = None, PAUSE
+                due = time.monotonic() + pause if everything else due
                 if closing:
                     return
                 continue
@@ -136,6 +142,7 @@ class Recorder:
             if closing and time.monotonic() > self._deadline:
                 return
             time.sleep(1.0 if closing else pause)
+            due = 0.0
 
     def _bring_all(self, entries: list[Entry]) -> Exception | None:
         """What went wrong with one of them; the others go their way, the trials too, and the end says so."""
@@ -153,6 +160,9 @@ class Recorder:
         if not entry.sender:
             entry.run_id = ensure_run(api, self._ctx, self._slots, entry)
             entry.sender = Sender(entry.journal, entry.folder / folders.SENT, api, entry.run_id)
+        if not entry.told and not (entry.status and over):
+            tracking.log_parameters(api, entry.run_id, entry.parameters)
+            entry.told = True
         if entry.status and over:
             finish_run(api, self._ctx, entry, entry.sender)
             self._slots.note(entry.slot, logged=1)
@@ -172,7 +182,7 @@ class Recorder:
 
 
 def ensure_run(api: "MlflowClient", ctx: RunContext, slots: Slots, entry: Entry) -> str:
-    """The slot's child run, with its parameters; the same one however often its workers were killed."""
+    """The slot's child run; the same one however often its workers were killed."""
     slot = entry.slot
     if slot.mlflow_run:
         api.update_run(slot.mlflow_run, status="RUNNING")
@@ -185,24 +195,25 @@ def ensure_run(api: "MlflowClient", ctx: RunContext, slots: Slots, entry: Entry)
         _set_aside(api, found.info.run_id, tracking.child_key(ctx, ASIDE, int(number)))
         api.set_terminated(found.info.run_id, "FAILED")
     tags = {"airloom.study": ctx.key, "airloom.slot": str(slot.slot), "airloom.trial": str(slot.trial)}
-    make = tracking.create_child if new else tracking.ensure_child
     if not found:
         (entry.folder / folders.SENT).unlink(missing_ok=True)  # a new run has nothing of the journal
+    make = partial(tracking.create_child, began=entry.began) if new else tracking.ensure_child
     run_id = make(api, ctx, KIND, slot.slot, {**tags, TRY: str(slot.tries)})
-    tracking.log_parameters(api, run_id, entry.parameters)
     slots.note(slot, mlflow_run=run_id)
     return run_id
 
 
 def finish_run(api: "MlflowClient", ctx: RunContext, entry: Entry, sender: Sender) -> None:
     """The rest of its reports and everything else, in one request, and its end."""
-    from mlflow.entities import Metric, RunTag
+    from mlflow.entities import Metric, Param, RunTag
 
     tags, now = {**entry.tags, "airloom.trial": str(entry.slot.trial)}, int(time.time() * 1000)
     if entry.aside is not None:
         _set_aside(api, entry.run_id, tracking.child_key(ctx, ASIDE, entry.aside))
     metrics = [Metric(name, value, now, max(0, entry.slot.step)) for name, value in entry.metrics.items()]
-    sender.finish(metrics, [RunTag(*pair) for pair in tags.items()])
+    parameters = [] if entry.told else [Param(name, str(value)) for name, value in entry.parameters.items()]
+    sender.finish(metrics, [RunTag(*pair) for pair in tags.items()], parameters)
+    entry.told = True
     api.set_terminated(entry.run_id, entry.status)
 
 

@@ -49,6 +49,7 @@ class Rows:
         self._study, self._storage, self._id = opened.study, opened.storage, opened.id
         self._pipeline, self._fixed = pipeline, ctx.parameters
         self._suggest = suggester(pipeline, settings.project, ctx.parameters)
+        self._prunes = pipeline.tune.pruning.name != "none"
         self._beginnings = list(self._study.user_attrs.get(BEGINNINGS, []))
 
     def begin(self, slot: Slot, facts: dict[str, Any]) -> Begun:
@@ -77,7 +78,7 @@ class Rows:
 
         def work() -> bool:
             begun.trial.report(value, step)
-            return not begun.trial.should_prune()
+            return not (self._prunes and begun.trial.should_prune())
 
         return database.patiently(work)
 

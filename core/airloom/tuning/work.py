@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from airloom.pipeline.spec import Pipeline
     from airloom.settings import Settings
 
-LOOK = 0.5  # seconds between two looks at the study
+LOOK = 1.0  # seconds between two looks at the study
 BEAT = 2.0  # seconds between two signs of life
 
 

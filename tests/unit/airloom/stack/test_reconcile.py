@@ -46,14 +46,24 @@ def test_a_job_ends_when_nobody_waits_for_it(task, why):
 
 class Airflow(http.server.BaseHTTPRequestHandler):
     tasks: ClassVar[list] = []
+    asked: ClassVar[list[str]] = []
+    page = 100
     missing = "The Mapped Task Instance with dag_id: `d` was not found"
 
     def do_POST(self):
-        self._answer({"access_token": "t"})
+        if self.path == "/auth/token":
+            return self._answer({"access_token": "t"})
+        self.asked.append(self.path)
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        asked = {"dag_id": "dag_ids", "dag_run_id": "dag_run_ids", "task_id": "task_ids"}
+        found = [t for t in self.tasks if all(t[name] in body[names] for name, names in asked.items())]
+        page = found[: min(self.page, body["page_limit"])]
+        return self._answer({"task_instances": page, "total_entries": len(found)})
 
     def do_GET(self):
+        self.asked.append(self.path)
         for task in self.tasks:
-            place = (quote(task["run"], safe=""), "taskInstances", task["task_id"], str(task["map_index"]))
+            place = (quote(task["dag_run_id"], safe=""), "taskInstances", task["task_id"], str(task["map_index"]))
             if self.path == f"/api/v2/dags/d/dagRuns/{'/'.join(place)}":
                 return self._answer(task)
         return self._answer({"detail": self.missing}, 404)
@@ -77,7 +87,8 @@ def airflow(tmp_path):
     server.shutdown()
 
 
-def test_only_the_job_of_the_marked_task_is_cancelled(airflow, make_home, tmp_path):
+@pytest.mark.parametrize("page", [100, 1], ids=["all in one answer", "the answer is cut"])
+def test_only_the_job_of_the_marked_task_is_cancelled(airflow, make_home, tmp_path, monkeypatch, page):
     settings = make_home(tmp_path)
     stack = {"airflow_url": airflow, "airflow_user": "admin", "airflow_password": "p"}
     settings.__dict__["stack"] = stack
@@ -90,15 +101,20 @@ def test_only_the_job_of_the_marked_task_is_cancelled(airflow, make_home, tmp_pa
         row |= {"task": {"dag": "d", "run": run, "task": "t", "map_index": index}, "heartbeat": time.time()}
         assert files.try_lock(folder)  # as its supervisor does
         made[run, index] = table.add(row).id
+    there = {"dag_id": "d", "dag_run_id": "r/1", "task_id": "t"}
     Airflow.tasks = [
-        {"run": "r/1", "task_id": "t", "map_index": -1, "state": "running", "max_tries": 0},
-        {"run": "r/1", "task_id": "t", "map_index": 0, "state": "failed", "max_tries": 0},
+        {**there, "map_index": -1, "state": "running", "max_tries": 0},
+        {**there, "map_index": 0, "state": "failed", "max_tries": 0},
     ]
+    monkeypatch.setattr(Airflow, "asked", [])
+    monkeypatch.setattr(Airflow, "page", page)
     with AirflowApi(settings) as api:
         assert once(table, api, tmp_path / "another home") == 0
         assert once(table, api, tmp_path) == 3
     reasons = {place: table.get(identity).cancel for place, identity in made.items()}
     assert reasons == {("r/1", -1): "", ("r/1", 0): "its task failed", ("gone", -1): "its task is gone"}
+    one_by_one = len(Airflow.asked) - 1  # of what the one answer did not have
+    assert one_by_one == (1 if page > 1 else 2)
 
 
 def test_an_airflow_that_only_starts_makes_no_task_gone(airflow, make_home, tmp_path, monkeypatch):

@@ -1,8 +1,10 @@
 """A worker runs a study to its end: what it leaves in Optuna, in the slots and in MLflow."""
 
 import dataclasses
+from itertools import combinations
 
 import pytest
+from mlflow import MlflowClient  # noqa: TID253 - a test of what MLflow is asked for
 
 from airloom.errors import ConfigError, JobFailed
 from airloom.metadata import tracking
@@ -161,13 +163,13 @@ def test_of_several_objectives_the_rule_picks_one(settings, make, ctx, tune):
 
 
 def test_two_trials_share_a_device_where_the_file_says_so(settings, make, ctx, tune, rows):
-    pipeline = make(trials=4, parameters={"sleep": 0.3}, share=0.5, resources={"devices": 1})
+    pipeline = make(trials=6, parameters={"sleep": 0.5}, share=0.5, resources={"devices": 1})
     tune(pipeline)
     found = rows()
-    assert states(found) == ["COMPLETE"] * 4
+    assert states(found) == ["COMPLETE"] * 6
     assert len({row.user_attrs["pid"] for row in found}) == 2
-    begun = sorted(row.datetime_start for row in found)
-    assert begun[1] < min(row.datetime_complete for row in found)
+    pairs = combinations(sorted(found, key=lambda row: row.datetime_start), 2)
+    assert any(second.datetime_start < first.datetime_complete for first, second in pairs)  # two at a time
 
 
 def test_exhaustive_samplers_come_to_their_end(settings, make, ctx, tune, rows):
@@ -199,3 +201,31 @@ def test_what_a_killed_worker_had_not_brought_to_mlflow_comes_with_the_end(
     assert [run.info.status for run in found] == ["FINISHED"] * 2
     points = tracking.client(settings).get_metric_history(found[0].info.run_id, "score")
     assert [point.step for point in points] == [0, 1, 2]
+
+
+def test_a_short_trial_comes_to_mlflow_whole_and_a_long_one_from_its_beginning(
+    settings, make, tune, ctx, other, runs, monkeypatch
+):
+    batches = []
+    send = MlflowClient.log_batch
+
+    def spy(self, run_id, metrics=(), params=(), tags=()):
+        batches.append((run_id, {param.key for param in params}, {metric.key for metric in metrics}))
+        return send(self, run_id, metrics=metrics, params=params, tags=tags)
+
+    monkeypatch.setattr(MlflowClient, "log_batch", spy)
+    tune(make(trials=2))
+    assert len(batches) == len({run for run, *_ in batches}) == 2
+    assert all(params == {"x"} and metrics >= {"score", "loss", "cost.cpu_seconds"} for _, params, metrics in batches)
+
+    batches.clear()
+    monkeypatch.setattr("airloom.tuning.recorder.PAUSE", 0.3)
+    second = other("small/manual__2")
+    tune(make(trials=1, parameters={"sleep": 0.5}), second)
+    first, *more = batches
+    assert first[1] == {"x", "sleep"}
+    assert not any(params for _, params, _ in more)  # MLflow has them
+    assert more[-1][2] >= {"cost.cpu_seconds"}
+    assert {run.data.params["sleep"] for run in runs(context=second)} == {"0.5"}
+    for run in runs() + runs(context=second):
+        assert run.info.start_time < run.info.end_time
