@@ -1,6 +1,6 @@
 """The tuning step: workers of one study, each of which runs many trials."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airloom.contracts import RunContext
 from airloom_operators.job import JobOperator
@@ -18,10 +18,17 @@ class TuneOperator(JobOperator):
 
     The study has a fixed number of slots, and each worker takes the next free one, so a worker that is lost costs no
     trial: the others do its share. One that was killed starts again at once.
+
+    Args:
+        patience: as of `WaitsForJob`, but short: a study is rarely over in seconds, and waiting costs its trials.
+        options: as of `JobOperator`.
     """
 
     job = "airloom.tuning.step:work"
     cached = "tune"
+
+    def __init__(self, *, patience: float = 5, **options: Any) -> None:
+        super().__init__(patience=patience, **options)
 
     def job_of(self, settings: "Settings", context: "Context") -> "tuple[str, JobSpec]":
         """See `WaitsForJob`; a run that had taken an earlier study needs one of its own now."""

@@ -1,7 +1,7 @@
 """Ends jobs that nobody waits for any more: `python -m airloom.stack.reconcile`, a process of the stack.
 
 A task that waits in place cannot tell a shutdown from a person who marks or clears it: both are a SIGTERM. So it only
-lets go of its job, and this process compares living jobs with the states of their tasks every second.
+lets go of its job, and this process compares living jobs with the states of their tasks.
 """
 
 import logging
@@ -18,7 +18,9 @@ from airloom.settings import Settings, load
 from airloom.stack.airflow_api import AirflowApi
 
 log = logging.getLogger(__name__)
-BUSY, IDLE = 0.7, 2.0  # seconds between two looks; a cleared task is `restarting` for little more than a second
+# Seconds between two looks. A running task that was cleared is `restarting` for little more than a second; any other
+# state stays.
+CLOSE, SELDOM = 0.7, 2.0
 OVER = {"success": "was marked a success", "failed": "failed", "skipped": "was skipped", "removed": "was removed"}
 OVER |= {"upstream_failed": "was marked", "restarting": "was cleared"}
 
@@ -39,19 +41,22 @@ def verdict(attempt: Attempt, task: dict[str, Any] | None) -> str:
     return ""
 
 
-def once(table: Attempts, api: AirflowApi, home: Path) -> int:
-    """One comparison; returns how many living jobs of this state folder belong to tasks."""
+def once(table: Attempts, api: AirflowApi, home: Path) -> bool:
+    """Compare the living jobs of this state folder with their tasks; whether one of these is running."""
     here = [a for a in table.alive() if a.task and a.host == host() and a.path.is_relative_to(home)]
     living = [attempt for attempt in here if (settle(table, attempt) or attempt).alive]
     places = {a.id: (a.task["dag"], a.task["run"], a.task["task"], a.task["map_index"]) for a in living}
     known = api.tasks_at(set(places.values())) if living else {}
+    running = False
     for attempt in living:
         place = places[attempt.id]
-        reason = verdict(attempt, known.get(place) or api.task_or_none(*place))  # only its own address says "gone"
+        task = known.get(place) or api.task_or_none(*place)  # only its own address says that it is gone
+        running |= bool(task and task["state"] == "running")
+        reason = verdict(attempt, task)
         if reason and not attempt.cancel:
             log.info("%s attempt %d: %s", attempt.key, attempt.number, reason)
             table.change(attempt.id, cancel=reason)
-    return len(living)
+    return running
 
 
 def main() -> None:
@@ -63,12 +68,12 @@ def main() -> None:
         try:
             with AirflowApi(settings) as api:
                 while True:
-                    time.sleep(BUSY if once(table, api, settings.home) else IDLE)
+                    time.sleep(CLOSE if once(table, api, settings.home) else SELDOM)
         except StackError as error:
             log.warning("%s", error.message)
         except AirloomError as error:
             log.error("%s", error)
-        time.sleep(IDLE)
+        time.sleep(SELDOM)
 
 
 if __name__ == "__main__":
