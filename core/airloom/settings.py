@@ -1,4 +1,4 @@
-"""Where things are. One place for every path and address; environment variables `AIRLOOM_*` override."""
+"""Where things are. One place for every path and address; environment variables `AIRLOOM_*` override, if not empty."""
 
 import json
 import os
@@ -46,7 +46,7 @@ class Settings(BaseModel):
     @classmethod
     def _from_environment(cls, given: dict[str, Any]) -> dict[str, Any]:
         names = {name: PREFIX + name.upper() for name in cls.model_fields}
-        return {name: os.environ[key] for name, key in names.items() if key in os.environ} | given
+        return {name: os.environ[key] for name, key in names.items() if os.environ.get(key)} | given
 
     def model_post_init(self, _context: Any, /) -> None:
         """Make the two folders absolute, so that a child with another working folder finds them."""

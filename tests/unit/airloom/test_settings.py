@@ -13,6 +13,7 @@ def test_the_environment_names_what_is_not_given(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("AIRLOOM_DEVICES", "4")
     monkeypatch.setenv("AIRLOOM_CONFINE_JOBS", "false")
     monkeypatch.setenv("AIRLOOM_NO_SUCH_SETTING", "x")  # stacks put marks of their own beside them
+    monkeypatch.setenv("AIRLOOM_PROJECT", "")  # as if it were not set
     assert load() == Settings(home=tmp_path / "there", devices=4, confine_jobs=False)
     assert Settings(home=tmp_path).home == tmp_path.resolve()
     assert Settings(home=tmp_path, devices=1).devices == 1
@@ -36,7 +37,6 @@ def test_another_process_gets_the_same_settings(monkeypatch: pytest.MonkeyPatch,
     ("variable", "value", "why"),
     [
         ("AIRLOOM_DEVICES", "many", "valid integer"),
-        ("AIRLOOM_DEVICES", "", "valid integer"),
         ("AIRLOOM_PREDICTION_LOG_SHARE", "1.5", "less than or equal to 1"),
         ("AIRLOOM_PREDICTION_LOG_SHARE", "-0.1", "greater than or equal to 0"),
         ("AIRLOOM_CONFINE_JOBS", "perhaps", "valid boolean"),
