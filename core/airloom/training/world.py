@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
 
+# Groups that were left. A DDP model holds its group too. Were it the last holder, its C++ would wait for the group's
+# thread while it holds the GIL, which that thread may want.
+_left: list[Any] = []
+
+
 @dataclass(frozen=True)
 class World:
     """The ranks of a training. Alone, every method returns at once what it was given.
@@ -156,6 +161,7 @@ def joined() -> Iterator[World]:
         write_down(error)
         raise
     finally:
+        _left.append(dist.group.WORLD)
         dist.destroy_process_group()
 
 
