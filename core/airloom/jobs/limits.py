@@ -67,7 +67,7 @@ def cut_log(folder: Path) -> None:
         return
     with log.open("rb") as file:
         file.seek(-KEPT, os.SEEK_END)
-        newest = file.read()
+        newest = file.read(KEPT)  # no more, however much is written meanwhile
     (folder / "log.cut.txt").write_bytes(newest)
     os.truncate(log, 0)  # its writers append, so they go on at the new end
     with log.open("ab") as file:

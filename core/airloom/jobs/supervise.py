@@ -196,6 +196,7 @@ class Supervisor:
                 if wish := self._wish():
                     return wish
             time.sleep(STEP)
+        cut_log(self.folder)
         return ending.outcome(self.folder, job.returncode, is_command=bool(self.values["spec"]["command"]))
 
     def _wish(self) -> "tuple[str, str] | None":

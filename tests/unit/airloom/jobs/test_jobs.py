@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from airloom.errors import ConfigError, JobFailed, JobLost
-from airloom.jobs import files, processes, sandbox, submit
+from airloom.jobs import files, limits, processes, sandbox, submit
 from airloom.jobs.environment import allowed
 from airloom.jobs.spec import JobSpec, Resources
 from airloom.jobs.wait import value, wait, wait_or_cancel
@@ -210,8 +210,31 @@ def test_memory_over_the_limit_is_named(settings, job):
 def test_a_log_without_end_does_not_fill_the_disk(settings, job):
     attempt = ended(settings, job("shout", {"megabytes": 200}))
     assert value(attempt) == {"said": 200}
-    assert sum(path.stat().st_size for path in attempt.path.iterdir() if path.is_file()) < 200 * 2**20
+    size = sum(path.stat().st_size for path in attempt.path.iterdir() if path.is_file())
+    assert size < limits.LOG_LIMIT + 2 * limits.KEPT
     assert "was cut" in (attempt.path / "log.txt").read_text(errors="replace")
+
+
+def test_a_log_is_cut_while_its_job_prints_faster_than_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "LOG_LIMIT", 2 * limits.KEPT)
+    log, ending = tmp_path / "log.txt", threading.Event()
+
+    def shout():
+        with log.open("ab", buffering=0) as file:
+            while not ending.is_set():
+                file.write(b"x" * limits.KEPT)
+
+    shouting = threading.Thread(target=shout)
+    shouting.start()
+    try:
+        for _ in range(20):
+            while not log.exists() or log.stat().st_size <= limits.LOG_LIMIT:
+                time.sleep(0.001)
+            limits.cut_log(tmp_path)
+            assert (tmp_path / "log.cut.txt").stat().st_size == limits.KEPT
+    finally:
+        ending.set()
+        shouting.join()
 
 
 @pytest.mark.skipif(not sandbox.version(), reason="this kernel has no Landlock")
