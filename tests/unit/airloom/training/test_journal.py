@@ -5,7 +5,7 @@ import time
 
 import mlflow  # noqa: TID253 - a test of MLflow code
 import pytest
-from mlflow.entities import Param, RunTag  # noqa: TID253
+from mlflow.entities import Param, RunTag  # noqa: TID253 - a test of MLflow code
 
 from airloom.errors import RegistryError
 from airloom.metadata import tracking
