@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric, Param, RunTag
 
 INTERVAL = 1.0  # seconds between two looks at the journal
-BATCH = 800  # metrics in one request; MLflow takes 1,000 things, of which 100 tags and 100 parameters may be
+BATCH = 1000  # metrics that MLflow takes in one request
 LONGEST = 30.0  # seconds between two tries while MLflow is away
 log = logging.getLogger(__name__)
 

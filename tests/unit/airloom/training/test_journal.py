@@ -5,12 +5,11 @@ import time
 
 import mlflow  # noqa: TID253 - a test of MLflow code
 import pytest
-from mlflow.entities import Param, RunTag  # noqa: TID253 - a test of MLflow code
 
 from airloom.errors import RegistryError
 from airloom.metadata import tracking
 from airloom.training.journal import Journal
-from airloom.training.upload import BATCH, Sender, Uploader
+from airloom.training.upload import Uploader
 
 
 @pytest.fixture
@@ -151,14 +150,3 @@ def test_lines_are_plain_json(path):
     (line,) = path.read_text().splitlines()
     assert json.loads(line) | {"time": 0} == {"step": 3, "time": 0, "metrics": {"loss": 0.1}}
     assert oct(path.stat().st_mode)[-3:] == "600"
-
-
-def test_the_last_batch_has_room_for_tags_and_parameters(path, tmp_path, api, run_id):
-    journal = Journal(path)
-    journal.add(0, {f"m{number}": 1.0 for number in range(BATCH)})
-    tags = [RunTag(f"t{number}", "x") for number in range(100)]
-    parameters = [Param(f"p{number}", "1") for number in range(100)]
-    Sender(journal, tmp_path / "sent", api, run_id).finish([], tags, parameters)
-    data = api.get_run(run_id).data
-    assert (len(data.metrics), len(data.params)) == (BATCH, 100)
-    assert "t99" in data.tags
