@@ -36,7 +36,6 @@ def main() -> None:
     from airloom.jobs import commands as jobs
     from airloom.metadata import commands as metadata
     from airloom.metadata import lineage_commands as lineage
-    from airloom.stack.config import writable_home
     from airloom.training import commands as training
     from airloom.tuning import commands as tuning
 
@@ -60,6 +59,8 @@ def main() -> None:
         settings = load()
         os.environ["AIRLOOM_HOME"], os.environ["AIRLOOM_PROJECT"] = str(settings.home), str(settings.project)
         if not os.access(os.environ.get("HOME", ""), os.W_OK):
+            from airloom.stack.config import writable_home
+
             os.environ |= writable_home(settings)  # else some library makes the folder that HOME names
         app()
     except AirloomError as error:

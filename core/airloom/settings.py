@@ -2,18 +2,59 @@
 
 import json
 import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from typing import Any, TypeVar
 
 from airloom.errors import ConfigError
 
 PREFIX = "AIRLOOM_"
+SWITCH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+T = TypeVar("T")
 
 
-class Settings(BaseModel):
+def _switch(text: str) -> bool:
+    if text.lower() not in SWITCH:
+        raise ValueError(f"must be one of {', '.join(SWITCH)}")
+    return SWITCH[text.lower()]
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        raise ValueError("must be a whole number, 0 or more")
+    return int(text)
+
+
+def _share(text: str) -> float:
+    with suppress(ValueError):
+        number = float(text)
+        if 0 <= number <= 1:  # not NaN
+            return number
+    raise ValueError("must be a number from 0 to 1")
+
+
+def _variable(name: str, default: T, parse: Callable[[str], T]) -> T:
+    """A field that takes the environment's value, if not empty, where the caller gives none."""
+
+    def read() -> T:
+        text = os.environ.get(PREFIX + name)
+        if not text:
+            return default
+        try:
+            return parse(text)
+        except ValueError as error:
+            hint = f"set {PREFIX}{name} to another value, or unset it"
+            raise ConfigError(f"{PREFIX}{name}={text}: {error}", hint) from None
+
+    return field(default_factory=read)
+
+
+# No pydantic here, as in the files of pipelines: to load it took a tenth of a second of every command.
+@dataclass
+class Settings:
     """State folder, project root and the addresses of the running stack.
 
     `home` holds all state of one installation; `project` holds configs/, examples/ and dags/. The ports and
@@ -24,34 +65,28 @@ class Settings(BaseModel):
     MLflow is not the embedded stack's. `prediction_log_share` of the predictions, 0 to 1, go into the prediction log.
     `devices` declares so many pretended devices instead of those found; `confine_jobs` lets jobs write only below
     `home` and the folder for temporary files.
+
+    Raises:
+        ConfigError: an environment variable has a value that its setting cannot have.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    home: Path = _variable("HOME", Path(".airloom"), Path)  # noqa: RUF009 - a field, as the others
+    project: Path = _variable("PROJECT", Path(), Path)  # noqa: RUF009
+    tracking_uri: str = _variable("TRACKING_URI", "", str)
+    server_url: str = _variable("SERVER_URL", "", str)
+    server_token: str = _variable("SERVER_TOKEN", "", str)
+    data_remote: str = _variable("DATA_REMOTE", "", str)
+    dvc_remote: str = _variable("DVC_REMOTE", "", str)
+    database: str = _variable("DATABASE", "", str)
+    mlflow_store: str = _variable("MLFLOW_STORE", "", str)
+    prediction_log_share: float = _variable("PREDICTION_LOG_SHARE", 1.0, _share)
+    devices: int = _variable("DEVICES", 0, _count)
+    confine_jobs: bool = _variable("CONFINE_JOBS", True, _switch)
 
-    home: Path = Path(".airloom")
-    project: Path = Path()
-    tracking_uri: str = ""
-    server_url: str = ""
-    server_token: str = ""
-    data_remote: str = ""
-    dvc_remote: str = ""
-    database: str = ""
-    mlflow_store: str = ""
-    prediction_log_share: float = Field(default=1.0, ge=0, le=1)
-    devices: int = 0
-    confine_jobs: bool = True
-
-    # pydantic-settings does this too; to import it took a tenth of a second of every command.
-    @model_validator(mode="before")
-    @classmethod
-    def _from_environment(cls, given: dict[str, Any]) -> dict[str, Any]:
-        names = {name: PREFIX + name.upper() for name in cls.model_fields}
-        return {name: os.environ[key] for name, key in names.items() if os.environ.get(key)} | given
-
-    def model_post_init(self, _context: Any, /) -> None:
+    def __post_init__(self) -> None:
         """Make the two folders absolute, so that a child with another working folder finds them."""
-        self.home = self.home.expanduser().resolve()
-        self.project = self.project.expanduser().resolve()
+        self.home = _absolute(self.home)
+        self.project = _absolute(self.project)
 
     @cached_property
     def stack(self) -> dict[str, Any]:
@@ -135,15 +170,12 @@ class Settings(BaseModel):
 
 
 def load() -> Settings:
-    """The settings of this process, read anew: a stack may have started since.
+    """The settings of this process, read anew: a stack may have started since."""
+    return Settings()
 
-    Raises:
-        ConfigError: an environment variable has a value that its setting cannot have.
-    """
+
+def _absolute(folder: Path) -> Path:
     try:
-        return Settings()
-    except ValidationError as error:
-        first = error.errors()[0]
-        variable = PREFIX + str(first["loc"][0]).upper()
-        message = f"{variable}={first['input']}: {first['msg'][0].lower()}{first['msg'][1:]}"
-        raise ConfigError(message, f"set {variable} to another value, or unset it") from None
+        return folder.expanduser().resolve()
+    except RuntimeError as error:  # `~name` of a user that there is not
+        raise ConfigError(f"there is no folder {folder}: {error}", "write the path out") from None

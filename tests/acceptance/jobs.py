@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +163,7 @@ def postgres(settings: Settings) -> None:
     from services.postgres import postgres as server
 
     with server() as address, tempfile.TemporaryDirectory() as folder:
-        there = settings.model_copy(update={"database": address, "home": Path(folder)})
+        there = replace(settings, database=address, home=Path(folder))
         attempts(there)
         lost = submit(there, "accept/lost", step("sleep", seconds=99))
         os.kill(running(there, lost).owner, signal.SIGKILL)

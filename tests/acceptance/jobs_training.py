@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def bad(settings: Settings) -> None:
     os.environ["AIRLOOM_DEVICES"] = "1"
     os.environ["TMPDIR"] = str(settings.home / "tmp")  # else this clone, itself a temporary one, may be written to
     (settings.home / "tmp").mkdir(exist_ok=True)
-    settings = settings.model_copy(update={"devices": 1})
+    settings = replace(settings, devices=1)
     made = snapshot.prepare(settings, versions.latest(settings, "digits"), SPLIT)
     for name, (resources, said) in BAD.items():
         arguments = {"function": f"{FUNCTIONS}:{name}", "parameters": {"epochs": 2, "batch_size": 16}, "seed": 0}

@@ -113,11 +113,12 @@ def _manifests(settings: Settings, at: Iterable[tuple[str, str]]) -> list[bytes]
         DataError: the data repository has lost one.
     """
     names = [f"{commit}:{dataset}/manifest.json" for commit, dataset in at]
-    found = objects(settings.data_repo, names) if names else []
-    for name, text in zip(names, found, strict=True):
+    found = list[bytes]()
+    for name, text in zip(names, objects(settings.data_repo, names) if names else (), strict=True):
         if text is None:
             raise DataError(f"{name} is missing in {settings.data_repo}", "`git fsck` there names what is lost")
-    return [text or b"" for text in found]
+        found.append(text)
+    return found
 
 
 def _numbers(settings: Settings, at: list[tuple[str, str]]) -> list[int]:

@@ -6,10 +6,10 @@ import random
 import re
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-
-from filelock import FileLock
+from tempfile import TemporaryFile
+from typing import BinaryIO, cast
 
 from airloom.errors import DataError
 
@@ -31,10 +31,13 @@ def git(
     command = ["git", "-C", str(folder), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, env=_environment(), check=False, input=given)
     if check and done.returncode:
-        hint = f"look at {folder}; `git fsck` names what is damaged there"
-        said = done.stderr.strip()[-400:] or f"it ended with {done.returncode}"
-        raise DataError(f"git {arguments[0]} failed: {said}", hint)
+        raise _failed(folder, arguments[0], done.stderr or f"it ended with {done.returncode}")
     return done
+
+
+def _failed(folder: Path, verb: str, said: str) -> DataError:
+    hint = f"look at {folder}; `git fsck` names what is damaged there"
+    return DataError(f"git {verb} failed: {said.strip()[-400:]}", hint)
 
 
 def _environment() -> dict[str, str]:
@@ -44,21 +47,28 @@ def _environment() -> dict[str, str]:
     return environment | {f"GIT_{who}_{what}": MAIL for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 
 
-def objects(repo: Path, names: Sequence[str]) -> list[bytes | None]:
-    """Many files at once, each named `revision:path`, by one git; None for what is not there."""
-    command, given = ["git", "-C", str(repo), "cat-file", "--batch"], "".join(f"{name}\n" for name in names)
-    done = subprocess.run(command, capture_output=True, env=_environment(), check=False, input=given.encode())
-    found, at = list[bytes | None](), 0
-    for _ in names:
-        end = done.stdout.index(b"\n", at)
-        line, at = done.stdout[at:end], end + 1
-        if line.endswith(b" missing"):
-            found.append(None)
-            continue
-        size = int(line.split()[-1])
-        found.append(done.stdout[at : at + size])
-        at += size + 1
-    return found
+def objects(repo: Path, names: Sequence[str]) -> Iterator[bytes | None]:
+    """Many objects by one git, each named by its hash or as `revision:path`; None for what is not there.
+
+    Each comes while git reads the next ones.
+
+    Raises:
+        DataError: git failed; said after the objects that it could read.
+    """
+    command = ["git", "-C", str(repo), "cat-file", "--batch", "--buffer"]
+    with TemporaryFile() as asked, TemporaryFile() as said:  # pipes would fill up
+        asked.write("".join(f"{name}\n" for name in names).encode())
+        asked.seek(0)
+        with subprocess.Popen(command, stdin=asked, stdout=subprocess.PIPE, stderr=said, env=_environment()) as process:
+            answers = cast(BinaryIO, process.stdout)
+            for name in names:
+                line = answers.readline()
+                size = 0 if line.endswith(b" missing\n") or not line else int(line.split()[-1]) + 1  # and a line's end
+                data = answers.read(size)
+                if not line or len(data) < size:
+                    said.seek(0)
+                    raise _failed(repo, "cat-file", said.read().decode() or f"no answer for {name}")
+                yield data[:-1] if size else None
 
 
 def patiently(repo: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -76,6 +86,7 @@ def patiently(repo: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def _unlock(repo: Path, lock: Path) -> bool:
     """Remove a lock that a killed git left in this repository; that of a shared remote may be another host's."""
     import psutil
+    from filelock import FileLock
 
     if repo.resolve() not in lock.resolve().parents:
         return False

@@ -12,9 +12,6 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from filelock import FileLock
 
 from airloom.datasets.disk import writing
 from airloom.datasets.git import LOCKED, MAIL, patiently
@@ -44,6 +41,8 @@ def ensure(settings: Settings) -> Path:
     repo = settings.data_repo
     if (repo / "HEAD").exists():
         return repo
+    from filelock import FileLock
+
     with writing(repo.parent):
         settings.make_home()
         repo.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -115,6 +114,8 @@ def refresh(settings: Settings) -> Path:
 
 
 def _fetch(repo: Path) -> None:
+    from filelock import FileLock
+
     with FileLock(str(repo.with_name("fetch.lock"))):  # two fetches into one mirror would fight for its refs
         done = patiently(repo, "fetch", "-q", "--prune", "origin", MIRROR)
     if done.returncode:
@@ -218,11 +219,14 @@ def _write_objects(repo: Path, change: Change, parent: str | None) -> tuple[str,
 
     pygit2.option(pygit2.enums.Option.SET_OWNER_VALIDATION, False)  # git itself is not asked to trust the folder either
     store = pygit2.Repository(str(repo))
-    tree: Any = store[parent].peel(pygit2.Tree) if parent else None
+    files = pygit2.Index()
+    if parent:
+        files.read_tree(store[parent].peel(pygit2.Tree))
     for path, data in change.files.items():
-        tree = store[_insert(store, tree, path.split("/"), data)]
+        files.add(pygit2.IndexEntry(path, store.create_blob(data), pygit2.enums.FileMode.BLOB))
+    tree = files.write_tree(store)
     who, committer = pygit2.Signature(change.author, MAIL), pygit2.Signature("airloom", MAIL)
-    commit = store.create_commit(None, who, committer, change.message, tree.id, [parent] if parent else [])
+    commit = store.create_commit(None, who, committer, change.message, tree, [parent] if parent else [])
     specs = [f"{commit}:refs/heads/main"]
     if change.tag:
         tagger = f"tagger airloom <{MAIL}> {int(time.time())} +0000"
@@ -231,16 +235,3 @@ def _write_objects(repo: Path, change: Change, parent: str | None) -> tuple[str,
     if change.ref:
         specs.append(f"+{commit}:{change.ref}")
     return str(commit), specs
-
-
-def _insert(store: Any, tree: Any, parts: list[str], data: bytes) -> Any:
-    """The tree with one file more; returns its id."""
-    import pygit2
-
-    builder = store.TreeBuilder(tree) if tree is not None else store.TreeBuilder()
-    if len(parts) == 1:
-        builder.insert(parts[0], store.create_blob(data), pygit2.enums.FileMode.BLOB)
-    else:
-        below = tree[parts[0]] if tree is not None and parts[0] in tree else None
-        builder.insert(parts[0], _insert(store, below, parts[1:], data), pygit2.enums.FileMode.TREE)
-    return builder.write()

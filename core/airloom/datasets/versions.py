@@ -1,6 +1,6 @@
 """Look up versions. git is the only store: an annotated tag `name@vN` says what a version is, its tree how it is kept.
 
-A version's record is the last line of its tag, so that ten thousand of them are listed by one call. Deletions stand in
+A version's record is the last line of its tag, so that ten thousand of them are listed by two calls. Deletions stand in
 `<dataset>/deleted.json` on main. A compacted version has a second ref, `refs/storage/<dataset>/v<N>`.
 """
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from airloom.contracts import DatasetVersion
 from airloom.datasets import repository
+from airloom.datasets.git import objects
 from airloom.errors import ConfigError, DataError
 from airloom.settings import Settings
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 LABEL = re.compile(r"(?!v\d+$)[a-z0-9][a-z0-9._-]{0,63}")
-FORMAT = "%(refname:strip=2)%00%(*objectname)%00%(contents)%00%01"
 
 
 def check_name(name: str) -> str:
@@ -117,7 +117,7 @@ def latest(settings: Settings, dataset: str) -> DatasetVersion:
     """The newest version; looked up on main, without a list of all.
 
     Raises:
-        DataError: there is no such dataset.
+        DataError: there is no such dataset, or its newest version has lost its tag.
     """
     check_name(dataset)
     if _known(settings):
@@ -126,8 +126,10 @@ def latest(settings: Settings, dataset: str) -> DatasetVersion:
         gone, number = deletions(repo, dataset), json.loads(manifest)["number"] if manifest else 0
         while str(number) in gone:
             number -= 1
+        if number and (found := _records(repo, dataset, f"v{number}")):
+            return found[0]
         if number:
-            return get(settings, dataset, number)
+            raise DataError(f"{repo} has lost the tag {dataset}@v{number}", "restore it from a copy or a clone")
     raise _unknown(settings, dataset)
 
 
@@ -177,7 +179,9 @@ def log(settings: Settings, dataset: str) -> list[dict[str, Any]]:
     found = _entries(repository.refresh(settings), check_name(dataset)) if _known(settings) else []
     if not found:
         raise _unknown(settings, dataset)
-    return [values | {"name": f"{dataset}@v{values['number']}"} for values in reversed(found)]
+    for values in found:
+        values["name"] = f"{dataset}@v{values['number']}"
+    return found[::-1]
 
 
 def storage(settings: Settings, version: DatasetVersion) -> str:
@@ -228,12 +232,15 @@ def _entries(repo: Path, dataset: str, which: str = "v*") -> list[dict[str, Any]
 
 
 def _every(repo: Path, dataset: str, which: str = "v*") -> list[dict[str, Any]]:
-    listed = repository.git(repo, "for-each-ref", f"--format={FORMAT}", f"refs/tags/{dataset}@{which}").stdout
-    commits, texts = [], []
-    for entry in listed.split("\0\1\n")[:-1]:
-        _, commit, text = entry.split("\0", 2)
-        if commit:  # a tag without an object of its own is somebody's, not a version's
-            commits.append(commit)
-            texts.append(text.rstrip("\n").rpartition("\n")[2])
-    found = [values | {"commit": c} for values, c in zip(json.loads(f"[{','.join(texts)}]"), commits, strict=True)]
+    """The records of all versions, oldest first; each is parsed while git reads the next one."""
+    tags = repository.git(repo, "for-each-ref", "--format=%(objectname)", f"refs/tags/{dataset}@{which}").stdout.split()
+    found = list[dict[str, Any]]()
+    for name, tag in zip(tags, objects(repo, tags) if tags else (), strict=True):
+        if tag is None:
+            raise DataError(f"tag {name} of {dataset} is missing in {repo}", "`git fsck` there names what is lost")
+        if tag.startswith(b"object "):  # else a tag without an object of its own, which is somebody's, not a version's
+            text = tag.decode()
+            record = json.loads(text.rstrip("\n").rpartition("\n")[2])
+            record["commit"] = text[len("object ") : text.index("\n")]
+            found.append(record)
     return sorted(found, key=lambda values: values["number"])

@@ -36,10 +36,13 @@ def test_another_process_gets_the_same_settings(monkeypatch: pytest.MonkeyPatch,
 @pytest.mark.parametrize(
     ("variable", "value", "why"),
     [
-        ("AIRLOOM_DEVICES", "many", "valid integer"),
-        ("AIRLOOM_PREDICTION_LOG_SHARE", "1.5", "less than or equal to 1"),
-        ("AIRLOOM_PREDICTION_LOG_SHARE", "-0.1", "greater than or equal to 0"),
-        ("AIRLOOM_CONFINE_JOBS", "perhaps", "valid boolean"),
+        ("AIRLOOM_DEVICES", "many", "a whole number"),
+        ("AIRLOOM_PREDICTION_LOG_SHARE", "1.5", "from 0 to 1"),
+        ("AIRLOOM_DEVICES", "-1", "0 or more"),
+        ("AIRLOOM_PREDICTION_LOG_SHARE", "nan", "from 0 to 1"),
+        ("AIRLOOM_PREDICTION_LOG_SHARE", "half", "from 0 to 1"),
+        ("AIRLOOM_PREDICTION_LOG_SHARE", "-0.1", "from 0 to 1"),
+        ("AIRLOOM_CONFINE_JOBS", "perhaps", "one of 1, true, .*, off"),
     ],
 )
 def test_a_value_that_cannot_be_is_named(monkeypatch: pytest.MonkeyPatch, variable: str, value: str, why: str) -> None:
@@ -49,5 +52,11 @@ def test_a_value_that_cannot_be_is_named(monkeypatch: pytest.MonkeyPatch, variab
 
 
 def test_an_unknown_setting_is_an_error() -> None:
-    with pytest.raises(ValueError, match="hime"):
+    with pytest.raises(TypeError, match="hime"):
         Settings(hime=Path())  # type: ignore[call-arg] # that is what is tried
+
+
+def test_a_home_of_nobody_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRLOOM_HOME", "~no-such-user/state")
+    with pytest.raises(ConfigError, match="~no-such-user/state"):
+        load()

@@ -9,6 +9,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,7 @@ def test_everything_else_needs_the_token(served: Served, path: str, header: str 
 
 def test_the_first_champion_comes_to_serve(served: Served) -> None:
     first = served.world.register("first")
-    settings = served.settings.model_copy(update={"server_url": served.url, "server_token": TOKEN})
+    settings = replace(served.settings, server_url=served.url, server_token=TOKEN)
     record.deploy(settings, "digits", first.version)
     lines: list[str] = []
     record.wait_until_served(settings, "digits", first.version, 15, lines.append)
@@ -249,7 +250,7 @@ def test_what_cannot_be_trusted_is_refused_and_the_old_version_stays(served, har
     assert wanted in served.status()["errors"]["digits"]
     assert served.serves("1")
     assert served.predict(images(8)).json()["predictions"] == [8]
-    settings = served.settings.model_copy(update={"server_url": served.url, "server_token": TOKEN})
+    settings = replace(served.settings, server_url=served.url, server_token=TOKEN)
     with pytest.raises(StackError, match=wanted):
         record.wait_until_served(settings, "digits", bad, 1, print)
     served.alias("1")

@@ -1,5 +1,7 @@
 """Which models lose their files, over a real registry and artifact store."""
 
+from dataclasses import replace
+
 import pytest
 
 from airloom.collection.models import models
@@ -71,6 +73,6 @@ def test_a_run_that_reuses_an_old_model_keeps_it(home, small):
 def test_without_mlflow_nothing_is_planned(home, small, monkeypatch):
     small.register("one")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    away = home.settings.model_copy(update={"tracking_uri": "http://127.0.0.1:9"})
+    away = replace(home.settings, tracking_uri="http://127.0.0.1:9")
     with pytest.raises(MlflowAway):
         needs(away, home.rules(60))

@@ -1,5 +1,7 @@
 """Which objects of datasets go, over real git and DVC."""
 
+from dataclasses import replace
+
 import pytest
 
 from airloom.collection import collect as collecting
@@ -93,7 +95,7 @@ def test_a_shared_remote_is_left_alone(home):
     home.commit(1)
     left, _ = Store(home.settings).write(lambda sink: sink.write(b"x"))
     Store(home.settings).push({left: 1})
-    shared = home.settings.model_copy(update={"dvc_remote": str(home.settings.dvc_remote_folder)})
+    shared = replace(home.settings, dvc_remote=str(home.settings.dvc_remote_folder))
     collecting.collect(shared, home.rules(60), print)
     assert [path.is_relative_to(home.settings.dvc_remote_folder) for path in home.objects()[left]] == [True]
 

@@ -1,5 +1,6 @@
 """What a commit takes, what it refuses, and what of it can be read back."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ def test_round_trip_append_and_replace(settings, batch):
 
 def test_the_id_does_not_depend_on_shards_nor_the_row_order_on_luck(settings, batch, tmp_path):
     whole = commit(settings, "digits", batch(0, 8), message="whole")
-    other = settings.model_copy(update={"home": tmp_path / "other"})
+    other = replace(settings, home=tmp_path / "other")
     commit(other, "digits", batch(0, 8).slice(0, 3), message="part")
     parts = commit(other, "digits", batch(0, 8).slice(3), message="rest")
     assert whole.id == parts.id
@@ -143,7 +144,7 @@ def test_a_flipped_byte_is_refetched_or_named(settings, batch):
 
 
 def test_a_damaged_object_in_the_remote_is_not_published(settings, batch, tmp_path):
-    other = settings.model_copy(update={"home": tmp_path / "other"})
+    other = replace(settings, home=tmp_path / "other")
     shard = versions.manifest_of(other, commit(other, "digits", batch(), message="one")).shards[0]
     stored = settings.dvc_remote_folder / "files" / "md5" / shard.md5[:2] / shard.md5[2:]
     stored.parent.mkdir(parents=True)
@@ -206,7 +207,7 @@ def test_rows_of_one_key_share_their_split_and_a_leak_between_keys_is_refused(se
         '{"name": "t", "expectations": [{"type": "expect_table_row_count_to_be_between", "kwargs": {"min_value": 1}}]}'
     )
     (tmp_path / "project/configs/expectations/visits.json").write_text(suite)
-    settings = settings.model_copy(update={"project": tmp_path / "project"})
+    settings = replace(settings, project=tmp_path / "project")
     layout = Layout("tabular", label="ill", key="patient")
 
     def visits(*rows):

@@ -1,5 +1,7 @@
 """Rows that are deleted or corrected, versions that are named, deleted and compacted."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -49,7 +51,7 @@ def test_deleted_rows_are_gone_and_the_older_version_keeps_them(settings, batch)
 def test_the_id_is_that_of_the_same_rows_committed_at_once(settings, batch, tmp_path):
     commit(settings, "digits", batch(0), message="one")
     made = edit.delete_rows(settings, versions.latest(settings, "digits"), [0], message="m")
-    other = settings.model_copy(update={"home": tmp_path / "other"})
+    other = replace(settings, home=tmp_path / "other")
     assert commit(other, "digits", without(batch(0), 0), message="at once").id == made.id
 
 
@@ -138,7 +140,7 @@ def test_compaction_keeps_number_id_order_and_splits(settings, batch, small_shar
     assert manifest.revision == 1 and not any(shard.dead for shard in manifest.shards)
     assert read(settings, last).equals(table)
     assert Rows(Store(settings), old).all().anchor.tobytes() == Rows(Store(settings), manifest).all().anchor.tobytes()
-    again = settings.model_copy(update={"home": settings.home})
+    again = replace(settings, home=settings.home)
     for folder in (settings.home / "snapshots").iterdir():
         (folder / "snapshot.json").unlink()
     snapshot._opened.cache_clear()

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -138,7 +139,7 @@ def test_any_data_pass_their_own_draft(against, values, is_label):
 def test_the_draft_is_a_suite_of_great_expectations_and_says_its_margin(settings, tmp_path):
     import great_expectations as gx
 
-    settings = settings.model_copy(update={"project": tmp_path})
+    settings = replace(settings, project=tmp_path)
     path = propose.write(settings, "pets", propose.propose("pets", images(), "label", margin=0.25))
     assert path == tmp_path / "configs" / "expectations" / "pets.json"
     suite = gx.ExpectationSuite(**json.loads(path.read_text()))

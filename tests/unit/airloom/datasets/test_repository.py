@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -155,7 +156,7 @@ def test_what_a_dead_writer_left_is_swept(settings, batch):
 def test_the_git_remote_dies_in_mid_push_and_a_retry_completes(settings, batch, tmp_path):
     remote = tmp_path / "remote.git"
     subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(remote)], check=True)
-    home = settings.model_copy(update={"data_remote": str(remote)})
+    home = replace(settings, data_remote=str(remote))
     commit(home, "digits", batch(0), message="one")
     hook = remote / "hooks" / "pre-receive"  # all objects have arrived, no ref has moved
     hook.parent.mkdir(exist_ok=True)
@@ -173,7 +174,7 @@ def test_the_git_remote_dies_in_mid_push_and_a_retry_completes(settings, batch, 
 
 def test_half_of_the_objects_arrive_and_a_retry_completes(settings, batch, tmp_path):
     """A folder of the DVC remote does not take what belongs into it."""
-    other = settings.model_copy(update={"home": tmp_path / "other"})
+    other = replace(settings, home=tmp_path / "other")
     (shard,) = versions.manifest_of(other, commit(other, "digits", batch(1), message="m")).shards
     commit(settings, "digits", batch(0), message="one")
     blocked = settings.dvc_remote_folder / "files" / "md5" / shard.index[:2]
@@ -229,6 +230,20 @@ def test_what_git_lost_is_not_taken_for_absent(settings, batch, what):
         with pytest.raises(DataError, match=r"is missing in|not a tree object|Could not read") as caught:
             use()
         assert "git fsck" in caught.value.hint
+
+
+def test_a_lost_tag_is_named(settings, batch):
+    for number in range(2):
+        commit(settings, "digits", batch(number), message="m")
+    repository.git(settings.data_repo, "tag", "-d", "digits@v2")
+    for name in ("digits", "digits@v2"):
+        with pytest.raises(DataError, match="lost the tag digits@v2"):
+            versions.find(settings, name)
+
+
+def test_a_commit_leaves_git_nothing_that_it_does_not_name(settings, batch):
+    commit(settings, "digits", batch(0), message="m")
+    assert repository.git(settings.data_repo, "fsck", "--unreachable", "--no-reflogs").stdout == ""
 
 
 def test_a_lock_that_somebody_holds_is_waited_for_and_named(settings, batch, monkeypatch):

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import time
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
@@ -120,7 +121,7 @@ def test_a_preparation_that_fails_or_dies_says_so_and_can_be_asked_again(setting
 
 def test_another_home_prepares_the_same_rows_from_the_record(settings, three, batch, tmp_path):
     made = snapshot.prepare(settings, three, SPLIT)
-    other = settings.model_copy(update={"home": tmp_path / "other"})
+    other = replace(settings, home=tmp_path / "other")
     for number, tags in enumerate((["left"], ["right"], ["left", "dark"]), 1):
         commit(other, "digits", batch(number, 30), message=str(number), tags=tags)
     there = snapshot.open_snapshot(other, made)
@@ -157,7 +158,7 @@ def test_text_labels_are_numbered_alike_in_every_split(settings, tmp_path):
     }
     (tmp_path / "project" / "configs" / "expectations").mkdir(parents=True)
     (tmp_path / "project" / "configs" / "expectations" / "mail.json").write_text(json.dumps(suite))
-    settings = settings.model_copy(update={"project": tmp_path / "project"})
+    settings = replace(settings, project=tmp_path / "project")
     texts = pa.table(
         {"text": [f"mail {n}" for n in range(60)], "label": [("spam", "ham", "eggs")[n % 3] for n in range(60)]}
     )

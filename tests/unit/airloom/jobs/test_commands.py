@@ -4,6 +4,7 @@ import json
 import os
 import re
 import time
+from dataclasses import replace
 
 import pytest
 import typer
@@ -98,7 +99,7 @@ def test_a_job_is_cancelled_once_with_the_reason_given(airloom, settings, job, u
 
 def test_the_queue_is_shown_by_place_and_devices_by_who_holds_them(airloom, settings, job, until, table, monkeypatch):
     monkeypatch.setenv("AIRLOOM_DEVICES", "2")
-    two = settings.model_copy(update={"devices": 2})
+    two = replace(settings, devices=2)
     path = os.environ["TMPDIR"] + "/d"
     holder = job("device", {"path": path, "seconds": 30}, key="holder", devices=1, at=two)
     until(lambda: table.get(holder.id).state == "RUNNING")

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -32,7 +33,7 @@ for n in range(count):
 @pytest.fixture
 def four(settings, monkeypatch):
     monkeypatch.setenv("AIRLOOM_DEVICES", "4")
-    return settings.model_copy(update={"devices": 4})
+    return replace(settings, devices=4)
 
 
 def test_a_lease_names_its_devices_and_ends_with_the_job(four, job, tmp_path, until):

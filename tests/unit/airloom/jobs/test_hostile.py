@@ -247,7 +247,7 @@ def test_a_recycled_pid_is_not_taken_for_a_supervisor_and_is_left_alone(settings
 
 
 def test_another_home_with_the_same_numbers_is_left_alone(settings, hostile, mark, table, until, tmp_path):
-    other = settings.model_copy(update={"home": tmp_path / "home2"})
+    other = replace(settings, home=tmp_path / "home2")
     theirs = hostile("daemon", at=other, arguments={"seconds": 60})
     until(lambda: mark.exists() and mark.read_text())
     pid = int(mark.read_text())
@@ -297,7 +297,7 @@ except JobError as error:
 def test_what_cannot_be_written_is_said_by_name(settings, tmp_path, writable, says):
     """Landlock makes it read-only, also for root."""
     (tmp_path / "db").mkdir()
-    there = settings.model_copy(update={"database": f"sqlite:///{tmp_path / 'db' / 'airloom.db'}"})
+    there = replace(settings, database=f"sqlite:///{tmp_path / 'db' / 'airloom.db'}")
     there.make_home()
     Attempts(there.database_address)
     command = [sys.executable, "-c", READ_ONLY, "/dev", str(tmp_path / writable)]

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,7 @@ def place(settings, monkeypatch):
 
 def once_more(settings, job, table, place, until):
     """The job is submitted again until it went well, as Airflow does; then nothing is left but its result."""
-    four = settings.model_copy(update={"devices": 4})
+    four = replace(settings, devices=4)
     arguments = {"path": str(place / "ran")}
     end, found = time.monotonic() + 90, None
     while found is None or found.state != "SUCCEEDED":
@@ -93,7 +94,7 @@ def test_of_the_submitter(settings, job, table, place, until, record_property, l
 def test_of_the_supervisor(settings, job, table, place, until, record_property, line):
     site = settings.project / "sitecustomize.py"
     site.write_text(SITE.format(last=line, folder=FOLDER, report=str(place / "killed")))
-    four = settings.model_copy(update={"devices": 4})
+    four = replace(settings, devices=4)
     wait(four, job("hostile_steps:alone", {"path": str(place / "ran")}, at=four, devices=1), seconds=60)
     site.unlink()
     assert (place / "killed").exists(), f"it ended before line {line}"

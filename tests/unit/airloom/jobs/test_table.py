@@ -1,6 +1,7 @@
 """The table holds what the jobs layer promises, in both databases."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -96,7 +97,7 @@ def test_two_that_make_the_table_at_once_are_safe(tmp_path):
 
 
 def test_a_job_runs_with_its_table_in_postgresql(settings, job, server):
-    there = settings.model_copy(update={"database": server})
+    there = replace(settings, database=server)
     found = wait(there, job("hello", {"name": "ada"}, key="postgres", at=there), seconds=40)
     assert value(found)["hello"] == "ada"
     recorded = [path.read_text() for path in Path(found.folder).iterdir() if path.suffix == ".json"]

@@ -1,5 +1,7 @@
 """What impact says of what it is not, of deletions and of what it cannot know."""
 
+from dataclasses import replace
+
 import pytest
 
 from airloom.datasets import versions
@@ -57,7 +59,7 @@ def test_counts_that_cannot_be_read_are_an_error_never_nought(world) -> None:
     broken = world.settings.home / "broken.db"
     broken.write_bytes(b"no database " * 100)
     with pytest.raises(RegistryError, match=r"broken\.db cannot be read"):
-        impact(world.settings.model_copy(update={"database": f"sqlite:///{broken}"}), "digits@v1")
+        impact(replace(world.settings, database=f"sqlite:///{broken}"), "digits@v1")
 
 
 def test_it_is_readable(world) -> None:

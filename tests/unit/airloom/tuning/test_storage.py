@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import threading
 import time
+from dataclasses import replace
 
 import optuna  # noqa: TID253 - a test of Optuna code
 import pytest
@@ -29,7 +30,7 @@ def test_a_study_in_postgresql_survives_kills_and_a_server_that_is_away(settings
     """The trial is killed, then the server is gone for seconds; both in mid-study, and no trial is lost."""
     pipeline = make(trials=3, parameters={"steps": 8, "sleep": 0.15})
     with postgres_server() as server:
-        there = settings.model_copy(update={"database": server.address})
+        there = replace(settings, database=server.address)
         monkeypatch.setenv("AIRLOOM_DATABASE", server.address)
         create(there, pipeline, ctx)
         study = lambda: optuna.load_study(study_name=ctx.key, storage=server.address)  # noqa: E731 - read from outside
