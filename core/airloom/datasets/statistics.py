@@ -22,9 +22,10 @@ def _column(column: "pd.Series[Any]") -> dict[str, Any]:
 
     found: dict[str, Any] = {"rows": len(column), "nulls": int(column.isna().sum())}
     numeric, values = is_numeric_dtype(column) and not is_bool_dtype(column), column.dropna()
-    numbers = values[np.isfinite(values.astype("float64"))] if numeric else values
-    if numeric and len(numbers):
-        measured = {"min": numbers.min(), "max": numbers.max(), "mean": numbers.mean(), "std": numbers.std(ddof=0)}
+    numbers = values.to_numpy("float64") if numeric else np.empty(0)  # pandas takes ten times as long for few rows
+    numbers = numbers[np.isfinite(numbers)]
+    if len(numbers):
+        measured = {"min": numbers.min(), "max": numbers.max(), "mean": numbers.mean(), "std": numbers.std()}
         found |= {name: float(value) for name, value in measured.items()}
     if not numeric or is_integer_dtype(column):
         counts = values.value_counts()

@@ -27,6 +27,7 @@ from airloom.settings import Settings
 log = logging.getLogger(__name__)
 NAME = re.compile(r"[0-9a-f]{32}(\.dir)?")
 ABANDONED_S = 600  # a copy that nobody has written to for so long
+CHUNK = 1 << 19  # bytes that are written and then hashed while the processor's cache holds them
 JOBS = 8  # objects that are fetched at the same time
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
 
@@ -49,8 +50,10 @@ class _Tee:
 
     def write(self, data: Any) -> int:
         view = memoryview(data).cast("B")
-        self._hash.update(view)
-        self._file.write(view)
+        for start in range(0, len(view), CHUNK):
+            chunk = view[start : start + CHUNK]
+            self._file.write(chunk)
+            self._hash.update(chunk)
         self.size += len(view)
         return len(view)
 

@@ -70,7 +70,8 @@ def gather(mapped: Mapped, rows: NDArray[np.int64], names: Sequence[str], buffer
         rows: ascending; sorted indices make the gather read forward, which is twice as fast.
         names: the columns to gather.
         buffers: where the memory of fixed-width columns comes from.
-        views: binary values as memoryviews into the mapping instead of copied bytes.
+        views: binary values as memoryviews into the mapping instead of copied bytes; wide ones are made once and
+            given to all who ask for them, so nobody may release them.
 
     Returns:
         For each name: numbers as an array (rows, *shape), bool as an array, strings as list[str], binary as
@@ -108,10 +109,17 @@ def _narrow(mapped: Mapped, batch: Rows, name: str, narrow: Narrow, buffers: Buf
         out = buffers.take(name, (len(batch),), narrow.array.dtype)
         narrow.array.take(batch.rows, 0, out, "clip")
         return out
+    kept = narrow.views if views else None
+    if kept is not None and (found := kept.get(batch.rows)) is not None:
+        return found
     places = batch.rows + batch.shards
     starts, ends = narrow.array.take(places).tolist(), narrow.array[1:].take(places).tolist()
     spans = zip(batch.shards.tolist(), starts, ends, strict=True)
-    return _texts(mapped, name, narrow.data, spans) if narrow.text else _bytes(narrow.data, spans, views)
+    if narrow.text:
+        return _texts(mapped, name, narrow.data, spans)
+    if kept is None:
+        return _bytes(narrow.data, spans, views)
+    return kept.keep(batch.rows, [narrow.data[shard][a:b] for shard, a, b in spans])
 
 
 def _wide(batch: Rows, arrays: Mapping[int, NDArray[Any]], name: str, buffers: Buffers) -> NDArray[Any]:

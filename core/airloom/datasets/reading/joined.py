@@ -11,6 +11,29 @@ from airloom.datasets.reading.columns import Fixed, Varied
 
 # Copied at most, all columns together: 32 million numbers of 8 bytes, or the offsets of as many strings.
 BUDGET = 256 << 20
+VIEW = 200  # bytes of memory that a kept view takes, itself and its place
+WIDE = 16 * VIEW  # bytes of a value, on average, from which its view is small beside it
+
+
+class Views:
+    """Views of byte strings by row, each made once: to make it costs as much as all else that a batch needs of it."""
+
+    def __init__(self, rows: int) -> None:
+        self._views = np.empty(rows, np.object_)
+        self._made = np.zeros(rows, np.bool_)
+
+    def get(self, rows: NDArray[np.int64]) -> "list[memoryview] | None":
+        """Those of some rows; None where one was not made yet."""
+        return self._views.take(rows).tolist() if self._made.take(rows).all() else None
+
+    def keep(self, rows: NDArray[np.int64], views: Sequence[memoryview]) -> list[memoryview]:
+        """Those of some rows, now kept; two threads may make the same at once, and either is good."""
+        for row, view in zip(rows.tolist(), views, strict=True):
+            if self._views[row] is None:
+                self._views[row] = view
+        self._made[rows] = True  # last, as it says that they are there
+        kept: list[memoryview] = self._views.take(rows).tolist()
+        return kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +48,7 @@ class Narrow:
     text: bool | None  # strings, bytes, or numbers (None)
     data: list[memoryview]
     left: set[int]
+    views: Views | None  # of wide bytes
 
 
 class Joined:
@@ -79,4 +103,14 @@ class Joined:
         self._left -= count * source.itemsize
         text = None if isinstance(column, Fixed) else column.text
         # Memory that is never filled costs nothing.
-        return Narrow(np.empty(count, source.dtype), text, [memoryview(b"")] * shards, set(range(shards)))
+        return Narrow(
+            np.empty(count, source.dtype), text, [memoryview(b"")] * shards, set(range(shards)), self._views(column)
+        )
+
+    def _views(self, column: Fixed | Varied) -> Views | None:
+        rows = int(self._bases[-1])
+        wide = isinstance(column, Varied) and not column.text and len(column.data) > WIDE * (len(column.offsets) - 1)
+        if not wide or rows * VIEW > self._left:
+            return None
+        self._left -= rows * VIEW
+        return Views(rows)

@@ -50,7 +50,8 @@ class Loader:
         transform: called with (inputs, labels) of each batch, in any thread or process; what it returns is yielded.
         processes: worker processes instead of threads; pays where `transform` costs more than passing its result on.
         reuse: see above.
-        views: binary columns as memoryviews into the mapped shards, not as copied bytes.
+        views: binary columns as memoryviews into the mapped shards, not as copied bytes; each epoch yields the same
+            ones, so do not `release()` them.
         verify: see above.
         order: the order of the rows in place of `Order(len(data), shuffle)`, such as one with smaller windows.
 

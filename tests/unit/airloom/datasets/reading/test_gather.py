@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from airloom.datasets.reading.buffers import Buffers
 from airloom.datasets.reading.columns import Fixed, Other, Varied, view
 from airloom.datasets.reading.gather import gather
-from airloom.datasets.reading.joined import Joined
+from airloom.datasets.reading.joined import BUDGET, WIDE, Joined
 from airloom.datasets.reading.mapped import Mapped
 from airloom.errors import CorruptFile, DataError
 
@@ -143,6 +143,24 @@ def test_views_outlive_the_mapping_and_the_file(source):
     for file in source.files:
         file.path.unlink(missing_ok=True)
     assert [bytes(blob) for blob in views] == source.table["blob"].to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("size", "budget", "kept"), [(WIDE + 1, BUDGET, True), (WIDE, BUDGET, False), (WIDE + 1, 800, False)]
+)
+def test_views_of_wide_bytes_are_made_once(make, size, budget, kept):
+    blobs = [bytes([number]) * size for number in range(12)]
+    schema = pa.schema([pa.field("blob", pa.large_binary(), False)])
+    source = make([pa.record_batch([pa.array(blobs[at : at + 4], pa.large_binary())], schema) for at in (0, 4, 8)])
+    mapped = source.mapped()
+    mapped.joined = Joined(mapped.bases, budget)
+    first = dict(zip([1, 2, 7], read(mapped, [1, 2, 7], "blob", views=True), strict=True))
+    for rows in ([0, 1, 2, 11], [1, 2, 7], range(12), range(12)):
+        found = read(mapped, rows, "blob", views=True)
+        assert [bytes(blob) for blob in found] == [blobs[row] for row in rows]
+        assert read(mapped, rows, "blob") == [blobs[row] for row in rows]
+        if list(rows) == [1, 2, 7]:
+            assert [blob is first[row] for row, blob in zip(rows, found, strict=True)] == [kept] * 3
 
 
 def test_more_rows_than_the_budget_are_not_joined(source):
