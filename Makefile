@@ -33,8 +33,9 @@ down: .venv/.installed ## Stop the stack
 	@$(RUN) -m airloom down
 
 test: .venv/.installed lint types imports ## Everything that a fresh machine can run
-	@echo "tests: units and DAGs on all cores, and beside them the whole system on a started stack, which often waits"
-	@$(RUN) -m pytest -q --numprocesses $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist loadgroup --durations 25
+	@echo "tests: units and DAGs on all cores, then the whole system on a started stack"
+	@$(RUN) -m pytest -q -m "not system" --numprocesses auto --dist loadfile --durations 15
+	@$(RUN) -m pytest -q -m system --durations 10
 
 test-full: .venv/.installed lint types imports ## The same with every long matrix whole; keeps docs/acceptance/test-full.md
 	@$(RUN) -m pytest -q --full
@@ -49,7 +50,7 @@ imports: .venv/.installed ## Who may import whom
 	@.venv/bin/python -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
 
 unit: .venv/.installed ## The quick tests, without the started stack
-	@$(RUN) -m pytest -q -m "not system" --numprocesses auto --dist loadgroup
+	@$(RUN) -m pytest -q -m "not system" --numprocesses auto --dist loadfile
 
 bench: .venv/.installed ## One benchmark: make bench NAME=pipeline
 	@$(RUN) "benchmarks/$(NAME).py"

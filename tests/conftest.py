@@ -32,13 +32,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A test marked `long` has no sample: it runs with --full only, or where it is named.
-
-    Several workers (`--dist loadgroup`) share out files, and all that needs the started stack is one of them.
-    """
-    for item in items:
-        group = "system" if item.get_closest_marker("system") else str(item.path.relative_to(PROJECT))
-        item.add_marker(pytest.mark.xdist_group(group))
+    """A test marked `long` has no sample: it runs with --full only, or where it is named."""
     named = any("::" in argument for argument in config.args)
     long = [] if config.getoption("full") or named else [item for item in items if item.get_closest_marker("long")]
     if long:
