@@ -71,7 +71,7 @@ class Settings:
     """
 
     home: Path = _variable("HOME", Path(".airloom"), Path)  # noqa: RUF009 - a field, as the others
-    project: Path = _variable("PROJECT", Path(), Path)  # noqa: RUF009
+    project: Path = _variable("PROJECT", Path(), Path)  # noqa: RUF009 - likewise
     tracking_uri: str = _variable("TRACKING_URI", "", str)
     server_url: str = _variable("SERVER_URL", "", str)
     server_token: str = _variable("SERVER_TOKEN", "", str)

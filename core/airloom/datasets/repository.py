@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from airloom.datasets.disk import writing
-from airloom.datasets.git import LOCKED, MAIL, patiently
+from airloom.datasets.git import LOCKED, MAIL, objects, patiently
 from airloom.datasets.git import git as git
 from airloom.errors import ConfigError, CorruptFile, DataError
 from airloom.private import write_private
@@ -139,17 +139,8 @@ def read_files(repo: Path, revision: str, *paths: str) -> list[str | None]:
     Raises:
         CorruptFile: the revision has such a file, and git lost it.
     """
-    asked = "".join(f"{revision}:{path}\n" for path in paths)
-    rest, found = git(repo, "cat-file", "--batch", given=asked).stdout, list[str | None]()
-    for _ in paths:
-        line, _, rest = rest.partition("\n")
-        if line.endswith(" missing"):
-            found.append(None)
-            continue
-        size = int(line.split()[2])  # in bytes, while `rest` is text
-        data = rest.encode()
-        found.append(data[:size].decode())
-        rest = data[size + 1 :].decode()
+    read = objects(repo, [f"{revision}:{path}" for path in paths])
+    found = [None if data is None else data.decode() for data in read]
     absent = [path for path, text in zip(paths, found, strict=True) if text is None]
     # git calls missing what was never there and what it lost alike; its trees know the difference.
     lost = git(repo, "ls-tree", "--name-only", revision, "--", *absent).stdout.split() if absent else []
