@@ -1,6 +1,7 @@
 """Our own tables, in SQLite or PostgreSQL, and patience with a database that is away for a while."""
 
 import logging
+import sqlite3
 import time
 from collections.abc import Callable
 from functools import cache
@@ -19,10 +20,17 @@ log = logging.getLogger(__name__)
 
 
 @cache
-def engine(address: str, metadata: MetaData, locked: float = LOCKED) -> Engine:
-    """An engine with these tables, made where they are missing; two processes that make them at once are safe."""
+def engine(address: str, metadata: MetaData, locked: float = LOCKED, synchronous: str = "NORMAL") -> Engine:
+    """An engine with these tables, made where they are missing; two processes that make them at once are safe.
+
+    Args:
+        address: of the database.
+        metadata: its tables.
+        locked: seconds to wait for a lock of SQLite.
+        synchronous: NORMAL: a kill loses nothing; FULL: neither does a power cut. Of SQLite.
+    """
     made = create_engine(address, **options(address, locked))
-    prepare(made)
+    prepare(made, locked, synchronous)
     try:
         metadata.create_all(made)
     except (OperationalError, ProgrammingError, IntegrityError):  # another process made them in between
@@ -36,10 +44,10 @@ def options(address: str, locked: float = LOCKED) -> dict[str, Any]:
     return {"connect_args": {"timeout": locked} if local else {"connect_timeout": 10}, "pool_pre_ping": not local}
 
 
-def prepare(made: Engine) -> None:
-    """Readers of SQLite do not wait for writers, and a commit does not wait for the disk: a kill loses nothing."""
+def prepare(made: Engine, locked: float = LOCKED, synchronous: str = "NORMAL") -> None:
+    """Readers of SQLite do not wait for writers; see `engine`."""
     if made.dialect.name == "sqlite":
-        event.listen(made, "connect", _write_ahead)
+        event.listen(made, "connect", lambda connection, _: _write_ahead(connection, locked, synchronous))
 
 
 def patiently(work: Callable[[], T], patience: float = PATIENCE) -> T:
@@ -79,6 +87,15 @@ def is_away(error: BaseException | None) -> bool:
     return lost or isinstance(error, OperationalError | InterfaceError)
 
 
-def _write_ahead(connection: Any, _: Any) -> None:
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=NORMAL")
+def _write_ahead(connection: Any, locked: float, synchronous: str) -> None:
+    until = time.monotonic() + locked
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            break
+        except sqlite3.OperationalError as error:
+            # Another one writes to a new file; SQLite waits before every other statement, not before this one.
+            if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() > until:
+                raise
+        time.sleep(0.01)
+    connection.execute(f"PRAGMA synchronous={synchronous}")

@@ -1,5 +1,6 @@
 """What `jobs.yaml` tries with devices: `jobs_devices.py ACTION`; four devices are declared."""
 
+import contextlib
 import os
 import random
 import signal
@@ -55,8 +56,9 @@ def leases(settings: Settings) -> None:
         there = [attempt for attempt in now if attempt.state == RUNNING and attempt.pid and attempt.id not in killed]
         if there and chance.random() < 0.04:
             victim = chance.choice(there)
-            killed[victim.id] = time.time()
-            os.kill(chance.choice([victim.pid, victim.owner]), signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it ended since it was looked at
+                os.kill(chance.choice([victim.pid, victim.owner]), signal.SIGKILL)
+                killed[victim.id] = time.time()
         if all(process.poll() is not None for process in submitters) and not [a for a in now if a.alive]:
             break
         time.sleep(0.05)

@@ -17,13 +17,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from airloom.deployment.generations import open_table
+from airloom import database
 from airloom.evaluation.spending import Tries
 from airloom.settings import Settings
 
+_METADATA = MetaData()
 _TABLE = Table(
     "gate_tries",
-    MetaData(),
+    _METADATA,
     Column("model", String(100), nullable=False),
     Column("split", String(64), nullable=False),
     Column("number", Integer, nullable=False),
@@ -44,18 +45,16 @@ def count(settings: Settings, model: str, split: str, candidates: list[str]) -> 
         split: digest of the test split's rows; another split begins at 1.
         candidates: their `models:/m-…` addresses. Those of one run are counted together.
     """
-    engine = open_table(settings, _TABLE)
-    try:
-        for attempt in range(_RACES):
-            try:
-                with engine.begin() as connection:
-                    return _numbered(connection, model, split, candidates)
-            except IntegrityError:  # another gate took the number meanwhile
-                if attempt == _RACES - 1:
-                    raise
-        raise AssertionError("the loop returns or raises")
-    finally:
-        engine.dispose()
+    settings.make_home()
+    engine = database.engine(settings.database_address, _METADATA, synchronous="FULL")
+    for attempt in range(_RACES):
+        try:
+            with engine.begin() as connection:
+                return _numbered(connection, model, split, candidates)
+        except IntegrityError:  # another gate took the number meanwhile
+            if attempt == _RACES - 1:
+                raise
+    raise AssertionError("the loop returns or raises")
 
 
 def _numbered(connection: Connection, model: str, split: str, candidates: list[str]) -> Tries:

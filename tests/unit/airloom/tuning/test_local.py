@@ -15,7 +15,7 @@ import yaml
 from airloom.errors import JobFailed
 from airloom.jobs.table import Attempts
 from airloom.tuning import look, view
-from airloom.tuning.slots import Slots
+from airloom.tuning.slots import TAKEN, Slots
 
 MODEL = """
 import time
@@ -32,7 +32,7 @@ def train(run):
 
 @pytest.fixture(scope="module")
 def played(shared_home, digits):
-    """A study of two workers by the command line; one of the workers is killed in its midst."""
+    """A study of two workers by the command line; one of the workers is killed amid a trial."""
     settings, key = shared_home, f"local/{time.time_ns()}"
     (settings.project / "tuned.py").write_text(MODEL)
     values = {
@@ -48,7 +48,7 @@ def played(shared_home, digits):
     variables = os.environ | settings.as_environment()
     running = subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     slots, until = Slots(settings.database_address), time.monotonic() + 90
-    while not any(slot.step >= 0 or slot.state == "COMPLETE" for slot in slots.all(key)):
+    while not any(slot.worker == 0 and slot.state == TAKEN and slot.resumes for slot in slots.all(key)):
         assert time.monotonic() < until, running.kill() or running.communicate()
         time.sleep(0.05)
     os.kill(Attempts(settings.database_address).newest(f"{key}/tune-0").pid, signal.SIGKILL)

@@ -21,9 +21,10 @@ from airloom.tuning.work import work
 
 def wait_for(condition, seconds=60):
     until = time.monotonic() + seconds
-    while not condition():
+    while not (found := condition()):
         assert time.monotonic() < until
         time.sleep(0.05)
+    return found
 
 
 def test_a_study_in_postgresql_survives_kills_and_a_server_that_is_away(settings, make, ctx, monkeypatch, runs):
@@ -37,8 +38,7 @@ def test_a_study_in_postgresql_survives_kills_and_a_server_that_is_away(settings
         past = lambda: [t for t in study().trials if t.state.name == "RUNNING" and (t.last_step or 0) >= 2]  # noqa: E731
 
         def disturb():
-            wait_for(past)
-            os.kill(past()[0].user_attrs["pid"], signal.SIGKILL)
+            os.kill(wait_for(past)[0].user_attrs["pid"], signal.SIGKILL)
             wait_for(lambda: len(study().trials) > 1 and past())
             server.stop()
             time.sleep(6)

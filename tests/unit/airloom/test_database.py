@@ -1,0 +1,54 @@
+"""Our own tables: a new file of SQLite that many open at once."""
+
+import sqlite3
+import threading
+import time
+
+import pytest
+from sqlalchemy import Column, Integer, MetaData, Table, insert, select
+from sqlalchemy.exc import OperationalError
+
+from airloom import database
+
+METADATA = MetaData()
+ROWS = Table("rows", METADATA, Column("id", Integer, primary_key=True))
+
+
+def opened(file, locked=10.0):
+    """What a process does that has not opened it yet."""
+    return database.engine.__wrapped__(f"sqlite:///{file}", METADATA, locked)
+
+
+@pytest.fixture
+def writer(tmp_path):
+    """The file, and a connection from before its mode changed that writes into it: SQLite itself does not wait then."""
+    connection = sqlite3.connect(tmp_path / "a.db", isolation_level=None, check_same_thread=False)
+    connection.execute("BEGIN IMMEDIATE")
+    yield tmp_path / "a.db", connection
+    connection.close()
+
+
+def test_a_new_file_that_another_one_writes_to_is_waited_for(writer):
+    file, connection = writer
+    ends = threading.Timer(0.3, connection.execute, ["COMMIT"])
+    ends.start()
+    began = time.monotonic()
+    with opened(file).begin() as ours:
+        ours.execute(insert(ROWS).values(id=7))
+        assert ours.execute(select(ROWS.c.id)).scalars().all() == [7]
+        assert ours.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+    assert time.monotonic() - began > 0.2
+    ends.join()
+
+
+def test_the_wait_has_an_end(writer):
+    file, _ = writer
+    with pytest.raises(OperationalError, match="database is locked"):
+        opened(file, locked=0.2)
+
+
+@pytest.mark.parametrize(("synchronous", "number"), [("NORMAL", 1), ("FULL", 2)])
+def test_a_power_cut_is_guarded_against_where_asked_for(tmp_path, synchronous, number):
+    made = database.engine(f"sqlite:///{tmp_path}/a.db", METADATA, synchronous=synchronous)
+    with made.begin() as ours:
+        assert ours.exec_driver_sql("PRAGMA synchronous").scalar() == number
