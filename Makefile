@@ -33,9 +33,8 @@ down: .venv/.installed ## Stop the stack
 	@$(RUN) -m airloom down
 
 test: .venv/.installed lint types imports ## Everything that a fresh machine can run
-	@echo "tests: units and DAGs on all cores, then the whole system on a started stack"
-	@$(RUN) -m pytest -q -m "not system" --numprocesses auto --dist loadfile --durations 15
-	@$(RUN) -m pytest -q -m system --durations 10
+	@echo "tests: units and DAGs on all cores, and beside them the whole system on a started stack, which often waits"
+	@$(RUN) -m pytest -q --numprocesses $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist loadfile --durations 25
 
 test-full: .venv/.installed lint types imports ## The same with every long matrix whole; keeps docs/acceptance/test-full.md
 	@$(RUN) -m pytest -q --full

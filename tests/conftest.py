@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 PROJECT = Path(__file__).resolve().parents[1]
 REPORT = PROJECT / "docs" / "acceptance" / "test-full.md"
@@ -38,6 +40,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if long:
         config.hook.pytest_deselected(items=long)
         items[:] = [item for item in items if item not in long]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
+    """Workers share out files; all that needs the started stack goes to one of them, and first, as it takes longest."""
+    return Files(config, log)
+
+
+class Files(LoadFileScheduling):
+    """By files, the system's as one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "tests/system" if file.startswith("tests/system/") else file
 
 
 def pytest_configure(config: pytest.Config) -> None:

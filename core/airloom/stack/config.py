@@ -3,7 +3,6 @@
 import json
 import os
 import secrets
-import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from airloom.private import write_private
 from airloom.settings import Settings
 from airloom.stack import preload
+from airloom.stack.ports import Ports
 
 MARK = "AIRLOOM_STACK_HOME"  # only the stack's own processes carry it, so a sweep never ends a person's shell
 NAME = "AIRLOOM_PROCESS"  # tells the processes of a stack apart
@@ -26,13 +26,11 @@ class Process:
     stop_seconds: int = 10
 
 
-def prepare(settings: Settings) -> dict[str, str | int]:
+def prepare(settings: Settings, ports: Ports) -> dict[str, str | int]:
     """Choose ports, make secrets where there are none yet, and write `stack.json` (owner only)."""
     values: dict[str, str | int] = dict(settings.stack)
-    taken: set[int] = set()
     for name, default in DEFAULT_PORTS.items():
-        port = _free_port(int(values.get(f"{name}_port", default)), taken)
-        taken.add(port)
+        port = ports.choose(int(values.get(f"{name}_port", default)))
         values[f"{name}_port"] = port
         values[f"{name}_url"] = f"http://127.0.0.1:{port}"
     for name in ("airflow_password", "server_token", "jwt_secret", "api_secret"):
@@ -192,20 +190,6 @@ def _escape(text: str) -> str:
 def _quote(word: str) -> str:
     quoted = word.replace("\\", "\\\\").replace('"', '\\"')
     return _escape(f'"{quoted}"' if quoted != word or set(word) & set(" ;'") else word)
-
-
-def _free_port(wanted: int, taken: set[int]) -> int:
-    for port in (wanted, 0):
-        if port in taken:
-            continue
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise AssertionError("binding port 0 always finds one")
 
 
 def _fernet_key() -> str:

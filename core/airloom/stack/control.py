@@ -15,6 +15,7 @@ from airloom.errors import StackError
 from airloom.jobs import control as jobs
 from airloom.settings import Settings
 from airloom.stack import config, health
+from airloom.stack.ports import Ports
 
 Say = Callable[[str], None]
 
@@ -57,8 +58,9 @@ def up(settings: Settings, say: Say, timeout: float = 180) -> bool:
                 return False
             sweep(settings)
             try:
-                _start(settings, say)
-                wait_healthy(settings, say, timeout)
+                with Ports() as ports:
+                    _start(settings, ports, say)
+                    wait_healthy(settings, say, timeout)
             except BaseException:
                 down(settings, say)
                 raise
@@ -67,8 +69,8 @@ def up(settings: Settings, say: Say, timeout: float = 180) -> bool:
         raise StackError("another `airloom up` is at work on this stack", "wait for it to end") from None
 
 
-def _start(settings: Settings, say: Say) -> None:
-    config.prepare(settings)
+def _start(settings: Settings, ports: Ports, say: Say) -> None:
+    config.prepare(settings, ports)
     path = settings.home / "run" / "supervisord.conf"
     path.write_text(config.supervisor_config(settings))
     path.chmod(0o600)

@@ -2,6 +2,7 @@
 
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -68,9 +69,11 @@ def read_npz(path: Path, _wanted: Wanted, _schema: pa.Schema | None) -> Iterator
     import zlib
 
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = [_Member(archive, info) for info in archive.infolist()]
-            yield from _lockstep(members)
+        with ExitStack() as opened:
+            archive = opened.enter_context(zipfile.ZipFile(path))
+            yield from _lockstep(
+                [_Member(opened.enter_context(archive.open(info)), info) for info in archive.infolist()]
+            )
     except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, NotImplementedError, RuntimeError) as error:
         raise DataError(f"{path} is no .npz file of numbers: {str(error)[:200]}", "save it with numpy.savez") from None
     except DataError as error:
@@ -80,13 +83,13 @@ def read_npz(path: Path, _wanted: Wanted, _schema: pa.Schema | None) -> Iterator
 class _Member:
     """One array of a `.npz`, read from its start."""
 
-    def __init__(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
+    def __init__(self, file: IO[bytes], info: zipfile.ZipInfo) -> None:
+        self._file = file
         self.name = info.filename.removesuffix(".npy")
         ratio = info.file_size / max(1, info.compress_size)
         if info.file_size > BOMB_BYTES and ratio > BOMB_RATIO:
             message = f"the array {self.name[:60]!a} would inflate {ratio:.0f}-fold to {info.file_size} bytes"
             raise DataError(message, "no data packs so well; save it with numpy.savez, which does not pack")
-        self._file: IO[bytes] = archive.open(info)
         self.shape, self.dtype = self._header(info)
 
     def _header(self, info: zipfile.ZipInfo) -> "tuple[tuple[int, ...], np.dtype[Any]]":

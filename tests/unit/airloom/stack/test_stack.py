@@ -7,6 +7,7 @@ import socket
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -15,6 +16,7 @@ import pytest
 from airloom.private import write_private
 from airloom.settings import Settings
 from airloom.stack import config, control, report
+from airloom.stack.ports import Ports
 
 
 @pytest.fixture
@@ -22,9 +24,15 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(home=tmp_path / "a home; 100%", project=Path(__file__).parents[4])
 
 
-def test_secrets_are_random_kept_and_private(settings: Settings) -> None:
-    first = config.prepare(settings)
-    again = config.prepare(settings)
+@pytest.fixture
+def ports() -> Iterator[Ports]:
+    with Ports() as made:
+        yield made
+
+
+def test_secrets_are_random_kept_and_private(settings: Settings, ports: Ports) -> None:
+    first = config.prepare(settings, ports)
+    again = config.prepare(settings, ports)
     assert first["server_token"] == again["server_token"]
     assert first["jwt_secret"] != first["api_secret"]
     for name in ("stack.json", "airflow/passwords.json"):
@@ -32,19 +40,30 @@ def test_secrets_are_random_kept_and_private(settings: Settings) -> None:
     assert stat.S_IMODE(settings.home.stat().st_mode) == 0o700
 
 
-def test_a_taken_port_is_avoided(settings: Settings) -> None:
+def test_a_taken_port_is_avoided(settings: Settings, ports: Ports) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         write_private(settings.make_home() / "stack.json", f'{{"airflow_port": {port}}}')
-        ports = {config.prepare(settings)[f"{name}_port"] for name in config.DEFAULT_PORTS}
-    assert port not in ports
-    assert len(ports) == 3
+        values = config.prepare(settings, ports)
+    chosen = {values[f"{name}_port"] for name in config.DEFAULT_PORTS}
+    assert port not in chosen
+    assert len(chosen) == 3
 
 
-def test_supervisors_configuration_survives_spaces_and_percent_signs(settings: Settings) -> None:
-    config.prepare(settings)
+def test_stacks_that_start_at_once_choose_different_ports(ports: Ports) -> None:
+    wanted = ports.choose(0)  # nobody listens there yet
+    with Ports() as others:
+        chosen = [others.choose(wanted) for _ in range(20)]
+        assert len({wanted, *chosen}) == 21
+    with Ports() as later:
+        assert later.choose(chosen[0]) == chosen[0]
+        assert later.choose(wanted) != wanted
+
+
+def test_supervisors_configuration_survives_spaces_and_percent_signs(settings: Settings, ports: Ports) -> None:
+    config.prepare(settings, ports)
     parser = configparser.ConfigParser(inline_comment_prefixes=(" ;",))
     parser.read_string(config.supervisor_config(settings))
     for process in config.processes(settings):
@@ -52,8 +71,8 @@ def test_supervisors_configuration_survives_spaces_and_percent_signs(settings: S
     assert str(settings.home) in parser["supervisord"]["pidfile"]
 
 
-def test_everything_listens_on_loopback(settings: Settings) -> None:
-    config.prepare(settings)
+def test_everything_listens_on_loopback(settings: Settings, ports: Ports) -> None:
+    config.prepare(settings, ports)
     environment = config.environment(settings)
     assert environment["AIRFLOW__API__HOST"] == "127.0.0.1"
     for process in config.processes(settings):
@@ -83,8 +102,8 @@ def test_a_recycled_pid_is_not_taken_for_the_supervisor(settings: Settings) -> N
     assert control.supervisor_pid(settings) is None
 
 
-def test_doctor_names_a_secret_that_others_can_read(settings: Settings) -> None:
-    config.prepare(settings)
+def test_doctor_names_a_secret_that_others_can_read(settings: Settings, ports: Ports) -> None:
+    config.prepare(settings, ports)
     (settings.home / "stack.json").chmod(0o644)
     finding = report._secrets(settings)
     assert not finding["ok"]
