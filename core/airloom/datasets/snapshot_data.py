@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from airloom.contracts import Snapshot
 from airloom.datasets.manifest import Manifest
 from airloom.datasets.read import shard_table
+from airloom.datasets.reading.columns import mark_gaps
 from airloom.datasets.reading.loader import Loader
 from airloom.datasets.reading.mapped import Mapped, ShardFile
 from airloom.datasets.reading.split_data import SplitData
@@ -44,7 +45,7 @@ class SnapshotData:
             shards = self._manifest.shards
             paths = Store(self._settings).fetch({shard.md5: shard.bytes for shard in shards}, progress)
             files = [ShardFile(paths[shard.md5], shard.md5, shard.rows) for shard in shards]
-            self._mapped = Mapped(files, self.schema)
+            self._mapped = Mapped(files, mark_gaps(self.schema, _gaps(self._manifest)))
         return self._mapped
 
     def _split(self, name: str) -> SplitData:
@@ -105,6 +106,12 @@ class SnapshotData:
         kind = get_type(self.layout.type)
         tables = (table for table in self.tables(split) if table.num_rows)
         return merge(summarise(kind.profile(table, self.layout)) for table in tables)
+
+
+def _gaps(manifest: Manifest) -> set[str]:
+    """The columns with an empty cell in the whole version, so that every batch of every split has the same types."""
+    shards = [shard.statistics for shard in manifest.shards if shard.live]
+    return {name for columns in shards for name, column in columns.items() if column.get("nulls")}
 
 
 def _labels(settings: Settings, manifest: Manifest) -> list[str]:

@@ -1,11 +1,13 @@
 """What a column of one shard looks like to a gather: plain memory where the Arrow layout allows, else Arrow."""
 
 import math
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from airloom.errors import DataError
@@ -37,6 +39,7 @@ class Other:
 
 
 Column = Fixed | Varied | Other
+GAPS = b"gaps"  # in the metadata of a field: somewhere in the version a cell of it is empty
 
 
 def view(array: pa.Array, field: pa.Field) -> Column:
@@ -51,13 +54,33 @@ def view(array: pa.Array, field: pa.Field) -> Column:
         pa.ArrowInvalid: the buffers contradict each other.
     """
     array.validate()
-    values = numbers(array, field)
+    values = None if has_gaps(field) else numbers(array, field)
     if values is not None:
         return Fixed(array, values)
     if (_is_text(array.type) or _is_bytes(array.type)) and not array.null_count:
         return _varied(array)
     array.validate(full=True)
     return Other(array)
+
+
+def mark_gaps(schema: pa.Schema, names: Container[str]) -> pa.Schema:
+    """The schema with a mark on these fields, so that their numbers are floats in every batch, empty cells or not."""
+    fields = [f.with_metadata((f.metadata or {}) | {GAPS: b"1"}) if f.name in names else f for f in schema]
+    return pa.schema(fields, schema.metadata)
+
+
+def has_gaps(field: pa.Field) -> bool:
+    """Whether it is of numbers or booleans, some of them empty."""
+    flat = pa.types.is_integer(field.type) or pa.types.is_floating(field.type) or pa.types.is_boolean(field.type)
+    return bool(flat) and GAPS in (field.metadata or {})
+
+
+def floats(array: pa.Array) -> NDArray[Any]:
+    """A copy with NaN for empty cells: floats of the same width, whole numbers and booleans as float64."""
+    kind = array.type if pa.types.is_floating(array.type) else pa.float64()
+    whole = array.cast(kind, safe=False)  # a whole number beyond 2**53 is rounded, as pandas does
+    values = numbers(pc.if_else(whole.is_valid(), whole, pa.scalar(math.nan, kind)), pa.field("", kind))
+    return np.array(values)
 
 
 def numbers(array: pa.Array, field: pa.Field) -> "NDArray[Any] | None":

@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from airloom.datasets.reading.buffers import Buffers
-from airloom.datasets.reading.columns import Fixed, Varied, numbers
+from airloom.datasets.reading.columns import Fixed, Varied, floats, has_gaps, numbers
 from airloom.datasets.reading.joined import Narrow
 from airloom.datasets.reading.mapped import Mapped, damaged
 
@@ -76,7 +76,7 @@ def gather(mapped: Mapped, rows: NDArray[np.int64], names: Sequence[str], buffer
     Returns:
         For each name: numbers as an array (rows, *shape), bool as an array, strings as list[str], binary as
         list[bytes] or list[memoryview], anything else, and columns with a null among these rows, as a list of Python
-        objects with None for null.
+        objects with None for null. Numbers and bool of a field that `mark_gaps` marked are floats with NaN for null.
 
     Raises:
         CorruptFile: a shard is not what the manifest says.
@@ -163,6 +163,8 @@ def _python(mapped: Mapped, batch: Rows, name: str) -> Values:
     field = mapped.schema.field(name)
     parts = [mapped.column(shard, name).array.take(pa.array(batch.local[a:b])) for shard, a, b in batch.runs]
     joined = pa.concat_arrays(parts or [pa.array([], field.type)])
+    if has_gaps(field):
+        return floats(joined)
     flags = pa.types.is_boolean(joined.type) and not joined.null_count
     values = numbers(joined.cast(pa.uint8()) if flags else joined, field)
     # A copy, as Arrow's memory is read-only and torch wants to write.

@@ -43,7 +43,10 @@ class TabularType:
     def to_tensors(
         self, columns: "dict[str, np.ndarray[Any, Any] | list[Any]]", schema: pa.Schema, layout: Layout
     ) -> tuple[Any, Any]:
-        """A dict by column: a tensor (n,) of numbers, or what text and times came as; and the labels (n,)."""
+        """A dict by column: a tensor (n,) of numbers, or what text and times came as; and the labels (n,).
+
+        Numbers and booleans of a column with an empty cell in the version are floats, NaN where the cell is empty.
+        """
         inputs = {name: tensor(columns[name]) for name in layout.inputs(schema)}
         return inputs, label_tensor(columns, schema, layout)
 

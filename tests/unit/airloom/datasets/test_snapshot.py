@@ -11,6 +11,8 @@ import pytest
 
 from airloom.datasets import snapshot, versions
 from airloom.datasets.commit import commit
+from airloom.datasets.compact import compact
+from airloom.datasets.edit import delete_rows
 from airloom.datasets.ingest import from_table
 from airloom.datasets.layout import Layout
 from airloom.errors import ConfigError, CorruptFile, DataError
@@ -151,19 +153,48 @@ def test_missing_shards_are_fetched_with_progress(settings, three):
     assert inputs.shape == (16, 1, 8, 8) and labels.shape == (16,)
 
 
-def test_text_labels_are_numbered_alike_in_every_split(settings, tmp_path):
+@pytest.fixture
+def lenient(settings, tmp_path):
+    """A project whose datasets `mail` and `flights` take any rows."""
     suite = {
         "name": "t",
         "expectations": [{"type": "expect_table_row_count_to_be_between", "kwargs": {"min_value": 1}}],
     }
     (tmp_path / "project" / "configs" / "expectations").mkdir(parents=True)
-    (tmp_path / "project" / "configs" / "expectations" / "mail.json").write_text(json.dumps(suite))
-    settings = replace(settings, project=tmp_path / "project")
+    for name in ("mail", "flights"):
+        (tmp_path / "project" / "configs" / "expectations" / f"{name}.json").write_text(json.dumps(suite))
+    return replace(settings, project=tmp_path / "project")
+
+
+def test_a_column_with_an_empty_cell_has_one_type_in_every_batch_of_every_split(lenient):
+    def flights(first, late):
+        return pa.table({"flight": range(first, first + 60), "miles": range(first, first + 60), "late": late})
+
+    def types(version):
+        """Of the columns, of each batch and of each split as a whole; and these."""
+        opened = snapshot.open_snapshot(lenient, snapshot.prepare(lenient, version, SPLIT))
+        batches = [inputs for name in SPLIT for inputs, _ in opened.loader(name, 7)]
+        batches += [opened.tensors(name)[0] for name in SPLIT]
+        return {(str(batch["miles"].dtype), str(batch["late"].dtype)) for batch in batches}, batches
+
+    whole = flights(0, [n % 5 for n in range(60)])
+    made = commit(lenient, "flights", from_table(whole, Layout("tabular", key="flight")), message="whole")
+    assert types(made)[0] == {("torch.int64", "torch.int64")}
+    gaps = flights(60, [None if n == 8 else n for n in range(60)])
+    gapped = commit(lenient, "flights", from_table(gaps, Layout("tabular", key="flight")), message="gaps")
+    found, batches = types(gapped)
+    assert found == {("torch.int64", "torch.float64")}
+    assert sum(int(batch["late"].isnan().sum()) for batch in batches) == 2  # once by a loader, once by `tensors`
+    left = delete_rows(lenient, gapped, [68], message="the empty one")
+    assert types(left)[0] == types(compact(lenient, "flights")[0])[0] == {("torch.int64", "torch.int64")}
+
+
+def test_text_labels_are_numbered_alike_in_every_split(lenient):
     texts = pa.table(
         {"text": [f"mail {n}" for n in range(60)], "label": [("spam", "ham", "eggs")[n % 3] for n in range(60)]}
     )
-    made = commit(settings, "mail", from_table(texts, Layout("text", label="label")), message="m")
-    opened = snapshot.open_snapshot(settings, snapshot.prepare(settings, made, SPLIT))
+    made = commit(lenient, "mail", from_table(texts, Layout("text", label="label")), message="m")
+    opened = snapshot.open_snapshot(lenient, snapshot.prepare(lenient, made, SPLIT))
     for name in SPLIT:
         inputs, labels = opened.tensors(name)
         wanted = {text: label for text, label in zip(*(column.to_pylist() for column in texts.columns), strict=True)}

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airloom.datasets.reading.buffers import Buffers
-from airloom.datasets.reading.columns import Fixed, Other, Varied, view
+from airloom.datasets.reading.columns import Fixed, Other, Varied, mark_gaps, view
 from airloom.datasets.reading.gather import gather
 from airloom.datasets.reading.joined import BUDGET, WIDE, Joined
 from airloom.datasets.reading.mapped import Mapped
@@ -93,6 +93,26 @@ def test_every_type_comes_back_as_it_was_also_from_slices_and_beside_shards_with
     for mapped in (source.mapped(), without_joining(source.mapped())):
         for rows in ([], [0], [0, 2, 3], [1, 5, 9], list(range(10))):
             assert plain(read(mapped, rows, "c")) == [expected[row] for row in rows]
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_numbers_of_a_column_with_gaps_are_floats_in_every_batch_and_all_else_stays(make, name):
+    array, whole = COLUMNS[name], COLUMNS[name].drop_null()
+    source = make(
+        [pa.record_batch([part], names=["c"]) for part in (whole, array, array.slice(1, 3), array.slice(0, 0))]
+    )
+    expected = source.table["c"].to_pylist()
+    for mapped in (source.mapped(), without_joining(source.mapped())):
+        mapped.schema = mark_gaps(mapped.schema, {"c"})
+        for rows in ([], [0], [0, len(whole) + 1], list(range(source.table.num_rows))):
+            found = read(mapped, rows, "c")
+            if pa.types.is_floating(array.type) or pa.types.is_integer(array.type) or pa.types.is_boolean(array.type):
+                width = array.type.bit_width // 8 if pa.types.is_floating(array.type) else 8
+                wanted = [np.nan if expected[row] is None else expected[row] for row in rows]
+                np.testing.assert_array_equal(found, np.array(wanted, f"f{width}"), strict=True)
+                assert found.flags.writeable
+            else:
+                assert plain(found) == [expected[row] for row in rows]
 
 
 @pytest.mark.parametrize("name", COLUMNS)
