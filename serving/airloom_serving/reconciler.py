@@ -52,7 +52,7 @@ class Reconciler:
         """One comparison of what serves with what should."""
         client = tracking.client(self._settings)
         wanted = {}
-        for model in client.search_registered_models(max_results=1000):
+        for model in tracking.pages(client.search_registered_models):
             version = registry.champion(client, model.name)
             if version is not None:
                 wanted[model.name] = version

@@ -43,7 +43,7 @@ def list_models(settings: Settings) -> list[dict[str, Any]]:
     """All registered models with their complete versions, newest first."""
     client = tracking.client(settings)
     with tracking.reachable(settings):
-        names = [model.name for model in client.search_registered_models(max_results=1000)]
+        names = [model.name for model in tracking.pages(client.search_registered_models)]
     return [_model(settings, name) for name in names]
 
 

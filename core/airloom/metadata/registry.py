@@ -131,7 +131,9 @@ def list_versions(settings: Settings, name: str) -> "list[ModelVersion]":
     """The versions that were registered completely, newest first; empty for an unknown model."""
     client = tracking.client(settings)
     with tracking.reachable(settings):
-        found = [v for v in client.search_model_versions(f"name = '{name}'") if v.tags.get(STATE) == READY]
+        found = [
+            v for v in tracking.pages(client.search_model_versions, f"name = '{name}'") if v.tags.get(STATE) == READY
+        ]
     return sorted(found, key=lambda version: int(version.version), reverse=True)
 
 

@@ -41,6 +41,17 @@ def test_it_serves_the_champion_and_follows_an_alias_moved_by_hand(small):
     assert served(reconciler) == {}
 
 
+def test_it_sees_more_models_than_mlflow_tells_at_once(small, monkeypatch):
+    api = tracking.client(small.settings)
+    for name in ("another", "one more"):  # before it in the registry's order
+        api.create_registered_model(name)
+    deploy(small.settings, "small", small.register("one").version)
+    monkeypatch.setattr(tracking, "PAGE", 1)
+    reconciler = Reconciler(small.settings)
+    reconciler.once()
+    assert served(reconciler) == {"small": "1"}
+
+
 @pytest.mark.parametrize("harm", ["file", "golden"])
 def test_a_bad_version_is_reported_and_the_old_one_keeps_serving(small, harm):
     first = small.register("one").version

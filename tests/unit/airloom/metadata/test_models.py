@@ -36,6 +36,13 @@ def test_a_version_is_found_by_number_by_alias_and_as_champion(two):
     }
 
 
+def test_all_models_and_versions_are_listed_however_few_mlflow_tells_at_once(two, monkeypatch):
+    tracking.client(two.settings).create_registered_model("another")
+    monkeypatch.setattr(tracking, "PAGE", 1)
+    listed = {model["name"]: [v["version"] for v in model["versions"]] for model in models.list_models(two.settings)}
+    assert listed == {"another": [], "small": ["2", "1"]}
+
+
 @pytest.mark.parametrize(
     ("reference", "says"),
     [
