@@ -78,11 +78,14 @@ class Worker:
         self._lock = threading.Lock()
         self._beaten = self._looked = -LOOK
         self._tally: Tally | None = None
+        self._reads: list[str] = []
 
     def run(self) -> dict[str, Any]:
         """All lanes to their end."""
         lanes = [Lane(self, number) for number in range(self.pipeline.tune.lanes)]
         try:
+            # Once, and in one thread: Python 3.11 may fail when two parse at a time (gh-106905).
+            self._reads = files_of(self.settings, self.pipeline)
             with ThreadPoolExecutor(len(lanes), thread_name_prefix="airloom-lane") as pool:
                 for ended in as_completed([pool.submit(self._guarded, lane) for lane in lanes]):
                     ended.result()
@@ -133,7 +136,7 @@ class Worker:
         mine = cpus[lane::lanes] if lanes > 1 and len(cpus) >= lanes else []
         values: dict[str, Any] = {"train": self.pipeline.train, "command": self.pipeline.command, "cpus": mine}
         values |= {"snapshot": self.ctx.snapshot.to_dict(), "seed": self.pipeline.seed}
-        return {**values, "reads": files_of(self.settings, self.pipeline)}
+        return {**values, "reads": self._reads}
 
     @contextmanager
     def stoppable(self) -> "Iterator[None]":

@@ -101,7 +101,9 @@ def test_renamed_runs_and_a_moved_home_change_nothing(world, tmp_path) -> None:
     for run in (made.mlflow_run, before["run"]["train"]):
         client.update_run(run, name="somebody's own name")
     moved = tmp_path / "somewhere else"
-    shutil.copytree(world.settings.home, moved, ignore=shutil.ignore_patterns("cache", "artifacts", "made"))
+    # Not the databases in WAL mode: who closes such a file drops the locks that this process holds on it.
+    left = ("cache", "artifacts", "made", "airloom.db*", "optuna.db*")
+    shutil.copytree(world.settings.home, moved, ignore=shutil.ignore_patterns(*left))
     after = trace(Settings(home=moved, project=tmp_path, tracking_uri=""), one)
     assert after["run"].pop("name") == "somebody's own name"
     before["run"].pop("name")
