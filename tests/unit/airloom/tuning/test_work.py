@@ -1,6 +1,7 @@
 """A worker runs a study to its end: what it leaves in Optuna, in the slots and in MLflow."""
 
 import dataclasses
+import threading
 from itertools import combinations
 
 import pytest
@@ -8,6 +9,7 @@ from mlflow import MlflowClient  # noqa: TID253 - a test of what MLflow is asked
 
 from airloom.errors import ConfigError, JobFailed
 from airloom.metadata import tracking
+from airloom.tuning import work as module
 from airloom.tuning.finish import finish
 from airloom.tuning.recorder import Recorder
 from airloom.tuning.slots import Slots
@@ -162,9 +164,12 @@ def test_of_several_objectives_the_rule_picks_one(settings, make, ctx, tune):
     assert {"pareto_front.png", "history_accuracy.png", "history_latency_ms.png"} <= pictures
 
 
-def test_two_trials_share_a_device_where_the_file_says_so(settings, make, ctx, tune, rows):
+def test_two_trials_share_a_device_where_the_file_says_so(settings, make, ctx, tune, rows, monkeypatch):
+    parsed, found_by = [], module.files_of
+    monkeypatch.setattr(module, "files_of", lambda *of: parsed.append(threading.current_thread()) or found_by(*of))
     pipeline = make(trials=6, parameters={"sleep": 0.5}, share=0.5, resources={"devices": 1})
     tune(pipeline)
+    assert parsed == [threading.main_thread()]  # once, not by each lane: two threads cannot parse at a time
     found = rows()
     assert states(found) == ["COMPLETE"] * 6
     assert len({row.user_attrs["pid"] for row in found}) == 2
