@@ -18,6 +18,7 @@ from airloom.stack import config, health
 from airloom.stack.ports import Ports
 
 Say = Callable[[str], None]
+SUPERVISOR = "supervisor.supervisord"  # the module that is started, a word of its command line
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,29 @@ class ProcessState:
 
 
 def supervisor_pid(settings: Settings) -> int | None:
-    """The pid of this home's supervisord, if it lives. A recycled pid does not count."""
+    """The pid of this home's supervisord, if it lives.
+
+    The pid file is only the quick way: supervisord writes it some time after it has become a daemon, and one that was
+    killed leaves an old file behind, whose pid another process may have by now. The process table decides.
+    """
     try:
         pid = int((settings.home / "run" / "supervisord.pid").read_text())
-        environment = psutil.Process(pid).environ()
-    except (FileNotFoundError, ValueError, psutil.Error):
-        return None
-    return pid if environment.get(config.MARK) == str(settings.home) else None
+        if _supervises(psutil.Process(pid), settings):
+            return pid
+    except (OSError, ValueError, psutil.Error):
+        pass
+    found = [process for process in psutil.process_iter() if _supervises(process, settings)]
+    # The oldest: a child that it has just forked looks like it until its own program begins.
+    return min(found, key=psutil.Process.create_time).pid if found else None
+
+
+def _supervises(process: psutil.Process, settings: Settings) -> bool:
+    try:
+        marked = process.environ().get(config.MARK) == str(settings.home)
+        alive = process.status() != psutil.STATUS_ZOMBIE
+        return marked and alive and SUPERVISOR in process.cmdline()
+    except psutil.Error:  # it ended meanwhile, or belongs to somebody else
+        return False
 
 
 def up(settings: Settings, say: Say, timeout: float = 180) -> bool:
@@ -77,7 +94,7 @@ def _start(settings: Settings, ports: Ports, say: Say) -> None:
     environment = config.environment(settings)
     _migrate(settings, environment, say)
     say("starting MLflow, Airflow and the model server")
-    command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(path)]
+    command = [sys.executable, "-m", SUPERVISOR, "-c", str(path)]
     # supervisord makes itself a daemon and returns at once
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, umask=0o077)
     if done.returncode:

@@ -102,6 +102,28 @@ def test_a_recycled_pid_is_not_taken_for_the_supervisor(settings: Settings) -> N
     assert control.supervisor_pid(settings) is None
 
 
+@pytest.mark.parametrize("old_file", ["", "999999999", "its own"])
+def test_a_supervisor_whose_pid_file_comes_late_is_found(settings: Settings, tmp_path: Path, old_file: str) -> None:
+    run = settings.make_home() / "run"
+    if old_file:
+        write_private(run / "supervisord.pid", str(os.getpid()) if old_file == "its own" else old_file)
+    # Its pid file never comes where it is looked for, however long one waits.
+    elsewhere = tmp_path / "elsewhere.pid"
+    lines = ["[supervisord]", f"pidfile={elsewhere}", f"logfile={tmp_path / 'log'}", f"directory={tmp_path}"]
+    (tmp_path / "supervisord.conf").write_text("\n".join(lines))
+    command = [sys.executable, "-m", control.SUPERVISOR, "-c", str(tmp_path / "supervisord.conf")]
+    subprocess.run(command, env={config.MARK: str(settings.home)}, check=True)  # a daemon by now
+    try:
+        found = control.supervisor_pid(settings)
+        assert found is not None
+        assert control.SUPERVISOR in psutil.Process(found).cmdline()
+        assert control.down(settings, lambda _: None) == 1
+        assert control.supervisor_pid(settings) is None
+        assert not psutil.pid_exists(found)
+    finally:
+        control.sweep(settings)
+
+
 def test_doctor_names_a_secret_that_others_can_read(settings: Settings, ports: Ports) -> None:
     config.prepare(settings, ports)
     (settings.home / "stack.json").chmod(0o644)
