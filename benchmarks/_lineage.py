@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from airloom.contracts import DatasetVersion, Snapshot
-from airloom.datasets import snapshot
 from airloom.datasets.commit import commit
+from airloom.datasets.snapshots import snapshot
 from airloom.datasets.types import image_table
-from airloom.metadata import prediction_id, tracking
+from airloom.monitoring import prediction_id
 from airloom.settings import Settings
+from airloom.tracking import runs as mlflow_runs
 from airloom_serving.counter import PredictionCounter
 from airloom_serving.prediction_log import FILE_ROWS, Answered, PredictionLog
 
@@ -73,7 +74,7 @@ def _dataset(settings: Settings) -> list[DatasetVersion]:
 
 def _runs(settings: Settings, snapshots: list[Snapshot], runs: int) -> tuple[Known, dict[str, int]]:
     """Write them as pipelines do; the registered versions, and the number of runs on each snapshot."""
-    client, known = tracking.client(settings), list[tuple[str, str, Snapshot]]()
+    client, known = mlflow_runs.client(settings), list[tuple[str, str, Snapshot]]()
     standing = dict.fromkeys((read.id for read in snapshots), 0)
     for model in range(MODELS):
         client.create_registered_model(f"m{model}")
@@ -85,15 +86,15 @@ def _runs(settings: Settings, snapshots: list[Snapshot], runs: int) -> tuple[Kno
             "airloom.dataset.commit": read.commit,
             "airloom.snapshot": read.id,
         }
-        experiment, parent = tracking.ensure_parent(settings, name, key, tags)
+        experiment, parent = mlflow_runs.ensure_parent(settings, name, key, tags)
         training = ""
         for child in range(TRIALS + 1):
             kind = "trial" if child else "train"
             own = {"mlflow.parentRunId": parent, "airloom.kind": kind, "airloom.key": f"{key}/{kind}/{child}"}
             own |= {} if child else tags | {"airloom.snapshot.record": json.dumps(read.to_dict()), "airloom.seed": "0"}
             run = client.create_run(experiment, tags=own, run_name=f"{kind}-{child}").info.run_id
-            tracking.log_parameters(client, run, {"lr": 0.1 / (child + 1), "width": 16 * (child + 1), "epochs": 12})
-            tracking.log_metrics(client, run, dict.fromkeys(METRICS, 0.5), 1)
+            mlflow_runs.log_parameters(client, run, {"lr": 0.1 / (child + 1), "width": 16 * (child + 1), "epochs": 12})
+            mlflow_runs.log_metrics(client, run, dict.fromkeys(METRICS, 0.5), 1)
             training = training or run
         standing[read.id] += TRIALS + 2
         if number % 2 == 0:

@@ -23,15 +23,15 @@ import torch  # noqa: TID253 - the training that is measured
 from _lineage import lineage
 from _report import Report
 
-from airloom.evaluation import rows as kept
-from airloom.evaluation.judge import judge_rows
-from airloom.evaluation.rows import Answers, Rows
-from airloom.evaluation.spending import FIRST
-from airloom.metadata import tracking
-from airloom.pipeline.gate import AgainstChampion, GateSection
+from airloom.evaluation import predictions as kept
+from airloom.evaluation.gate.alpha_spending import FIRST
+from airloom.evaluation.gate.evidence import judge_rows
+from airloom.evaluation.predictions import Answers, Rows
 from airloom.settings import Settings
+from airloom.spec.gate import AgainstChampion, GateSection
+from airloom.tracking import runs
+from airloom.training.reporting.sinks import FirstRank
 from airloom.training.run import TrainingRun
-from airloom.training.sinks import FirstRank
 from airloom.training.source import TensorSource
 
 REPORTS = 1000
@@ -110,8 +110,8 @@ def _step(weights: torch.Tensor) -> torch.Tensor:
 
 
 def _training(settings: Settings, folder: Path, steps: int, *, reports: bool, number: int) -> float:
-    api = tracking.client(settings)
-    experiment, run_id = tracking.ensure_parent(settings, "bench", f"bench/{reports}-{number}", {})
+    api = runs.client(settings)
+    experiment, run_id = runs.ensure_parent(settings, "bench", f"bench/{reports}-{number}", {})
     place = folder / f"{reports}-{number}"
     place.mkdir()
     sink = FirstRank(place, api, run_id)

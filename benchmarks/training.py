@@ -166,8 +166,8 @@ def _fit(data: dict[str, Any], sink: Any = None, state: Path | None = None) -> t
     import torch
     from torch.nn.functional import cross_entropy
 
-    from airloom.training import TensorSource, TrainingRun, fit
-    from airloom.training.reproduce import Memory
+    from airloom.training import TensorSource, TrainingRun, loop
+    from airloom.training.reproducibility.reproduce import Memory
     from airloom.training.run import execute
 
     measured: list[tuple[Seconds, float]] = []
@@ -176,7 +176,7 @@ def _fit(data: dict[str, Any], sink: Any = None, state: Path | None = None) -> t
         model = _model()
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
         clock = Clock()
-        fit(run, model, loss=cross_entropy, optimizer=optimizer, epochs=EPOCHS, batch_size=BATCH)
+        loop(run, model, loss=cross_entropy, optimizer=optimizer, epochs=EPOCHS, batch_size=BATCH)
         measured.append((clock.read(), _accuracy(model, data)))
 
     execute(function, TrainingRun({}, 0, TensorSource(data), sink or Memory(), "cpu", state=state), "benchmark")
@@ -186,7 +186,7 @@ def _fit(data: dict[str, Any], sink: Any = None, state: Path | None = None) -> t
 
 def _fit_full(data: dict[str, Any], api: Any) -> tuple[Seconds, float]:
     """With checkpoints, journal and MLflow; sending the rest at the end counts too."""
-    from airloom.training.sinks import FirstRank
+    from airloom.training.reporting.sinks import FirstRank
 
     with tempfile.TemporaryDirectory(prefix="airloom-bench-") as folder:
         sink = FirstRank(Path(folder), api, api.create_run("0").info.run_id)
@@ -264,8 +264,8 @@ class _mlflow:
 
         import httpx
 
-        from airloom.metadata import tracking
         from airloom.settings import Settings
+        from airloom.tracking import runs
 
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -299,7 +299,7 @@ class _mlflow:
                     break
             except httpx.HTTPError:
                 time.sleep(0.2)
-        return tracking.client(Settings(home=self._folder / "home", project=self._folder, tracking_uri=address))
+        return runs.client(Settings(home=self._folder / "home", project=self._folder, tracking_uri=address))
 
     def __exit__(self, *_: object) -> None:
         import signal

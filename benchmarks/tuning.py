@@ -35,13 +35,14 @@ from airloom.contracts import RunContext
 from airloom.datasets.commit import commit
 from airloom.datasets.types import image_table
 from airloom.pipeline import steps
-from airloom.pipeline.load import load_pipeline
 from airloom.settings import Settings, load
+from airloom.spec.load import load_pipeline
 from airloom.stack import control
 from airloom.stack.airflow_api import AirflowApi
 from airloom.tuning.local import run_workers
 from airloom.tuning.slots import Slots
-from airloom.tuning.study import new_storage, open_study
+from airloom.tuning.storage import new_storage
+from airloom.tuning.study import open_study
 
 HERE = PROJECT / "benchmarks" / "_tuning"
 SECONDS, TRIALS, ROUNDS, SEEDS = 1.0, 16, 3, 5

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from airflow.sdk import get_parsing_context
 
-from airloom.pipeline.load import find_pipelines, load_pipeline
+from airloom.spec.load import find_pipelines, load_pipeline
 from airloom_operators.announce import announcer_id, build_announcer
 from airloom_operators.factory import build_dag
 

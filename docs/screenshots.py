@@ -52,9 +52,9 @@ def _airflow(driver, settings) -> None:
 
 
 def _mlflow(driver, settings) -> None:
-    from airloom.metadata import tracking
+    from airloom.tracking import runs
 
-    experiment = tracking.client(settings).get_experiment_by_name("airloom/digits")
+    experiment = runs.client(settings).get_experiment_by_name("airloom/digits")
     if experiment is None:
         raise AirloomError("MLflow has no experiment airloom/digits", "`make demo` first")
     _take(driver, f"{settings.stack['mlflow_url']}/#/experiments/{experiment.experiment_id}/runs", "mlflow-runs.png")

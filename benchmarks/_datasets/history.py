@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from _datasets import home
-from airloom.datasets import repository, versions
-from airloom.datasets.manifest import Manifest, Shard, Span
+from airloom.datasets import versions
+from airloom.datasets.storage import repository
+from airloom.datasets.storage.manifest import Manifest, Shard, Span
 from airloom.settings import Settings
 
 DATASET = "blobs"

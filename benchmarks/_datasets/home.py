@@ -6,9 +6,10 @@ from typing import Any
 
 from _datasets.data import CLASSES
 from airloom.contracts import DatasetVersion, Snapshot
-from airloom.datasets import repository, snapshot
 from airloom.datasets.commit import commit
 from airloom.datasets.ingest import Batches
+from airloom.datasets.snapshots import snapshot
+from airloom.datasets.storage import repository
 from airloom.settings import Settings
 
 ROWS = ("expect_table_row_count_to_be_between", {"min_value": 1})

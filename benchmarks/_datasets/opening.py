@@ -15,8 +15,8 @@ from _datasets.home import whole
 from _datasets.ours import BATCH
 from airloom.contracts import Snapshot
 from airloom.datasets.ingest import from_arrays
-from airloom.datasets.layout import Layout
-from airloom.datasets.snapshot import open_anew
+from airloom.datasets.snapshots.snapshot import open_anew
+from airloom.datasets.storage.schema import Layout
 from airloom.settings import Settings
 
 FIRST = """

@@ -5,7 +5,7 @@ from typing import Any
 
 from _datasets.reading import Variant
 from airloom.contracts import Snapshot
-from airloom.datasets.snapshot import open_anew
+from airloom.datasets.snapshots.snapshot import open_anew
 from airloom.settings import Settings
 
 BATCH = 256

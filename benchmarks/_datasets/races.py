@@ -12,10 +12,11 @@ from _datasets.data import Sizes
 from _datasets.home import whole
 from _datasets.reading import Race, hashes
 from airloom.contracts import Snapshot
-from airloom.datasets import snapshot, versions
+from airloom.datasets import versions
 from airloom.datasets.ingest import from_arrays, from_batches
-from airloom.datasets.layout import Layout
-from airloom.datasets.manifest import Manifest
+from airloom.datasets.snapshots import snapshot
+from airloom.datasets.storage.manifest import Manifest
+from airloom.datasets.storage.schema import Layout
 from airloom.settings import Settings
 
 PEERS = (peer_hf, peer_litdata, peer_webdataset)

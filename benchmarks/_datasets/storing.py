@@ -13,11 +13,12 @@ from _datasets import home
 from _datasets.data import Blobs, blobs
 from _datasets.measure import Cost, clock, timed
 from airloom.contracts import DatasetVersion
-from airloom.datasets import edit, snapshot, versions
+from airloom.datasets import edit, versions
 from airloom.datasets.ingest import Batches, from_batches
-from airloom.datasets.layout import Layout
-from airloom.datasets.snapshot import open_anew
-from airloom.datasets.store import Store
+from airloom.datasets.snapshots import snapshot
+from airloom.datasets.snapshots.snapshot import open_anew
+from airloom.datasets.storage.schema import Layout
+from airloom.datasets.storage.store import Store
 from airloom.settings import Settings
 
 LAYOUT = Layout("generic", label="label")

@@ -5,9 +5,9 @@ from typing import Any
 
 from airflow.sdk import DAG, Param, XComArg
 
-from airloom.pipeline.gate import AgainstChampion
-from airloom.pipeline.load import load_pipeline
-from airloom.pipeline.spec import Pipeline
+from airloom.spec.gate import AgainstChampion
+from airloom.spec.load import load_pipeline
+from airloom.spec.pipeline import Pipeline
 from airloom_operators.assets import each_version
 from airloom_operators.deploy import DeployOperator
 from airloom_operators.evaluate import EvaluateOperator

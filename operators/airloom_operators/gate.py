@@ -69,8 +69,8 @@ class OverrideOperator(HITLOperator, StepOperator):
         """Record an approval; any other answer leaves the refusal as it is."""
         from pathlib import Path
 
-        from airloom.evaluation.override import override
-        from airloom.pipeline.load import load_pipeline
+        from airloom.evaluation.gate.override import override
+        from airloom.spec.load import load_pipeline
 
         answer = super().execute_complete(context, event)
         decision, run = Decision.from_dict(dict(self.decision)), RunContext.from_dict(dict(self.context))

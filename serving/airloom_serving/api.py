@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from airloom.metadata import prediction_id
+from airloom.monitoring import prediction_id
 from airloom.settings import load as load_settings
 from airloom_serving.counter import PredictionCounter
 from airloom_serving.model import BadRequest, LoadedModel

@@ -10,8 +10,8 @@ import numpy as np
 
 from airloom import processing
 from airloom.errors import CorruptFile
-from airloom.metadata.artifacts import GOLDEN, ONNX, PROCESSING, read_checked
 from airloom.processing import Processing
+from airloom.tracking.artifacts import GOLDEN, ONNX, PROCESSING, read_checked
 
 
 class BadRequest(ValueError):

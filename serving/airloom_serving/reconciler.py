@@ -6,8 +6,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from airloom.metadata import artifacts, registry, tracking
+from airloom.registry import models
 from airloom.settings import Settings
+from airloom.tracking import artifacts, runs
 from airloom_serving.model import LoadedModel, load
 
 log = logging.getLogger(__name__)
@@ -50,10 +51,10 @@ class Reconciler:
 
     def once(self) -> None:
         """One comparison of what serves with what should."""
-        client = tracking.client(self._settings)
+        client = runs.client(self._settings)
         wanted = {}
-        for model in tracking.pages(client.search_registered_models):
-            version = registry.champion(client, model.name)
+        for model in runs.pages(client.search_registered_models):
+            version = models.champion(client, model.name)
             if version is not None:
                 wanted[model.name] = version
         self.errors = {name: text for name, text in self.errors.items() if name in wanted}
@@ -73,7 +74,7 @@ class Reconciler:
         if time.monotonic() < not_before:
             return
         try:
-            uri, digests = registry.uri_of(version), registry.digests_of(version)
+            uri, digests = models.uri_of(version), models.digests_of(version)
             model = load(*key, artifacts.fetch_model(self._settings, uri, digests, self._folder(uri)), digests)
         except Exception as error:
             # Refused files and unreadable models alike: the old version keeps serving, and status says why.

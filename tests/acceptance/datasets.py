@@ -18,12 +18,13 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from airloom.datasets import edit, snapshot, versions
+from airloom.datasets import edit, versions
 from airloom.datasets.commit import commit
 from airloom.datasets.compact import compact
 from airloom.datasets.ingest import from_batches, from_table
-from airloom.datasets.layout import Layout
 from airloom.datasets.read import read
+from airloom.datasets.snapshots import snapshot
+from airloom.datasets.storage.schema import Layout
 from airloom.datasets.types import image_table
 from airloom.errors import CorruptFile, DataError
 from airloom.settings import Settings, load
@@ -244,7 +245,7 @@ def huggingface(settings: Settings) -> None:
 
 def many(settings: Settings) -> None:
     """`log` and `show` of a dataset with 10,000 versions, made of one by git itself."""
-    from airloom.datasets import repository
+    from airloom.datasets.storage import repository
 
     with tempfile.TemporaryDirectory() as folder:
         home = Settings(home=Path(folder) / "home", project=settings.project)

@@ -19,9 +19,10 @@ import yaml
 from airloom.datasets.commit import commit
 from airloom.demo.digits import load_digits
 from airloom.demo.traffic import Traffic
-from airloom.metadata import artifacts, registry, tracking
+from airloom.registry import models
 from airloom.settings import Settings, load
 from airloom.stack.airflow_api import AirflowApi
+from airloom.tracking import artifacts, runs
 
 SEEDS = 20
 STRANGER = """
@@ -40,7 +41,7 @@ print(f"{len(names)} packages, no airloom")
 
 def kept(settings: Settings) -> None:
     """What the demo's evaluation and gate left, read by plain MLflow."""
-    client = tracking.client(settings)
+    client = runs.client(settings)
     champion = client.get_model_version_by_alias("digits", "champion")
     run = client.get_run(champion.tags["airloom.run"])
     print("evaluation:", ", ".join(sorted(file.path for file in client.list_artifacts(run.info.run_id, "evaluation"))))
@@ -74,7 +75,7 @@ def tries(settings: Settings) -> None:
         file = settings.home / f"seed-{seed}.yaml"
         file.write_text(yaml.safe_dump(values | {"seed": seed}))
         result = json.loads(_airloom("run", str(file), "--json"))
-        client = tracking.client(settings)
+        client = runs.client(settings)
         with tempfile.TemporaryDirectory() as folder:
             path = client.download_artifacts(result["context"]["mlflow_run"], "gate/evidence.json", folder)
             spent = json.loads(Path(path).read_text())["tries"]
@@ -115,7 +116,7 @@ def _airloom(*arguments: str) -> str:
 
 def stranger(settings: Settings) -> None:
     """A new environment with mlflow, torch and onnxruntime only: pyfunc gives what the server gives."""
-    client = tracking.client(settings)
+    client = runs.client(settings)
     champion = client.get_model_version_by_alias("digits", "champion")
     with tempfile.TemporaryDirectory(prefix="stranger ") as name:
         folder = Path(name)
@@ -128,7 +129,7 @@ def stranger(settings: Settings) -> None:
         model = folder / "model"
         import mlflow
 
-        mlflow.artifacts.download_artifacts(artifact_uri=registry.uri_of(champion), dst_path=str(model))
+        mlflow.artifacts.download_artifacts(artifact_uri=models.uri_of(champion), dst_path=str(model))
         images = np.asarray(load_digits().instances, np.float32)
         for size in (1, 7, 300):
             np.save(folder / f"rows-{size}.npy", np.resize(images, (size, *images.shape[1:])))
@@ -186,7 +187,7 @@ def _served_scores(settings: Settings, version: Any) -> Callable[[Any], Any]:
     """What the server's own code answers for the files in the server's cache."""
     from airloom_serving.model import load as load_model
 
-    uri, digests = registry.uri_of(version), registry.digests_of(version)
+    uri, digests = models.uri_of(version), models.digests_of(version)
     folder = settings.home / "cache" / "served" / uri.rpartition("/")[2]
     return load_model("digits", str(version.version), folder, digests).scores
 
@@ -201,14 +202,14 @@ def _same_classes(settings: Settings, images: Any, answers: Any) -> None:
 
 def flipped(settings: Settings) -> None:
     """A flipped byte in the server's cache, then in the store: refused by name, and the old version goes on serving."""
-    client = tracking.client(settings)
+    client = runs.client(settings)
     champion = str(client.get_model_version_by_alias("digits", "champion").version)
     other = "1" if champion != "1" else "2"
-    version = registry.get_version(settings, "digits", other)
+    version = models.get_version(settings, "digits", other)
     store = settings.home / "mlflow"
-    (file,) = store.glob(f"**/{registry.uri_of(version).rpartition('/')[2]}/artifacts/**/model.onnx")
+    (file,) = store.glob(f"**/{models.uri_of(version).rpartition('/')[2]}/artifacts/**/model.onnx")
     whole = file.read_bytes()
-    cache = settings.home / "cache" / "served" / registry.uri_of(version).rpartition("/")[2] / artifacts.ONNX
+    cache = settings.home / "cache" / "served" / models.uri_of(version).rpartition("/")[2] / artifacts.ONNX
     file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     if cache.exists():
         cache.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
@@ -242,7 +243,7 @@ def at_once(settings: Settings) -> None:
         assert 0 in codes, ends
         lost = [error for (_, error), code in zip(ends, codes, strict=True) if code]
         assert all("was faster" in error and "Traceback" not in error for error in lost), lost
-        model = tracking.client(settings).get_registered_model("digits")
+        model = runs.client(settings).get_registered_model("digits")
         record = json.loads(model.tags["airloom.deployment"])
         assert str(model.aliases["champion"]) == record["champion"], (model.aliases, record)
         print(f"generation {record['generation']}: version {record['champion']}, {len(lost)} told to look again")
@@ -263,7 +264,7 @@ def overridden(settings: Settings) -> None:
         answer = {"chosen_options": ["Approve"], "params_input": {"reason": "the old champion leaks labels"}}
         api._request("PATCH", f"/api/v2/dags/asking/dagRuns/{run}/taskInstances/override/-1/hitlDetails", json=answer)
         _wait(lambda: _state(api, run, "deploy") == "success", 200)
-    version = tracking.client(settings).get_model_version_by_alias("asking", "champion")
+    version = runs.client(settings).get_model_version_by_alias("asking", "champion")
     print(f"version {version.version} is the champion: {version.tags['airloom.override']}")
     print(version.description.splitlines()[-1])
 

@@ -21,10 +21,10 @@ import yaml
 from airloom.demo import rounds
 from airloom.demo.view import Lines
 from airloom.errors import JobFailed, StackError
-from airloom.metadata import tracking
 from airloom.settings import Settings, load
 from airloom.stack import config, control
 from airloom.stack.airflow_api import AirflowApi
+from airloom.tracking import runs
 
 LIMIT = 120  # seconds to wait for anything
 WORKS = ("running", "deferred")  # states of a task whose job is at work
@@ -143,7 +143,7 @@ def _print_failure(api: AirflowApi, run: str, task: str, text: str) -> None:
 
 def _print_end(settings: Settings, api: AirflowApi, run: str) -> dict[str, dict[str, Any]]:
     tasks = rounds.wait(api, "digits", run, "retried", Lines())
-    client, parent = tracking.client(settings), api.xcom("digits", run, "resolve")["mlflow_run"]
+    client, parent = runs.client(settings), api.xcom("digits", run, "resolve")["mlflow_run"]
     experiment = client.get_run(parent).info.experiment_id
     same = client.search_runs([experiment], f"tags.`airloom.key` = 'digits/{run}'")
     assert [found.info.run_id for found in same] == [parent]
@@ -154,14 +154,14 @@ def _print_end(settings: Settings, api: AirflowApi, run: str) -> dict[str, dict[
 def _children(settings: Settings, api: AirflowApi, run: str) -> list[Any]:
     with contextlib.suppress(StackError):  # resolve has not ended yet
         parent = api.xcom("digits", run, "resolve")["mlflow_run"]
-        client = tracking.client(settings)
+        client = runs.client(settings)
         query = f"tags.`mlflow.parentRunId` = '{parent}' and tags.`airloom.kind` = 'train'"
         return list(client.search_runs([client.get_run(parent).info.experiment_id], query))
     return []
 
 
 def _epochs_logged(settings: Settings, api: AirflowApi, run: str) -> int:
-    client = tracking.client(settings)
+    client = runs.client(settings)
     counts = [len(client.get_metric_history(c.info.run_id, "train_loss")) for c in _children(settings, api, run)]
     return max(counts, default=0)
 

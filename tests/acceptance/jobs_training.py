@@ -10,16 +10,17 @@ from typing import Any
 import yaml
 from jobs import act, running, until
 
-from airloom.datasets import snapshot, versions
+from airloom.datasets import versions
 from airloom.datasets.commit import commit
+from airloom.datasets.snapshots import snapshot
 from airloom.demo.digits import load_digits
 from airloom.jobs import control, files, processes
 from airloom.jobs.spec import JobSpec, Resources
 from airloom.jobs.submit import end, submit
 from airloom.jobs.table import Attempts
 from airloom.jobs.wait import wait
-from airloom.metadata import tracking
 from airloom.settings import Settings
+from airloom.tracking import runs
 
 FUNCTIONS = "tests/acceptance/jobs_functions.py"
 SPLIT = {"train": 0.6, "validation": 0.15, "test": 0.25}
@@ -65,7 +66,7 @@ def prepare(settings: Settings) -> None:
 
 def recorded(settings: Settings) -> None:
     """What MLflow has of a pipeline's newest training."""
-    api = tracking.client(settings)
+    api = runs.client(settings)
     experiment = api.get_experiment_by_name(f"airloom/{sys.argv[2]}")
     assert experiment, sys.argv[2]
     found = api.search_runs([experiment.experiment_id], "tags.`airloom.kind` = 'train'")
@@ -88,7 +89,7 @@ def bad(settings: Settings) -> None:
     for name, (resources, said) in BAD.items():
         arguments = {"function": f"{FUNCTIONS}:{name}", "parameters": {"epochs": 2, "batch_size": 16}, "seed": 0}
         spec = JobSpec(
-            step="airloom.training.reproduce:once",
+            step="airloom.training.reproducibility.reproduce:once",
             arguments=arguments | {"snapshot": made.to_dict()},
             resources=Resources(**{"devices": 1, "time": 200, **resources}),
         )

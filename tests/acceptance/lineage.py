@@ -20,13 +20,13 @@ import pyarrow.dataset as ds
 import yaml
 
 from airloom.datasets import versions
-from airloom.metadata import tracking
-from airloom.metadata.impact import impact
-from airloom.metadata.trace import trace
-from airloom.metadata.why import render, why
+from airloom.lineage.impact import impact
+from airloom.lineage.trace import trace
+from airloom.lineage.why import render, why
 from airloom.monitoring import totals
 from airloom.settings import Settings, load
 from airloom.stack import control
+from airloom.tracking import runs as mlflow_runs
 
 
 def ways(settings: Settings) -> None:
@@ -147,7 +147,7 @@ def moved(settings: Settings) -> None:
     """Rename, compact, move; the copy has no process, and its old place is not looked at."""
     (one,) = _ask(settings, 1)
     _until(lambda: trace(settings, one)["logged"])
-    client, before = tracking.client(settings), trace(settings, one)
+    client, before = mlflow_runs.client(settings), trace(settings, one)
     runs = [before["run"]["parent"], before["run"]["train"]]
     for run in runs:
         client.update_run(run, name="a name of somebody's own")

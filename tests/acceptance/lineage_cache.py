@@ -18,9 +18,9 @@ from airloom.demo import rounds
 from airloom.demo.digits import load_digits
 from airloom.demo.view import Lines
 from airloom.jobs.table import Attempts
-from airloom.metadata import tracking
 from airloom.settings import Settings, load
 from airloom.stack.airflow_api import AirflowApi
+from airloom.tracking import runs
 
 MODEL = """
 from airloom.training import fit
@@ -85,7 +85,7 @@ def table(settings: Settings) -> None:
 def collected(settings: Settings) -> None:
     """After the table: the model files of the first run are gone."""
     os.environ["AIRLOOM_PROJECT"] = str(_project(settings))
-    pipeline, client = _pipeline(load()), tracking.client(settings)
+    pipeline, client = _pipeline(load()), runs.client(settings)
     for version in client.search_model_versions("name = 'cached'"):
         uri = version.tags["airloom.model_uri"].rpartition("/")[2]
         for folder in (settings.home / "mlflow").glob(f"**/models/{uri}"):

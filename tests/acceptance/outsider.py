@@ -16,10 +16,10 @@ from airloom.demo import rounds
 from airloom.demo.digits import load_digits
 from airloom.demo.traffic import Traffic
 from airloom.demo.view import Lines
-from airloom.metadata import tracking
 from airloom.settings import Settings, load
 from airloom.stack import control, report
 from airloom.stack.airflow_api import AirflowApi
+from airloom.tracking import runs
 
 
 def killed_demo(settings: Settings) -> None:
@@ -53,7 +53,7 @@ def stranger(settings: Settings) -> None:
 
 def alias(settings: Settings) -> None:
     """Move the champion with MLflow's own client; the server follows in the same process."""
-    client, pid = tracking.client(settings), _served(settings)["pid"]
+    client, pid = runs.client(settings), _served(settings)["pid"]
     traffic = Traffic(settings, "digits", load_digits().instances)
     for version in ("1", "2"):
         began = time.monotonic()
@@ -77,7 +77,7 @@ def clear(settings: Settings) -> None:
         tasks = rounds.wait(api, "digits", run, "cleared", Lines())
         print(f"train tried {tasks['train']['try_number']}, evaluate tried {tasks['evaluate']['try_number']}")
         assert api.xcom("digits", run, "resolve")["mlflow_run"] == before
-    client = tracking.client(settings)
+    client = runs.client(settings)
     experiment = client.get_run(before).info.experiment_id
     assert len(client.search_runs([experiment], f"tags.`airloom.key` = 'digits/{run}'")) == 1
     print("same MLflow run")

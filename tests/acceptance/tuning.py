@@ -17,8 +17,8 @@ from typing import Any
 import psutil
 import yaml
 
-from airloom.metadata import tracking
 from airloom.settings import Settings, load
+from airloom.tracking import runs
 
 FOLDER = Path("data/tuning")
 BASE: dict[str, Any] = {
@@ -126,7 +126,7 @@ def _first(trial: Any) -> float:
 
 
 def _children(settings: Settings, key: str, study: Any) -> None:
-    api = tracking.client(settings)
+    api = runs.client(settings)
     parent = study.user_attrs["airloom.mlflow_run"]
     experiment = api.get_run(parent).info.experiment_id
     query = f"tags.`mlflow.parentRunId` = '{parent}' and tags.`airloom.kind` = 'trial'"
@@ -156,7 +156,9 @@ def interrupted(settings: Settings) -> None:
     before = Counter(t.state.name for t in study.trials)
     print(f"interrupted at {before['COMPLETE']} of 30, exit code {running.returncode}")
     time.sleep(1)
-    left = [p.pid for p in psutil.process_iter(["cmdline"]) if "airloom.tuning.trial" in (p.info["cmdline"] or [])]
+    left = [
+        p.pid for p in psutil.process_iter(["cmdline"]) if "airloom.tuning.worker.trial" in (p.info["cmdline"] or [])
+    ]
     print(f"{len(left)} trial processes left")
     result = json.loads(_airloom("tune", str(path), "--key", key, "--json"))
     after = Counter(t.state.name for t in study.trials)

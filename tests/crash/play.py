@@ -11,13 +11,13 @@ from airloom.contracts import RunContext
 from airloom.jobs import files
 from airloom.jobs.states import Attempt
 from airloom.jobs.table import Attempts
-from airloom.metadata import tracking
-from airloom.pipeline.load import load_pipeline
 from airloom.pipeline.steps import resolve
 from airloom.settings import Settings
+from airloom.spec.load import load_pipeline
 from airloom.stack.airflow_api import AirflowApi
-from airloom.tuning.rows import Rows
+from airloom.tracking import runs
 from airloom.tuning.slots import COMPLETE, Slots
+from airloom.tuning.trials import Rows
 
 LIMIT = 240.0  # seconds for anything; on a busy machine a start takes half a minute
 
@@ -120,7 +120,7 @@ class Play:
 
     def mlflow(self) -> dict[str, Any]:
         """Runs of this key, logged models, the recorded steps, and the digest of the model's weights."""
-        api = tracking.client(self.settings)
+        api = runs.client(self.settings)
         experiment = self.context.experiment
         parents = api.search_runs([experiment], f"tags.`airloom.key` = '{self._key}'")
         children = api.search_runs([experiment], f"tags.mlflow.parentRunId = '{self.context.mlflow_run}'")

@@ -14,7 +14,7 @@ import pytest
 
 from airloom.datasets.announcements import keep, kept
 from airloom.datasets.commit import commit
-from airloom.datasets.repository import git
+from airloom.datasets.storage.repository import git
 from airloom.datasets.types import image_table
 from airloom.settings import Settings
 from airloom_operators import announce

@@ -10,9 +10,9 @@ import yaml
 from airloom.cache import entries, manifest
 from airloom.contracts import RunContext, Snapshot, StudyResult, TrainedModel, Verdict
 from airloom.jobs.table import Attempts
-from airloom.metadata import tracking
-from airloom.pipeline.load import load_pipeline
 from airloom.settings import Settings
+from airloom.spec.load import load_pipeline
+from airloom.tracking import runs
 from airloom.tuning.slots import Slots
 
 STUDY = StudyResult("digits/first", 1, 0, 0, 0.5, {"width": 4}, {"validation_accuracy": 0.5})
@@ -63,12 +63,12 @@ def second(settings: Settings) -> RunContext:
     snapshot = Snapshot("s", "digits", 1, "v", "c", SPLIT, {})
     contexts = []
     for key in ("first", "second"):
-        experiment, run = tracking.ensure_parent(settings, "digits", f"digits/{key}", {})
+        experiment, run = runs.ensure_parent(settings, "digits", f"digits/{key}", {})
         contexts.append(RunContext("digits", str(file), f"digits/{key}", run, experiment, snapshot))
     first, ctx = contexts
     verdict = Verdict("tune", True, [], first.mlflow_run, first.key, STUDY.to_dict())
     reads = manifest.of_train(settings, load_pipeline(file), ctx, STUDY.best_parameters)
-    client, trained = tracking.client(settings), train(settings, first)
+    client, trained = runs.client(settings), train(settings, first)
     entries.keep(client, trained.mlflow_run, "train", reads, trained.to_dict(), {})
     client.set_terminated(trained.mlflow_run)
     return ctx.with_(studies={"": verdict.to_dict()})
@@ -77,8 +77,8 @@ def second(settings: Settings) -> RunContext:
 def train(settings: Settings, ctx: RunContext) -> TrainedModel:
     import mlflow
 
-    client = tracking.client(settings)
-    run = tracking.ensure_child(client, ctx, "train")
+    client = runs.client(settings)
+    run = runs.ensure_child(client, ctx, "train")
     folder = settings.home / "made"
     folder.mkdir()
     (folder / "model.onnx").write_text("x")
@@ -109,7 +109,7 @@ def test_a_hit_passes_without_a_job_and_links_the_run_that_it_takes(settings: Se
     tune = TuneOperator(task_id="tune", context=second.to_dict(), arguments={"worker": 1}, retries=2)
     assert tune.execute(Task(tune).context) == {"worker": 1, "trials": 0, "failed": 0, "over": ""}
     assert jobs(settings) == []
-    tags = tracking.client(settings).get_run(second.mlflow_run).data.tags
+    tags = runs.client(settings).get_run(second.mlflow_run).data.tags
     assert tags["airloom.reused.train"] == made
 
 
@@ -117,7 +117,7 @@ def test_a_cleared_task_is_a_miss_and_gets_a_study_of_its_own(settings: Settings
     from airloom_operators.train import TrainOperator
     from airloom_operators.tune import TuneOperator
 
-    tracking.client(settings).set_tag(second.mlflow_run, "airloom.reused.tune", "x")  # as `resolve` does
+    runs.client(settings).set_tag(second.mlflow_run, "airloom.reused.tune", "x")  # as `resolve` does
     operator = TuneOperator(task_id="tune", context=second.to_dict(), arguments={"worker": 0}, retries=2)
     task = Task(operator, max_tries=3)
     verdict = operator._verdict(task.context)
@@ -126,7 +126,7 @@ def test_a_cleared_task_is_a_miss_and_gets_a_study_of_its_own(settings: Settings
     key, spec = operator.job_of(settings, task.context)
     assert (key, spec.step) == ("digits/second/tune", "airloom.tuning.step:work")
     assert Slots(settings.database_address).tally("digits/second").trials == 1
-    tags = tracking.client(settings).get_run(second.mlflow_run).data.tags
+    tags = runs.client(settings).get_run(second.mlflow_run).data.tags
     assert "airloom.reused.tune" not in tags
     # What follows belongs to the new study, also where nobody cleared it.
     train = TrainOperator(task_id="train", context=second.to_dict(), retries=2)

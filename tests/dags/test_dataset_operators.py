@@ -8,7 +8,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from airloom.datasets import quarantine, snapshot, versions
+from airloom.datasets import versions
+from airloom.datasets.snapshots import snapshot
+from airloom.datasets.validation import quarantine
 from airloom.settings import Settings
 from airloom_operators.datasets.commit import CommitDatasetOperator
 from airloom_operators.datasets.compact import CompactDatasetOperator

@@ -71,16 +71,16 @@ def test_an_approval_without_a_reason_is_none(file: Path) -> None:
 
 
 def test_an_approval_is_recorded_with_name_and_reason(file: Path, tmp_path: Path) -> None:
-    from airloom.metadata import tracking
     from airloom.settings import load
+    from airloom.tracking import runs
 
     settings = load()
-    experiment, run = tracking.ensure_parent(settings, "digits", "digits/manual", {})
+    experiment, run = runs.ensure_parent(settings, "digits", "digits/manual", {})
     decided = Decision.from_dict(
         task(file, run, experiment).execute_complete({}, answer("Approve", reason="a leak in the champion"))
     )
     assert (decided.passed, decided.promotes) == (False, True)
-    kept = tracking.client(settings).download_artifacts(run, "gate/override.json", str(tmp_path))
+    kept = runs.client(settings).download_artifacts(run, "gate/override.json", str(tmp_path))
     assert json.loads(Path(kept).read_text())["by"] == "Ada"
 
 

@@ -14,17 +14,18 @@ from pathlib import Path
 import pyarrow as pa
 
 from airloom.contracts import DatasetVersion, Snapshot
-from airloom.datasets import snapshot, versions
+from airloom.datasets import versions
 from airloom.datasets.commit import commit
 from airloom.datasets.compact import compact
 from airloom.datasets.edit import delete_rows, fix_rows
 from airloom.datasets.ingest import from_table
-from airloom.datasets.layout import Layout
-from airloom.datasets.manage import delete
+from airloom.datasets.snapshots import snapshot
+from airloom.datasets.storage.schema import Layout
+from airloom.datasets.tag_delete import delete
 from airloom.errors import NothingChanged
-from airloom.metadata import prediction_id, tracking
-from airloom.monitoring import counts
+from airloom.monitoring import counts, prediction_id
 from airloom.settings import Settings
+from airloom.tracking import runs as mlflow_runs
 
 SUITE = {"name": "s", "expectations": [{"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "label"}}]}
 SPLIT = {"train": 0.6, "validation": 0.15, "test": 0.25}
@@ -103,11 +104,11 @@ def _snapshots(world: World) -> None:
 
 def _run(world: World, number: int) -> None:
     settings, chance = world.settings, world.chance
-    client, read = tracking.client(settings), chance.choice(world.snapshots)
+    client, read = mlflow_runs.client(settings), chance.choice(world.snapshots)
     name = chance.choice(["flights", "delays"])
     key = f"{name}/manual__{number}"
     tags = {"airloom.dataset": read.version_name, "airloom.dataset.commit": read.commit, "airloom.snapshot": read.id}
-    experiment, parent = tracking.ensure_parent(settings, name, key, tags)
+    experiment, parent = mlflow_runs.ensure_parent(settings, name, key, tags)
     own = {"mlflow.parentRunId": parent, "airloom.key": f"{key}/train/0", "airloom.kind": "train"}
     own |= {"airloom.snapshot.record": json.dumps(read.to_dict())}
     own |= {"airloom.snapshot": read.id, "airloom.dataset": read.version_name} if chance.random() < 0.5 else {}
@@ -123,7 +124,7 @@ def _run(world: World, number: int) -> None:
 
 
 def _register(world: World, name: str, key: str, parent: str, training: str, read: Snapshot) -> None:
-    client = tracking.client(world.settings)
+    client = mlflow_runs.client(world.settings)
     if name not in {model for model, _ in world.models}:
         client.create_registered_model(name)
     tags = {"airloom.state": "ready", "airloom.snapshot": read.id, "airloom.dataset": read.version_name}

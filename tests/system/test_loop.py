@@ -15,9 +15,9 @@ import pytest
 from airloom.demo import rounds
 from airloom.demo.traffic import Traffic
 from airloom.demo.view import Lines
-from airloom.metadata import tracking
 from airloom.stack import control
 from airloom.stack.airflow_api import AirflowApi
+from airloom.tracking import runs as mlflow_runs
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 
@@ -53,7 +53,7 @@ def test_a_spoiled_batch_left_a_report_and_no_version(airloom) -> None:
 def test_every_study_has_exactly_its_trials_in_plain_optuna_and_mlflow(airloom) -> None:
     import optuna
 
-    client = tracking.client(airloom.settings)
+    client = mlflow_runs.client(airloom.settings)
     url = f"sqlite:///{airloom.home / 'optuna.db'}"
     for found in airloom.demo["rounds"].values():
         study = optuna.load_study(study_name=f"digits/{found['run']}", storage=url)
@@ -80,7 +80,7 @@ def test_runs_were_started_by_the_dataset_and_link_to_mlflow(airloom) -> None:
 
 
 def test_the_gate_links_to_a_page_with_pictures_and_the_version_carries_its_digest(airloom, tmp_path) -> None:
-    second, client = airloom.demo["rounds"]["second"], tracking.client(airloom.settings)
+    second, client = airloom.demo["rounds"]["second"], mlflow_runs.client(airloom.settings)
     with AirflowApi(airloom.settings) as api:
         links = api._request("GET", f"/api/v2/dags/digits/dagRuns/{second['run']}/taskInstances/gate/links")
     assert links["extra_links"]["Gate evidence"].endswith(f"{second['mlflow_run']}/artifacts/gate/evidence.html")
@@ -151,7 +151,7 @@ def test_status_and_doctor_find_everything_well(airloom) -> None:
 
 
 def test_an_alias_moved_by_plain_mlflow_is_followed_in_the_same_process(airloom) -> None:
-    client, pid = tracking.client(airloom.settings), served(airloom)["pid"]
+    client, pid = mlflow_runs.client(airloom.settings), served(airloom)["pid"]
     for version in ("1", "2"):
         client.set_registered_model_alias("digits", "champion", version)
         end = time.monotonic() + 10
@@ -187,7 +187,7 @@ def test_clearing_evaluate_runs_it_and_what_follows_in_the_same_mlflow_run(airlo
         assert tasks["train"]["try_number"] == before["train"]["try_number"]
         assert tasks["evaluate"]["try_number"] == before["evaluate"]["try_number"] + 1
         assert api.xcom("digits", second["run"], "evaluate")["champion_version"] == "2"
-    client = tracking.client(airloom.settings)
+    client = mlflow_runs.client(airloom.settings)
     query = f"tags.`airloom.key` = 'digits/{second['run']}'"
     runs = client.search_runs([client.get_run(second["mlflow_run"]).info.experiment_id], query)
     assert [run.info.run_id for run in runs] == [second["mlflow_run"]]

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from airloom.contracts import Decision, Evaluation, RegisteredVersion, RunContext, Snapshot, TrainedModel
-from airloom.pipeline.spec import Pipeline
 from airloom.settings import Settings
+from airloom.spec.pipeline import Pipeline
 
 SPLIT = {"train": 0.6, "validation": 0.15, "test": 0.25}
 PASSED = Decision(True, ["passed: accuracy 1.0000, at least 0.5"], "gate/evidence.json", None)
@@ -66,11 +66,11 @@ class World:
     snapshot: Snapshot
 
     def ctx(self, key: str = "manual__1") -> RunContext:
-        from airloom.metadata import tracking
+        from airloom.tracking import runs
 
         name = self.pipeline.pipeline
         file = self.settings.project / f"{name}.yaml"
-        experiment, run = tracking.ensure_parent(self.settings, name, f"{name}/{key}", {})
+        experiment, run = runs.ensure_parent(self.settings, name, f"{name}/{key}", {})
         return RunContext(name, str(file), f"{name}/{key}", run, experiment, self.snapshot)
 
     def train(
@@ -79,11 +79,11 @@ class World:
         """Log a tiny model in a child run, as training does, without torch."""
         import mlflow
 
-        from airloom.metadata import tracking
+        from airloom.tracking import runs
 
-        client = tracking.client(self.settings)
-        run = tracking.ensure_child(client, ctx, "train", tags={"airloom.code.sha256": "c0de"})
-        tracking.log_parameters(client, run, {"width": 8})
+        client = runs.client(self.settings)
+        run = runs.ensure_child(client, ctx, "train", tags={"airloom.code.sha256": "c0de"})
+        runs.log_parameters(client, run, {"width": 8})
         folder = self.settings.home / "made" / uuid.uuid4().hex
         back = folder.with_name(f"{folder.name}-back")
         back.mkdir(parents=True)
@@ -105,7 +105,7 @@ class World:
     def register(
         self, key: str, wrong: tuple[int, ...] = (), spoil_golden: bool = False, columns: int = 8
     ) -> RegisteredVersion:
-        from airloom.metadata import registry
+        from airloom.registry import register as registry
 
         ctx = self.ctx(key)
         evaluation = Evaluation({"accuracy": 1.0}, "", {}, "evaluation/predictions.parquet", 10)
@@ -130,10 +130,10 @@ def _mlflow_environment() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty MLflow store: making its tables takes seconds, copying them does not."""
-    from airloom.metadata import tracking
+    from airloom.tracking import runs
 
     settings = Settings(home=tmp_path_factory.mktemp("store") / "home", tracking_uri="")
-    tracking.client(settings).search_experiments()
+    runs.client(settings).search_experiments()
     return settings.home / "mlflow" / "mlflow.db"
 
 
@@ -156,8 +156,8 @@ def shared_home(make_home: Callable[[Path], Settings], tmp_path_factory: pytest.
 @pytest.fixture(scope="session")
 def digits(shared_home: Settings) -> Snapshot:
     """A committed dataset of two versions; pixel i is bright where the label is i."""
-    from airloom.datasets import snapshot
     from airloom.datasets.commit import commit
+    from airloom.datasets.snapshots import snapshot
     from airloom.datasets.types import image_table
 
     suite = Path(__file__).parents[2] / "configs" / "expectations" / "digits.json"
@@ -187,6 +187,12 @@ def make_world() -> Callable[[Settings, str], World]:
         return World(settings, pipeline_of(name), snapshot)
 
     return make
+
+
+@pytest.fixture
+def small(make_home: Callable[[Path], Settings], make_world: Callable[[Settings, str], World], tmp_path: Path) -> World:
+    """A pipeline `small` with a registry of its own."""
+    return make_world(make_home(tmp_path), "small")
 
 
 @pytest.fixture(scope="session", name="tiny_onnx")

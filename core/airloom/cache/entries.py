@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from airloom.cache.manifest import Manifest
 from airloom.contracts import RunContext
-from airloom.metadata import tracking
-from airloom.pipeline import candidates
+from airloom.spec import candidates
+from airloom.tracking import runs as mlflow_runs
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -96,7 +96,7 @@ def read(api: "MlflowClient", run: "Run", name: str) -> Entry | str:
 def _search(api: "MlflowClient", ctx: RunContext, query: str) -> "list[Run]":
     newest = ["attributes.start_time DESC"]
     runs = api.search_runs([ctx.experiment], query, max_results=LOOKED_AT, order_by=newest)
-    others = [r for r in runs if ctx.mlflow_run not in (r.info.run_id, r.data.tags.get(tracking.PARENT))]
+    others = [r for r in runs if ctx.mlflow_run not in (r.info.run_id, r.data.tags.get(mlflow_runs.PARENT))]
     return [run for run in others if run.info.status in ALIVE]
 
 

@@ -11,9 +11,9 @@ from airloom.cache.changes import changes
 from airloom.cache.manifest import Manifest
 from airloom.contracts import Evaluation, RunContext, StudyResult, TrainedModel, Verdict
 from airloom.errors import AirloomError
-from airloom.metadata import tracking
-from airloom.pipeline.spec import Pipeline
 from airloom.settings import Settings
+from airloom.spec.pipeline import Pipeline
+from airloom.tracking import runs
 
 ASKED = "asked"
 log = logging.getLogger(__name__)
@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 
 def begin_study(settings: Settings, pipeline: Pipeline, ctx: RunContext) -> None:
     """Note what a study is about to read; at its end it must still be the same."""
-    api, name = tracking.client(settings), entries.name_of(ctx, "tune")
-    with tracking.reachable(settings):
+    api, name = runs.client(settings), entries.name_of(ctx, "tune")
+    with runs.reachable(settings):
         key = manifest.of_tune(settings, pipeline, ctx).key
         api.set_tag(ctx.mlflow_run, f"{entries.TAG}.{name}.{ASKED}", key)
 
@@ -34,7 +34,7 @@ def study(settings: Settings, pipeline: Pipeline, ctx: RunContext, result: Study
             log.info("the study is not kept for later runs: %s", result.over)
             return
         api, name, now = (
-            tracking.client(settings),
+            runs.client(settings),
             entries.name_of(ctx, "tune"),
             manifest.of_tune(settings, pipeline, ctx),
         )
@@ -52,7 +52,7 @@ def training(
     with _harmless():
         if _changed(settings, "the training", before, now):
             return
-        api = tracking.client(settings)
+        api = runs.client(settings)
         if "seconds" in (ended := api.get_run(model.mlflow_run).data.tags.get("airloom.ended", "")):
             log.info("the training is not kept for later runs: %s", ended)
             return
@@ -63,24 +63,24 @@ def evaluation(settings: Settings, ctx: RunContext, before: Manifest, now: Manif
     """Keep an evaluation."""
     with _harmless():
         if not _changed(settings, "the evaluation", before, now):
-            entries.keep(tracking.client(settings), ctx.mlflow_run, "evaluate", now, found.to_dict(), {})
+            entries.keep(runs.client(settings), ctx.mlflow_run, "evaluate", now, found.to_dict(), {})
 
 
 def adopt(settings: Settings, ctx: RunContext, verdict: Verdict) -> None:
     """Leave in this pipeline run what the step would have left in it, and which run it comes from."""
-    api = tracking.client(settings)
-    with tracking.reachable(settings):
+    api = runs.client(settings)
+    with runs.reachable(settings):
         if verdict.step == "tune":
             _adopt_study(api, ctx, StudyResult.from_dict(verdict.value))
         if verdict.step == "evaluate":
             _adopt_evaluation(api, ctx, verdict.run)
-        api.set_tag(ctx.mlflow_run, f"{tracking.REUSED}.{entries.name_of(ctx, verdict.step)}", verdict.run)
+        api.set_tag(ctx.mlflow_run, f"{runs.REUSED}.{entries.name_of(ctx, verdict.step)}", verdict.run)
 
 
 def disown(settings: Settings, ctx: RunContext, step: str) -> None:
     """A person wants the step anew: what it does from now on is this run's own."""
-    api, tag = tracking.client(settings), f"{tracking.REUSED}.{entries.name_of(ctx, step)}"
-    with tracking.reachable(settings):
+    api, tag = runs.client(settings), f"{runs.REUSED}.{entries.name_of(ctx, step)}"
+    with runs.reachable(settings):
         if tag in api.get_run(ctx.mlflow_run).data.tags:
             api.delete_tag(ctx.mlflow_run, tag)
 
@@ -88,17 +88,17 @@ def disown(settings: Settings, ctx: RunContext, step: str) -> None:
 def _adopt_study(api: Any, ctx: RunContext, result: StudyResult) -> None:
     known = api.get_run(ctx.mlflow_run).data.params
     best = {f"best.{name}": value for name, value in result.best_parameters.items()}
-    tracking.log_parameters(api, ctx.mlflow_run, {name: v for name, v in best.items() if name not in known})
+    runs.log_parameters(api, ctx.mlflow_run, {name: v for name, v in best.items() if name not in known})
     values = {f"best.{name}": value for name, value in result.values.items()}
     values |= {"trials": float(result.trials), "pruned_trials": float(result.pruned)}
-    tracking.log_metrics(api, ctx.mlflow_run, values, result.trials)
+    runs.log_metrics(api, ctx.mlflow_run, values, result.trials)
     api.set_tag(ctx.mlflow_run, "airloom.study", result.study)
 
 
 def _adopt_evaluation(api: Any, ctx: RunContext, run: str) -> None:
     """Its files too: the gate reads them here, and the other run may be collected."""
     from airloom.evaluation.evaluate import FOLDER
-    from airloom.metadata.inputs import log_input
+    from airloom.tracking.runs import log_input
 
     with tempfile.TemporaryDirectory(prefix="airloom-cache-") as folder:
         api.log_artifacts(ctx.mlflow_run, api.download_artifacts(run, FOLDER, folder), FOLDER)

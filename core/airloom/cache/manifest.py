@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from airloom.cache import code
-from airloom.cache.lock import lock
 from airloom.contracts import Record, RunContext, Snapshot
 from airloom.errors import ConfigError
-from airloom.pipeline.spec import Pipeline
+from airloom.project import source
+from airloom.project.packages import lock
 from airloom.settings import Settings
+from airloom.spec.pipeline import Pipeline
 
 _NOT_READ = {"workers", "share", "failures", "warm_start"}  # who does the trials, not which
 _SHARED = ("devices", "processes", "threads")
@@ -124,7 +124,7 @@ def declared(project: Path, inputs: list[str]) -> dict[str, str]:
         for file in files:
             if not file.resolve().is_relative_to(root):
                 raise ConfigError(f"inputs: {name!r} leads out of the project to {file.resolve()}", "copy it in")
-            found[file.relative_to(root).as_posix()] = code.digest(file)
+            found[file.relative_to(root).as_posix()] = source.digest(file)
     return dict(sorted(found.items()))
 
 
@@ -146,8 +146,8 @@ def _training_code(settings: Settings, pipeline: Pipeline) -> dict[str, str]:
     root, files = settings.project.resolve(), dict[str, str]()
     for word in words:
         path = (root / word).resolve()
-        if path.is_file() and code.in_project(root, path):
-            files |= code.digests(root, path)
+        if path.is_file() and source.in_project(root, path):
+            files |= source.digests(root, path)
     return files
 
 
@@ -155,8 +155,8 @@ def _function_code(settings: Settings, reference: str) -> dict[str, str]:
     place, root = reference.partition(":")[0], settings.project.resolve()
     if place.endswith(".py"):
         path = (root / place).resolve()
-        return code.digests(root, path) if path.is_file() and path.is_relative_to(root) else {}
-    return {name: sum_ for path in code.of_module(root, place) for name, sum_ in code.digests(root, path).items()}
+        return source.digests(root, path) if path.is_file() and path.is_relative_to(root) else {}
+    return {name: sum_ for path in source.of_module(root, place) for name, sum_ in source.digests(root, path).items()}
 
 
 def _flat(values: Any, prefix: str) -> dict[str, Any]:

@@ -6,16 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airloom.cache import code, entries, manifest
+from airloom.cache import entries, manifest
 from airloom.cache.changes import changes
 from airloom.cache.entries import Entry
 from airloom.cache.manifest import Manifest
 from airloom.contracts import Evaluation, RunContext, TrainedModel, Verdict
 from airloom.errors import CorruptFile, RegistryError
-from airloom.metadata import artifacts, registry, tracking
-from airloom.pipeline.load import load_pipeline
-from airloom.pipeline.spec import Pipeline
+from airloom.project import source
+from airloom.registry import models as registered_models
 from airloom.settings import Settings
+from airloom.spec.load import load_pipeline
+from airloom.spec.pipeline import Pipeline
+from airloom.tracking import artifacts, runs
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -123,10 +125,10 @@ def of_evaluation(
 
 def serving(settings: Settings, pipeline: Pipeline) -> str:
     """The champion as an evaluation sees it: its version, and the address of its files; empty where there is none."""
-    client = tracking.client(settings)
-    with tracking.reachable(settings):
-        champion = registry.champion(client, pipeline.pipeline)
-    return f"{champion.version} {champion.tags.get(registry.URI, '')}" if champion is not None else ""
+    client = runs.client(settings)
+    with runs.reachable(settings):
+        champion = registered_models.champion(client, pipeline.pipeline)
+    return f"{champion.version} {champion.tags.get(registered_models.URI, '')}" if champion is not None else ""
 
 
 def fetched(api: "MlflowClient", run: str, path: str, folder: str) -> Path | None:
@@ -147,14 +149,14 @@ def _off(pipeline: Pipeline, ctx: RunContext, step: str) -> str:
 
 
 def _look(settings: Settings, ctx: RunContext, step: str, reads: Manifest, usable: Usable) -> Verdict:
-    api, name = tracking.client(settings), entries.name_of(ctx, step)
-    with tracking.reachable(settings):
+    api, name = runs.client(settings), entries.name_of(ctx, step)
+    with runs.reachable(settings):
         problems: list[str] = []
         for run in entries.same(api, ctx, name, reads.key):
             entry = entries.read(api, run, name)
             problem = entry if isinstance(entry, str) else _moved(settings, entry) or usable(api, entry)
             if not problem and isinstance(entry, Entry):
-                return Verdict(step, True, [], run.info.run_id, run.data.tags.get(tracking.KEY, ""), entry.value)
+                return Verdict(step, True, [], run.info.run_id, run.data.tags.get(runs.KEY, ""), entry.value)
             problems.append(problem)
         if problems:
             return Verdict(step, False, list(dict.fromkeys(problems)))
@@ -163,14 +165,14 @@ def _look(settings: Settings, ctx: RunContext, step: str, reads: Manifest, usabl
         return Verdict(step, False, ["no earlier run of this pipeline is kept for it"])
     run = near.run
     why = changes(settings, near.manifest, reads)
-    return Verdict(step, False, why, run.info.run_id, run.data.tags.get(tracking.KEY, ""))
+    return Verdict(step, False, why, run.info.run_id, run.data.tags.get(runs.KEY, ""))
 
 
 def _moved(settings: Settings, entry: Entry) -> str:
     """A file that the run read without having declared it, and that is not what it was."""
     for name, before in entry.read.items():
         path = settings.project / name
-        if not path.is_file() or code.digest(path) != before:
+        if not path.is_file() or source.digest(path) != before:
             return f"{name} changed (it was read, but is no declared input)"
     return ""
 

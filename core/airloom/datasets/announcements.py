@@ -9,7 +9,7 @@ from pathlib import Path
 from airloom.contracts import DatasetVersion
 from airloom.datasets import versions
 from airloom.errors import ConfigError
-from airloom.private import write_private
+from airloom.files import write_private
 from airloom.settings import Settings
 
 AGAIN_SECONDS = 30.0  # nothing came of the last look: look again

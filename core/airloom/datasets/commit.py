@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING, Any, Literal
 import pyarrow as pa
 
 from airloom.contracts import DatasetVersion
-from airloom.datasets import quarantine, repository, schema, versions
+from airloom.datasets import versions
 from airloom.datasets.ingest import Batches, from_table
-from airloom.datasets.layout import Layout
-from airloom.datasets.manifest import Manifest, Shard, pack_schema
 from airloom.datasets.operations import Append, Operation, Outcome, Replace
-from airloom.datasets.shards import ShardWriter, cut_bits
-from airloom.datasets.statistics import summarise
-from airloom.datasets.store import Store
+from airloom.datasets.storage import repository, schema
+from airloom.datasets.storage.manifest import Manifest, Shard, pack_schema
+from airloom.datasets.storage.schema import Layout
+from airloom.datasets.storage.shards import ShardWriter, cut_bits
+from airloom.datasets.storage.statistics import summarise
+from airloom.datasets.storage.store import Store
 from airloom.datasets.types import get_type
-from airloom.datasets.validation import Report, validate
+from airloom.datasets.validation import quarantine
+from airloom.datasets.validation.validate import Report, validate
 from airloom.errors import ConfigError, DataError, ValidationFailed
 from airloom.settings import Settings
 

@@ -7,14 +7,14 @@ import pyarrow as pa
 
 from airloom.contracts import DatasetVersion
 from airloom.datasets import commit as commits
-from airloom.datasets import repository, versions
-from airloom.datasets.index import Index
-from airloom.datasets.manifest import Manifest, Shard, Span
+from airloom.datasets import versions
 from airloom.datasets.operations import statistics_of
-from airloom.datasets.read import shard_table
-from airloom.datasets.rows import Rows
-from airloom.datasets.shards import ShardWriter
-from airloom.datasets.store import Store
+from airloom.datasets.storage import repository
+from airloom.datasets.storage.index import Index
+from airloom.datasets.storage.manifest import Manifest, Shard, Span
+from airloom.datasets.storage.rows import Rows
+from airloom.datasets.storage.shards import ShardWriter, shard_table
+from airloom.datasets.storage.store import Store
 from airloom.errors import DataError, NothingChanged
 from airloom.settings import Settings
 

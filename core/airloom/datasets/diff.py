@@ -11,11 +11,11 @@ import pyarrow.compute as pc
 
 from airloom.contracts import DatasetVersion
 from airloom.datasets import versions
-from airloom.datasets.manifest import Manifest
-from airloom.datasets.read import shard_table
-from airloom.datasets.rows import Rows
-from airloom.datasets.statistics import merge
-from airloom.datasets.store import Store
+from airloom.datasets.storage.manifest import Manifest
+from airloom.datasets.storage.rows import Rows
+from airloom.datasets.storage.shards import shard_table
+from airloom.datasets.storage.statistics import merge
+from airloom.datasets.storage.store import Store
 from airloom.datasets.types import get_type
 from airloom.settings import Settings
 

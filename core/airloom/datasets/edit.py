@@ -11,13 +11,13 @@ import pyarrow as pa
 from airloom.contracts import DatasetVersion
 from airloom.datasets import commit as commits
 from airloom.datasets import versions
-from airloom.datasets.digests import key_digest
-from airloom.datasets.index import SHORT
 from airloom.datasets.ingest import Batches
 from airloom.datasets.operations import Edit, Target
-from airloom.datasets.rows import Rows
-from airloom.datasets.store import Store
-from airloom.datasets.validation import validate
+from airloom.datasets.storage.digests import key_digest
+from airloom.datasets.storage.index import SHORT
+from airloom.datasets.storage.rows import Rows
+from airloom.datasets.storage.store import Store
+from airloom.datasets.validation.validate import validate
 from airloom.errors import ConfigError, DataError, ValidationFailed
 from airloom.settings import Settings
 

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 import pyarrow as pa
 
-from airloom.datasets.layout import Layout
+from airloom.datasets.storage.schema import Layout
 from airloom.errors import ConfigError, DataError
 from airloom.settings import Settings
 
@@ -23,8 +23,9 @@ def export_named(settings: Settings, name: str, target: Path, form: str, split: 
         ConfigError: the form is not known, the target exists, or the form does not fit the type.
         DataError: there is no such version or snapshot.
     """
-    from airloom.datasets import snapshot, versions
+    from airloom.datasets import versions
     from airloom.datasets.read import read
+    from airloom.datasets.snapshots import snapshot
 
     if form not in get_args(Form):
         raise ConfigError(f"the form {form!r} is not known", f"one of {', '.join(get_args(Form))}")

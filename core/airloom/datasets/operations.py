@@ -12,13 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from airloom.datasets.content import Chain
-from airloom.datasets.index import Index
-from airloom.datasets.manifest import Manifest, Shard, Span
-from airloom.datasets.read import shard_table
-from airloom.datasets.rows import Rows
-from airloom.datasets.statistics import summarise
-from airloom.datasets.store import Store
+from airloom.datasets.storage.chain import Chain
+from airloom.datasets.storage.index import Index
+from airloom.datasets.storage.manifest import Manifest, Shard, Span
+from airloom.datasets.storage.rows import Rows
+from airloom.datasets.storage.shards import shard_table
+from airloom.datasets.storage.statistics import summarise
+from airloom.datasets.storage.store import Store
 from airloom.datasets.types import get_type
 from airloom.errors import DataError, NothingChanged
 

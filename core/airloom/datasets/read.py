@@ -3,10 +3,9 @@
 import pyarrow as pa
 
 from airloom.contracts import DatasetVersion
-from airloom.datasets.manifest import Shard
-from airloom.datasets.store import Store, md5_of
+from airloom.datasets.storage.shards import shard_table
+from airloom.datasets.storage.store import Store
 from airloom.datasets.versions import manifest_of
-from airloom.errors import CorruptFile
 from airloom.settings import Settings
 
 
@@ -21,18 +20,3 @@ def read(settings: Settings, version: DatasetVersion) -> pa.Table:
     store.fetch({shard.md5: shard.bytes for shard in manifest.shards})
     tables = [shard_table(store, shard) for shard in manifest.shards]
     return pa.concat_tables(tables).cast(manifest.arrow_schema)
-
-
-def shard_table(store: Store, shard: Shard) -> pa.Table:
-    """The live rows of one shard, mapped into memory after its digest was checked.
-
-    Raises:
-        CorruptFile: it is damaged here and in the remote.
-    """
-    path = store.get(shard.md5, shard.bytes)
-    if md5_of(path) != shard.md5:
-        store.repair([shard.md5])
-    table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-    if table.num_rows != shard.rows:
-        raise CorruptFile(f"{path} has {table.num_rows} rows, the manifest says {shard.rows}", "restore the manifest")
-    return table.filter(pa.array(~shard.tombstones)) if shard.dead else table

@@ -1,8 +1,8 @@
 """Let a batch out of quarantine: a person says why, and the version says so for ever."""
 
 from airloom.contracts import DatasetVersion
-from airloom.datasets import quarantine
 from airloom.datasets.commit import commit
+from airloom.datasets.validation import quarantine
 from airloom.errors import ConfigError
 from airloom.settings import Settings
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airloom.contracts import DatasetVersion
-from airloom.datasets import repository
-from airloom.datasets.git import objects
+from airloom.datasets.storage import repository
+from airloom.datasets.storage.git import objects
 from airloom.errors import ConfigError, DataError
 from airloom.settings import Settings
 
 if TYPE_CHECKING:
-    from airloom.datasets.manifest import Manifest
+    from airloom.datasets.storage.manifest import Manifest
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 LABEL = re.compile(r"(?!v\d+$)[a-z0-9][a-z0-9._-]{0,63}")
@@ -193,7 +193,7 @@ def storage(settings: Settings, version: DatasetVersion) -> str:
 
 def manifest_of(settings: Settings, version: DatasetVersion, commit: str = "") -> "Manifest":
     """How a version is stored, now or at one of its commits."""
-    from airloom.datasets.manifest import Manifest
+    from airloom.datasets.storage.manifest import Manifest
 
     at = commit or storage(settings, version)
     text = repository.read_file(settings.data_repo, at, f"{version.dataset}/manifest.json")

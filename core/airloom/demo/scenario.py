@@ -10,7 +10,7 @@ from airloom.demo.digits import FIRST_PART, Digits, load_digits
 from airloom.demo.traffic import Traffic
 from airloom.demo.view import Show
 from airloom.errors import AirloomError, GateError, StackError, ValidationFailed
-from airloom.private import write_private
+from airloom.files import write_private
 from airloom.settings import Settings
 from airloom.stack import control
 from airloom.stack.airflow_api import AirflowApi
@@ -139,7 +139,7 @@ def _spoiled_batch(settings: Settings, digits: Digits, show: Show) -> str:
 
 
 def _ask_and_trace(settings: Settings, digits: Digits, show: Show) -> str:
-    from airloom.metadata import trace
+    from airloom.lineage import trace
 
     traffic = Traffic(settings, NAME, digits.instances)
     answer = traffic.ask()

@@ -10,8 +10,9 @@ import httpx
 
 from airloom.deployment.generations import advance, generation
 from airloom.errors import RegistryError, StackError
-from airloom.metadata import registry, tracking
+from airloom.registry import models
 from airloom.settings import Settings
+from airloom.tracking import runs
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -23,8 +24,8 @@ def current(settings: Settings, model: str) -> dict[str, Any]:
     """The record: generation, champion, previous, at. Generation 0 when nothing was deployed yet."""
     from mlflow.exceptions import MlflowException
 
-    client = tracking.client(settings)
-    with tracking.reachable(settings):
+    client = runs.client(settings)
+    with runs.reachable(settings):
         try:
             tags = client.get_registered_model(model).tags
         except MlflowException as error:
@@ -40,11 +41,11 @@ def deploy(settings: Settings, model: str, version: str) -> dict[str, Any]:
     Raises:
         RegistryError: no such version, it is half-registered, or another deployment was faster.
     """
-    registry.deployable(settings, model, version)
+    models.deployable(settings, model, version)
     known, record = generation(settings, model), current(settings, model)
-    client = tracking.client(settings)
-    with tracking.reachable(settings):
-        serving = registry.champion(client, model)
+    client = runs.client(settings)
+    with runs.reachable(settings):
+        serving = models.champion(client, model)
         before = str(serving.version) if serving else ""
         if before == version == record["champion"]:
             return record
@@ -59,7 +60,7 @@ def deploy(settings: Settings, model: str, version: str) -> dict[str, Any]:
             if not moved:
                 message = f"another deployment of {model} was faster than that of version {version}"
                 raise RegistryError(message, "look at what serves now, then deploy again")
-            registry.deployable(settings, model, version)  # once more: a collection may have been here
+            models.deployable(settings, model, version)  # once more: a collection may have been here
             _write(client, model, made)
     return made
 

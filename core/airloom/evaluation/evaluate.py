@@ -10,14 +10,16 @@ import numpy as np
 
 from airloom.contracts import Evaluation, RunContext, TrainedModel
 from airloom.errors import GateError
-from airloom.evaluation import leaderboard, pictures
-from airloom.evaluation import rows as kept
-from airloom.evaluation.answers import Judged, judge
-from airloom.evaluation.rows import Kind, Rows
+from airloom.evaluation import figures, leaderboard
+from airloom.evaluation import predictions as kept
+from airloom.evaluation.inference import Judged, judge
+from airloom.evaluation.predictions import Kind, Rows
 from airloom.evaluation.slices import masks
-from airloom.metadata import inputs, registry, tracking
-from airloom.pipeline.spec import Pipeline
+from airloom.registry import models as registered_models
 from airloom.settings import Settings
+from airloom.spec.pipeline import Pipeline
+from airloom.tracking import runs
+from airloom.tracking import runs as mlflow_runs
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -53,7 +55,7 @@ def evaluate_all(
         GateError: a candidate does not answer the rows.
         RegistryError: MLflow does not answer.
     """
-    from airloom.datasets.snapshot import open_snapshot
+    from airloom.datasets.snapshots.snapshot import open_snapshot
 
     data = open_snapshot(settings, ctx.snapshot)
     raw, labels = test_rows(data)
@@ -66,19 +68,19 @@ def evaluate_all(
     metric = pipeline.gate.against_champion.metric
     table = leaderboard.rank({name: Rows(kind, labels, one.answers, None) for name, one in judged.items()}, metric)
     best = table[0].name
-    client = tracking.client(settings)
-    with tracking.reachable(settings):
-        serving = registry.champion(client, pipeline.pipeline)
+    client = runs.client(settings)
+    with runs.reachable(settings):
+        serving = registered_models.champion(client, pipeline.pipeline)
     champion, problem = None, ""
     if serving is not None:
         try:
-            champion = ask(registry.uri_of(serving), registry.digests_of(serving))
+            champion = ask(registered_models.uri_of(serving), registered_models.digests_of(serving))
         except GateError as error:
             problem = error.message
     parts = masks(data, ctx.snapshot, pipeline.evaluate.slices)
     rows = Rows(kind, labels, judged[best].answers, champion.answers if champion else None, parts)
-    with tracking.reachable(settings):
-        inputs.log_input(client, ctx.mlflow_run, ctx.snapshot, "test")
+    with runs.reachable(settings):
+        mlflow_runs.log_input(client, ctx.mlflow_run, ctx.snapshot, "test")
         if len(models) > 1:
             leaderboard.keep(client, ctx, models, judged, table, metric)
         return _keep(client, ctx, rows, (judged[best], champion)).with_(
@@ -132,7 +134,7 @@ def _keep(client: "MlflowClient", ctx: RunContext, rows: Rows, judged: tuple[Jud
     with tempfile.TemporaryDirectory(prefix="airloom-evaluation-") as name:
         folder = Path(name)
         sha256 = kept.write(rows, folder / Path(PREDICTIONS).name)
-        pictures.draw(rows, candidate.scores, folder)
+        figures.draw(rows, candidate.scores, folder)
         values = {"candidate": metrics, "champion": other, "slices": parts, "by_class": _by_class(rows)}
         (folder / Path(METRICS).name).write_text(json.dumps(values, indent=1))
         client.log_artifacts(ctx.mlflow_run, str(folder), FOLDER)
@@ -141,7 +143,7 @@ def _keep(client: "MlflowClient", ctx: RunContext, rows: Rows, judged: tuple[Jud
     measured |= {f"test_slice.{name}.{metric}": v for name, part in parts.items() for metric, v in part.items()}
     every = list(measured.items())
     for at in range(0, len(every), MOST_METRICS):
-        tracking.log_metrics(client, ctx.mlflow_run, dict(every[at : at + MOST_METRICS]), 0)
+        runs.log_metrics(client, ctx.mlflow_run, dict(every[at : at + MOST_METRICS]), 0)
     return Evaluation(metrics, "", other, PREDICTIONS, len(rows), sha256, slices=parts)
 
 

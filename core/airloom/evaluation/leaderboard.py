@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from airloom.contracts import RunContext, TrainedModel
-from airloom.evaluation import paired
-from airloom.evaluation.answers import Judged
-from airloom.evaluation.rows import Rows
-from airloom.metadata import tracking
+from airloom.evaluation.gate import paired
+from airloom.evaluation.inference import Judged
+from airloom.evaluation.predictions import Rows
+from airloom.tracking import runs
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -61,7 +61,5 @@ def keep(
     client.log_text(ctx.mlflow_run, json.dumps({"metric": metric, "places": rows}, indent=1), PATH)
     for number, place in enumerate(table, 1):
         run = models[place.name].mlflow_run
-        tracking.log_metrics(
-            client, run, {f"test_{metric}": place.value, "place": number, **judged[place.name].cost}, 0
-        )
+        runs.log_metrics(client, run, {f"test_{metric}": place.value, "place": number, **judged[place.name].cost}, 0)
         client.set_tag(run, "airloom.candidate", place.name)

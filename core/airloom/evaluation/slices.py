@@ -7,10 +7,10 @@ import numpy as np
 
 from airloom.contracts import Snapshot
 from airloom.errors import ConfigError
-from airloom.pipeline.evaluate import Slice
+from airloom.spec.pipeline import Slice
 
 if TYPE_CHECKING:
-    from airloom.datasets.snapshot_data import SnapshotData
+    from airloom.datasets.snapshots.data import SnapshotData
 
 Array = np.ndarray[Any, Any]
 

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from airloom.contracts import Evaluation, RunContext, TrainedModel
-from airloom.pipeline.load import load_pipeline
 from airloom.settings import load
+from airloom.spec.load import load_pipeline
 
 
 def evaluate(context: dict[str, Any], trained: dict[str, Any]) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def evaluate(context: dict[str, Any], trained: dict[str, Any]) -> dict[str, Any]
 
 def gate(context: dict[str, Any], evaluation: dict[str, Any]) -> dict[str, Any]:
     """Decide; a `Decision` as a dict."""
-    from airloom.evaluation.judge import gate as run
+    from airloom.evaluation.gate.evidence import gate as run
 
     ctx = RunContext.from_dict(context)
     return run(load(), load_pipeline(Path(ctx.pipeline_file)), ctx, Evaluation.from_dict(evaluation)).to_dict()

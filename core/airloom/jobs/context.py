@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 
 from airloom.errors import AirloomError, ConfigError, StoppedByRequest
-from airloom.private import write_private
+from airloom.files import write_private
 
 PATIENCE = 3.0  # seconds that a rank waits to learn which other rank failed before it
 

@@ -13,8 +13,8 @@ from typing import Any
 from filelock import FileLock
 
 from airloom.errors import ConfigError
+from airloom.files import write_private
 from airloom.jobs import files, processes
-from airloom.private import write_private
 
 
 def discover(pretended: int = 0) -> list[str]:

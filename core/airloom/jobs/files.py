@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from airloom.private import write_private
+from airloom.files import write_private
 
 LAUNCH, RESULT, LOG, LOCK, WORK, STATE = "launch.json", "result.json", "log.txt", "lock", "work", "state"
 

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airloom.metadata import prediction_id as ids
+from airloom.monitoring import prediction_id as ids
 from airloom.settings import Settings
 
 if TYPE_CHECKING:

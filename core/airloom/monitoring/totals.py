@@ -1,7 +1,7 @@
 """Reading the counters, without what writing them imports."""
 
-from airloom.metadata.sql import Reader
 from airloom.settings import Settings
+from airloom.sql_reader import Reader
 
 TABLE = "prediction_counts"
 

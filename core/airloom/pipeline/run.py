@@ -7,8 +7,8 @@ from typing import Any
 from airloom.contracts import Decision, Evaluation, RunContext
 from airloom.errors import ConfigError
 from airloom.pipeline import steps
-from airloom.pipeline.load import find_pipelines, load_pipeline
 from airloom.settings import Settings
+from airloom.spec.load import find_pipelines, load_pipeline
 from airloom.tuning.local import run_workers
 
 
@@ -88,8 +88,8 @@ def _tune_and_train(settings: Settings, context: RunContext, say: steps.Say) -> 
 
 def finish(settings: Settings, context: RunContext, passed: bool) -> None:
     """End the parent MLflow run. A refused candidate is a finished run too: the pipeline did its work."""
-    from airloom.metadata import tracking
+    from airloom.tracking import runs
 
-    client = tracking.client(settings)
+    client = runs.client(settings)
     client.set_tag(context.mlflow_run, "airloom.outcome", "deployed" if passed else "refused")
     client.set_terminated(context.mlflow_run, "FINISHED")

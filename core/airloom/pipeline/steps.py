@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from airloom.contracts import Decision, Evaluation, RegisteredVersion, RunContext, TrainedModel, Verdict
 from airloom.errors import ConfigError
 from airloom.jobs.spec import JobSpec, Resources
-from airloom.pipeline.candidates import address
-from airloom.pipeline.load import load_pipeline
-from airloom.pipeline.spec import Pipeline
 from airloom.settings import Settings
+from airloom.spec.candidates import address
+from airloom.spec.load import load_pipeline
+from airloom.spec.pipeline import Pipeline
 
 if TYPE_CHECKING:
-    from airloom.training.budget import Budget
+    from airloom.training.stopping import Budget
 
 Say = Callable[[str], None]
 WORKER = "airloom.tuning.step:work"
@@ -45,8 +45,9 @@ def resolve(
         cache: whether steps may take what earlier runs with the same inputs returned.
     """
     from airloom.cache.manifest import declared
-    from airloom.datasets import snapshot, versions
-    from airloom.metadata import tracking
+    from airloom.datasets import versions
+    from airloom.datasets.snapshots import snapshot
+    from airloom.tracking import runs
 
     pipeline = load_pipeline(file)
     declared(settings.project, pipeline.inputs)  # before anything is made: a wrong path is a mistake in the file
@@ -57,7 +58,7 @@ def resolve(
     split = {str(name): share for name, share in pipeline.dataset.split.items()}
     prepared = snapshot.prepare(settings, found, split, since=pipeline.dataset.since, tags=pipeline.dataset.tags)
     tags = {"airloom.dataset": found.name, "airloom.dataset.commit": found.commit, "airloom.snapshot": prepared.id}
-    experiment, run = tracking.ensure_parent(settings, pipeline.pipeline, key, tags)
+    experiment, run = runs.ensure_parent(settings, pipeline.pipeline, key, tags)
     context = RunContext(pipeline.pipeline, str(file), key, run, experiment, prepared, overrides, cache)
     # Here, once: workers that start together would race for the tables, and might not agree on the cache.
     studies = {name: _study(settings, one) for name, one in contexts(context, pipeline).items()}
@@ -157,7 +158,7 @@ def run_job(
     settings: Settings, context: RunContext, step: str, arguments: dict[str, Any], *, name: str, say: Say
 ) -> dict[str, Any]:
     """Run one heavy step as a job and return its result, or an earlier run's; `name` tells the steps of a run apart."""
-    from airloom.jobs import runner
+    from airloom.jobs import wait
 
     if name in ("train", "evaluate"):
         verdict = cached(settings, context, name, arguments, f"{context.key}/{name}")
@@ -166,14 +167,15 @@ def run_job(
         if verdict and verdict.hit:
             return verdict.value
     spec = job_of(context, step, arguments, light=name in ("evaluate", "gate"))
-    return runner.run_job(settings, f"{context.key}/{name}", spec, on_line=say)
+    return wait.run_job(settings, f"{context.key}/{name}", spec, on_line=say)
 
 
 def train(context: dict[str, Any]) -> dict[str, Any]:
     """Job entry, of each rank: close the study, train with its best parameters. Returns `{"study": …, "model": …}`."""
     from airloom import settings as settings_module
-    from airloom.cache import keep, manifest, watch
-    from airloom.training.final import train as train_best
+    from airloom.cache import keep, manifest
+    from airloom.project import watch
+    from airloom.training.train import train as train_best
     from airloom.training.world import joined
     from airloom.tuning.step import finished_study
 
@@ -195,7 +197,7 @@ def train(context: dict[str, Any]) -> dict[str, Any]:
 
 
 def _budget(pipeline: Pipeline) -> "Budget":
-    from airloom.training.budget import Budget
+    from airloom.training.stopping import Budget
 
     stop = pipeline.stop
     return Budget(stop.steps, stop.time, stop.device_hours * 3600 if stop.device_hours else None)
@@ -205,7 +207,7 @@ def register(
     settings: Settings, context: RunContext, trained: TrainedModel, evaluation: Evaluation, decision: Decision
 ) -> RegisteredVersion:
     """Make the accepted candidate a registered model version with its lineage."""
-    from airloom.metadata import registry
+    from airloom.registry import register as registry
 
     pipeline = load_pipeline(Path(context.pipeline_file))
     return registry.register(settings, pipeline, context, trained, evaluation, decision)

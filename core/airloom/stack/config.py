@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from airloom.private import write_private
+from airloom.files import write_private
 from airloom.settings import Settings
 from airloom.stack import preload
 from airloom.stack.ports import Ports
@@ -148,7 +148,7 @@ def processes(settings: Settings) -> list[Process]:
         Process("airflow-scheduler", (*airflow, "scheduler", "--skip-serve-logs"), stop_seconds=5),
         Process("airflow-triggerer", (*airflow, "triggerer", "--skip-serve-logs")),
         Process("model-server", server),
-        Process("jobs-reconciler", (python, "-m", "airloom.stack.reconcile"), stop_seconds=3),
+        Process("jobs-reconciler", (python, "-m", "airloom.stack.job_reconciler"), stop_seconds=3),
     ]
 
 

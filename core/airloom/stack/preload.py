@@ -8,7 +8,7 @@ never Airloom's own modules, so that a task always runs the code that is on disk
 import importlib
 from pathlib import Path
 
-from airloom.private import write_private
+from airloom.files import write_private
 
 LIBRARIES = ("mlflow", "mlflow.tracking", "optuna", "optuna.storages", "pyarrow", "sqlalchemy.orm", "httpx", "yaml")
 HOOK = '''"""Written by `airloom up`. Airflow reads it when one of its processes starts."""

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airloom.processing import Processing as Processing
     from airloom.processing import Tokenise as Tokenise
-    from airloom.training.early import EarlyStopping as EarlyStopping
     from airloom.training.loop import fit as fit
     from airloom.training.normalise import Normalise as Normalise
     from airloom.training.run import TrainingRun as TrainingRun
     from airloom.training.source import TensorSource as TensorSource
+    from airloom.training.stopping import EarlyStopping as EarlyStopping
 
 _PLACES = {
-    "EarlyStopping": "airloom.training.early",
+    "EarlyStopping": "airloom.training.stopping",
     "Normalise": "airloom.training.normalise",
     "Processing": "airloom.processing",
     "TensorSource": "airloom.training.source",

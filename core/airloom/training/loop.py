@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
 from airloom.errors import ConfigError
-from airloom.training.early import EarlyStopping
-from airloom.training.evaluate import Metrics, evaluate, move
-from airloom.training.pulse import Pulse
+from airloom.training.held_out import Metrics, evaluate, move
+from airloom.training.reporting.progress_line import Pulse
 from airloom.training.run import TrainingRun, check_finite
 from airloom.training.source import TensorLoader
 from airloom.training.stepper import Precision, Stepper
+from airloom.training.stopping import EarlyStopping
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from airloom.errors import AirloomError, ConfigError, JobFailed
 from airloom.processing import Processing
-from airloom.training import generators
-from airloom.training.budget import Budget
-from airloom.training.checkpoint import Checkpoints
-from airloom.training.kept import unwrapped
-from airloom.training.progress import Progress
+from airloom.training.checkpointing import random_state
+from airloom.training.checkpointing.checkpoints import Checkpoints
+from airloom.training.checkpointing.progress import Progress
+from airloom.training.checkpointing.state import unwrapped
 from airloom.training.source import Source
+from airloom.training.stopping import Budget
 from airloom.training.world import World, device_of, this_world
 
 if TYPE_CHECKING:
@@ -235,7 +235,7 @@ def execute(function: Callable[[TrainingRun], Any], run: TrainingRun, reference:
         JobFailed: the function raised; names the type, the message and the line. The traceback is logged.
         AirloomError, Pruned: pass unchanged.
     """
-    generators.seed(run.seed, run.rank)
+    random_state.seed(run.seed, run.rank)
     if run.deterministic:
         deterministic()
     try:

@@ -37,7 +37,7 @@ class SnapshotSource:
     """A snapshot; each split is read once into memory, so that a study's trials share it."""
 
     def __init__(self, settings: Settings, snapshot: Snapshot) -> None:
-        from airloom.datasets.snapshot import open_snapshot
+        from airloom.datasets.snapshots.snapshot import open_snapshot
 
         self._open: Callable[[], Any] = lambda: open_snapshot(settings, snapshot)
         self._kept: dict[str, tuple[Any, Any]] = {}

@@ -4,9 +4,9 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from airloom.tuning.recorder import Entry
-from airloom.tuning.rows import Begun
 from airloom.tuning.slots import Slot
+from airloom.tuning.trials import Begun
+from airloom.tuning.worker.recorder import Entry
 
 
 @dataclass

@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airloom.contracts import RunContext, StudyResult, Verdict
-from airloom.jobs import runner
+from airloom.jobs import wait
 from airloom.jobs.states import SUCCEEDED
 from airloom.jobs.table import Attempts
-from airloom.metadata import tracking
 from airloom.pipeline import steps
-from airloom.pipeline.load import load_pipeline
-from airloom.pipeline.spec import Pipeline
 from airloom.settings import Settings
+from airloom.spec.load import load_pipeline
+from airloom.spec.pipeline import Pipeline
+from airloom.tracking import runs
 from airloom.tuning.slots import Slots
 
 if TYPE_CHECKING:
-    from airloom.tuning.view import Show
+    from airloom.cli.study_view import Show
 
 LOSSES = 10  # times that one worker may be killed
 Say = Callable[[str], None]
@@ -55,7 +55,7 @@ def tune(
         show.follow(key)
         run_workers(settings, pipeline, context, show.say)
         result = finish(settings, context, show.say)
-    tracking.client(settings).set_terminated(context.mlflow_run, "FINISHED")
+    runs.client(settings).set_terminated(context.mlflow_run, "FINISHED")
     return result
 
 
@@ -75,7 +75,7 @@ def run_workers(settings: Settings, pipeline: Pipeline, context: RunContext, say
         def tell(line: str) -> None:
             say(f"tune-{number}: {line}")
 
-        return runner.run_job(settings, key, spec, on_line=tell, generation=generation, losses=LOSSES)
+        return wait.run_job(settings, key, spec, on_line=tell, generation=generation, losses=LOSSES)
 
     with ThreadPoolExecutor(len(numbers)) as pool:
         running = [pool.submit(worker, number) for number in numbers]
@@ -96,7 +96,7 @@ def finish(settings: Settings, context: RunContext, say: Say) -> StudyResult:
     key = f"{context.key}/study"
     newest = Attempts(settings.database_address).newest(key)
     generation = newest.generation + 1 if newest else 0  # it may have grown since
-    value = runner.run_job(settings, key, spec, on_line=lambda line: say(f"study: {line}"), generation=generation)
+    value = wait.run_job(settings, key, spec, on_line=lambda line: say(f"study: {line}"), generation=generation)
     return StudyResult.from_dict(value)
 
 

@@ -7,8 +7,8 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from airloom.errors import ConfigError
-from airloom.pipeline.spec import Pipeline
-from airloom.pipeline.tune import Distribution
+from airloom.spec.pipeline import Pipeline
+from airloom.spec.tuning import Distribution
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner

@@ -12,17 +12,71 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, case, func, insert, select, update
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Connection,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    case,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from airloom import database
 from airloom.contracts import Record
-from airloom.tuning.tables import FREE, metadata, slots, studies
 
 TAKEN, COMPLETE, PRUNED = "TAKEN", "COMPLETE", "PRUNED"
 FINISHED = (COMPLETE, PRUNED)
 LONGEST_BEAT = 10.0  # seconds; a longer silence is a time in which nobody worked
 T = TypeVar("T")
+FREE = "FREE"
+metadata = MetaData()
+studies = Table(
+    "study_states",
+    metadata,
+    Column("name", String(500), primary_key=True),
+    Column("failed", Text, nullable=False, default=""),
+    Column("failed_at", Float(53), nullable=False, default=0.0),
+    Column("seconds", Float(53), nullable=False, default=0.0),
+    Column("beat", Float(53), nullable=False, default=0.0),
+    Column("created", Float(53), nullable=False),
+)
+slots = Table(
+    "study_slots",
+    metadata,
+    Column("study", String(500), primary_key=True),
+    Column("slot", Integer, primary_key=True, autoincrement=False),
+    Column("state", String(20), nullable=False, default=FREE),
+    Column("token", Integer, nullable=False, default=0),
+    Column("owner", String(255), nullable=False, default=""),
+    Column("worker", Integer, nullable=False, default=-1),
+    Column("trial", Integer, nullable=False, default=-1),
+    Column("parameters", JSON),
+    Column("tries", Integer, nullable=False, default=0),
+    Column("faults", Integer, nullable=False, default=0),
+    Column("again", Integer, nullable=False, default=0),
+    Column("preempted", Integer, nullable=False, default=0),
+    Column("step", Integer, nullable=False, default=-1),
+    Column("value", Float(53)),
+    Column("seconds", Float(53), nullable=False, default=0.0),
+    Column("lost", Float(53), nullable=False, default=0.0),
+    Column("cpu_seconds", Float(53), nullable=False, default=0.0),
+    Column("peak_memory", BigInteger, nullable=False, default=0),
+    Column("mlflow_run", String(64), nullable=False, default=""),
+    Column("logged", Integer, nullable=False, default=0),
+    Column("reason", Text, nullable=False, default=""),
+    Index("study_slots_by_state", "study", "state"),
+)
 
 
 def _fresh() -> dict[str, Any]:
@@ -40,7 +94,7 @@ class Slot(Record):
     slot: int
     state: str
     token: int  # how often it was reserved; only the newest reservation may write
-    owner: str  # who holds it; see `airloom.tuning.owner`
+    owner: str  # who holds it; see `airloom.tuning.ownership`
     worker: int
     trial: int  # number in Optuna of its newest trial, -1 before there is one
     parameters: dict[str, Any] | None  # of that trial, all that the training function gets

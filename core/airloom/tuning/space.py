@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airloom.errors import AirloomError, ConfigError
-from airloom.pipeline.spec import Pipeline
-from airloom.pipeline.tune import Distribution
-from airloom.training.load import load_function
+from airloom.project.functions import load_function
+from airloom.spec.pipeline import Pipeline
+from airloom.spec.tuning import Distribution
 
 if TYPE_CHECKING:
     from optuna import Trial

@@ -4,14 +4,14 @@ from pathlib import Path
 from typing import Any
 
 from airloom.contracts import RunContext
-from airloom.pipeline.load import load_pipeline
-from airloom.pipeline.spec import Pipeline
 from airloom.settings import Settings, load
+from airloom.spec.load import load_pipeline
+from airloom.spec.pipeline import Pipeline
 
 
 def work(context: dict[str, Any], worker: int) -> dict[str, Any]:
-    """Be one of the study's workers; see `airloom.tuning.work`."""
-    from airloom.tuning.work import work as work_on
+    """Be one of the study's workers; see `airloom.tuning.worker.worker`."""
+    from airloom.tuning.worker.worker import work as work_on
 
     return work_on(*_open(context), worker)
 
@@ -23,9 +23,10 @@ def finish(context: dict[str, Any]) -> dict[str, Any]:
 
 def finished_study(settings: Settings, pipeline: Pipeline, ctx: RunContext) -> dict[str, Any]:
     """This run's study at its end, kept for later runs; or that of the earlier run whose study it takes."""
-    from airloom.cache import keep, verdicts, watch
-    from airloom.tuning.finish import finish as finish_study
-    from airloom.tuning.folders import study_folder
+    from airloom.cache import keep, verdicts
+    from airloom.project import watch
+    from airloom.tuning.summary import finish as finish_study
+    from airloom.tuning.trial_folders import study_folder
 
     if reused := verdicts.reused_study(settings, ctx):
         return reused.value

@@ -1,21 +1,26 @@
 """The study in Optuna's database, beside its slots in ours."""
 
 import logging
-import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airloom import database
 from airloom.contracts import RunContext
 from airloom.errors import ConfigError, JobFailed
-from airloom.pipeline.spec import Pipeline
 from airloom.settings import Settings
+from airloom.spec.pipeline import Pipeline
 from airloom.tuning import samplers
 from airloom.tuning.slots import Slots
 
 if TYPE_CHECKING:
     from optuna import Study
-    from optuna.storages import BaseStorage, RDBStorage
+    from optuna.storages import BaseStorage
+from airloom.jobs import context, files
+from airloom.jobs.states import FAILED
+from airloom.jobs.table import Attempts
+from airloom.spec.tuning import TuneSection
+from airloom.tuning.slots import Tally
+from airloom.tuning.storage import new_storage
 
 PIPELINE, DATASET, PARENT, METRICS, BEGINNINGS = (
     f"airloom.{name}" for name in ("pipeline", "dataset", "mlflow_run", "metrics", "beginnings")
@@ -49,7 +54,7 @@ def create(settings: Settings, pipeline: Pipeline, ctx: RunContext) -> str:
     """
     from filelock import FileLock
 
-    from airloom.tuning import warm
+    from airloom.tuning import warm_start
 
     samplers.check(pipeline)
     home, name = settings.make_home(), ctx.key
@@ -59,7 +64,7 @@ def create(settings: Settings, pipeline: Pipeline, ctx: RunContext) -> str:
         _same_objectives(study, pipeline)
         slots = Slots(settings.database_address)
         if PIPELINE not in study.user_attrs:  # written last, so a killed `create` is done again from its beginning
-            study.set_user_attr(BEGINNINGS, warm.beginnings(settings, pipeline, study))
+            study.set_user_attr(BEGINNINGS, warm_start.beginnings(settings, pipeline, study))
             _describe(study, pipeline, ctx)
         there = slots.make(name, pipeline.tune.trials)
         slots.reopen(name)
@@ -95,22 +100,6 @@ def open_study(settings: Settings, name: str, pipeline: Pipeline | None = None) 
     return Opened(study, storage, storage.get_study_id_from_name(name))
 
 
-def new_storage(settings: Settings) -> "RDBStorage":
-    """Optuna's storage: SQLite in WAL mode in `home`, or PostgreSQL."""
-    from optuna.storages import RDBStorage
-
-    address = settings.study_address
-    if address.startswith("sqlite:") and not (settings.home / "optuna.db").exists():
-        with sqlite3.connect(settings.home / "optuna.db") as made:  # the mode stays in the file
-            made.execute("PRAGMA journal_mode=WAL")
-        made.close()
-    # Its tables were looked at when the study was created.
-    storage = RDBStorage(address, engine_kwargs=database.options(address))
-    database.prepare(storage.engine)
-    storage.engine.dispose()  # connections from before `prepare`
-    return storage
-
-
 def _create(settings: Settings, pipeline: Pipeline, name: str) -> "Study":
     import optuna
 
@@ -142,3 +131,28 @@ def _describe(study: "Study", pipeline: Pipeline, ctx: RunContext) -> None:
     facts: dict[str, Any] = {METRICS: metrics, DATASET: ctx.snapshot.version_name, PARENT: ctx.mlflow_run}
     for name, value in {**facts, PIPELINE: pipeline.pipeline}.items():
         study.set_user_attr(name, value)
+
+
+def over(tune: TuneSection, tally: Tally) -> str:
+    """Which budget is used up, in words; empty for none."""
+    asked = tune.budget
+    if asked.time is not None and tally.seconds >= asked.time:
+        return f"tune.budget.time: its {asked.time:g} s are over"
+    if asked.device_seconds is not None and tally.device_seconds >= asked.device_seconds:
+        return f"tune.budget.device_seconds: its {asked.device_seconds:g} s are over"
+    return ""
+
+
+def forgive(settings: Settings, slots: Slots, study: str) -> None:
+    """A worker that failed with its study and is tried again, by a retry or a clear, gives the study another chance.
+
+    So the failures that a study survives are those since then, and a mended training function goes on. A worker that
+    was only killed forgives nothing.
+    """
+    job = context.current()
+    if job is None or job.rank:
+        return
+    table = Attempts(settings.database_address)
+    attempt = table.get((files.read(job.folder / files.LAUNCH) or {})["id"])
+    if any(earlier.number == attempt.number - 1 and earlier.state == FAILED for earlier in table.of(attempt.key)):
+        slots.reopen(study, before=attempt.submitted)

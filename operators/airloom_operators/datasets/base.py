@@ -19,7 +19,7 @@ class DatasetJobOperator(WaitsForJob):
         timeout: wall time of the operation in seconds.
     """
 
-    function = ""  # of `airloom.datasets.steps`, set by each subclass
+    function = ""  # of `airloom.datasets.job_steps`, set by each subclass
 
     def __init__(self, *, timeout: float = 3600, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -31,7 +31,7 @@ class DatasetJobOperator(WaitsForJob):
 
     def job_of(self, settings: "Settings", context: "Context") -> "tuple[str, JobSpec]":
         """See `WaitsForJob`."""
-        from airloom.datasets.steps import job_of
+        from airloom.datasets.job_steps import job_of
 
         key = f"{context['dag'].dag_id}/{context['run_id']}/{job_name(context['ti'])}"
         return key, job_of(settings, self.function, self.arguments(), timeout=self.timeout)

@@ -28,11 +28,11 @@ class TagDatasetOperator(AirloomOperator):
 
     def execute(self, context: "Context") -> dict[str, Any]:  # noqa: ARG002 - everything came as arguments
         """Return `{"tag", "version"}`."""
-        from airloom.datasets import manage, versions
+        from airloom.datasets import tag_delete, versions
 
         with self.step() as settings:
             version = versions.find(settings, self.version)
-            return {"tag": manage.tag(settings, version, self.tag, move=self.move), "version": version.name}
+            return {"tag": tag_delete.tag(settings, version, self.tag, move=self.move), "version": version.name}
 
 
 class DeleteDatasetOperator(AirloomOperator):
@@ -54,8 +54,8 @@ class DeleteDatasetOperator(AirloomOperator):
 
     def execute(self, context: "Context") -> dict[str, Any]:  # noqa: ARG002 - everything came as arguments
         """Return `{"deleted": […]}`."""
-        from airloom.datasets import manage
+        from airloom.datasets import tag_delete
 
         with self.step() as settings:
-            gone = manage.delete(settings, self.name, reason=self.reason, author=self.author)
+            gone = tag_delete.delete(settings, self.name, reason=self.reason, author=self.author)
             return {"deleted": [version.name for version in gone]}

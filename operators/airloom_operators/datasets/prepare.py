@@ -41,7 +41,8 @@ class PrepareSnapshotOperator(AirloomOperator):
 
     def execute(self, context: "Context") -> dict[str, Any]:
         """Start the preparation; return the snapshot where it is READY already."""
-        from airloom.datasets import snapshot, versions
+        from airloom.datasets import versions
+        from airloom.datasets.snapshots import snapshot
 
         with self.step() as settings:
             version = versions.find(settings, self.version)
@@ -62,7 +63,7 @@ class PrepareSnapshotOperator(AirloomOperator):
             AirflowException: it failed, with the reason.
         """
         from airloom.contracts import Snapshot
-        from airloom.datasets import snapshot
+        from airloom.datasets.snapshots import snapshot
 
         with self.step() as settings:
             found = snapshot.record(settings, event["id"])

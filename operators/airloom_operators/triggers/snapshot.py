@@ -27,7 +27,7 @@ class SnapshotTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """One event with what was asked, as soon as the state is not RUNNING."""
-        from airloom.datasets import snapshot
+        from airloom.datasets.snapshots import snapshot
         from airloom.settings import load
 
         settings = load()

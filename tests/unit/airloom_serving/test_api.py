@@ -4,7 +4,7 @@ import pytest
 from onnx import TensorProto, helper
 from starlette.testclient import TestClient
 
-from airloom.metadata import prediction_id
+from airloom.monitoring import prediction_id
 from airloom_serving.api import MOST_INSTANCES, Server, build
 from airloom_serving.model import LoadedModel
 

@@ -9,7 +9,7 @@ import pandas as pd  # noqa: TID253 - one of the readers
 import pyarrow.parquet as pq
 import pytest
 
-from airloom.metadata import prediction_id
+from airloom.monitoring import prediction_id
 from airloom.monitoring import prediction_log as form
 from airloom.settings import Settings
 from airloom_serving import prediction_log as writing

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from airloom.deployment.record import deploy
-from airloom.metadata import registry, tracking
+from airloom.registry import models
+from airloom.tracking import runs
 from airloom_serving import reconciler as module
 from airloom_serving.reconciler import Reconciler
 
@@ -16,7 +17,7 @@ def served(reconciler):
 
 
 def damage(small, version):
-    uri = registry.uri_of(registry.get_version(small.settings, "small", version))
+    uri = models.uri_of(models.get_version(small.settings, "small", version))
     file = small.store_file(uri)
     file.write_bytes(file.read_bytes()[:-1] + b"\0")
 
@@ -30,7 +31,7 @@ def test_it_serves_the_champion_and_follows_an_alias_moved_by_hand(small):
     deploy(small.settings, "small", first)
     reconciler.once()
     assert served(reconciler) == {"small": first}
-    api = tracking.client(small.settings)
+    api = runs.client(small.settings)
     api.set_registered_model_alias("small", "champion", second)
     reconciler.once()
     assert served(reconciler) == {"small": second}
@@ -42,11 +43,11 @@ def test_it_serves_the_champion_and_follows_an_alias_moved_by_hand(small):
 
 
 def test_it_sees_more_models_than_mlflow_tells_at_once(small, monkeypatch):
-    api = tracking.client(small.settings)
+    api = runs.client(small.settings)
     for name in ("another", "one more"):  # before it in the registry's order
         api.create_registered_model(name)
     deploy(small.settings, "small", small.register("one").version)
-    monkeypatch.setattr(tracking, "PAGE", 1)
+    monkeypatch.setattr(runs, "PAGE", 1)
     reconciler = Reconciler(small.settings)
     reconciler.once()
     assert served(reconciler) == {"small": "1"}
@@ -77,7 +78,7 @@ def test_the_error_of_a_model_without_a_champion_is_forgotten(small):
     reconciler = Reconciler(small.settings)
     reconciler.once()
     assert "damaged" in reconciler.errors["small"]
-    tracking.client(small.settings).delete_registered_model_alias("small", "champion")
+    runs.client(small.settings).delete_registered_model_alias("small", "champion")
     reconciler.once()
     assert reconciler.errors == {}
 

@@ -20,8 +20,9 @@ import pytest
 
 from airloom.deployment import record
 from airloom.errors import StackError
-from airloom.metadata import prediction_id, registry, tracking
-from airloom.monitoring import prediction_log, totals
+from airloom.monitoring import prediction_id, prediction_log, totals
+from airloom.registry import models
+from airloom.tracking import runs
 
 TOKEN = "made-up-token"
 LIMIT = 8 * 2**20
@@ -53,7 +54,7 @@ class Served:
 
     def alias(self, version: str) -> None:
         """As anybody does with a plain MLflow client."""
-        tracking.client(self.settings).set_registered_model_alias("digits", "champion", version)
+        runs.client(self.settings).set_registered_model_alias("digits", "champion", version)
 
     def status(self) -> dict[str, Any]:
         return self.client.get("/status").raise_for_status().json()
@@ -221,7 +222,7 @@ def test_no_request_fails_while_versions_change(served: Served) -> None:
 
 
 def _flip(served: Served, version: str) -> None:
-    uri = registry.uri_of(registry.get_version(served.settings, "digits", version))
+    uri = models.uri_of(models.get_version(served.settings, "digits", version))
     file = served.world.store_file(uri)
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
@@ -229,7 +230,7 @@ def _flip(served: Served, version: str) -> None:
 
 
 def _forget(served: Served, version: str) -> None:
-    tracking.client(served.settings).delete_model_version_tag("digits", version, "airloom.digests")
+    runs.client(served.settings).delete_model_version_tag("digits", version, "airloom.digests")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from airloom.datasets.ingest.json_lines import read_json_lines
 from airloom.datasets.ingest.listing import entries
 from airloom.datasets.ingest.stream import stream
 from airloom.datasets.ingest.tables import read_csv, read_ipc, read_parquet
-from airloom.datasets.layout import Layout
+from airloom.datasets.storage.schema import Layout
 from airloom.errors import DataError
 
 if TYPE_CHECKING:

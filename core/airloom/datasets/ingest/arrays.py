@@ -9,8 +9,7 @@ from typing import IO, TYPE_CHECKING, Any
 import pyarrow as pa
 
 from airloom.datasets.ingest.batches import Wanted
-from airloom.datasets.ingest.limits import BOMB_BYTES, BOMB_RATIO, ROW_BYTES, batch_rows
-from airloom.datasets.ingest.names import check_columns
+from airloom.datasets.ingest.limits import BOMB_BYTES, BOMB_RATIO, ROW_BYTES, batch_rows, check_columns
 from airloom.errors import DataError
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from airloom.datasets.layout import Layout
+from airloom.datasets.storage.schema import Layout
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import unicodedata
 from pathlib import Path
 from typing import IO
 
-from airloom.datasets.ingest.names import check_name
+from airloom.datasets.ingest.limits import check_name
 from airloom.errors import DataError
 
 

@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from airloom.datasets.layout import Layout
+from airloom.datasets.storage.schema import Layout
 from airloom.errors import DataError
 
 KEPT = (b"shape", b"classes")  # of a field's metadata; the rest is the writing program's

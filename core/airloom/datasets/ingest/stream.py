@@ -7,10 +7,9 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from airloom.datasets.ingest.batches import Batches, Part, Wanted
-from airloom.datasets.ingest.limits import batch_rows
-from airloom.datasets.ingest.names import check_columns
+from airloom.datasets.ingest.limits import batch_rows, check_columns
 from airloom.datasets.ingest.schema import check_fits, stored_column, stored_schema, stored_type
-from airloom.datasets.layout import Layout
+from airloom.datasets.storage.schema import Layout
 from airloom.datasets.types import get_type
 from airloom.datasets.types.base import check_nulls
 from airloom.datasets.types.labels import check_classes, declare

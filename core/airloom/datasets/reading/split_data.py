@@ -7,11 +7,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from airloom.datasets.layout import Layout
 from airloom.datasets.reading.buffers import Buffers
 from airloom.datasets.reading.gather import Gathered, gather
 from airloom.datasets.reading.mapped import Mapped
 from airloom.datasets.reading.verify import verify_once
+from airloom.datasets.storage.schema import Layout
 from airloom.errors import DataError
 
 Collate: TypeAlias = Callable[[Gathered, pa.Schema, Layout], tuple[Any, Any]]

@@ -3,9 +3,10 @@
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
+from airloom.datasets.ingest.images import image_arrays, image_table
 from airloom.datasets.types.base import DatasetType
 from airloom.datasets.types.generic import GenericType
-from airloom.datasets.types.image import ImageType, image_arrays, image_table
+from airloom.datasets.types.image import ImageType
 from airloom.datasets.types.tabular import TabularType
 from airloom.datasets.types.text import TextType
 from airloom.errors import ConfigError

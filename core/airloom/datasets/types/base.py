@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from airloom.datasets.layout import Layout
+from airloom.datasets.storage.schema import Layout
 from airloom.errors import DataError
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from airloom.datasets.layout import Layout
+from airloom.datasets.storage.schema import Layout
 from airloom.datasets.types.base import check_roles
 from airloom.datasets.types.labels import label_tensor
 from airloom.datasets.types.measures import generic, series

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from airloom.datasets.layout import Layout
+from airloom.datasets.storage.schema import Layout
 from airloom.datasets.types.base import check_class_label, check_roles, one_input, the_input
 from airloom.datasets.types.labels import label_tensor
 from airloom.errors import DataError

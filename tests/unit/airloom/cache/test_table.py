@@ -8,9 +8,9 @@ import pytest
 
 from airloom.cache import entries, verdicts
 from airloom.contracts import RunContext, StudyResult
-from airloom.metadata import tracking
 from airloom.pipeline import steps
-from airloom.pipeline.load import load_pipeline
+from airloom.spec.load import load_pipeline
+from airloom.tracking import runs
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -101,7 +101,7 @@ def test_a_miss_is_explained_by_the_nearest_run(changed):
     """A second entry, further away, is not the one that is compared with."""
     changed.write(seed=7, parameters={"epochs": 1, "lr": 9.0})
     far = steps.resolve(changed.settings, changed.file, f"cached/{uuid.uuid4().hex}")
-    api, reads = tracking.client(changed.settings), verdicts.manifest.of_tune
+    api, reads = runs.client(changed.settings), verdicts.manifest.of_tune
     entries.keep(api, far.mlflow_run, "tune", reads(changed.settings, load_pipeline(changed.file), far), {}, {})
     changed.write(seed=3)
     assert ask(changed)[0].why == ["seed 0 -> 3"]
@@ -126,7 +126,7 @@ def test_a_run_takes_nothing_from_itself_and_nothing_from_a_failed_one(changed):
     context = RunContext.from_dict(changed.first["context"])
     assert not verdicts.of_tune(settings, load_pipeline(file), context).hit
     assert not verdicts.of_train(settings, load_pipeline(file), context, changed.first["study"]).hit
-    api = tracking.client(settings)
+    api = runs.client(settings)
     for run in (context.mlflow_run, changed.first["model"]["mlflow_run"]):
         api.set_terminated(run, "FAILED")
     assert [verdict.hit for verdict in ask(changed)] == [False, False]
@@ -150,7 +150,7 @@ def test_a_retry_goes_on_and_a_clear_runs_anew(changed):
 
 
 def test_what_was_collected_is_a_miss_that_says_so(changed):
-    api, store = tracking.client(changed.settings), changed.settings.home / "mlflow"
+    api, store = runs.client(changed.settings), changed.settings.home / "mlflow"
     model = changed.first["model"]["model_uri"].rpartition("/")[2]
     (file,) = store.glob(f"**/{model}/artifacts/**/model.onnx")
     file.rename(file.with_suffix(".away"))
@@ -199,7 +199,7 @@ def test_a_second_run_starts_no_job_but_the_gate_and_spends_no_try(changed):
     assert [attempt.key for attempt in table.recent() if attempt.key.startswith(f"{key}/")] == [f"{key}/gate"]
     assert third["model"] == again["model"] == first["model"]
     assert third["registered"]["version"] == first["registered"]["version"] == "1"
-    api = tracking.client(changed.settings)
+    api = runs.client(changed.settings)
     run = api.get_run(third["context"]["mlflow_run"])
     assert run.data.metrics["test_accuracy"] == third["evaluation"]["metrics"]["accuracy"]
     assert run.data.params["best.width"] == "8"

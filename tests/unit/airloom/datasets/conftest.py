@@ -35,7 +35,7 @@ def batch() -> Callable[..., pa.Table]:
 @pytest.fixture
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shards of some thousand bytes, so that a few rows make several."""
-    from airloom.datasets import shards
+    from airloom.datasets.storage import shards
 
     for name, size in {"SMALLEST": 2_000, "LARGEST": 8_000, "MEAN_TAIL": 2_000}.items():
         monkeypatch.setattr(shards, name, size)

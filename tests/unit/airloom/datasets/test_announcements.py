@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from airloom.datasets import announcements, manage, versions
+from airloom.datasets import announcements, tag_delete, versions
 from airloom.datasets.announcements import AGAIN_SECONDS, Wake, highest_key, number_of, partition_key, wake
 from airloom.datasets.commit import commit
-from airloom.datasets.repository import git
+from airloom.datasets.storage.repository import git
 from airloom.datasets.types import image_table
 from airloom.errors import ConfigError
 from airloom.settings import Settings
@@ -123,9 +123,9 @@ def test_a_version_that_is_gone_does_not_hold_up_the_next(settings, three, monke
 
 
 def test_a_deleted_version_is_not_announced(settings, three):
-    manage.delete(settings, "digits@v2", reason="wrong source")
+    tag_delete.delete(settings, "digits@v2", reason="wrong source")
     assert announcements.pending(settings, "digits", 1) == three[2]
-    manage.delete(settings, "digits", reason="all wrong")
+    tag_delete.delete(settings, "digits", reason="all wrong")
     assert announcements.pending(settings, "digits", 0) is None
     assert versions.highest(settings, "digits") == 3
 

@@ -7,14 +7,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from airloom.datasets import quarantine, versions
+from airloom.datasets import versions
 from airloom.datasets.commit import commit
 from airloom.datasets.ingest import from_table
-from airloom.datasets.layout import Layout
 from airloom.datasets.read import read
 from airloom.datasets.release import release
-from airloom.datasets.store import Store
+from airloom.datasets.storage.schema import Layout
+from airloom.datasets.storage.store import Store
 from airloom.datasets.types import image_arrays, image_table
+from airloom.datasets.validation import quarantine
 from airloom.errors import ConfigError, CorruptFile, DataError, NothingChanged, ValidationFailed
 
 
@@ -159,7 +160,7 @@ def test_the_disk_is_full(settings, batch, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("airloom.datasets.store.os.fsync", full)
+    monkeypatch.setattr("airloom.datasets.storage.store.os.fsync", full)
     with pytest.raises(DataError, match="No space left") as caught:
         commit(settings, "digits", batch(1), message="two")
     monkeypatch.undo()

@@ -6,14 +6,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from airloom.datasets import edit, manage, snapshot, versions
+from airloom.datasets import edit, tag_delete, versions
 from airloom.datasets.commit import commit
 from airloom.datasets.compact import compact
 from airloom.datasets.ingest import from_table
-from airloom.datasets.layout import Layout
 from airloom.datasets.read import read
-from airloom.datasets.rows import Rows
-from airloom.datasets.store import Store
+from airloom.datasets.snapshots import snapshot
+from airloom.datasets.storage.rows import Rows
+from airloom.datasets.storage.schema import Layout
+from airloom.datasets.storage.store import Store
 from airloom.datasets.types import image_arrays, image_table
 from airloom.errors import ConfigError, DataError, NothingChanged, ValidationFailed
 
@@ -164,26 +165,26 @@ def test_a_snapshot_of_before_a_compaction_reads_on(settings, batch):
 def test_a_version_has_a_name_of_its_own(settings, batch):
     first = commit(settings, "digits", batch(0), message="one")
     second = commit(settings, "digits", batch(1), message="two")
-    assert manage.tag(settings, first, "golden") == "digits@golden"
+    assert tag_delete.tag(settings, first, "golden") == "digits@golden"
     assert versions.find(settings, "digits@golden") == first
-    assert manage.tag(settings, first, "golden") == "digits@golden"
+    assert tag_delete.tag(settings, first, "golden") == "digits@golden"
     with pytest.raises(ConfigError, match="--move"):
-        manage.tag(settings, second, "golden")
-    manage.tag(settings, second, "golden", move=True)
+        tag_delete.tag(settings, second, "golden")
+    tag_delete.tag(settings, second, "golden", move=True)
     assert versions.find(settings, "digits@golden") == second
     with pytest.raises(DataError, match="tags of digits: digits@golden"):
         versions.find(settings, "digits@silver")
     for bad in ("v3", "a b", "../x", "", "-x", "x" * 65):
         with pytest.raises(ConfigError):
-            manage.tag(settings, first, bad)
+            tag_delete.tag(settings, first, bad)
 
 
 def test_a_deleted_version_is_hidden_and_its_number_never_comes_again(settings, batch):
     commit(settings, "digits", batch(0), message="one")
     second = commit(settings, "digits", batch(1), message="two")
     with pytest.raises(ConfigError, match="reason"):
-        manage.delete(settings, "digits@v2", reason=" ")
-    manage.delete(settings, "digits@v2", reason="wrong camera", author="Ada")
+        tag_delete.delete(settings, "digits@v2", reason=" ")
+    tag_delete.delete(settings, "digits@v2", reason="wrong camera", author="Ada")
     assert versions.latest(settings, "digits").number == 1
     with pytest.raises(DataError, match=r"Ada deleted digits@v2 on .*: wrong camera"):
         versions.get(settings, "digits", 2)
@@ -193,7 +194,7 @@ def test_a_deleted_version_is_hidden_and_its_number_never_comes_again(settings, 
     assert (third.number, third.rows, third.parent) == (3, 12, versions.get(settings, "digits", 1).id)
     assert read(settings, third).equals(pa.concat_tables([batch(0), batch(2)]))
     assert Store(settings).path(versions.manifest_of(settings, second).shards[1].md5).exists()
-    manage.delete(settings, "digits", reason="all of it")
+    tag_delete.delete(settings, "digits", reason="all of it")
     assert versions.list_datasets(settings) == []
     with pytest.raises(DataError, match=r"no dataset digits"):
         versions.latest(settings, "digits")

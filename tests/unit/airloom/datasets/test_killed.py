@@ -20,9 +20,10 @@ import psutil
 import pyarrow as pa
 import pytest
 
-from airloom.datasets import repository, versions
+from airloom.datasets import versions
 from airloom.datasets.commit import commit
 from airloom.datasets.read import read
+from airloom.datasets.storage import repository
 from airloom.settings import Settings
 
 ROWS = 4000

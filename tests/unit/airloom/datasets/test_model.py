@@ -12,15 +12,16 @@ import pytest
 from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 
-from airloom.datasets import edit, snapshot, versions
+from airloom.datasets import edit, versions
 from airloom.datasets.commit import commit
 from airloom.datasets.compact import compact
-from airloom.datasets.content import Chain
-from airloom.datasets.digests import digest
 from airloom.datasets.ingest import from_table
-from airloom.datasets.layout import Layout
 from airloom.datasets.read import read
-from airloom.datasets.shards import cuts
+from airloom.datasets.snapshots import snapshot
+from airloom.datasets.storage.chain import Chain
+from airloom.datasets.storage.digests import digest
+from airloom.datasets.storage.schema import Layout
+from airloom.datasets.storage.shards import cuts
 from airloom.errors import DataError, NothingChanged
 from airloom.settings import Settings
 

@@ -5,7 +5,8 @@ import pytest
 from airloom.deployment.generations import advance, generation
 from airloom.deployment.record import current, deploy
 from airloom.errors import RegistryError
-from airloom.metadata import registry, tracking
+from airloom.registry import models
+from airloom.tracking import runs
 
 
 def together(functions):
@@ -39,7 +40,7 @@ def test_deploying_twice_is_one_generation(small):
     assert (made["generation"], made["previous"]) == (1, "")
     made = deploy(small.settings, "small", second)
     assert (made["generation"], made["champion"], made["previous"]) == (2, second, first)
-    aliases = tracking.client(small.settings).get_registered_model("small").aliases
+    aliases = runs.client(small.settings).get_registered_model("small").aliases
     assert {name: str(version) for name, version in aliases.items()} == {"champion": second, "previous": first}
 
 
@@ -73,6 +74,6 @@ def test_concurrent_deployments_leave_one_consistent_state(small):
         record = current(small.settings, "small")
         deployed += len({result["generation"] for result in won})
         assert deployed == record["generation"] == generation(small.settings, "small")
-        champion = registry.champion(tracking.client(small.settings), "small")
+        champion = models.champion(runs.client(small.settings), "small")
         assert record["champion"] == str(champion.version)
         assert record == max(won, key=lambda result: result["generation"])

@@ -8,12 +8,12 @@ import pytest
 
 from airloom.errors import ConfigError, RegistryError
 from airloom.evaluation.evaluate import evaluate_all
-from airloom.evaluation.judge import EVIDENCE, gate
+from airloom.evaluation.gate.evidence import EVIDENCE, gate
 from airloom.evaluation.leaderboard import rank
-from airloom.evaluation.rows import Answers, Rows
-from airloom.metadata import experiments, tracking
+from airloom.evaluation.predictions import Answers, Rows
 from airloom.pipeline import steps
-from airloom.pipeline.load import load_pipeline
+from airloom.spec.load import load_pipeline
+from airloom.tracking import experiments, runs
 
 FILE = """
 pipeline: pair
@@ -61,7 +61,7 @@ def test_the_best_candidate_is_gated_and_all_are_counted(world, tmp_path: Path) 
     assert found.metrics["accuracy"] == 1.0
     assert steps.chosen({n: m.to_dict() for n, m in models.items()}, found).model_uri == models["two"].model_uri
     assert gate(world.settings, world.pipeline, ctx, found).passed
-    client = tracking.client(world.settings)
+    client = runs.client(world.settings)
     spent = json.loads(Path(client.download_artifacts(ctx.mlflow_run, EVIDENCE, str(tmp_path))).read_text())["tries"]
     assert (spent["first"], spent["last"]) == (1, 3)
     assert spent["alpha"] < 0.05 * 0.61

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from airloom.private import write_private
+from airloom.files import write_private
 from airloom.settings import Settings
 from airloom.stack import config, control, report
 from airloom.stack.ports import Ports

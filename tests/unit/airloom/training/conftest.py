@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from airloom.contracts import RunContext, Snapshot
-from airloom.metadata import tracking
-from airloom.pipeline.spec import Pipeline
 from airloom.settings import Settings
+from airloom.spec.pipeline import Pipeline
+from airloom.tracking import runs as mlflow_runs
 from airloom.training import TensorSource, TrainingRun
 from airloom.training.run import execute
 
@@ -102,7 +102,7 @@ def data():
 
 @pytest.fixture
 def ctx(settings: Settings) -> RunContext:
-    experiment, run = tracking.ensure_parent(settings, "small", "small/manual__1", {"who": "test"})
+    experiment, run = mlflow_runs.ensure_parent(settings, "small", "small/manual__1", {"who": "test"})
     snapshot = Snapshot("s", "small", 1, "v", "c", {"train": 0.6, "validation": 0.15, "test": 0.25}, {})
     return RunContext("small", "unused.yaml", "small/manual__1", run, experiment, snapshot)
 
@@ -134,7 +134,7 @@ class Training:
         parameters = {"folder": str(folder), "pause": pause, "epochs": epochs}
         values = PIPELINE | {"train": f"model.py:{function}", "parameters": parameters}
         key = f"small/{folder.name}"
-        experiment, run = tracking.ensure_parent(settings, "small", key, {})
+        experiment, run = mlflow_runs.ensure_parent(settings, "small", key, {})
         snapshot = Snapshot("s", "small", 1, "v", "c", {"train": 0.6, "validation": 0.15, "test": 0.25}, {})
         self.pipeline = Pipeline.model_validate(values)
         self.ctx = RunContext("small", "unused.yaml", key, run, experiment, snapshot)
@@ -167,7 +167,7 @@ class Training:
         return self.text("digest")
 
     def steps(self, metric="train_loss"):
-        api = tracking.client(self.settings)
+        api = mlflow_runs.client(self.settings)
         runs = api.search_runs([self.ctx.experiment], f"tags.mlflow.parentRunId = '{self.ctx.mlflow_run}'")
         assert len(runs) == 1
         return sorted(point.step for point in api.get_metric_history(runs[0].info.run_id, metric))

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from airloom.errors import ConfigError, JobFailed
-from airloom.metadata import tracking
-from airloom.training.budget import Budget
-from airloom.training.final import train
+from airloom.tracking import runs
+from airloom.training.stopping import Budget
+from airloom.training.train import train
 
 SCRIPT = """
 import json, os, sys
@@ -58,7 +58,7 @@ def script(settings, pipeline, ctx, data, tmp_path):
 
 
 def history(settings, trained, name):
-    return [(p.step, p.value) for p in tracking.client(settings).get_metric_history(trained.mlflow_run, name)]
+    return [(p.step, p.value) for p in runs.client(settings).get_metric_history(trained.mlflow_run, name)]
 
 
 def test_an_onnx_model_and_metrics_are_taken_also_after_a_failed_attempt(script, settings, tiny_onnx):
@@ -71,9 +71,9 @@ def test_an_onnx_model_and_metrics_are_taken_also_after_a_failed_attempt(script,
     assert history(settings, trained, "lr") == [(0, 0.1), (1, 0.05)]
     assert trained.metrics["accuracy"] == 0.75
     assert {"extra_files/model.onnx", "extra_files/golden.json"} <= set(trained.digests)
-    run = tracking.client(settings).get_run(trained.mlflow_run)
+    run = runs.client(settings).get_run(trained.mlflow_run)
     assert run.data.tags["airloom.code.function"] == "python train.py"
-    kept = [a.path for a in tracking.client(settings).list_artifacts(trained.mlflow_run, "source")]
+    kept = [a.path for a in runs.client(settings).list_artifacts(trained.mlflow_run, "source")]
     assert "source/train.py" in kept
     answers = mlflow.pyfunc.load_model(trained.model_uri).predict(np.zeros((5, 1, 8, 8), np.float32))
     assert next(iter(answers.values())).shape == (5, 10)
@@ -115,9 +115,9 @@ def test_metrics_arrive_while_it_works_and_a_budget_ends_it_well(script, setting
     seen = []
 
     def watch():
-        api = tracking.client(settings)
+        api = runs.client(settings)
         while not seen:
-            found = tracking.find_child(api, ctx, "train")
+            found = runs.find_child(api, ctx, "train")
             seen.extend(api.get_metric_history(found.info.run_id, "loss") if found else [])
             time.sleep(0.1)
 
@@ -127,7 +127,7 @@ def test_metrics_arrive_while_it_works_and_a_budget_ends_it_well(script, setting
     trained = script(endless, budget=Budget(seconds=4))
     watcher.join()
     assert time.monotonic() - began < 300
-    tags = tracking.client(settings).get_run(trained.mlflow_run).data.tags
+    tags = runs.client(settings).get_run(trained.mlflow_run).data.tags
     assert tags["airloom.ended"] == "budget met: seconds 4"
 
 
@@ -136,4 +136,4 @@ def test_a_command_that_is_deaf_to_its_budget_is_killed(script, settings, tiny_o
     monkeypatch.setattr("airloom.training.command.GRACE", 0.5)
     deaf = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + ONNX + "\nimport time\ntime.sleep(600)\n"
     trained = script(deaf, budget=Budget(seconds=4))
-    assert tracking.client(settings).get_run(trained.mlflow_run).data.tags["airloom.ended"] == "budget met: seconds 4"
+    assert runs.client(settings).get_run(trained.mlflow_run).data.tags["airloom.ended"] == "budget met: seconds 4"

@@ -8,7 +8,7 @@ import pytest
 import torch  # noqa: TID253 - a test of torch code
 
 from airloom.errors import JobFailed
-from airloom.training.checkpoint import Pace
+from airloom.training.checkpointing.checkpoints import Pace
 
 DOCS = Path(__file__).parents[4] / "docs" / "how-to"
 

@@ -17,7 +17,7 @@ from airloom.jobs.wait import wait
 STEP = """
 import sys
 from airloom.contracts import RunContext
-from airloom.pipeline.spec import Pipeline
+from airloom.spec.pipeline import Pipeline
 from airloom.settings import load
 from airloom.training import final
 

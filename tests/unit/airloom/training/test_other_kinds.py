@@ -7,15 +7,16 @@ import pyarrow as pa
 import pytest
 
 from airloom.contracts import RunContext
-from airloom.datasets import snapshot
 from airloom.datasets.commit import commit
 from airloom.datasets.ingest import from_table
-from airloom.datasets.layout import Layout
+from airloom.datasets.snapshots import snapshot
+from airloom.datasets.storage.schema import Layout
 from airloom.evaluation.evaluate import evaluate
-from airloom.evaluation.judge import gate
-from airloom.metadata import artifacts, registry, tracking
-from airloom.pipeline.spec import Pipeline
-from airloom.training.final import train
+from airloom.evaluation.gate.evidence import gate
+from airloom.registry import register
+from airloom.spec.pipeline import Pipeline
+from airloom.tracking import artifacts, runs
+from airloom.training.train import train
 from airloom_serving.model import load as load_served
 
 SPLIT = {"train": 0.6, "validation": 0.15, "test": 0.25}
@@ -105,7 +106,7 @@ def test_another_kind_of_data_goes_the_same_way(settings, tmp_path, name):
     prepared = snapshot.prepare(settings, version, SPLIT)
     champion = None
     for key in ("one", "two"):
-        experiment, run = tracking.ensure_parent(settings, name, f"{name}/{key}", {})
+        experiment, run = runs.ensure_parent(settings, name, f"{name}/{key}", {})
         ctx = RunContext(name, "unused.yaml", f"{name}/{key}", run, experiment, prepared)
         trained = train(settings, pipeline, ctx, {})
         found = evaluate(settings, pipeline, ctx, trained)
@@ -114,9 +115,9 @@ def test_another_kind_of_data_goes_the_same_way(settings, tmp_path, name):
         assert 0 < found.slices["phones"]["rows"] < found.rows
         decision = gate(settings, pipeline, ctx, found)
         assert decision.passed, decision.reasons
-        made = registry.register(settings, pipeline, ctx, trained, found, decision)
+        made = register.register(settings, pipeline, ctx, trained, found, decision)
         champion = made.version
-        tracking.client(settings).set_registered_model_alias(name, "champion", champion)
+        runs.client(settings).set_registered_model_alias(name, "champion", champion)
     assert len(decision.reasons) == 4  # minimum, champion, and both of the slice
     folder = artifacts.fetch_model(settings, trained.model_uri, trained.digests, tmp_path / "cache" / "m")
     served = load_served(name, champion, folder, trained.digests)

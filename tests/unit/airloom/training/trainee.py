@@ -19,12 +19,13 @@ import torch.distributed  # noqa: TID253
 import torch.optim  # noqa: TID253
 
 from airloom.contracts import RunContext
-from airloom.pipeline.spec import Pipeline
 from airloom.settings import Settings
-from airloom.training import TensorSource, checkpoint, final
+from airloom.spec.pipeline import Pipeline
+from airloom.training import TensorSource, train
+from airloom.training.checkpointing import checkpoints
 
 torch.set_num_threads(1)
-checkpoint.FIRST = 0.001  # these trainings live for tenths of a second, and shall have checkpoints
+checkpoints.FIRST = 0.001  # these trainings live for tenths of a second, and shall have checkpoints
 
 
 def data() -> TensorSource:
@@ -49,7 +50,7 @@ def attempt(request: dict[str, Any], rank: int, port: int) -> None:
     pipeline = Pipeline.model_validate(request["pipeline"])
     code = 1
     try:
-        final.train(settings, pipeline, ctx, {}, data(), state=Path(request["state"]))
+        train.train(settings, pipeline, ctx, {}, data(), state=Path(request["state"]))
         code = 0
     except BaseException as error:
         (out / f"error-{rank}.txt").write_text(f"{type(error).__name__}: {error}")

@@ -7,11 +7,11 @@ import pytest
 from services.postgres import postgres
 
 from airloom.contracts import RunContext, Snapshot
-from airloom.metadata import tracking
-from airloom.pipeline.spec import Pipeline
 from airloom.settings import Settings
+from airloom.spec.pipeline import Pipeline
+from airloom.tracking import runs as mlflow_runs
 from airloom.tuning.study import create, open_study
-from airloom.tuning.work import work
+from airloom.tuning.worker.worker import work
 
 MODEL = '''
 import os, signal, sys, time
@@ -107,7 +107,7 @@ def ctx(settings: Settings) -> RunContext:
 
 
 def context_of(settings: Settings, key: str) -> RunContext:
-    experiment, run = tracking.ensure_parent(settings, "small", key, {"who": "test"})
+    experiment, run = mlflow_runs.ensure_parent(settings, "small", key, {"who": "test"})
     snapshot = Snapshot("s", "small", 1, "v", "c", {"train": 0.6, "validation": 0.15, "test": 0.25}, {})
     return RunContext("small", "unused.yaml", key, run, experiment, snapshot)
 
@@ -138,7 +138,7 @@ def rows(settings: Settings, ctx: RunContext) -> Callable[[], list]:
 @pytest.fixture
 def runs(settings: Settings, ctx: RunContext) -> Callable[..., list]:
     """The child runs of a kind, as plain MLflow has them."""
-    return lambda kind="trial", context=ctx: tracking.children(tracking.client(settings), context, kind)
+    return lambda kind="trial", context=ctx: mlflow_runs.children(mlflow_runs.client(settings), context, kind)
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,10 @@ import time
 import pytest
 import yaml
 
+from airloom.cli import study_view
 from airloom.errors import JobFailed
 from airloom.jobs.table import Attempts
-from airloom.tuning import look, view
+from airloom.tuning import queries
 from airloom.tuning.slots import TAKEN, Slots
 
 MODEL = """
@@ -69,12 +70,12 @@ def test_a_killed_worker_starts_again_and_the_study_ends_with_its_trials(played)
 
 def test_list_show_and_best_say_the_same(played):
     settings, key, result, _ = played
-    listed = next(study for study in look.every(settings) if study["study"] == key)
+    listed = next(study for study in queries.every(settings) if study["study"] == key)
     assert (listed["state"], listed["finished"], listed["trials"]) == ("finished", 4, 4)
-    shown = look.one(settings, key)
+    shown = queries.one(settings, key)
     assert [slot["slot"] for slot in shown["slots"]] == [0, 1, 2, 3]
-    assert all("x 0." in view.line(slot) for slot in shown["slots"])
-    best = look.best(settings, key, 2)
+    assert all("x 0." in study_view.line(slot) for slot in shown["slots"])
+    best = queries.best(settings, key, 2)
     assert best[0] == {
         "trial": result["best_trial"],
         "values": {"score": result["best_value"]},
@@ -85,7 +86,7 @@ def test_list_show_and_best_say_the_same(played):
 
 def test_export_has_every_row_the_lost_ones_too(played):
     settings, key, _, _ = played
-    rows = list(csv.DictReader(io.StringIO(look.table(settings, key))))
+    rows = list(csv.DictReader(io.StringIO(queries.table(settings, key))))
     assert sum(row["state"] in ("COMPLETE", "PRUNED") for row in rows) == 4
     lost = [row for row in rows if row["state"] == "FAIL"]
     assert lost
@@ -95,7 +96,7 @@ def test_export_has_every_row_the_lost_ones_too(played):
 
 def test_a_study_that_is_not_there_is_named(played):
     settings, *_ = played
-    for look_at in (look.one, look.best, look.table):
+    for look_at in (queries.one, queries.best, queries.table):
         with pytest.raises(JobFailed, match="there is no study nowhere"):
             look_at(settings, "nowhere")
 
@@ -103,6 +104,6 @@ def test_a_study_that_is_not_there_is_named(played):
 def test_the_live_table_shows_those_in_work_and_the_newest(played):
     settings, key, *_ = played
     slots = Slots(settings.database_address).all(key)
-    made = view.table(key, slots)
+    made = study_view.table(key, slots)
     assert made.row_count == 4
     assert made.title == f"{key}: 4 of 4"

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from airloom.errors import ConfigError, JobFailed
-from airloom.pipeline.tune import Distribution, TuneSection, ordered
-from airloom.tuning import pick, samplers
+from airloom.spec.tuning import Distribution, TuneSection, ordered
+from airloom.tuning import samplers, selection
 from airloom.tuning.space import suggest, suggester
 from airloom.tuning.study import create
-from airloom.tuning.warm import fit
+from airloom.tuning.warm_start import fit
 
 SPACE = {
     "momentum": {"float": [0, 0.9], "when": {"optimizer": "sgd"}},
@@ -163,18 +163,18 @@ def section(direction, at_most=None):
 
 
 def test_the_rule_picks_the_best_within_its_bounds():
-    found = pick.best(section("minimize", 5), trials([(0.9, 9), (0.8, 5), (0.7, 1), (0.8, 6)]))
+    found = selection.best(section("minimize", 5), trials([(0.9, 9), (0.8, 5), (0.7, 1), (0.8, 6)]))
     assert (found.number, found.value, found.values) == (1, 0.8, {"accuracy": 0.8, "latency": 5})
     assert found.front == [0, 1, 2]
     with pytest.raises(
         JobFailed, match=r"none of 1 trials keeps tune\.pick\.where; the best by accuracy has accuracy 0.9"
     ):
-        pick.best(section("minimize", 5), trials([(0.9, 9)]))
+        selection.best(section("minimize", 5), trials([(0.9, 9)]))
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=12))
 def test_the_front_is_what_nothing_beats(table):
-    found = pick.best(section("minimize"), trials(table)).front
+    found = selection.best(section("minimize"), trials(table)).front
     for number, (accuracy, latency) in enumerate(table):
         beaten = any(a >= accuracy and x <= latency and (a, x) != (accuracy, latency) for a, x in table)
         assert (number in found) == (not beaten)

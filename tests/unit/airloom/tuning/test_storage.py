@@ -14,9 +14,9 @@ from sqlalchemy import MetaData
 
 from airloom import database
 from airloom.errors import JobFailed, JobsAway
-from airloom.tuning.finish import finish
 from airloom.tuning.study import create, open_study
-from airloom.tuning.work import work
+from airloom.tuning.summary import finish
+from airloom.tuning.worker.worker import work
 
 
 def wait_for(condition, seconds=60):

@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from airloom.datasets.layout import Layout
 from airloom.datasets.reading.mapped import Mapped, ShardFile
 from airloom.datasets.reading.split_data import SplitData
+from airloom.datasets.storage.schema import Layout
 
 SIZES = (70, 1, 0, 129, 40)
 SCHEMA = pa.schema(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airloom.datasets.layout import Layout
+from airloom.datasets.storage.schema import Layout
 from airloom.errors import DataError
 
 EVEN = np.arange(0, 240, 2)

@@ -1,0 +1,1 @@
+"""The `airloom` command: one file a group of commands."""

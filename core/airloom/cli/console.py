@@ -1,0 +1,69 @@
+"""What the commands share: their options, how they answer, how they tell of progress."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Message = Annotated[str, typer.Option("--message", "-m", help="What is new, or why.")]
+Author = Annotated[str, typer.Option(help="Who says so.")]
+Version = Annotated[str, typer.Argument(help="digits (the newest), digits@v2, or digits@golden.")]
+Dataset = Annotated[str, typer.Argument(help="Name of the dataset.")]
+Suite = Annotated[Path | None, typer.Option(help="Expectation suite; default: configs/expectations/<dataset>.json.")]
+FILES = "A file (.csv .jsonl .parquet .arrow .npz .npy), a folder of them, or a folder a class."
+Source = Annotated[Path, typer.Argument(help=FILES)]
+Type = Annotated[str, typer.Option("--type", help="image, text, tabular, generic; found out when left out.")]
+Label = Annotated[str, typer.Option(help="The label column; `label` when left out.")]
+Key = Annotated[str, typer.Option(help="The column that decides the split, for example a patient's number.")]
+Classes = Annotated[str, typer.Option(help="Text labels in the order of their numbers, with commas between.")]
+
+
+def answer(value: Any, as_json: bool, text: str) -> None:
+    """The answer on standard output, for programs or for people."""
+    typer.echo(json.dumps(value, indent=1) if as_json else text)
+
+
+def progress(what: str) -> Any:
+    """A callable (bytes done, bytes in all) that keeps one line of standard error up to date."""
+
+    def show(done: int, total: int) -> None:
+        end = "\n" if done >= total else "\r"
+        typer.echo(f"{what}: {done / 1e6:.1f} of {total / 1e6:.1f} MB{end}", err=True, nl=False)
+
+    return show
+
+
+def size(count: float) -> str:
+    """Bytes for people."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def say(line: str) -> None:
+    """Progress goes to standard error, so that standard output holds the answer only."""
+    typer.echo(line, err=True)
+
+
+def parse_parameters(pairs: list[str]) -> dict[str, Any]:
+    """`["epochs=3"]` → `{"epochs": 3}`; values are read as YAML."""
+    import yaml
+
+    from airloom.errors import ConfigError
+
+    values = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not name or not equals:
+            raise ConfigError(f"--parameter {pair!r} has not the form name=value", "for example -p epochs=3")
+        values[name] = yaml.safe_load(value)
+    return values
+
+
+def roles_of(type_: str = "", label: str = "", key: str = "", classes: str = "") -> dict[str, Any]:
+    """What the options say of the columns, as `open_rows` takes it."""
+    return {"type": type_, "label": label, "key": key, "classes": [c for c in classes.split(",") if c]}

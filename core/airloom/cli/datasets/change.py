@@ -1,0 +1,215 @@
+"""create, commit, fix, remove, compact, tag, delete: what changes a dataset."""
+
+import re
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from airloom.cli.console import (
+    Author,
+    Classes,
+    Dataset,
+    Json,
+    Key,
+    Label,
+    Message,
+    Source,
+    Suite,
+    Type,
+    Version,
+    answer,
+    roles_of,
+)
+from airloom.contracts import DatasetVersion
+from airloom.errors import ConfigError, DataError
+from airloom.settings import Settings, load
+
+if TYPE_CHECKING:
+    from airloom.datasets.ingest import Batches
+
+app = typer.Typer()
+Tags = Annotated[list[str] | None, typer.Option("--tag", help="Words that a snapshot can choose rows by; repeatable.")]
+Rows = Annotated[str, typer.Option(help="Row numbers in that version, from 0: 3,17,20-25.")]
+
+
+@app.command()
+def create(
+    dataset: Dataset,
+    source: Source,
+    message: Message,
+    type_: Type = "",
+    label: Label = "",
+    key: Key = "",
+    classes: Classes = "",
+    author: Author = "airloom",
+    tag: Tags = None,
+    suite: Suite = None,
+    json_: Json = False,
+) -> None:
+    """Make a new dataset and its first version.
+
+    It needs an expectation suite: `propose-expectations` drafts one from the same file.
+
+    Example: airloom dataset create flights jan.csv --label late --key flight -m "January"
+    """
+    from airloom.datasets import versions
+    from airloom.datasets.open_rows import open_rows
+
+    settings = load()
+    if versions.check_name(dataset) in versions.list_datasets(settings):
+        raise ConfigError(f"there is a dataset {dataset} already", "`airloom dataset commit` adds rows to it")
+    data = open_rows(settings, dataset, source, **roles_of(type_, label, key, classes))
+    _commit(settings, dataset, data, json_, message=message, author=author, tags=tag or [], suite=suite)
+
+
+@app.command()
+def commit(
+    dataset: Dataset,
+    source: Source,
+    message: Message,
+    author: Author = "airloom",
+    replace: Annotated[bool, typer.Option("--replace", help="Put these rows in the place of all others.")] = False,
+    type_: Type = "",
+    label: Label = "",
+    key: Key = "",
+    classes: Classes = "",
+    tag: Tags = None,
+    suite: Suite = None,
+    json_: Json = False,
+) -> None:
+    """Validate rows and make them a new version; a running stack starts the pipelines that wait for it.
+
+    The first commit creates the dataset; its type and the roles of its columns then stay. To replace all rows by rows
+    with other columns, say --replace and --type.
+
+    Example: airloom dataset commit flights feb.parquet -m "February" --tag month=2
+    """
+    from airloom.datasets.open_rows import open_rows
+
+    settings, roles = load(), roles_of(type_, label, key, classes)
+    data = open_rows(settings, dataset, source, **roles, anew=replace and bool(type_))
+    mode = "replace" if replace else "append"
+    _commit(settings, dataset, data, json_, message=message, author=author, tags=tag or [], suite=suite, mode=mode)
+
+
+def _commit(settings: Settings, dataset: str, data: "Batches", as_json: bool, **details: Any) -> None:
+    from airloom.datasets.commit import commit as make
+
+    _print(make(settings, dataset, data, **details), as_json)
+
+
+@app.command()
+def fix(
+    name: Version,
+    source: Source,
+    rows: Rows,
+    message: Message,
+    author: Author = "airloom",
+    suite: Suite = None,
+    json_: Json = False,
+) -> None:
+    """Put corrected rows in the place of some: one for each, in the same order. Each stays in its split.
+
+    Example: airloom dataset fix flights@v2 corrected.csv --rows 17,40 -m "wrong unit"
+    """
+    from airloom.datasets import edit, versions
+    from airloom.datasets.open_rows import open_rows
+
+    settings = load()
+    version = versions.find(settings, name)
+    numbers = _numbers(rows, version.rows)
+    data = open_rows(settings, version.dataset, source)
+    _print(edit.fix_rows(settings, version, numbers, data, message=message, author=author, suite=suite), json_)
+
+
+@app.command()
+def remove(
+    name: Version,
+    message: Message,
+    rows: Rows = "",
+    key: Annotated[str, typer.Option(help="Remove all rows with this key instead.")] = "",
+    author: Author = "airloom",
+    json_: Json = False,
+) -> None:
+    """Make a version without some rows. The older versions keep them.
+
+    Example: airloom dataset remove flights@v2 --key AA123 -m "asked to be forgotten"
+    """
+    from airloom.datasets import edit, versions
+
+    settings = load()
+    version = versions.find(settings, name)
+    if bool(rows) == bool(key):
+        raise ConfigError("say which rows", "either --rows 3,17,20-25 or --key VALUE")
+    numbers = _numbers(rows, version.rows) if rows else edit.rows_with_key(settings, version, key)
+    if not numbers:
+        raise DataError(f"{version.name} has no row with the key {key!r}", "look at the key column")
+    _print(edit.delete_rows(settings, version, numbers, message=message, author=author), json_)
+
+
+@app.command()
+def compact(dataset: Dataset, json_: Json = False) -> None:
+    """Store the newest version in fewer shards, without its deleted rows. Its number and id stay.
+
+    Example: airloom dataset compact flights
+    """
+    from airloom.datasets.compact import compact as make
+
+    version, manifest = make(load(), dataset)
+    text = f"{version.name}: revision {manifest.revision}, {len(manifest.shards)} shards, id {version.id[:12]}"
+    answer(version.to_dict() | {"revision": manifest.revision, "shards": len(manifest.shards)}, json_, text)
+
+
+@app.command()
+def tag(
+    name: Version,
+    label: Annotated[str, typer.Argument(help="A name for this version, for example golden.")],
+    move: Annotated[bool, typer.Option("--move", help="Take the name from another version.")] = False,
+    json_: Json = False,
+) -> None:
+    """Give a version a name of its own, which every command takes: `flights@golden`.
+
+    Example: airloom dataset tag flights@v3 golden
+    """
+    from airloom.datasets import tag_delete, versions
+
+    settings = load()
+    version = versions.find(settings, name)
+    made = tag_delete.tag(settings, version, label, move=move)
+    answer({"tag": made, "version": version.name}, json_, f"{made} is {version.name}")
+
+
+@app.command()
+def delete(
+    name: Version,
+    reason: Annotated[str, typer.Option(help="Why; it is recorded.")],
+    author: Author = "airloom",
+    json_: Json = False,
+) -> None:
+    """Delete a version, or with a bare name all of a dataset. Its data stay until they are collected.
+
+    Example: airloom dataset delete flights@v2 --reason "wrong source"
+    """
+    from airloom.datasets import tag_delete
+
+    gone = [version.name for version in tag_delete.delete(load(), name, reason=reason, author=author)]
+    answer({"deleted": gone}, json_, f"deleted: {', '.join(gone)}")
+
+
+def _numbers(text: str, rows: int) -> list[int]:
+    """`3,17,20-25` → [3, 17, 20, …, 25], all below `rows`."""
+    found: list[int] = []
+    for part in text.split(","):
+        form = re.fullmatch(r"\s*([0-9]{1,18})(?:-([0-9]{1,18}))?\s*", part)
+        low, high = (int(form[1]), int(form[2] or form[1])) if form else (1, 0)
+        if low > high:
+            raise ConfigError(f"--rows {text[:80]!r} is no list of row numbers", "for example --rows 3,17,20-25")
+        if high >= rows:
+            raise ConfigError(f"--rows {text[:80]!r}: there is no row {high}", f"rows are 0 to {rows - 1}")
+        found += range(low, high + 1)
+    return found
+
+
+def _print(version: DatasetVersion, as_json: bool) -> None:
+    text = f"{version.name}: {version.rows} rows, id {version.id[:12]}"
+    answer(version.to_dict() | {"name": version.name}, as_json, text)

@@ -1,0 +1,155 @@
+"""list, show, log, diff, verify: nothing here changes a dataset."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from airloom.cli.console import Dataset, Json, Version, answer, size
+from airloom.settings import load
+
+app = typer.Typer()
+
+
+@app.command("list")
+def list_(json_: Json = False) -> None:
+    """All datasets with their newest version.
+
+    Example: airloom dataset list
+    """
+    from airloom.datasets import versions
+
+    settings = load()
+    found = [versions.latest(settings, name) for name in versions.list_datasets(settings)]
+    records = [version.to_dict() | {"name": version.name} for version in found]
+    lines = (f"{v.name:24} {v.type:8} {v.rows:>10} rows  {v.message}" for v in found)
+    answer(records, json_, "\n".join(lines) or "no datasets yet")
+
+
+@app.command()
+def log(name: Dataset, json_: Json = False) -> None:
+    """The versions of a dataset, newest first.
+
+    Example: airloom dataset log flights
+    """
+    from airloom.datasets import versions
+
+    records = versions.log(load(), name)
+    lines = (
+        f"{r['name']}  {r['created'][:16]}  {r['rows']} rows  {r['author']}: {r['message']}"
+        + (f"  [{', '.join(r['tags'])}]" if r["tags"] else "")
+        for r in records
+    )
+    answer(records, json_, "\n".join(lines))
+
+
+@app.command()
+def show(name: Version, json_: Json = False) -> None:
+    """One version with its columns, shards and statistics.
+
+    Example: airloom dataset show flights@v2
+    """
+    from airloom.datasets import versions
+    from airloom.datasets.storage.statistics import merge
+
+    settings = load()
+    version = versions.find(settings, name)
+    manifest = versions.manifest_of(settings, version)
+    record = version.to_dict() | {
+        "name": version.name,
+        "columns": {field.name: str(field.type) for field in manifest.arrow_schema},
+        "shards": len(manifest.shards),
+        "bytes": sum(shard.bytes for shard in manifest.shards),
+        "deleted_rows": sum(shard.dead_rows for shard in manifest.shards),
+        "revision": manifest.revision,
+        "changed": manifest.changed,
+        "statistics": merge(shard.statistics for shard in manifest.shards),
+    }
+    answer(record, json_, _describe(record))
+
+
+def _describe(record: dict[str, Any]) -> str:
+    hidden = {"statistics", "columns", "dataset", "number", "bytes", "changed"}
+    lines = [
+        f"{key:14} {_plain(value)}" for key, value in record.items() if key not in hidden and value not in ("", [])
+    ]
+    lines += [f"{'bytes':14} {size(record['bytes'])}", f"{'changed':14} {_plain(record['changed'])}"]
+    lines += [f"{'column':14} {name}: {kind}" for name, kind in record["columns"].items()]
+    for name, found in record["statistics"].items():
+        numbers = [f"{key} {found[key]:.4g}" for key in ("min", "mean", "max", "std") if key in found]
+        counts = [f"{value}: {count}" for value, count in list(found.get("counts", {}).items())[:20]]
+        nulls = [f"{found['nulls']} null"] if found["nulls"] else []
+        lines.append(f"{'statistics':14} {name}: {', '.join([*numbers, *nulls, *counts])}")
+    return "\n".join(lines)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {item}" for key, item in value.items())
+    return str(value)
+
+
+@app.command()
+def diff(
+    old: Version,
+    new: Version,
+    picture: Annotated[Path | None, typer.Option(help="Also write the distributions as a PNG.")] = None,
+    json_: Json = False,
+) -> None:
+    """What differs between two versions: rows, shards, schema, labels, and the shift of each profile column.
+
+    Example: airloom dataset diff flights@v1 flights@v2 --picture shift.png
+    """
+    from airloom.datasets import diff as differ
+    from airloom.datasets import versions
+
+    settings = load()
+    a, b = versions.find(settings, old), versions.find(settings, new)
+    found = differ.diff(settings, a, b)
+    if picture:
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        picture.write_bytes(differ.picture(settings, a, b))
+        found["picture"] = str(picture)
+    rows, shards = found["rows"], found["shards"]
+    lines = [
+        f"{found['old']} -> {found['new']}",
+        f"rows: {rows['added']} added, {rows['removed']} removed, {rows['kept']} kept",
+        f"shards: {shards['added']} added ({size(shards['new_bytes'])}), {shards['kept']} kept",
+    ]
+    lines += [f"column {name}: {pair[0]} -> {pair[1]}" for name, pair in found["schema"].items()]
+    lines += [f"label {value}: {pair[0]} -> {pair[1]}" for value, pair in found["labels"].items() if pair[0] != pair[1]]
+    lines += [
+        f"{name}: mean {s['old_mean']:.4g} -> {s['new_mean']:.4g}, PSI {s['psi']:.3f}"
+        for name, s in found["shift"].items()
+    ]
+    answer(found, json_, "\n".join(lines))
+
+
+@app.command()
+def verify(
+    name: Version,
+    repair: Annotated[bool, typer.Option("--repair", help="Fetch damaged shards anew.")] = False,
+    json_: Json = False,
+) -> None:
+    """Check every byte of a version in this home's cache; missing shards are fetched.
+
+    Example: airloom dataset verify flights --repair
+    """
+    from airloom.datasets import versions
+    from airloom.datasets.storage.store import Store
+    from airloom.errors import CorruptFile
+
+    settings = load()
+    version = versions.find(settings, name)
+    shards, store = versions.manifest_of(settings, version).shards, Store(settings)
+    names = {shard.md5: shard.bytes for shard in shards} | {shard.index: shard.index_bytes for shard in shards}
+    store.fetch(dict(names))
+    damaged = store.verify(names)
+    if damaged and not repair:
+        hint = "--repair fetches them anew"
+        raise CorruptFile(f"{len(damaged)} objects of {version.name} are damaged, first {store.path(damaged[0])}", hint)
+    store.repair(damaged)
+    found = {"version": version.name, "objects": len(names), "repaired": damaged}
+    answer(found, json_, f"{version.name}: {len(names)} objects are whole, {len(damaged)} were fetched anew")

@@ -1,0 +1,112 @@
+"""snapshot, fetch, export."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from airloom.cli.console import Json, Version, answer, progress
+from airloom.errors import ConfigError
+from airloom.settings import load
+
+app = typer.Typer()
+Split = Annotated[
+    list[str] | None,
+    typer.Option("--split", help="name=fraction, repeatable; default train=0.6 validation=0.15 test=0.25."),
+]
+Tags = Annotated[list[str] | None, typer.Option("--tag", help="Only rows of commits with this tag; !tag: without it.")]
+Since = Annotated[int, typer.Option(help="Only rows that came after this version.")]
+DEFAULT = {"train": 0.6, "validation": 0.15, "test": 0.25}
+
+
+@app.command()
+def snapshot(
+    name: Version,
+    split: Split = None,
+    tag: Tags = None,
+    since: Since = 0,
+    wait: Annotated[bool, typer.Option("--wait", help="Return when it is READY.")] = False,
+    json_: Json = False,
+) -> None:
+    """Prepare what a training reads: rows of a version, split by hash. Returns at once; see `fetch`.
+
+    Example: airloom dataset snapshot flights@v3 --split train=0.8 --split test=0.2 --tag month=2 --wait
+    """
+    from airloom.datasets import versions
+    from airloom.datasets.snapshots import snapshot as snapshots
+
+    settings = load()
+    version = versions.find(settings, name)
+    asked = snapshots.ask(settings, version, _split(split), since=since, tags=tag or [])
+    state = snapshots.start(settings, asked)
+    if wait:
+        snapshots.fetch(settings, asked.id)
+        state = snapshots.READY
+    answer({"id": asked.id, "state": state}, json_, f"{asked.id}  {state}")
+
+
+@app.command()
+def fetch(
+    identity: Annotated[str, typer.Argument(metavar="ID", help="Id of a snapshot.")],
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until it is READY.")] = False,
+    data: Annotated[bool, typer.Option("--data", help="Also have its shards in this home's cache.")] = False,
+    json_: Json = False,
+) -> None:
+    """The state of a snapshot: RUNNING, READY with rows and statistics, or FAILED with the reason.
+
+    Example: airloom dataset fetch 54ed0e9c032e52964f0bc6c4e801f2202ab30f413f3d9e30a610f29b39aad0e9 --data
+    """
+    from airloom.datasets.snapshots import snapshot as snapshots
+    from airloom.errors import DataError
+
+    settings = load()
+    if wait or data:
+        ready = snapshots.fetch(settings, identity)
+        if data:
+            snapshots.open_snapshot(settings, ready).fetch(progress("fetched"))
+    found = snapshots.record(settings, identity)
+    if found is None:
+        raise DataError(f"there is no snapshot {identity[:80]}", "`airloom dataset snapshot NAME` prepares one")
+    answer(found, json_, _describe(found))
+
+
+def _describe(found: dict[str, Any]) -> str:
+    made = found["snapshot"]
+    rows = ", ".join(f"{name} {count}" for name, count in made["rows"].items())
+    lines = [f"{made['id']}  {found['state']}", f"{made['dataset']}@v{made['version']}: {rows or 'no rows yet'}"]
+    return "\n".join([*lines, *([found["error"]] if "error" in found else [])])
+
+
+@app.command()
+def export(
+    name: Annotated[str, typer.Argument(help="digits@v2, or the id of a snapshot with --of.")],
+    target: Annotated[Path, typer.Argument(help="File or folder to make; it must not exist.")],
+    form: Annotated[str, typer.Option("--form", help="parquet, folder or hf.")] = "parquet",
+    of: Annotated[str, typer.Option("--of", help="A split of the snapshot.")] = "",
+    json_: Json = False,
+) -> None:
+    """Write a version, or a split of a snapshot, as Parquet, as a folder by label, or for Hugging Face datasets.
+
+    Example: airloom dataset export flights@v3 flights.parquet
+    """
+    from airloom.datasets.export import export_named
+
+    made, rows = export_named(load(), name, target, form, of)
+    answer({"path": str(made), "rows": rows}, json_, f"{made}: {rows} rows")
+
+
+def _split(given: list[str] | None) -> dict[str, float]:
+    if not given:
+        return DEFAULT
+    found = {}
+    for item in given:
+        name, equals, share = item.partition("=")
+        try:
+            found[name] = float(share)
+        except ValueError:
+            equals = ""
+        if not equals or not name:
+            raise ConfigError(
+                f"--split {item!r} is not name=fraction", "for example --split train=0.8 --split test=0.2"
+            )
+    return found

@@ -1,0 +1,176 @@
+"""The `airloom` command. Each command imports what it needs when it runs, so that `--help` is quick."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from airloom.cli.console import Json, parse_parameters, say
+from airloom.errors import AirloomError
+from airloom.settings import Settings, load
+
+app = typer.Typer(
+    help="From a committed dataset to a served, traceable model: `airloom demo` shows it on real data.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+pipeline_app = typer.Typer(help="Look at pipeline files.", no_args_is_help=True)
+app.add_typer(pipeline_app, name="pipeline")
+
+
+def main() -> None:
+    """Run a command; an AirloomError becomes its message on standard error and exit code 1."""
+    from airloom.cli import gate as evaluation
+    from airloom.cli import gc as collection
+    from airloom.cli import jobs, lineage
+    from airloom.cli import models as metadata
+    from airloom.cli import reproduce as training
+    from airloom.cli import studies as tuning
+    from airloom.cli.datasets import app as dataset_app
+
+    app.add_typer(dataset_app, name="dataset")
+    app.add_typer(jobs.app, name="jobs")
+    app.add_typer(evaluation.app, name="gate")
+    app.add_typer(metadata.app, name="model")
+    app.add_typer(metadata.experiment, name="experiment")
+    app.command()(lineage.trace)
+    app.command()(lineage.impact)
+    app.command()(lineage.why)
+    app.command()(jobs.devices)
+    app.command()(collection.gc)
+    app.command()(tuning.tune)
+    app.add_typer(tuning.app, name="study")
+    app.command()(training.reproduce)
+    app.command()(training.check_determinism)
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("DO_NOT_TRACK", "true")
+    try:
+        settings = load()
+        os.environ["AIRLOOM_HOME"], os.environ["AIRLOOM_PROJECT"] = str(settings.home), str(settings.project)
+        if not os.access(os.environ.get("HOME", ""), os.W_OK):
+            from airloom.stack.config import writable_home
+
+            os.environ |= writable_home(settings)  # else some library makes the folder that HOME names
+        app()
+    except AirloomError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    except OSError as error:  # a full disk, a path that is none: whatever the command could not say better
+        place = f": {error.filename}" if error.filename else ""
+        typer.echo(f"error: {error.strerror or error}{place}\n  -> look at that path and its disk", err=True)
+        sys.exit(1)
+
+
+@app.command()
+def up(json_: Json = False) -> None:
+    """Start MLflow, Airflow and the model server on loopback, and wait until they are healthy."""
+    from airloom.stack import control
+
+    settings = load()
+    control.up(settings, say)
+    _print_addresses(settings, as_json=json_)
+
+
+@app.command()
+def down() -> None:
+    """Stop the stack and end whatever a crash of it left behind."""
+    from airloom.stack import control
+
+    ended = control.down(load(), say)
+    say("the stack is down" if ended else "nothing was running")
+
+
+@app.command()
+def status(json_: Json = False) -> None:
+    """Show each process with its health, and what serves."""
+    from airloom.stack import report
+
+    settings = load()
+    found = report.status(settings)
+    typer.echo(json.dumps(found, indent=1) if json_ else report.render_status(found))
+    if not found["healthy"]:
+        sys.exit(1)
+
+
+@app.command()
+def doctor(json_: Json = False) -> None:
+    """Name what is wrong with this machine or stack, and the fix."""
+    from airloom.stack import report
+
+    findings = report.doctor(load())
+    typer.echo(json.dumps(findings, indent=1) if json_ else report.render_doctor(findings))
+    if any(not finding["ok"] for finding in findings):
+        sys.exit(1)
+
+
+@app.command()
+def demo(
+    stop: Annotated[bool, typer.Option("--stop", help="End the stack after the summary.")] = False,
+    json_: Json = False,
+) -> None:
+    """Take scikit-learn's digits through the whole loop: two dataset versions, a promotion, a refusal."""
+    from airloom.demo import scenario, summary, view
+
+    settings = load()
+    with view.live() as show:
+        found = scenario.run(settings, show)
+    typer.echo(json.dumps(found, indent=1) if json_ else summary.render(found))
+    if stop:
+        down()
+
+
+@app.command()
+def run(
+    pipeline: Annotated[str, typer.Argument(help="A pipeline's name, or the path of its file.")],
+    version: Annotated[int | None, typer.Option(help="Dataset version; the newest when left out.")] = None,
+    parameter: Annotated[list[str] | None, typer.Option("--parameter", "-p", help="name=value, repeatable.")] = None,
+    key: Annotated[str, typer.Option(help="Continue the run with this key.")] = "",
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every step, whatever earlier runs did.")] = False,
+    json_: Json = False,
+) -> None:
+    """Run all steps of a pipeline here, without Airflow."""
+    from airloom.pipeline.run import find_file, run_pipeline
+
+    settings = load()
+    file = find_file(settings, pipeline)
+    values = parse_parameters(parameter or [])
+    result = run_pipeline(settings, file, say, version=version, parameters=values, key=key, cache=not no_cache)
+    if json_:
+        typer.echo(json.dumps(result, indent=1))
+        return
+    registered = result.get("registered")
+    verdict = f"version {registered['version']} is the champion" if registered else "the gate refused the candidate"
+    typer.echo(f"{result['context']['key']}: {verdict}; {result['evaluation']['metrics']}")
+
+
+@pipeline_app.command()
+def schema() -> None:
+    """Print the JSON schema of pipeline files."""
+    from airloom.spec.pipeline import Pipeline
+
+    typer.echo(json.dumps(Pipeline.model_json_schema(), indent=1))
+
+
+@pipeline_app.command()
+def check(file: Annotated[Path, typer.Argument(help="A pipeline file.")]) -> None:
+    """Check a pipeline file; every mistake names its key and what is allowed."""
+    from airloom.spec.load import load_pipeline
+
+    found = load_pipeline(file)
+    typer.echo(f"{file}: pipeline {found.pipeline} on dataset {found.dataset.name}, {found.tune.trials} trials")
+
+
+def _print_addresses(settings: Settings, *, as_json: bool) -> None:
+    stack = settings.stack
+    names = ("airflow_url", "airflow_user", "airflow_password", "mlflow_url", "server_url", "server_token")
+    values = {name: stack[name] for name in names}
+    if as_json:
+        typer.echo(json.dumps(values, indent=1))
+        return
+    typer.echo(f"Airflow       {values['airflow_url']}   login {values['airflow_user']} / {values['airflow_password']}")
+    typer.echo(f"MLflow        {values['mlflow_url']}")
+    typer.echo(f"model server  {values['server_url']}   token {values['server_token']}")

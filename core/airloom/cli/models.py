@@ -1,0 +1,141 @@
+"""`airloom model …` and `airloom experiment …`."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from airloom.settings import load
+
+app = typer.Typer(help="Registered model versions, and which of them serves.", no_args_is_help=True)
+experiment = typer.Typer(help="Pipeline runs and their candidates, side by side.", no_args_is_help=True)
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Reference = Annotated[str, typer.Argument(help="digits/3, digits@previous, or digits for its champion.")]
+
+
+@app.command("list")
+def list_(json_: Json = False) -> None:
+    """All models and their versions, newest first."""
+    from airloom.registry import models
+
+    found = models.list_models(load())
+    lines = [_line(model["name"], version) for model in found for version in model["versions"]]
+    typer.echo(json.dumps(found, indent=1) if json_ else "\n".join(lines) or "no registered models")
+
+
+@app.command()
+def show(version: Reference, json_: Json = False) -> None:
+    """Where a version comes from: data, code, environment, parameters, metrics, decision, digests."""
+    from airloom.registry import models
+
+    found = models.show(load(), version)
+    if json_:
+        typer.echo(json.dumps(found, indent=1))
+        return
+    packages = found.pop("packages")
+    typer.echo("\n".join(f"{name:20} {_text(value)}" for name, value in found.items()))
+    typer.echo(f"{'packages':20} {len(packages)}, in environment/requirements.txt of run {found['train_run']}")
+
+
+@app.command()
+def card(
+    version: Reference,
+    html: Annotated[bool, typer.Option("--html", help="One HTML file, readable without any network.")] = False,
+    output: Annotated[Path | None, typer.Option(help="Write there; standard output when left out.")] = None,
+) -> None:
+    """The model card, from evidence: data, metrics, slices, gate, limits, lineage, and what nobody measured."""
+    from airloom.files import write_private
+    from airloom.registry import card as cards
+    from airloom.registry import card_pages, models
+
+    settings = load()
+    chosen = models.find(settings, version)
+    made = cards.card(settings, chosen.name, str(chosen.version))
+    text = card_pages.page(made) if html else card_pages.markdown(made)
+    if output is None:
+        typer.echo(text, nl=False)
+    else:
+        write_private(output, text)
+        typer.echo(f"{output}: the card of {made.title}", err=True)
+
+
+@app.command()
+def promote(version: Reference, json_: Json = False) -> None:
+    """Make a version the champion. Two promotions at once: one wins, the other is told."""
+    from airloom.deployment import record
+    from airloom.registry import models
+
+    settings = load()
+    chosen = models.find(settings, version)
+    _deployed(record.deploy(settings, chosen.name, str(chosen.version)), chosen.name, as_json=json_)
+
+
+@app.command()
+def rollback(model: Annotated[str, typer.Argument(help="Name of the model.")], json_: Json = False) -> None:
+    """Make the previous champion the champion again."""
+    from airloom.deployment import record
+
+    _deployed(record.roll_back(load(), model), model, as_json=json_)
+
+
+@app.command()
+def diff(first: Reference, second: Reference, json_: Json = False) -> None:
+    """What differs between two versions: parameters, metrics, data, code, packages, files."""
+    from airloom.registry import models
+
+    found = models.diff(load(), first, second)
+    lines = [f"{name:40} {_text(a)} -> {_text(b)}" for name, (a, b) in found.items()]
+    typer.echo(json.dumps(found, indent=1) if json_ else "\n".join(lines) or "nothing differs")
+
+
+@experiment.command("show")
+def show_experiment(
+    target: Annotated[str, typer.Argument(help="A pipeline's name, or a run: its MLflow id or its key.")],
+    json_: Json = False,
+) -> None:
+    """A pipeline's runs, or one run with the leaderboard of its candidates."""
+    from airloom.tracking import experiments
+
+    found = experiments.show(load(), target)
+    typer.echo(json.dumps(found, indent=1) if json_ else experiments.render(found))
+
+
+@experiment.command()
+def compare(
+    runs: Annotated[list[str], typer.Argument(help="Two or more runs: MLflow ids or keys.")], json_: Json = False
+) -> None:
+    """What differs between runs: data, parameters, metrics, the gate's word."""
+    from airloom.tracking import experiments
+
+    found = experiments.compare(load(), runs)
+    typer.echo(json.dumps(found, indent=1) if json_ else experiments.render_comparison(found))
+
+
+def _deployed(made: dict[str, Any], model: str, *, as_json: bool) -> None:
+    before = f", version {made['previous']} is the previous one" if made["previous"] else ""
+    text = f"{model} version {made['champion']} is the champion{before} (generation {made['generation']})"
+    typer.echo(json.dumps(made, indent=1) if as_json else text)
+
+
+def _line(name: str, version: dict[str, Any]) -> str:
+    created = datetime.fromtimestamp(version["created"] / 1000, UTC).strftime("%Y-%m-%d %H:%M")
+    aliases = " ".join(f"@{alias}" for alias in version["aliases"])
+    metrics = " ".join(
+        f"{key} {version['metrics'][key]:.4g}" for key in ("accuracy", "mae") if key in version["metrics"]
+    )
+    overridden = "overridden" if version["overridden"] else ""
+    return (
+        f"{name}/{version['version']:4} {created}  {version['dataset']:16} {metrics:18} {overridden} {aliases}".rstrip()
+    )
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={_short(entry)}" for name, entry in value.items())
+    return "-" if value is None else str(value)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)[:24]

@@ -1,0 +1,81 @@
+"""`airloom reproduce` and `airloom check-determinism`."""
+
+import json
+import uuid
+from typing import Annotated, Any
+
+import typer
+
+from airloom.settings import Settings, load
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+def reproduce(
+    target: Annotated[str, typer.Argument(help="Id of an MLflow run, or a model: digits/3, digits@champion.")],
+    json_: Json = False,
+) -> None:
+    """Train again what a run trained, from its snapshot, code, parameters and seed, and compare.
+
+    Says BITWISE EQUAL, WITHIN TOLERANCE or DIFFERS, with the first step that differs; exit code 1 when it differs.
+    """
+    from airloom.training.reproducibility.past_run import past_run
+
+    settings = load()
+    past = past_run(settings, target)
+    threads = int(past.threads or 1)
+    value = _run(settings, "airloom.training.reproducibility.reproduce:step", {"run": past.run}, threads)
+    _print(value, json_, f"run {past.run}")
+
+
+def check_determinism(
+    pipeline: Annotated[str, typer.Argument(help="A pipeline's name, or the path of its file.")],
+    version: Annotated[int | None, typer.Option(help="Dataset version; the newest when left out.")] = None,
+    parameter: Annotated[list[str] | None, typer.Option("--parameter", "-p", help="name=value, repeatable.")] = None,
+    json_: Json = False,
+) -> None:
+    """Train a pipeline's function twice, each time in a new process, and compare bit for bit.
+
+    A dimension of the search space takes its lowest or first value unless --parameter gives another.
+    """
+    from airloom.cli.console import parse_parameters
+    from airloom.datasets import versions
+    from airloom.datasets.snapshots import snapshot
+    from airloom.pipeline.run import find_file
+    from airloom.spec.load import load_pipeline
+    from airloom.training.reproducibility.reproduce import Trace, compare, parameters_of
+
+    settings = load()
+    found = load_pipeline(find_file(settings, pipeline))
+    name, split = found.dataset.name, {str(part): share for part, share in found.dataset.split.items()}
+    chosen = versions.latest(settings, name) if version is None else versions.get(settings, name, version)
+    made = snapshot.prepare(settings, chosen, split)
+    arguments = {
+        "function": found.train,
+        "parameters": parameters_of(found, parse_parameters(parameter or [])),
+        "seed": found.seed,
+        "snapshot": made.to_dict(),
+    }
+    step, threads = "airloom.training.reproducibility.reproduce:once", found.resources.threads
+    first, second = (Trace.from_dict(_run(settings, step, arguments, threads)) for _ in range(2))
+    _print(compare(first, second).to_dict(), json_, f"{found.train} on {made.version_name}, twice")
+
+
+def _run(settings: Settings, step: str, arguments: dict[str, Any], threads: int) -> dict[str, Any]:
+    from airloom.cli.console import say
+    from airloom.jobs.spec import JobSpec, Resources
+    from airloom.jobs.wait import run_job
+
+    spec = JobSpec(step=step, arguments=arguments, resources=Resources(threads=threads, time=86_400))
+    return run_job(settings, f"compare/{uuid.uuid4().hex}", spec, on_line=say)
+
+
+def _print(found: dict[str, Any], as_json: bool, what: str) -> None:
+    lines = [f"{found['verdict']}: {what}"]
+    if found["first_step"] is not None:
+        lines.append(f"the first step that differs is {found['first_step']} ({found['metric']})")
+    if found["difference"]:
+        lines.append(f"the largest difference is {found['difference']:.3g}")
+    typer.echo(json.dumps(found, indent=1) if as_json else "\n".join([*lines, *found["notes"]]))
+    if found["verdict"] == "DIFFERS":
+        raise typer.Exit(1)

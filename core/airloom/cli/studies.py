@@ -1,0 +1,102 @@
+"""`airloom tune` and `airloom study …`."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from airloom.settings import load
+
+app = typer.Typer(help="Hyperparameter studies, in the database where Optuna has them.", no_args_is_help=True)
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Name = Annotated[str, typer.Argument(help="Name of the study, as `list` shows it.")]
+
+
+def tune(
+    pipeline: Annotated[str, typer.Argument(help="A pipeline's name, or the path of its file.")],
+    version: Annotated[int | None, typer.Option(help="Dataset version; the newest when left out.")] = None,
+    parameter: Annotated[list[str] | None, typer.Option("--parameter", "-p", help="name=value, repeatable.")] = None,
+    key: Annotated[str, typer.Option(help="Go on with the study of this key, or extend it.")] = "",
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Run it, whatever earlier runs did.")] = False,
+    json_: Json = False,
+) -> None:
+    """Run a pipeline's study here, without Airflow, and show it live."""
+    from airloom.cli import study_view
+    from airloom.cli.console import parse_parameters
+    from airloom.pipeline.run import find_file
+    from airloom.tuning import local
+
+    settings = load()
+    file = find_file(settings, pipeline)
+    with study_view.shown(settings) as show:
+        given = parse_parameters(parameter or [])
+        result = local.tune(settings, file, show, version, given, key, cache=not no_cache)
+    if json_:
+        typer.echo(json.dumps(result.to_dict(), indent=1))
+        return
+    values = ", ".join(f"{name} {value:g}" for name, value in result.values.items())
+    typer.echo(f"{result.study}: {result.trials} trials, {result.pruned} of them pruned{_over(result.over)}")
+    typer.echo(f"best: trial {result.best_trial}, {values}, with {result.best_parameters}")
+
+
+@app.command("list")
+def list_(json_: Json = False) -> None:
+    """Every study, oldest first, and how far it is."""
+    from airloom.tuning import queries
+
+    found = queries.every(load())
+    lines = [f"{s['state']:10} {s['finished']:>5}/{s['trials']:<5} {s['study']}  {s['failed'][:80]}" for s in found]
+    typer.echo(json.dumps(found, indent=1) if json_ else "\n".join(lines) or "no studies")
+
+
+@app.command()
+def show(study: Name, json_: Json = False) -> None:
+    """A study slot by slot: state, parameters, value, attempts."""
+    from airloom.cli import study_view
+    from airloom.tuning import queries
+
+    found = queries.one(load(), study)
+    if json_:
+        typer.echo(json.dumps(found, indent=1))
+        return
+    typer.echo(
+        f"{found['study']}: {found['state']}, {found['finished']} of {found['trials']} trials, "
+        f"{found['seconds']:.0f} s, {found['device_seconds']:.0f} device-seconds {found['failed']}"
+    )
+    typer.echo("\n".join(study_view.line(slot) for slot in found["slots"]))
+
+
+@app.command()
+def best(
+    study: Name,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="So many of the best.")] = 1,
+    json_: Json = False,
+) -> None:
+    """The best trials; of several objectives, the Pareto front."""
+    from airloom.tuning import queries
+
+    found = queries.best(load(), study, count)
+    lines = [f"trial {t['trial']}: {t['values']} with {t['parameters']}" for t in found]
+    typer.echo(json.dumps(found, indent=1) if json_ else "\n".join(lines) or "no trial is complete")
+
+
+@app.command()
+def export(
+    study: Name,
+    file: Annotated[Path | None, typer.Option(help="Write there; standard output when left out.")] = None,
+) -> None:
+    """Every row of the study as CSV, failed ones too, with parameters, values, reports and user attributes."""
+    from airloom.files import write_private
+    from airloom.tuning import queries
+
+    text = queries.table(load(), study)
+    if file is None:
+        typer.echo(text, nl=False)
+    else:
+        write_private(file, text)
+        typer.echo(f"{file}: {text.count(chr(10)) - 1} rows", err=True)
+
+
+def _over(why: str) -> Any:
+    return f"; {why}" if why else ""

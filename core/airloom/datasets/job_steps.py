@@ -1,0 +1,83 @@
+"""The dataset operations that move data, as jobs: JSON in, JSON out."""
+
+import logging
+from typing import Any
+
+from airloom.errors import NothingChanged, ValidationFailed
+from airloom.jobs.spec import JobSpec, Resources
+from airloom.settings import Settings, load
+
+HOUR = 3600.0
+
+
+def job_of(settings: Settings, function: str, arguments: dict[str, Any], *, timeout: float = HOUR) -> JobSpec:
+    """One of the functions below as a job. An export may write beside its target, wherever that is."""
+    step = f"airloom.datasets.job_steps:{function}"
+    writable = [str((settings.project / arguments["target"]).resolve().parent)] if function == "export" else []
+    return JobSpec(step=step, arguments=arguments, resources=Resources(time=timeout), writable=writable)
+
+
+def commit(
+    dataset: str, source: str, roles: dict[str, Any], details: dict[str, Any], suite: str | None = None
+) -> dict[str, Any]:
+    """Commit the rows of a file or folder.
+
+    Args:
+        dataset: its name.
+        source: path, from the project's root or absolute.
+        roles: `type`, `label`, `key`, `classes`, where the dataset is new.
+        details: what `commits.commit` takes: `message`, `author`, `mode`, `tags`, `released`.
+        suite: path of another expectation suite than the dataset's.
+
+    Returns:
+        `{"version": …}`; or `{"unchanged": …}` with the newest version, which has these rows already; or
+        `{"refused": text, "report": path}` where the rows are in quarantine.
+    """
+    from airloom.datasets import commit as commits
+    from airloom.datasets import versions
+    from airloom.datasets.open_rows import open_rows
+
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)  # hundreds of lines about itself
+    settings = load()
+    rows = open_rows(settings, dataset, settings.project / source, **roles)
+    chosen = settings.project / suite if suite else None
+    try:
+        made = commits.commit(settings, dataset, rows, suite=chosen, **{"source": source} | details)
+    except NothingChanged:
+        return {"unchanged": _named(versions.latest(settings, dataset))}
+    except ValidationFailed as refusal:
+        return {"refused": str(refusal), "report": refusal.report}
+    return {"version": _named(made)}
+
+
+def compact(dataset: str) -> dict[str, Any]:
+    """Store the newest version in fewer shards: `{"version", "revision", "shards", "changed"}`."""
+    from airloom.datasets import compact as compacting
+    from airloom.datasets import versions
+
+    settings = load()
+    try:
+        version, manifest = compacting.compact(settings, dataset)
+    except NothingChanged:
+        version = versions.latest(settings, dataset)
+        manifest = versions.manifest_of(settings, version)
+        return {
+            "version": version.name,
+            "revision": manifest.revision,
+            "shards": len(manifest.shards),
+            "changed": False,
+        }
+    return {"version": version.name, "revision": manifest.revision, "shards": len(manifest.shards), "changed": True}
+
+
+def export(name: str, target: str, form: str, split: str) -> dict[str, Any]:
+    """Write a version, or a split of a snapshot, for others: `{"path", "rows"}`."""
+    from airloom.datasets.export import export_named
+
+    settings = load()
+    path, rows = export_named(settings, name, settings.project / target, form, split)
+    return {"path": str(path), "rows": rows}
+
+
+def _named(version: Any) -> dict[str, Any]:
+    return {"name": version.name, **version.to_dict()}

@@ -1,0 +1,1 @@
+"""What a training run reads of a version: snapshots, their files, and the split."""

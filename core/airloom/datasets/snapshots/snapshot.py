@@ -1,0 +1,279 @@
+"""Snapshots: which rows of a version a training reads, and how they are split. The id is a hash of what is asked for.
+
+A snapshot is prepared once in a home and kept in `home/snapshots/<id>/`: `snapshot.json` with its state, and a file
+of row numbers for each split. Anywhere else it is prepared again from its record, with the same rows.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from airloom.contracts import DatasetVersion, Snapshot
+from airloom.datasets import versions
+from airloom.datasets.snapshots import files
+from airloom.datasets.snapshots.split import assign, canonical
+from airloom.errors import AirloomError, ConfigError, CorruptFile, DataError
+from airloom.settings import Settings
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from airloom.datasets.snapshots.data import SnapshotData
+    from airloom.datasets.storage.manifest import Manifest
+    from airloom.datasets.storage.store import Store
+
+    Array = np.ndarray[Any, Any]
+
+RUNNING, READY, FAILED = files.RUNNING, files.READY, files.FAILED
+_log = logging.getLogger(__name__)
+
+
+def ask(
+    settings: Settings,
+    version: DatasetVersion,
+    split: Mapping[str, float],
+    *,
+    since: int = 0,
+    tags: Sequence[str] = (),
+) -> Snapshot:
+    """The snapshot of a request, without its rows; the same request always gives the same id, in any order.
+
+    Args:
+        settings: of this installation.
+        version: whose live rows are taken.
+        split: share by name.
+        since: take only rows that came after this version.
+        tags: take only rows of commits with all of these tags; `!tag`: of commits without it.
+
+    Raises:
+        ConfigError: the fractions do not sum to 1, or `since` is no earlier version.
+    """
+    if not 0 <= since < version.number:
+        raise ConfigError(f"{version.name} has no rows since version {since}", f"since is 0 to {version.number - 1}")
+    start = versions.get(settings, version.dataset, since).id if since else ""
+    shares, chosen = canonical(split), sorted(set(tags))
+    request = {"version": version.id, "since": start, "tags": chosen, "split": list(shares.items())}
+    identity = hashlib.sha256(json.dumps(request).encode()).hexdigest()
+    return Snapshot(identity, version.dataset, version.number, version.id, version.commit, shares, {}, since, chosen)
+
+
+def prepare(
+    settings: Settings,
+    version: DatasetVersion,
+    split: Mapping[str, float],
+    *,
+    since: int = 0,
+    tags: Sequence[str] = (),
+) -> Snapshot:
+    """Fix what a run reads, and wait until it is READY."""
+    return make(settings, ask(settings, version, split, since=since, tags=tags))
+
+
+def start(settings: Settings, snapshot: Snapshot) -> str:
+    """Prepare a snapshot, with its statistics, in a process of its own; returns the state."""
+    found = _known(settings, snapshot.id)
+    if found and found["state"] != FAILED:
+        return str(found["state"])
+    folder = files.folder(settings, snapshot.id)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    (folder / "request.json").write_text(json.dumps(snapshot.to_dict()))
+    with (folder / "log.txt").open("ab") as log:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "airloom.datasets.snapshots.snapshot", snapshot.id],
+            env=os.environ | {"AIRLOOM_HOME": str(settings.home), "AIRLOOM_PROJECT": str(settings.project)},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    files.write_record(settings, snapshot, RUNNING, process=[child.pid, psutil.Process(child.pid).create_time()])
+    return RUNNING
+
+
+def make(settings: Settings, snapshot: Snapshot, *, describe: bool = False, anew: bool = False) -> Snapshot:
+    """Choose the rows of each split and keep them. A READY snapshot is returned as it is, unless `anew`.
+
+    Raises:
+        DataError: no row is chosen, or what is stored does not answer.
+        CorruptFile: what stands under the version's name is not what the snapshot was made of.
+    """
+    from airloom.datasets.storage.store import Store
+
+    found = None if anew else _known(settings, snapshot.id)
+    if found and found["state"] == READY and ("statistics" in found or not describe):
+        return Snapshot.from_dict(found["snapshot"])
+    try:
+        version = _version(settings, snapshot)
+        storage = versions.storage(settings, version)
+        chosen = choose(Store(settings), versions.manifest_of(settings, version, storage), snapshot)
+        ready = replace(snapshot, rows={name: len(rows) for name, rows in chosen.items()})
+        kept = {"storage": storage, "rows": files.save_rows(settings, ready, chosen)}
+        files.write_record(settings, ready, READY, **kept)
+        if describe:
+            files.write_record(settings, ready, READY, **kept, statistics=_statistics(settings, ready))
+    except AirloomError as error:
+        files.write_record(settings, snapshot, FAILED, error=str(error))
+        raise
+    return ready
+
+
+def choose(store: "Store", manifest: "Manifest", snapshot: Snapshot) -> "dict[str, Array]":
+    """Physical row numbers of each split, int64, ascending.
+
+    Raises:
+        DataError: the filter leaves no row.
+    """
+    import numpy as np
+
+    from airloom.datasets.storage.rows import Rows
+
+    rows = Rows(store, manifest)
+    keep = np.concatenate([np.full(s.rows, snapshot.reads(s.version, s.tags)) for s in rows.spans()])
+    physical, points = rows.physical[keep], rows.all().points[keep]
+    if not len(physical):
+        asked = f"since version {snapshot.since} with tags {', '.join(snapshot.tags) or 'any'}"
+        raise DataError(f"{manifest.name} has no rows {asked}", "loosen the filter")
+    return {name: physical[places] for name, places in assign(points, snapshot.split).items()}
+
+
+def _version(settings: Settings, snapshot: Snapshot) -> DatasetVersion:
+    version = versions.get(settings, snapshot.dataset, snapshot.version)
+    if version.id != snapshot.version_id:
+        message = f"{version.name} has id {version.id[:12]}, the snapshot was made of {snapshot.version_id[:12]}"
+        raise CorruptFile(message, "the data repository was changed by hand; restore it")
+    return version
+
+
+def record(settings: Settings, identity: str) -> dict[str, Any] | None:
+    """What is known of a snapshot: `state`, `snapshot`, and `statistics` or `error`; None where it was never asked for.
+
+    A preparation whose process died is FAILED.
+
+    Raises:
+        DataError: that is no id.
+        CorruptFile: the record is damaged.
+    """
+    found = files.read_record(settings, identity)
+    if found and found["state"] == RUNNING and not _alive(*found["process"]):
+        found = files.read_record(settings, identity)  # it may have just ended
+        if found and found["state"] == RUNNING:
+            log = files.folder(settings, identity) / "log.txt"
+            return found | {"state": FAILED, "error": f"its process ended without a result; see {log}"}
+    return found
+
+
+def _known(settings: Settings, identity: str) -> dict[str, Any] | None:
+    """The record, or None where it is damaged: what is asked for is known, so it is prepared again."""
+    try:
+        return record(settings, identity)
+    except CorruptFile as error:
+        _log.warning("%s; it is prepared again", error.message)
+        return None
+
+
+def fetch(settings: Settings, identity: str, timeout: float = 600) -> Snapshot:
+    """A snapshot by its id, as soon as it is READY.
+
+    Raises:
+        DataError: it is unknown here, FAILED, or not ready in time.
+        CorruptFile: its record is damaged.
+    """
+    end = time.monotonic() + timeout
+    while True:
+        found = record(settings, identity)
+        if found is None:
+            raise DataError(f"there is no snapshot {identity[:80]}", "`airloom dataset snapshot NAME` prepares one")
+        if found["state"] == READY:
+            return Snapshot.from_dict(found["snapshot"])
+        if found["state"] == FAILED:
+            raise DataError(f"snapshot {identity[:12]} failed: {found['error']}", "ask for it again")
+        if time.monotonic() > end:
+            raise DataError(f"snapshot {identity[:12]} is not ready after {timeout:g} s", "wait, or look at its log")
+        time.sleep(0.1)
+
+
+def open_anew(settings: Settings, snapshot: Snapshot) -> "SnapshotData":
+    """The data of a snapshot, of which nothing is mapped yet; damaged row numbers are prepared again.
+
+    Raises:
+        CorruptFile: what stands under the version's name is not what the snapshot was made of.
+    """
+    from airloom.datasets.snapshots.data import SnapshotData
+
+    made = make(settings, replace(snapshot, rows={}))
+    try:
+        stored = _stored(settings, made)
+    except CorruptFile as error:
+        _log.warning("%s; it is prepared again", error.message)
+        stored = _stored(settings, make(settings, made, anew=True))
+    return SnapshotData(settings, made, *stored)
+
+
+def _stored(settings: Settings, made: Snapshot) -> "tuple[Manifest, dict[str, Array]]":
+    """The manifest in whose shards the row numbers count (a later compaction has others), and those by split."""
+    found = record(settings, made.id) or {}
+    rows = {name: files.load_rows(settings, made.id, name, found["rows"][name]) for name in made.split}
+    return versions.manifest_of(settings, _version(settings, made), found["storage"]), rows
+
+
+@lru_cache(maxsize=4)
+def _opened(home: Path, data_remote: str, snapshot: str) -> "SnapshotData":
+    return open_anew(Settings(home=home, data_remote=data_remote), Snapshot.from_dict(json.loads(snapshot)))
+
+
+def open_snapshot(settings: Settings, snapshot: Snapshot) -> "SnapshotData":
+    """The data of a snapshot; opened once a process."""
+    return _opened(settings.home, settings.data_remote, json.dumps(snapshot.to_dict()))
+
+
+def load_split(settings: Settings, snapshot: Snapshot, name: str) -> "tuple[Array, Array]":
+    """A whole split in memory, as a classifier takes it.
+
+    Returns:
+        Inputs, float32 (n, …), bytes scaled to 0..1; labels, int64 (n,).
+
+    Raises:
+        ConfigError: there is no such split.
+    """
+    import numpy as np
+
+    inputs, labels = (part.numpy() for part in open_snapshot(settings, snapshot).tensors(name))
+    return (inputs / np.float32(255) if inputs.dtype == np.uint8 else inputs.astype(np.float32, copy=False)), labels
+
+
+def _statistics(settings: Settings, snapshot: Snapshot) -> dict[str, Any]:
+    data = open_snapshot(settings, snapshot)
+    return {name: data.statistics(name) for name in snapshot.split}
+
+
+def _alive(pid: int, created: float) -> bool:
+    try:
+        process = psutil.Process(pid)
+        return abs(process.create_time() - created) < 1 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def main(identity: str) -> int:
+    """What `start` runs."""
+    from airloom.settings import load
+
+    settings = load()
+    asked = Snapshot.from_dict(json.loads((files.folder(settings, identity) / "request.json").read_text()))
+    make(settings, asked, describe=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

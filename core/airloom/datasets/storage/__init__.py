@@ -1,0 +1,1 @@
+"""How a version lies in git and DVC: repository, manifests, shards, digests."""

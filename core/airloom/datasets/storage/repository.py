@@ -1,0 +1,227 @@
+"""The data repository: git on one side, DVC's configuration on the other.
+
+`settings.data_repo` is a bare git repository in the home. It is the data repository itself, or, where
+`AIRLOOM_DATA_REMOTE` names a git remote that several homes share, this home's mirror of it. A commit is made of objects
+first, which nobody sees, and becomes visible by one atomic push of branch and tag.
+"""
+
+import contextlib
+import shutil
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from airloom.datasets.storage.git import LOCKED, MAIL, objects, patiently
+from airloom.datasets.storage.git import git as git
+from airloom.errors import ConfigError, CorruptFile, DataError
+from airloom.files import write_private, writing
+from airloom.settings import Settings
+
+LOST = ("(fetch first)", "(non-fast-forward)", "already exists", "but expected", "cannot lock ref", "stale info")
+MIRROR = "+refs/*:refs/*"
+
+
+@dataclass(frozen=True)
+class Change:
+    """What one push brings: files below the dataset's folder, a commit, and a tag or another ref on it."""
+
+    files: Mapping[str, bytes]  # by path from the root; all in one folder
+    message: str
+    author: str
+    tag: str = ""  # an annotated tag of this name
+    note: str = ""  # its message
+    ref: str = ""  # or a plain ref, moved to the commit
+
+
+def ensure(settings: Settings) -> Path:
+    """The bare repository of this home, made where it is not there; two makers at once are safe."""
+    repo = settings.data_repo
+    if (repo / "HEAD").exists():
+        return repo
+    from filelock import FileLock
+
+    with writing(repo.parent):
+        settings.make_home()
+        repo.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with FileLock(str(repo.parent / "create.lock")):
+            if not repo.is_dir():
+                _make_whole(settings, repo)
+    return repo
+
+
+def _make_whole(settings: Settings, repo: Path) -> None:
+    bare = repo.with_name(f"new-{uuid.uuid4().hex}")
+    try:
+        _make(settings, bare)
+        bare.rename(repo)
+    finally:
+        shutil.rmtree(bare, ignore_errors=True)
+
+
+def _make(settings: Settings, bare: Path) -> None:
+    git(bare.parent, "init", "-q", "--bare", "-b", "main", str(bare))
+    if settings.data_remote:
+        git(bare, "remote", "add", "origin", settings.data_remote)
+        git(bare, "config", "--unset", "remote.origin.fetch")  # else a push would move the mirror's refs, unlocked
+        _fetch(bare)
+    if head(bare):
+        return
+    first = Change(_first_files(settings), "Start the data repository", "airloom")
+    if not publish(settings, first, None, bare):  # somebody else started it meanwhile
+        _fetch(bare)
+
+
+def _first_files(settings: Settings) -> dict[str, bytes]:
+    if not settings.dvc_remote:
+        settings.dvc_remote_folder.mkdir(parents=True, exist_ok=True)
+    url = _quoted(settings.dvc_remote or str(settings.dvc_remote_folder))
+    config = (
+        f"[core]\n    remote = store\n    analytics = false\n['remote \"store\"']\n    url = {url}\n    verify = true\n"
+    )
+    files = {"config": config, ".gitignore": "/config.local\n/tmp\n/cache\n"}
+    return {f".dvc/{name}": text.encode() for name, text in files.items()} | {".dvcignore": b""}
+
+
+def _quoted(text: str) -> str:
+    """A path as DVC's configuration takes it: unquoted, ` #` would start a comment and a comma a list."""
+    quote = "'" if '"' in text else '"'
+    if quote in text or "\n" in text:
+        raise ConfigError(f"DVC cannot use the path {text!r}", "choose a home without line breaks and both quotes")
+    return f"{quote}{text}{quote}"
+
+
+def dvc_folder(settings: Settings) -> Path:
+    """A folder with the shared DVC configuration and this home's own (`config.local`: cache, credentials)."""
+    repo, folder = ensure(settings), settings.home / "data" / "dvc"
+    shared = git(repo, "show", "main:.dvc/config").stdout
+    if not (folder / ".dvc" / "config.local").exists():
+        local = f"[core]\n    no_scm = true\n    site_cache_dir = {_quoted(str(settings.home / 'user' / 'dvc'))}\n"
+        local += f"[cache]\n    dir = {_quoted(str(settings.dvc_cache))}\n    type = hardlink,copy\n"
+        write_private(folder / ".dvc" / "config.local", local)
+    write_private(folder / ".dvc" / "config", shared)
+    return folder
+
+
+def refresh(settings: Settings) -> Path:
+    """The repository with what the shared remote has by now; without one there is nothing to fetch."""
+    repo = ensure(settings)
+    if settings.data_remote:
+        _fetch(repo)
+    return repo
+
+
+def _fetch(repo: Path) -> None:
+    from filelock import FileLock
+
+    with FileLock(str(repo.with_name("fetch.lock"))):  # two fetches into one mirror would fight for its refs
+        done = patiently(repo, "fetch", "-q", "--prune", "origin", MIRROR)
+    if done.returncode:
+        url = git(repo, "remote", "get-url", "origin").stdout.strip()
+        raise DataError(f"the data remote {url} was not fetched: {done.stderr.strip()[-400:]}", "look at it; try again")
+
+
+def head(repo: Path) -> str:
+    """The commit of main, empty where there is none."""
+    return git(repo, "rev-parse", "-q", "--verify", "refs/heads/main", check=False).stdout.strip()
+
+
+def read_file(repo: Path, revision: str, path: str) -> str | None:
+    """A file's text at a revision; None where it is not there."""
+    return read_files(repo, revision, path)[0]
+
+
+def read_files(repo: Path, revision: str, *paths: str) -> list[str | None]:
+    """Several files' texts at a revision, by one call of git; None for those that are not there.
+
+    Raises:
+        CorruptFile: the revision has such a file, and git lost it.
+    """
+    read = objects(repo, [f"{revision}:{path}" for path in paths])
+    found = [None if data is None else data.decode() for data in read]
+    absent = [path for path, text in zip(paths, found, strict=True) if text is None]
+    # git calls missing what was never there and what it lost alike; its trees know the difference.
+    lost = git(repo, "ls-tree", "--name-only", revision, "--", *absent).stdout.split() if absent else []
+    if lost:
+        message = f"{lost[0]} of {revision[:40]} is missing in {repo}"
+        raise CorruptFile(message, "`git fsck` there names what is lost; restore it from a copy or a clone")
+    return found
+
+
+def publish(settings: Settings, change: Change, parent: str | None, repo: Path | None = None) -> str | None:
+    """Make `change` visible on top of the commit `parent` by one atomic push.
+
+    Returns:
+        The new commit; None when another push was first, and nothing is visible.
+
+    Raises:
+        DataError: the push failed for another reason.
+    """
+    repo = repo or ensure(settings)
+    commit, specs = _objects(repo, change, parent)
+    target = "origin" if settings.data_remote else "."
+    done = patiently(repo, "push", "-q", "--atomic", target, *specs)
+    if done.returncode == 0:
+        if settings.data_remote:
+            with contextlib.suppress(DataError):  # the version is there; whoever looks next fetches it
+                _fetch(repo)
+        return commit
+    locked = LOCKED.search(done.stderr)
+    if locked:
+        message = f"the push of {change.tag or change.message} failed: another git process holds {locked[1]}"
+        raise DataError(message, "nothing is visible; if no git is running there, remove that file and try again")
+    if any(sign in done.stderr for sign in LOST):
+        return None
+    hint = "nothing is visible; try again"
+    raise DataError(f"the push of {change.tag or change.message} failed: {done.stderr.strip()[:500]}", hint)
+
+
+def publish_ref(settings: Settings, ref: str, commit: str, *, force: bool = False) -> bool:
+    """Point a ref to a commit; False where it names another one already."""
+    repo = refresh(settings)
+    spec = f"{'+' if force else ''}{commit}:{ref}"
+    done = patiently(repo, "push", "-q", "origin" if settings.data_remote else ".", spec)
+    if done.returncode and not any(sign in done.stderr for sign in (*LOST, "would clobber")):
+        raise DataError(f"the push of {ref} failed: {done.stderr.strip()[:500]}", "nothing changed; try again")
+    refresh(settings)
+    return done.returncode == 0
+
+
+def _objects(repo: Path, change: Change, parent: str | None) -> tuple[str, list[str]]:
+    """Write blobs, tree, commit and tag, which no ref names yet; returns the commit and what to push.
+
+    Raises:
+        DataError: the disk does not take them, or what they build on is damaged.
+    """
+    import pygit2
+
+    try:
+        return _write_objects(repo, change, parent)
+    except (pygit2.GitError, OSError) as error:
+        raise DataError(
+            f"{repo} cannot be written: {error}", "make room, or `git fsck` it; nothing is visible"
+        ) from None
+
+
+def _write_objects(repo: Path, change: Change, parent: str | None) -> tuple[str, list[str]]:
+    import pygit2
+
+    pygit2.option(pygit2.enums.Option.SET_OWNER_VALIDATION, False)  # git itself is not asked to trust the folder either
+    store = pygit2.Repository(str(repo))
+    files = pygit2.Index()
+    if parent:
+        files.read_tree(store[parent].peel(pygit2.Tree))
+    for path, data in change.files.items():
+        files.add(pygit2.IndexEntry(path, store.create_blob(data), pygit2.enums.FileMode.BLOB))
+    tree = files.write_tree(store)
+    who, committer = pygit2.Signature(change.author, MAIL), pygit2.Signature("airloom", MAIL)
+    commit = store.create_commit(None, who, committer, change.message, tree, [parent] if parent else [])
+    specs = [f"{commit}:refs/heads/main"]
+    if change.tag:
+        tagger = f"tagger airloom <{MAIL}> {int(time.time())} +0000"
+        body = f"object {commit}\ntype commit\ntag {change.tag}\n{tagger}\n\n{change.note}\n"
+        specs.append(f"{store.write(pygit2.enums.ObjectType.TAG, body.encode())}:refs/tags/{change.tag}")
+    if change.ref:
+        specs.append(f"+{commit}:{change.ref}")
+    return str(commit), specs

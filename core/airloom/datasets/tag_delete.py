@@ -1,0 +1,50 @@
+"""Name and delete versions. Both are recorded in git; deleted data stay until they are collected."""
+
+import json
+from datetime import UTC, datetime
+
+from airloom.contracts import DatasetVersion
+from airloom.datasets import commit as commits
+from airloom.datasets import versions
+from airloom.datasets.storage import repository
+from airloom.errors import ConfigError, DataError
+from airloom.settings import Settings
+
+
+def tag(settings: Settings, version: DatasetVersion, label: str, *, move: bool = False) -> str:
+    """Give a version a name of its own, `digits@golden`; a git tag that `dvc get --rev` takes too.
+
+    Raises:
+        ConfigError: the label is none, or another version has it and `move` is not set.
+    """
+    if not versions.LABEL.fullmatch(label):
+        raise ConfigError(f"{label[:80]!r} is no tag", "lower case letters, digits and ._-, at most 64, not vN")
+    ref = f"refs/tags/{version.dataset}@{label}"
+    if not repository.publish_ref(settings, ref, version.commit, force=move):
+        raise ConfigError(f"{version.dataset}@{label} names another version", "--move points it to this one")
+    return f"{version.dataset}@{label}"
+
+
+def delete(settings: Settings, name: str, *, reason: str, author: str = "airloom") -> list[DatasetVersion]:
+    """Delete one version (`digits@v3`) or all of a dataset (`digits`): nothing lists or reads them any more.
+
+    Raises:
+        ConfigError: no reason is given.
+        DataError: there is no such version.
+    """
+    if not reason.strip():
+        raise ConfigError("a deletion needs a reason", "say why with --reason")
+    commits.Details(reason, author).check()
+    dataset, which = versions.parse_name(name)
+    gone = [versions.find(settings, name)] if which is not None else versions.list_versions(settings, dataset)
+    repo = repository.refresh(settings)
+    for _ in range(commits.RACES):
+        parent, entry = repository.head(repo), {"who": author, "when": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}
+        known = versions.deletions(repo, dataset)
+        known |= {str(version.number): entry | {"reason": reason} for version in gone}
+        files = {f"{dataset}/deleted.json": (json.dumps(known, indent=1) + "\n").encode()}
+        change = repository.Change(files, f"Delete {name}: {' '.join(reason.split())[:200]}\n", author)
+        if repository.publish(settings, change, parent):
+            return gone
+        repository.refresh(settings)
+    raise DataError(f"{name} was not deleted: other commits came first", "try again")

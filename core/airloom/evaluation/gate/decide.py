@@ -1,0 +1,207 @@
+"""The gate's decision, without any I/O: numbers in, verdict and evidence out. It fails closed."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from airloom.evaluation.gate import paired
+from airloom.evaluation.gate.alpha_spending import FIRST, Tries
+from airloom.spec.gate import AgainstChampion, GateSection, SliceRule
+
+Array = np.ndarray[Any, Any]
+Check = tuple[bool, str]
+LEAST_ROWS = 30  # for losses: fewer rows do not show how they spread
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A paired comparison of candidate and champion on the same rows."""
+
+    rows: int
+    effect: float  # mean gain: candidate minus champion, turned so that more is better
+    lower: float  # one-sided bound at alpha
+    interval: tuple[float, float]  # two-sided at 2 alpha
+    better: int  # rows that only the candidate has right, or has a lower loss on
+    worse: int
+    power: float  # chance to pass where the true gain is the planned effect
+    alpha: float  # after the correction for earlier tries
+    bounds: dict[str, float] = field(default_factory=dict)  # lower bound by method; the least of them counts
+    p_value: float | None = None  # of the score test or McNemar's
+
+
+@dataclass(frozen=True)
+class SliceRows:
+    """A part of the rows, and the candidate's metrics on it."""
+
+    mask: Array  # bool, shape (n,)
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The verdict with one reason a rule, in the order checked."""
+
+    passed: bool
+    reasons: list[str]
+    comparison: Comparison | None
+    slices: dict[str, Comparison] = field(default_factory=dict)
+
+
+def decide(
+    policy: GateSection,
+    metrics: Mapping[str, float],
+    candidate: Array,
+    champion: Array | None,
+    seed: int = 0,
+    *,
+    slices: Mapping[str, SliceRows] | None = None,
+    tries: Tries = FIRST,
+) -> Outcome:
+    """Check every rule; a rule without evidence is a rule not met.
+
+    All rules must hold, so several of them make no false promotion likelier: only tries do.
+
+    Args:
+        policy: the pipeline's gate section.
+        metrics: the candidate's metrics on the test split.
+        candidate: of each test row, shape (n,): whether the candidate has it right (bool), or minus its loss (float).
+        champion: the same of the champion on the same rows; None where nothing serves yet.
+        seed: of the bootstrap.
+        slices: by name.
+        tries: which tries on this test split the candidate is.
+    """
+    checks = [_minimum(name, least, metrics) for name, least in policy.at_least.items()]
+    checks += [_maximum(name, most, metrics) for name, most in policy.at_most.items()]
+    rule, comparison, found = policy.against_champion, None, dict[str, Comparison]()
+    if problem := _problem(candidate, champion, rule):
+        checks.append((False, problem))
+    elif champion is None:
+        checks.append(_first_model(policy))
+    else:
+        comparison = compare(candidate, champion, rule, seed, alpha=tries.alpha(rule.alpha))
+        checks.append(_against(comparison, rule, tries))
+    for name, one in policy.slices.items():
+        part, pair = (slices or {}).get(name), None if comparison is None else (candidate, champion)
+        checks += _slice(name, one, part, rule, seed, pair, tries, found)
+    reasons = [f"{'passed' if passed else 'REFUSED'}: {text}" for passed, text in checks]
+    return Outcome(all(passed for passed, _ in checks), reasons, comparison, found)
+
+
+def _problem(candidate: Array, champion: Array | None, rule: AgainstChampion) -> str:
+    """Why the rows cannot be judged; empty where they can."""
+    if not _is_evidence(candidate, rule):
+        return f"the candidate's rows are no evidence: {candidate.dtype}, shape {candidate.shape}"
+    if champion is None:
+        return ""
+    if not _is_evidence(champion, rule) or len(champion) != len(candidate):
+        message = f"{len(candidate)} rows of the candidate do not pair with {champion.dtype} {champion.shape}"
+        return f"{message} of the champion"
+    if rule.metric != "accuracy" and len(candidate) < LEAST_ROWS:
+        return f"{len(candidate)} rows are no evidence for {rule.metric}: it takes at least {LEAST_ROWS}"
+    return ""
+
+
+def _is_evidence(rows: Array, rule: AgainstChampion) -> bool:
+    right = rows.dtype == np.bool_ if rule.metric == "accuracy" else rows.dtype == np.float64
+    return bool(right and rows.ndim == 1 and len(rows) > 0 and np.isfinite(rows).all())
+
+
+def _first_model(policy: GateSection) -> Check:
+    if policy.first_model == "minimums":
+        return True, "first model: there is no champion to compare with"
+    return False, "there is no champion to compare with, and gate.first_model does not let a first model pass"
+
+
+def _minimum(name: str, least: float, metrics: Mapping[str, float]) -> Check:
+    if name not in metrics:
+        return False, f"{name} was not measured; it must be at least {least}"
+    value = metrics[name]
+    # A NaN compares as false, so it never passes; infinity is no measurement either.
+    return math.isfinite(value) and value >= least, f"{name} {value:.4f}, at least {least}"
+
+
+def _maximum(name: str, most: float, metrics: Mapping[str, float]) -> Check:
+    if name not in metrics:
+        return False, f"{name} was not measured; it must be at most {most}"
+    value = metrics[name]
+    return math.isfinite(value) and value <= most, f"{name} {value:.4f}, at most {most}"
+
+
+def _against(found: Comparison, rule: AgainstChampion, tries: Tries) -> Check:
+    text = (
+        f"{rule.metric}: a gain of {found.effect:+.4f} over the champion, "
+        f"with {1 - found.alpha:.2%} confidence more than {found.lower:+.4f} ({tries} at alpha {rule.alpha}); "
+    )
+    wanted = "it must be better" if rule.superior else f"it may be worse by {rule.margin}"
+    if rule.method == "mcnemar":
+        passed = found.p_value is not None and found.p_value <= found.alpha
+        return passed, f"{text}{wanted}: McNemar p {found.p_value:.4f}"
+    return found.lower > -rule.margin, text + wanted
+
+
+def _slice(
+    name: str,
+    rule: SliceRule,
+    part: SliceRows | None,
+    against: AgainstChampion,
+    seed: int,
+    pair: tuple[Array, Array | None] | None,
+    tries: Tries,
+    found: dict[str, Comparison],
+) -> list[Check]:
+    """The checks of one slice; its comparison, where there is one, comes into `found`."""
+    if part is None or part.mask.dtype != np.bool_ or not part.mask.any():
+        return [(False, f"slice {name} is empty or was not evaluated")]
+    checks = [_minimum(metric, least, part.metrics) for metric, least in rule.at_least.items()]
+    if rule.non_inferior_by is not None and pair is not None and pair[1] is not None:
+        if len(part.mask) != len(pair[0]):
+            return [(False, f"slice {name} marks {len(part.mask)} rows of {len(pair[0])}")]
+        asked = against.model_copy(
+            update={"non_inferior_by": rule.non_inferior_by, "superior": False, "method": "paired_bootstrap"}
+        )
+        candidate, champion = pair[0][part.mask], pair[1][part.mask]
+        if problem := _problem(candidate, champion, asked):
+            checks.append((False, problem))
+        else:
+            found[name] = compare(candidate, champion, asked, seed, alpha=tries.alpha(against.alpha))
+            checks.append(_against(found[name], asked, tries))
+    return [(passed, f"slice {name} ({int(part.mask.sum())} rows): {text}") for passed, text in checks]
+
+
+def compare(
+    candidate: Array, champion: Array, rule: AgainstChampion, seed: int = 0, *, alpha: float | None = None
+) -> Comparison:
+    """Compare on rows that were checked to be evidence.
+
+    The bootstrap's percentile bound alone lets more than alpha pass in small tests (5 to 8 % for 5 %), and knows
+    nothing of rows that were never seen. For right answers the score bound stands beside it, for losses the bootstrap-t
+    bound; the lower one counts.
+
+    Args:
+        candidate: bool or float, shape (n,), more is better.
+        champion: the same.
+        rule: metric, method, margin.
+        seed: of the bootstrap.
+        alpha: default: the rule's.
+    """
+    alpha = rule.alpha if alpha is None else alpha
+    gains = candidate.astype(np.float64) - champion.astype(np.float64)
+    better, worse, rows = int((gains > 0).sum()), int((gains < 0).sum()), len(gains)
+    bounds, p_value = dict[str, paired.Bounds](), None
+    if rule.metric == "accuracy":
+        bounds["score"] = paired.score(better, worse, rows, alpha)
+        statistic = paired.score_statistic(better, worse, rows, -rule.margin)
+        p_value = 0.5 * math.erfc(statistic / math.sqrt(2))
+    else:
+        bounds["bootstrap_t"] = paired.studentised(gains, alpha, rule.resamples, seed)
+    if rule.method == "paired_bootstrap":
+        bounds["bootstrap"] = paired.bootstrap(gains, alpha, rule.resamples, seed)
+    if rule.method == "mcnemar":
+        p_value = paired.mcnemar(better, worse)
+    low, high = min(b.lower for b in bounds.values()), max(b.upper for b in bounds.values())
+    chance = paired.power(gains, rule.planned.effect, rule.margin, alpha)
+    lowest = {name: bound.lower for name, bound in bounds.items()}
+    return Comparison(rows, float(gains.mean()), low, (low, high), better, worse, chance, alpha, lowest, p_value)

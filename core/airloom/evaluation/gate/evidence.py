@@ -1,0 +1,127 @@
+"""Bring the gate its evidence, and keep its decision where people look: in the MLflow run."""
+
+import hashlib
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from airloom.contracts import Decision, Evaluation, RunContext
+from airloom.errors import GateError, MlflowAway
+from airloom.evaluation.evaluate import read_predictions
+from airloom.evaluation.gate import page, tries
+from airloom.evaluation.gate.alpha_spending import Tries
+from airloom.evaluation.gate.decide import Outcome, SliceRows, decide
+from airloom.evaluation.predictions import Rows
+from airloom.registry import models
+from airloom.settings import Settings
+from airloom.spec.gate import GateSection
+from airloom.spec.pipeline import Pipeline
+from airloom.tracking import runs
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+EVIDENCE = "gate/evidence.json"
+PAGE = "gate/evidence.html"
+OVERRIDE = "gate/override.json"
+
+
+def gate(settings: Settings, pipeline: Pipeline, ctx: RunContext, evaluation: Evaluation) -> Decision:
+    """Decide whether the candidate may pass, on the predictions that the evaluation kept.
+
+    Raises:
+        RegistryError: MLflow does not answer. Everything else that is missing is a refusal with its reason.
+    """
+    client = runs.client(settings)
+    spent = tries.count(settings, pipeline.pipeline, evaluation.split, evaluation.candidates or [ctx.mlflow_run])
+    with runs.reachable(settings):
+        outcome, rows = _decide(client, pipeline, ctx, evaluation, spent)
+        evidence = _evidence(pipeline, ctx, evaluation, outcome, spent)
+        text = json.dumps(evidence, indent=1)
+        client.log_text(ctx.mlflow_run, text, EVIDENCE)
+        client.log_text(ctx.mlflow_run, page.render(evidence, outcome, rows), PAGE)
+        client.set_tag(ctx.mlflow_run, "airloom.gate", "passed" if outcome.passed else "refused")
+    power = outcome.comparison.power if outcome.comparison else None
+    return Decision(outcome.passed, outcome.reasons, EVIDENCE, power, hashlib.sha256(text.encode()).hexdigest())
+
+
+def judge_rows(policy: GateSection, metrics: dict[str, float], rows: Rows, spent: Tries, seed: int) -> Outcome:
+    """The decision on these rows: what the operator and the simulation call alike.
+
+    Raises:
+        GateError: the policy's metric does not go with the rows.
+    """
+    metric = policy.against_champion.metric
+    candidate = rows.merit(rows.candidate, metric)
+    champion = rows.merit(rows.champion, metric) if rows.champion else None
+    parts = {name: SliceRows(mask, rows.measured(rows.candidate, mask)) for name, mask in rows.slices.items()}
+    return decide(policy, metrics, candidate, champion, seed, slices=parts, tries=spent)
+
+
+def _decide(
+    client: "MlflowClient", pipeline: Pipeline, ctx: RunContext, evaluation: Evaluation, spent: Tries
+) -> tuple[Outcome, Rows | None]:
+    champion = models.champion(client, pipeline.pipeline)
+    serving = str(champion.version) if champion is not None else ""
+    if serving != evaluation.champion_version:
+        change = (
+            f"version {evaluation.champion_version or 'none'} was evaluated, version {serving or 'none'} serves now"
+        )
+        return _refuse(f"the champion changed: {change}; clear `evaluate`"), None
+    try:
+        rows = read_predictions(client, ctx, evaluation)
+        if doubt := _doubt(rows, evaluation):
+            return _refuse(f"the predictions are not those of this evaluation: {doubt}; clear `evaluate`"), None
+        if evaluation.champion_problem:
+            problem = f"the champion, version {serving}, cannot be compared with: {evaluation.champion_problem}"
+            return _refuse(problem), rows
+        return judge_rows(pipeline.gate, evaluation.metrics, rows, spent, pipeline.seed), rows
+    except GateError as error:
+        return _refuse(f"the predictions are no evidence: {error.message}"), None
+    except MlflowAway:
+        raise
+    except Exception as error:
+        # Whatever is wrong with the file: without evidence nothing passes.
+        return _refuse(f"the predictions cannot be read: {type(error).__name__}: {str(error)[:200]}"), None
+
+
+def _doubt(rows: Rows, evaluation: Evaluation) -> str:
+    """What speaks against the rows being those of the evaluation; empty: nothing."""
+    if len(rows) != evaluation.rows:
+        return f"{len(rows)} of {evaluation.rows} rows"
+    claims = [(rows.measured(rows.candidate), evaluation.metrics)]
+    claims += [(rows.measured(rows.champion), evaluation.champion_metrics)] if rows.champion else []
+    for found, claimed in claims:
+        for name, value in found.items():
+            # The same mean over the same rows; only rounding may differ.
+            if not abs(value - claimed.get(name, float("nan"))) <= 1e-9 * max(1.0, abs(value)):
+                return f"{name} is {value:.6f} there and {claimed.get(name)} in the metrics"
+    return ""
+
+
+def _refuse(reason: str) -> Outcome:
+    return Outcome(False, [f"REFUSED: {reason}"], None)
+
+
+def _evidence(
+    pipeline: Pipeline, ctx: RunContext, evaluation: Evaluation, outcome: Outcome, spent: Tries
+) -> dict[str, Any]:
+    rule = pipeline.gate.against_champion
+    return {
+        "passed": outcome.passed,
+        "reasons": outcome.reasons,
+        "policy": pipeline.gate.model_dump(),
+        "metrics": evaluation.metrics,
+        "slices": evaluation.slices,
+        "candidates": evaluation.candidates,
+        "champion_version": evaluation.champion_version,
+        "champion_metrics": evaluation.champion_metrics,
+        "comparison": asdict(outcome.comparison) if outcome.comparison else None,
+        "slice_comparisons": {name: asdict(found) for name, found in outcome.slices.items()},
+        "tries": {"first": spent.first, "last": spent.last, "alpha": spent.alpha(rule.alpha), "of": rule.alpha},
+        "snapshot": ctx.snapshot.id,
+        "dataset": ctx.snapshot.version_name,
+        "test_split": evaluation.split,
+        "predictions": {"path": evaluation.predictions, "sha256": evaluation.sha256, "rows": evaluation.rows},
+        "seed": pipeline.seed,
+    }

@@ -1,0 +1,110 @@
+"""The gate's decision for people: one HTML file with its pictures inside, readable without any network."""
+
+import base64
+import html
+from typing import Any
+
+from airloom.evaluation import figures
+from airloom.evaluation.gate.decide import Outcome
+from airloom.evaluation.predictions import Rows
+
+_STYLE = (
+    "body{font:15px/1.45 sans-serif;margin:2em auto;max-width:60em;color:#222}"
+    "table{border-collapse:collapse;margin:1em 0}"
+    "td,th{padding:.25em 1em;border-bottom:1px solid #ddd;text-align:left}img{max-width:48%;vertical-align:top}"
+    ".passed{color:#176d2c}.refused{color:#a4161a}code{font-size:.9em}"
+)
+
+
+def render(evidence: dict[str, Any], outcome: Outcome, rows: Rows | None) -> str:
+    """The whole page.
+
+    Args:
+        evidence: what `evidence.json` holds.
+        outcome: the decision.
+        rows: the predictions, None where they could not be read.
+    """
+    verdict = "Passed" if outcome.passed else "Refused"
+    parts = [
+        f"<!doctype html><meta charset=utf-8><title>Gate: {verdict}</title><style>{_STYLE}</style>",
+        f"<h1 class={verdict.lower()}>{verdict}</h1>",
+        f"<ul>{''.join(f'<li>{html.escape(reason)}' for reason in outcome.reasons)}</ul>",
+        _metrics(evidence),
+        _comparison(evidence, outcome),
+        _slices(evidence),
+        _pictures(rows),
+        _origin(evidence),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _metrics(evidence: dict[str, Any]) -> str:
+    ours, theirs = evidence["metrics"], evidence["champion_metrics"]
+    version = evidence["champion_version"]
+    rows = [[name, _number(value), _number(theirs.get(name))] for name, value in ours.items()]
+    return "<h2>Metrics on the test split</h2>" + _table(
+        ["metric", "candidate", f"champion, version {version}" if version else "no champion"], rows
+    )
+
+
+def _comparison(evidence: dict[str, Any], outcome: Outcome) -> str:
+    if outcome.comparison is None:
+        return ""
+    rule, tries, found = evidence["policy"]["against_champion"], evidence["tries"], outcome.comparison
+    margin = rule["non_inferior_by"] or 0.0
+    rows = [
+        ["rows", str(found.rows)],
+        ["better, worse", f"{found.better}, {found.worse}"],
+        ["gain", f"{found.effect:+.5f}"],
+        ["interval, two-sided", f"{found.interval[0]:+.5f} to {found.interval[1]:+.5f}"],
+        *([f"lower bound, {name}", f"{bound:+.5f}"] for name, bound in found.bounds.items()),
+        *([["p-value", f"{found.p_value:.5f}"]] if found.p_value is not None else []),
+        ["try on this test split", f"{tries['first']} to {tries['last']}"],
+        ["alpha", f"{tries['alpha']:.5f} of {tries['of']}, after the correction for tries"],
+        ["power", f"{found.power:.3f} at a true gain of {rule['planned']['effect']}"],
+    ]
+    image = _image(figures.interval(found, margin, rule["metric"]), "the interval of the gain", "100%")
+    return f"<h2>Against the champion</h2>{image}{_table(['', ''], rows)}"
+
+
+def _slices(evidence: dict[str, Any]) -> str:
+    if not evidence["slices"]:
+        return ""
+    shown = [name for name in ("rows", "accuracy", "log_loss", "mae", "mse")]
+    rows = [[name, *(_number(part.get(metric)) for metric in shown)] for name, part in evidence["slices"].items()]
+    return "<h2>Slices</h2>" + _table(["slice", *shown], rows)
+
+
+def _pictures(rows: Rows | None) -> str:
+    if rows is None or rows.kind != "classification":
+        return ""
+    made = [_image(figures.confusion_matrix(rows, rows.candidate), "confusion matrix of the candidate")]
+    if rows.champion:
+        made.append(_image(figures.confusion_matrix(rows, rows.champion), "confusion matrix of the champion"))
+    return f"<h2>Confusion: candidate{', champion' if rows.champion else ''}</h2>{''.join(made)}"
+
+
+def _origin(evidence: dict[str, Any]) -> str:
+    rows = [
+        ["dataset", evidence["dataset"]],
+        ["snapshot", evidence["snapshot"]],
+        ["test split, sha256", evidence["test_split"]],
+        ["predictions", f"{evidence['predictions']['path']}, sha256 {evidence['predictions']['sha256']}"],
+        ["candidates", ", ".join(evidence["candidates"])],
+    ]
+    return "<h2>Where it comes from</h2>" + _table(["", ""], rows)
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    title = f"<tr>{''.join(f'<th>{html.escape(name)}' for name in head)}" if any(head) else ""
+    body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}' for cell in row)}" for row in rows)
+    return f"<table>{title}{body}</table>"
+
+
+def _number(value: Any) -> str:
+    return "" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _image(data: bytes, says: str, width: str = "") -> str:
+    style = f" style='max-width:{width}'" if width else ""
+    return f"<img alt='{says}'{style} src='data:image/png;base64,{base64.b64encode(data).decode()}'>"

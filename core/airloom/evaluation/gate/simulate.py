@@ -1,0 +1,179 @@
+"""How often the gate errs: stored predictions, resampled where the null just holds, through the gate itself."""
+
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from airloom.errors import GateError
+from airloom.evaluation import predictions as kept
+from airloom.evaluation.evaluate import PREDICTIONS
+from airloom.evaluation.gate.alpha_spending import Tries
+from airloom.evaluation.gate.evidence import judge_rows
+from airloom.evaluation.predictions import Rows
+from airloom.settings import Settings
+from airloom.spec.gate import GateSection
+from airloom.spec.pipeline import Pipeline
+from airloom.tracking import runs as mlflow_runs
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+Array = np.ndarray[Any, Any]
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Share:
+    """Of `trials` simulated decisions, how many promoted, with an exact interval (Clopper & Pearson 1934)."""
+
+    promoted: int
+    trials: int
+    gain: float  # the true gain of the candidates that were drawn
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """The gate's error rates on one pipeline's stored predictions."""
+
+    run: str  # the MLflow run whose predictions were resampled
+    stored_rows: int
+    rows: int
+    alpha: float  # of the policy
+    spent: float  # what the simulated try may use of it
+    false_promotions: Share  # at the boundary of the null
+    power: Share  # at the effect and size that the policy states
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types."""
+        return asdict(self)
+
+
+def simulate(settings: Settings, pipeline: Pipeline, trials: int = 500, seed: int = 0, tries: int = 1) -> Simulation:
+    """Simulate decisions on the newest stored predictions of candidate and champion.
+
+    The null's boundary is the candidate that is just not good enough: no better where it must be superior, worse by the
+    whole margin where it must be non-inferior. Minimums, limits and slices are left out, since they could only hide
+    false promotions; comparison, spending and bootstrap are those of the pipeline.
+
+    Args:
+        settings: of this installation.
+        pipeline: whose policy and runs.
+        trials: decisions at the boundary, and as many at the planned effect.
+        seed: of the resampling.
+        tries: which try on the test split is simulated.
+
+    Raises:
+        GateError: no run compared a candidate with a champion yet.
+    """
+    client = mlflow_runs.client(settings)
+    with mlflow_runs.reachable(settings):
+        run, rows = _newest(client, pipeline)
+    policy = pipeline.gate.model_copy(update={"at_most": {}, "slices": {}, "at_least": {}})
+    rule, spent = policy.against_champion, Tries(tries, tries)
+    size = rule.planned.rows or len(rows)
+    generator = np.random.default_rng(seed)
+    boundary = _share(policy, rows, -rule.margin, len(rows), trials, generator, spent)
+    power = _share(policy, rows, rule.planned.effect, size, trials, generator, spent)
+    return Simulation(run, len(rows), size, rule.alpha, spent.alpha(rule.alpha), boundary, power)
+
+
+def _share(
+    policy: GateSection, rows: Rows, gain: float, size: int, trials: int, generator: np.random.Generator, spent: Tries
+) -> Share:
+    population, chances = at_gain(rows, policy.against_champion.metric, gain)
+    promoted = 0
+    for number in range(trials):
+        sample = population.take(generator.choice(len(population), size, p=chances))
+        promoted += judge_rows(policy, {}, sample, spent, number).passed
+    return Share(promoted, trials, gain, exact_interval(promoted, trials))
+
+
+def at_gain(rows: Rows, metric: str, gain: float) -> tuple[Rows, Array]:
+    """A population in which the mean gain is `gain`, as like the stored rows as can be: rows, and each one's chance.
+
+    The stored rows and the same with both models exchanged: there nobody is better. Their chances are then tilted
+    exponentially until the mean is right, which of all changes is the smallest (least Kullback-Leibler divergence).
+
+    Raises:
+        GateError: the models hardly differ on the stored rows, so that no choice of rows has such a gain.
+    """
+    assert rows.champion is not None  # noqa: S101 - `_newest` looked
+    both = _joined(rows, Rows(rows.kind, rows.label, rows.champion, rows.candidate, rows.slices))
+    gains = both.merit(both.candidate, metric).astype(float) - both.merit(both.champion, metric).astype(float)  # type: ignore[arg-type]
+    if abs(gain) >= np.abs(gains).max():
+        message = f"on the stored rows the models differ by less than {gain:+g} in {metric}"
+        raise GateError(message, "simulate after a run whose candidate differs from the champion")
+    low, high = -1e6, 1e6
+    for _ in range(200):
+        tilt = (low + high) / 2
+        low, high = (tilt, high) if _weights(gains, tilt) @ gains < gain else (low, tilt)
+    return both, _weights(gains, (low + high) / 2)
+
+
+def _weights(gains: Array, tilt: float) -> Array:
+    exponent = tilt * gains
+    weights = np.exp(exponent - exponent.max())
+    return weights / weights.sum()  # type: ignore[no-any-return]
+
+
+def _joined(first: Rows, second: Rows) -> Rows:
+    def of(one: Any, other: Any) -> Any:
+        return type(one)(np.concatenate([one.predicted, other.predicted]), np.concatenate([one.loss, other.loss]))
+
+    return Rows(
+        first.kind,
+        np.concatenate([first.label, second.label]),
+        of(first.candidate, second.candidate),
+        of(first.champion, second.champion),
+        {name: np.concatenate([mask, second.slices[name]]) for name, mask in first.slices.items()},
+    )
+
+
+def exact_interval(successes: int, trials: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """The exact interval of a share (Clopper & Pearson 1934)."""
+    from scipy.stats import beta
+
+    tail = (1 - confidence) / 2
+    low = float(beta.ppf(tail, successes, trials - successes + 1)) if successes else 0.0
+    high = float(beta.ppf(1 - tail, successes + 1, trials - successes)) if successes < trials else 1.0
+    return low, high
+
+
+def _newest(client: "MlflowClient", pipeline: Pipeline) -> tuple[str, Rows]:
+    """The newest run that compared a candidate with a champion, and its rows."""
+    experiment = client.get_experiment_by_name(f"airloom/{pipeline.pipeline}")
+    hint = f"run `airloom run {pipeline.pipeline}` until a second model was evaluated"
+    if experiment is None:
+        raise GateError(f"pipeline {pipeline.pipeline} has no stored predictions yet", hint)
+    query = "metrics.champion_test_accuracy >= 0"
+    if pipeline.gate.against_champion.metric in ("mae", "mse"):
+        query = "metrics.champion_test_mae >= 0"
+    runs = client.search_runs(
+        [experiment.experiment_id], query, max_results=50, order_by=["attributes.start_time DESC"]
+    )
+    for run in runs:
+        with tempfile.TemporaryDirectory(prefix="airloom-simulate-") as folder:
+            path = Path(client.download_artifacts(run.info.run_id, PREDICTIONS, folder))
+            return str(run.info.run_id), kept.read(path, with_champion=True)
+    raise GateError(f"no run of {pipeline.pipeline} compared a candidate with a champion yet", hint)
+
+
+def render(found: Simulation) -> str:
+    """For people."""
+    lines = [
+        f"{found.stored_rows} stored rows of MLflow run {found.run}, alpha {found.alpha}, of it {found.spent:.4f} spent"
+    ]
+    for name, share, rows in (
+        ("false promotions", found.false_promotions, found.stored_rows),
+        ("power", found.power, found.rows),
+    ):
+        low, high = share.interval
+        lines.append(
+            f"{name}: {share.promoted} of {share.trials} promoted at a true gain of {share.gain:+g} with {rows} rows: "
+            f"{share.promoted / share.trials:.3f}, 95 % interval {low:.3f} to {high:.3f}"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,101 @@
+"""A stored model's answers to the test rows, and what they cost."""
+
+import statistics
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from airloom import processing
+from airloom.errors import DataError, GateError
+from airloom.evaluation.metrics import log_losses
+from airloom.evaluation.predictions import Answers, Kind
+from airloom.processing import Processing
+from airloom.settings import Settings
+from airloom.tracking import artifacts
+
+Array = np.ndarray[Any, Any]
+BATCH = 1024
+CALLS = 50  # of one row, to measure the latency
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A model's answers, its scores where it classifies, and its cost."""
+
+    answers: Answers
+    scores: Array | None  # logits (n, classes)
+    cost: dict[str, float]  # latency_ms (median of one row), size_mb
+
+
+def judge(
+    settings: Settings, uri: str, digests: dict[str, str], raw: Any, labels: Array, kind: Kind, threads: int
+) -> Judged:
+    """Run a model, whose files are checked first, over all rows.
+
+    Raises:
+        CorruptFile: a file differs from its recorded digest.
+        GateError: the model does not take these rows, or its answers are none.
+    """
+    folder = settings.home / "cache" / "models" / uri.rpartition("/")[2]
+    root = artifacts.fetch_model(settings, uri, digests, folder)
+    data = artifacts.read_checked(root, artifacts.ONNX, digests)
+    has = artifacts.PROCESSING in digests
+    declared = processing.parse(artifacts.read_checked(root, artifacts.PROCESSING, digests)) if has else Processing()
+    try:
+        session = _session(data, threads)
+        inputs = declared.inputs(raw)
+        outputs = _run(session, inputs)
+    except DataError as error:
+        raise GateError(f"{uri} does not answer rows like these: {error.message}", error.hint) from None
+    except Exception as error:  # onnxruntime has no common base of its errors
+        shape = _taken(data)
+        raise GateError(f"{uri} does not answer rows like these: {str(error)[:200]} (it takes {shape})") from None
+    cost = {"latency_ms": _latency(session, inputs[:1]), "size_mb": len(data) / 1e6}
+    if kind == "regression":
+        predicted = _values(outputs, len(labels))
+        return Judged(Answers(predicted, (predicted - labels) ** 2), None, cost)
+    scores = declared.scores(outputs)
+    return Judged(Answers(scores.argmax(axis=1).astype(np.int64), log_losses(scores, labels)), scores, cost)
+
+
+def _session(data: bytes, threads: int) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
+def _run(session: Any, inputs: Array) -> Array:
+    name = session.get_inputs()[0].name
+    parts = [session.run(None, {name: inputs[at : at + BATCH]})[0] for at in range(0, len(inputs), BATCH)]
+    return np.concatenate(parts)
+
+
+def _values(outputs: Array, rows: int) -> Array:
+    """Predicted numbers, float64 (n,)."""
+    if outputs.size != rows or not np.isfinite(outputs).all():
+        raise GateError(
+            f"the model's answers, shape {outputs.shape}, are not one finite number for each of {rows} rows"
+        )
+    return outputs.reshape(rows).astype(np.float64)
+
+
+def _latency(session: Any, row: Array) -> float:
+    """Median milliseconds of one row at a time."""
+    name, taken = session.get_inputs()[0].name, []
+    for _ in range(CALLS):
+        began = time.perf_counter()
+        session.run(None, {name: row})
+        taken.append(time.perf_counter() - began)
+    return 1000 * statistics.median(taken)
+
+
+def _taken(data: bytes) -> str:
+    try:
+        wanted = _session(data, 1).get_inputs()[0]
+        return f"{wanted.type} {wanted.shape}"
+    except Exception as error:
+        return f"nothing: {type(error).__name__}"

@@ -1,0 +1,270 @@
+"""A model card (Mitchell et al. 2019) from evidence: each value names what measured it, or says what would.
+
+Nothing is written by hand and nothing is guessed. What has no evidence stands as "not measured", with the command that
+measures it.
+"""
+
+import hashlib
+import json
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airloom.errors import AirloomError
+from airloom.registry import models
+from airloom.settings import Settings
+from airloom.tracking import runs
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+MARKDOWN, HTML = "card/card.md", "card/card.html"  # artifacts of the training run
+NOT_MEASURED = "not measured"
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One line: a value with its evidence, or without a value the command that would measure it.
+
+    Attributes:
+        name: what it is.
+        value: as text; `NOT_MEASURED` where there is none.
+        evidence: where it comes from, or the command.
+        link: address of the evidence; empty where it has none.
+    """
+
+    name: str
+    value: str
+    evidence: str
+    link: str = ""
+
+
+@dataclass(frozen=True)
+class Card:
+    """Sections of facts."""
+
+    title: str
+    sections: dict[str, list[Fact]] = field(default_factory=dict)
+
+
+@dataclass
+class Sources:
+    """Where the facts of one version come from.
+
+    Attributes:
+        settings: of this installation.
+        name: of the model.
+        version: its number; empty before it has one.
+        tags: those of the version.
+        run: tags of the training run.
+        evidence: what the gate kept; empty where that is gone, or another by now.
+        experiment: of its runs in MLflow.
+    """
+
+    settings: Settings
+    name: str
+    version: str
+    tags: dict[str, str]
+    run: dict[str, str]
+    evidence: dict[str, Any]
+    experiment: str
+
+    def tag(self, name: str) -> str:
+        """A tag of the version, without its prefix."""
+        return self.tags.get(f"airloom.{name}", "")
+
+    @property
+    def again(self) -> str:
+        """The command that makes everything anew."""
+        return f"airloom run {self.name}"
+
+    def artifact(self, path: str, run: str = "") -> dict[str, str]:
+        """Evidence and link of an artifact of the pipeline's run, or of another."""
+        run = run or self.tag("run")
+        base = self.settings.stack.get("mlflow_url", "")
+        return {
+            "evidence": f"run {run}: {path}" if path else f"run {run}",
+            "link": f"{base}/#/experiments/{self.experiment}/runs/{run}/artifacts/{path}".rstrip("/") if base else "",
+        }
+
+
+def card(settings: Settings, name: str, version: str) -> Card:
+    """The card of a registered version, from what is there now.
+
+    Raises:
+        RegistryError: there is no such version, or MLflow does not answer.
+    """
+    found = models.get_version(settings, name, version)
+    client = runs.client(settings)
+    with runs.reachable(settings):
+        return compose(settings, client, name, str(found.version), dict(found.tags))
+
+
+def compose(settings: Settings, client: "MlflowClient", name: str, version: str, tags: dict[str, str]) -> Card:
+    """The card of a version that has these tags."""
+    run = client.get_run(tags["airloom.train_run"])
+    sources = Sources(settings, name, version, tags, dict(run.data.tags), {}, run.info.experiment_id)
+    sources.evidence = _evidence(client, sources)
+    return Card(
+        f"{name} version {version}" if version else name,
+        {
+            "Model": _model(sources),
+            "Data": _data(sources),
+            "Metrics on the test split": _metrics(sources),
+            "Slices": _slices(sources),
+            "Gate": _gate(sources),
+            "Limits": _limits(sources),
+            "Lineage": _lineage(sources),
+        },
+    )
+
+
+def _evidence(client: "MlflowClient", sources: Sources) -> dict[str, Any]:
+    from mlflow.exceptions import MlflowException
+
+    with tempfile.TemporaryDirectory(prefix="airloom-card-") as folder:
+        try:
+            data = Path(client.download_artifacts(sources.tag("run"), sources.tag("evidence"), folder)).read_bytes()
+        except (MlflowException, OSError):
+            return {}
+    if hashlib.sha256(data).hexdigest() != sources.tag("evidence.sha256"):
+        return {}
+    return dict(json.loads(data))
+
+
+def _model(s: Sources) -> list[Fact]:
+    trained = s.artifact("", s.tag("train_run"))
+    digests = json.loads(s.tag("digests") or "{}")
+    facts = [
+        Fact("trained by", s.tag("code.function") or NOT_MEASURED, **s.artifact("source", s.tag("train_run"))),
+        Fact("parameters", _pairs(json.loads(s.tag("parameters") or "{}")), **trained),
+        Fact("files", f"{len(digests)}, each with its sha256", f"airloom model show {s.name}/{s.version or 'VERSION'}"),
+    ]
+    if collected := s.tag("collected"):
+        facts.append(Fact("its files", f"were collected on {collected}", "airloom gc"))
+    return facts
+
+
+def _data(s: Sources) -> list[Fact]:
+    from airloom.datasets import versions
+    from airloom.training.reproducibility.past_run import SNAPSHOT
+
+    name = s.tag("dataset")
+    look = f"airloom dataset show {name}"
+    facts = [Fact("dataset", f"{name}, id {s.tag('dataset.id')[:12]}", look)]
+    try:
+        version = versions.find(s.settings, name)
+    except AirloomError as error:
+        facts.append(Fact("the version", error.message, look))
+    else:
+        facts += [
+            Fact("rows", f"{version.rows} of type {version.type}, label {version.label or 'none'}", look),
+            Fact("said of it", f"{version.message} ({version.author}, {version.created})", look),
+            Fact("source", version.source or "not said", look),
+        ]
+        if version.report:
+            facts.append(Fact("validation", version.released or "passed", version.report))
+    snapshot = json.loads(s.run.get(SNAPSHOT, "{}"))
+    if snapshot:
+        chosen = ", ".join(snapshot.get("tags") or []) or "all rows"
+        shown = f"airloom dataset fetch {snapshot['id']}"
+        facts.append(Fact("split", _pairs(snapshot.get("rows", {})), shown))
+        facts.append(Fact("chosen rows", chosen, shown))
+    return facts
+
+
+def _metrics(s: Sources) -> list[Fact]:
+    found, champion = json.loads(s.tag("metrics") or "{}"), s.evidence.get("champion_metrics", {})
+    kept = s.artifact("evaluation/metrics.json")
+    if not found:
+        return [_missing("metrics", s.again)]
+    facts = []
+    for name, value in found.items():
+        other = f" (champion {s.evidence['champion_version']}: {_number(champion[name])})" if name in champion else ""
+        facts.append(Fact(name, f"{_number(value)}{other}", **kept))
+    return facts
+
+
+def _slices(s: Sources) -> list[Fact]:
+    slices = s.evidence.get("slices", {})
+    if not slices:
+        return [_missing("slices", f"add evaluate.slices to the pipeline file, then: {s.again}")]
+    return [Fact(name, _pairs(part), **s.artifact("gate/evidence.json")) for name, part in slices.items()]
+
+
+def _gate(s: Sources) -> list[Fact]:
+    kept = s.artifact("gate/evidence.html")
+    if not s.evidence:
+        return [
+            Fact("decision", s.tag("gate") or NOT_MEASURED, "the tag airloom.gate of the version"),
+            _missing("evidence", f"the kept file is gone or another; {s.again}"),
+        ]
+    facts = [Fact(f"rule {number}", reason, **kept) for number, reason in enumerate(s.evidence["reasons"], 1)]
+    if tries := s.evidence.get("tries"):
+        spent = f"{tries['first']} to {tries['last']}, alpha {tries['alpha']:.5f} of {tries['of']}"
+        facts.append(Fact("try on this test split", spent, **kept))
+    compared = s.evidence.get("comparison")
+    if compared:
+        low, high = compared["interval"]
+        facts.append(Fact("gain over the champion", f"{compared['effect']:+.5f} ({low:+.5f} to {high:+.5f})", **kept))
+        facts.append(Fact("power", _number(compared["power"]), **kept))
+    else:
+        facts.append(_missing("gain over the champion", f"there was no champion; {s.again}"))
+    if override := s.tag("override"):
+        said = json.loads(override)
+        facts.append(Fact("let through by", f"{said['by']}: {said['reason']}", **s.artifact("gate/override.json")))
+    return facts
+
+
+def _limits(s: Sources) -> list[Fact]:
+    """What nobody looked at is a limit too."""
+    metrics, reference = json.loads(s.tag("metrics") or "{}"), f"{s.name}/{s.version or 'VERSION'}"
+    kept = s.artifact("evaluation/metrics.json")
+    rows = s.evidence.get("predictions", {}).get("rows")
+    facts = [Fact("test rows", str(rows), **s.artifact("gate/evidence.json"))] if rows else []
+    for name, unit in (("latency_ms", "ms, one row, on the machine that evaluated"), ("size_mb", "MB")):
+        known = name in metrics
+        facts.append(Fact(name, f"{_number(metrics[name])} {unit}", **kept) if known else _missing(name, s.again))
+    slices = {name: part["rows"] for name, part in s.evidence.get("slices", {}).items() if "rows" in part}
+    if slices:
+        small = min(slices, key=lambda name: slices[name])
+        facts.append(Fact("smallest slice", f"{small}: {slices[small]} rows", **s.artifact("gate/evidence.json")))
+    ended = s.run.get("airloom.ended", "")
+    facts.append(
+        Fact("the training ended", ended, **s.artifact("", s.tag("train_run")))
+        if ended
+        else _missing("the training ended", s.again)
+    )
+    return [*facts, _missing("reproducibility", f"airloom reproduce {reference}")]
+
+
+def _lineage(s: Sources) -> list[Fact]:
+    train = s.tag("train_run")
+    dirty = ", with changes that are not committed" if s.tag("code.dirty") == "true" else ""
+    commit = s.tag("code.commit")
+    code = Fact("code", f"commit {commit[:12]}{dirty}", **s.artifact("source", train)) if commit else None
+    environment = s.tag("environment")
+    packages = s.artifact("environment/requirements.txt", train)
+    return [
+        Fact("pipeline run", s.tag("pipeline_run"), **s.artifact("")),
+        Fact("training run", train, **s.artifact("", train)),
+        Fact("snapshot", s.tag("snapshot"), f"airloom dataset fetch {s.tag('snapshot')}"),
+        Fact("data commit", s.tag("dataset.commit"), f"airloom dataset log {s.tag('dataset').partition('@')[0]}"),
+        code or _missing("code", "put the project under git, and train again"),
+        Fact("sha256 of the function's file", s.tag("code.sha256") or "none", **s.artifact("source", train)),
+        Fact("environment", environment[:12], **packages) if environment else _missing("environment", s.again),
+        Fact("seed", s.tag("seed"), **s.artifact("", train)) if s.tag("seed") else _missing("seed", s.again),
+    ]
+
+
+def _missing(name: str, command: str) -> Fact:
+    return Fact(name, NOT_MEASURED, command)
+
+
+def _pairs(values: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {_number(value)}" for name, value in values.items()) or "none"
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

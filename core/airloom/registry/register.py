@@ -1,0 +1,148 @@
+"""Registered model versions with their lineage. MLflow's registry is the only store."""
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+from airloom.contracts import Decision, Evaluation, RegisteredVersion, RunContext, TrainedModel
+from airloom.errors import RegistryError
+from airloom.settings import Settings
+from airloom.spec.pipeline import Pipeline
+from airloom.tracking import runs
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+from airloom.registry.models import CARD, READY, STATE, URI
+
+KEPT = ("airloom.code", "airloom.environment", "airloom.seed", "airloom.weights")  # tags of the training run
+
+
+def register(
+    settings: Settings,
+    pipeline: Pipeline,
+    ctx: RunContext,
+    trained: TrainedModel,
+    evaluation: Evaluation,
+    decision: Decision,
+) -> RegisteredVersion:
+    """Make an accepted candidate a version; the same candidate always gives the same version.
+
+    A version and its tags are made in one write, the mark that makes it deployable among them: what was interrupted is
+    either complete or not there. Its card, an artifact of the training run that a tag names, is written before it.
+
+    Raises:
+        RegistryError: the gate refused it, or MLflow does not answer.
+    """
+    if not decision.promotes:
+        reasons = "; ".join(decision.reasons)
+        raise RegistryError(f"the gate refused this candidate: {reasons}", "see the evidence in the MLflow run")
+    client, name = runs.client(settings), pipeline.pipeline
+    with runs.reachable(settings):
+        tags = lineage(client, ctx, trained, evaluation, decision) | {STATE: READY}
+        version = _find(client, name, trained)
+        if version is None:
+            tags |= _attach_card(settings, client, name, tags)
+            version = _create(client, name, trained, tags, describe(tags, decision.reasons))
+        if version.tags.get(STATE) != READY:  # made by somebody else, or its mark was taken away
+            for key, value in tags.items():
+                client.set_model_version_tag(name, version.version, key, value)
+    return RegisteredVersion(name, str(version.version), ctx.mlflow_run)
+
+
+def _attach_card(settings: Settings, client: "MlflowClient", name: str, tags: dict[str, str]) -> dict[str, str]:
+    """Write the card as it is at registration; `airloom model card` composes it anew. Returns the tag that names it."""
+    from airloom.registry import card, card_pages
+
+    made, run = card.compose(settings, client, name, "", tags), tags["airloom.train_run"]
+    text = card_pages.markdown(made)
+    client.log_text(run, text, card.MARKDOWN)
+    client.log_text(run, card_pages.page(made), card.HTML)
+    return {CARD: card.MARKDOWN, f"{CARD}.sha256": hashlib.sha256(text.encode()).hexdigest()}
+
+
+def _find(client: "MlflowClient", name: str, trained: TrainedModel) -> "ModelVersion | None":
+    """The version of this very model; the oldest, should two processes have made it at once."""
+    found = client.search_model_versions(f"name = '{name}' and run_id = '{trained.mlflow_run}'")
+    same = [version for version in found if version.tags.get(URI) == trained.model_uri]
+    return min(same, key=lambda version: int(version.version), default=None)
+
+
+def _create(
+    client: "MlflowClient", name: str, trained: TrainedModel, tags: dict[str, str], description: str
+) -> "ModelVersion":
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    made = client.create_model_version(
+        name,
+        source=trained.model_uri,
+        run_id=trained.mlflow_run,
+        tags=tags,
+        description=description,
+        model_id=trained.model_uri.rpartition("/")[2],
+    )
+    first = _find(client, name, trained) or made
+    if str(first.version) != str(made.version):  # another process registered the same candidate a moment earlier
+        client.delete_model_version(name, made.version)
+    return first
+
+
+def lineage(
+    client: "MlflowClient", ctx: RunContext, trained: TrainedModel, evaluation: Evaluation, decision: Decision
+) -> dict[str, str]:
+    """The tags of a version, as text."""
+    of_run = client.get_run(trained.mlflow_run).data.tags
+    kept = {key: value for key, value in of_run.items() if key.startswith(KEPT)}
+    override = {"airloom.override": json.dumps(decision.override)} if decision.override else {}
+    return (
+        kept
+        | override
+        | {
+            "airloom.model_uri": trained.model_uri,
+            "airloom.digests": json.dumps(trained.digests),
+            "airloom.snapshot": ctx.snapshot.id,
+            "airloom.dataset": f"{ctx.snapshot.dataset}@v{ctx.snapshot.version}",
+            "airloom.dataset.id": ctx.snapshot.version_id,
+            "airloom.dataset.commit": ctx.snapshot.commit,
+            "airloom.test_split": evaluation.split,
+            "airloom.pipeline_run": ctx.key,
+            "airloom.study": ctx.key,
+            "airloom.job": f"{ctx.key}/train",
+            "airloom.run": ctx.mlflow_run,
+            "airloom.train_run": trained.mlflow_run,
+            "airloom.evidence": decision.evidence,
+            "airloom.evidence.sha256": decision.evidence_sha256,
+            "airloom.gate": "; ".join(decision.reasons)[:4000],
+            "airloom.metrics": json.dumps(evaluation.metrics),
+            "airloom.parameters": json.dumps(trained.parameters),
+        }
+    )
+
+
+def describe(tags: dict[str, str], reasons: list[str]) -> str:
+    """A version's description in Markdown, which MLflow's registry page shows."""
+    metrics = ", ".join(f"{name} {value:.4g}" for name, value in json.loads(tags["airloom.metrics"]).items())
+    lines = [
+        f"Trained on **{tags['airloom.dataset']}** by pipeline run `{tags['airloom.pipeline_run']}`.",
+        "",
+        f"On its test split: {metrics}.",
+        "",
+        f"Gate, evidence in run `{tags['airloom.run']}` under `{tags['airloom.evidence']}`:",
+        "",
+        *(f"- {reason}" for reason in reasons),
+    ]
+    if "airloom.card" in tags:
+        lines += ["", f"Model card: `{tags['airloom.card']}` in run `{tags['airloom.train_run']}`"]
+    if "airloom.override" in tags:
+        approval = json.loads(tags["airloom.override"])
+        lines += ["", f"Let through by {approval['by']} on {approval['at']}: {approval['reason']}"]
+    return "\n".join(lines)

@@ -1,0 +1,123 @@
+"""Plan a collection, and carry it out."""
+
+import itertools
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from airloom.errors import AirloomError, ConfigError
+from airloom.retention import dataset_objects, folders, models
+from airloom.retention.in_use import needs
+from airloom.retention.items import Item, Rules, empty_trash
+from airloom.settings import Settings
+
+log = logging.getLogger(__name__)
+Say = Callable[[str], None]
+
+
+def plan(settings: Settings, rules: Rules) -> list[Item]:
+    """Everything that was looked at, with what happens to it and why.
+
+    Raises:
+        AirloomError: a store does not answer: then nobody knows what is needed, and nothing may go.
+    """
+    needed = needs(settings, rules)
+    found = itertools.chain(
+        dataset_objects.objects(settings, rules, needed),
+        folders.jobs(settings, rules, needed),
+        folders.studies(settings, rules, needed),
+        models.models(settings, rules, needed),
+        folders.predictions(settings, rules),
+    )
+    return list(found)
+
+
+def collect(settings: Settings, rules: Rules, say: Say) -> list[Item]:
+    """Remove what the plan says; killed at any point, the next one goes on.
+
+    Raises:
+        ConfigError: another collection is under way.
+    """
+    with _alone(settings):
+        empty_trash(settings)
+        dataset_objects.sweep(settings)
+        done = []
+        for item in plan(settings, rules):
+            done.append(_take(item, say) if item.goes else item)
+        return done
+
+
+def _take(item: Item, say: Say) -> Item:
+    try:
+        why = item.take()
+    except (AirloomError, OSError) as error:
+        why = f"it could not be removed: {error}"
+        say(f"{item.name}: {why}")
+    return replace(item, goes=False, why=why) if why else item
+
+
+@contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(str(settings.make_home() / "collect.lock"))
+    try:
+        with lock.acquire(timeout=0):
+            yield
+    except Timeout:
+        raise ConfigError(f"another collection of {settings.home} is under way", "wait until it ended") from None
+
+
+def rules_of(older_than: str, grace: str) -> Rules:
+    """What is old, from words like `30d`.
+
+    Raises:
+        ConfigError: one is no time.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    from airloom.spec.base import Duration
+
+    values = {}
+    for option, text in (("--older-than", older_than), ("--grace", grace)):
+        try:
+            values[option] = TypeAdapter(Duration).validate_python(text)
+        except ValidationError:
+            message = f"{option} is {text[:80]!r}"
+            raise ConfigError(message, "give a time above 0 with s, m, h or d: 12h, 30d") from None
+    return Rules(time.time(), values["--older-than"], values["--grace"])
+
+
+def render(items: list[Item], *, applied: bool) -> str:
+    """For people: a line for each thing that goes, kept ones by their reason, the sums."""
+    verb = "removed" if applied else "would be removed"
+    lines = [f"{verb} {item.kind:11} {item.name}, {size(item.bytes)}: {item.why}" for item in items if item.goes]
+    kept: dict[tuple[str, str], list[Item]] = {}
+    for item in items:
+        if not item.goes:
+            kept.setdefault((item.kind, item.why), []).append(item)
+    lines += [
+        f"kept {kind:11} {len(same)} of {size(sum(one.bytes for one in same))}: {why}"
+        for (kind, why), same in sorted(kept.items())
+    ]
+    gone, stays = summary(items)["removed_bytes"], summary(items)["kept_bytes"]
+    return "\n".join([*lines, f"{verb}: {size(gone)}; kept: {size(stays)}"])
+
+
+def summary(items: list[Item]) -> dict[str, Any]:
+    """For programs."""
+    return {
+        "removed_bytes": sum(item.bytes for item in items if item.goes),
+        "kept_bytes": sum(item.bytes for item in items if not item.goes),
+        "items": [item.to_dict() for item in items],
+    }
+
+
+def size(count: int) -> str:
+    """Bytes in words."""
+    from rich.filesize import decimal
+
+    return decimal(count)

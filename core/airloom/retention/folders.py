@@ -1,0 +1,96 @@
+"""Folders of this home: of jobs with their checkpoints, of studies, of the prediction log."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from airloom.jobs.files import STATE, is_locked, key_folder
+from airloom.jobs.table import Attempts
+from airloom.retention.in_use import Needs, lives
+from airloom.retention.items import Item, Rules, below, newest, remove_folder, size_of
+from airloom.settings import Settings
+from airloom.tuning.slots import Slots
+
+_DAY = re.compile(r"date=(\d{4}-\d{2}-\d{2})")
+DAY = 86_400.0
+YOUNG, OLD = "it is younger than the retention", "it is older than the retention"
+
+
+def jobs(settings: Settings, rules: Rules, needs: Needs) -> Iterator[Item]:
+    """The folder of each key: its checkpoints apart from specification, log and result."""
+    for folder in below(settings.home / "jobs"):
+        if folder.is_dir():
+            yield from _job(settings, rules, needs, folder)
+
+
+def _job(settings: Settings, rules: Rules, needs: Needs, folder: Path) -> Iterator[Item]:
+    why = lives(needs, folder) or ("" if rules.is_old(newest(folder)) else YOUNG)
+    states, name = [path for path in below(folder) if path.name.startswith(f"{STATE}-")], _name(settings, folder)
+    saved = sum(size_of(path) for path in states)
+
+    def take() -> str:
+        if any(is_locked(attempt) for attempt in below(folder) if attempt.is_dir()):
+            return "a job of this key has begun meanwhile"
+        if any(attempt.path.is_relative_to(folder) for attempt in Attempts(settings.database_address).alive()):
+            return "a job of this key has begun meanwhile"
+        remove_folder(settings, folder)
+        return ""
+
+    for path in states:
+        yield Item("checkpoint", _name(settings, path), size_of(path), why or OLD, not why)  # goes with its folder
+    yield Item("job", name, size_of(folder) - saved, why or OLD, not why, take)
+
+
+def studies(settings: Settings, rules: Rules, needs: Needs) -> Iterator[Item]:
+    """Journals and checkpoints of trials that did not come to their end."""
+    for folder in below(settings.home / "studies"):
+        why = lives(needs, folder) or ("" if rules.is_old(newest(folder)) else YOUNG)
+
+        def take(folder: Path = folder) -> str:
+            study = _study(settings, folder)
+            living = [one.key for one in Attempts(settings.database_address).alive()]
+            if study and any(key.startswith(f"{study}/") for key in living):
+                return "a worker of the study has begun meanwhile"
+            remove_folder(settings, folder)
+            return ""
+
+        yield Item("checkpoint", _name(settings, folder), size_of(folder), why or OLD, not why, take)
+
+
+def _study(settings: Settings, folder: Path) -> str:
+    names = Slots(settings.database_address).names()
+    return next((name for name in names if key_folder(settings.home, name).name == folder.name), "")
+
+
+def predictions(settings: Settings, rules: Rules) -> Iterator[Item]:
+    """The prediction log: a folder for each day, and the file that is being written."""
+    for path in below(settings.home / "predictions"):
+        day = _DAY.fullmatch(path.name)
+        try:
+            ended = _end_of(day[1]) if day else path.stat().st_mtime
+        except (ValueError, FileNotFoundError):
+            continue  # no day, or gone meanwhile
+        known = bool(day) or path.suffix in (".jsonl", ".parquet")
+        why = "" if known and rules.is_old(ended) else YOUNG if known else "it is no part of the log"
+        if path.suffix == ".jsonl" and rules.now - ended < DAY:
+            why = "the server may be writing to it"
+
+        def take(path: Path = path) -> str:
+            if path.is_dir():
+                remove_folder(settings, path)
+            elif rules.is_old(path.stat().st_mtime) and rules.now - path.stat().st_mtime > DAY:
+                path.unlink(missing_ok=True)
+            else:
+                return "the server has written to it meanwhile"
+            return ""
+
+        yield Item("predictions", _name(settings, path), size_of(path), why or OLD, not why, take)
+
+
+def _end_of(day: str) -> float:
+    return datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp() + DAY
+
+
+def _name(settings: Settings, path: Path) -> str:
+    return str(path.relative_to(settings.home))

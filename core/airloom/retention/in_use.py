@@ -1,0 +1,116 @@
+"""What living jobs, aliases and young model versions stand on; nobody else keeps anything."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airloom.jobs.files import LAUNCH, read
+from airloom.jobs.states import Attempt
+from airloom.jobs.submit import settle
+from airloom.jobs.table import Attempts
+from airloom.registry import models as registered_models
+from airloom.retention.items import Rules
+from airloom.settings import Settings
+from airloom.tracking import runs as mlflow_runs
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+
+@dataclass
+class Needs:
+    """Reasons to keep, by what is kept.
+
+    Attributes:
+        living: attempts that may still do something.
+        runs: MLflow runs of living jobs.
+        models: addresses `models:/m-…`.
+        commits: of the data repository, each with the dataset that is read there.
+    """
+
+    living: list[Attempt] = field(default_factory=list)
+    runs: dict[str, str] = field(default_factory=dict)
+    models: dict[str, str] = field(default_factory=dict)
+    commits: dict[tuple[str, str], str] = field(default_factory=dict)
+
+
+def needs(settings: Settings, rules: Rules) -> Needs:
+    """Look at the table of jobs, and at MLflow.
+
+    Raises:
+        MlflowAway: MLflow does not answer: then nobody knows what it needs.
+        JobsAway: the table of jobs does not.
+    """
+    found = Needs()
+    table = Attempts(settings.database_address)
+    for attempt in table.alive():
+        if (settle(table, attempt) or attempt).alive:
+            found.living.append(attempt)
+            _of_job(found, attempt)
+    client = mlflow_runs.client(settings)
+    with mlflow_runs.reachable(settings):
+        for model in mlflow_runs.pages(client.search_registered_models):
+            aliases = {str(number): alias for alias, number in client.get_registered_model(model.name).aliases.items()}
+            for version in mlflow_runs.pages(client.search_model_versions, f"name = '{model.name}'"):
+                if why := reason(version, aliases, rules):
+                    _of_version(found, version, why)
+        _of_runs(found, client, rules)
+    return found
+
+
+def reason(version: "ModelVersion", aliases: dict[str, str], rules: Rules) -> str:
+    """Why a model version is kept; empty where nothing keeps it."""
+    name = f"{version.name} version {version.version}"
+    if alias := aliases.get(str(version.version)):
+        return f"{name} is the {alias}"
+    return "" if rules.is_old(version.creation_timestamp / 1000) else f"{name} is younger than the retention"
+
+
+def _of_job(found: Needs, attempt: Attempt) -> None:
+    launch = read(attempt.path / LAUNCH) or {}
+    arguments: dict[str, Any] = launch.get("spec", {}).get("arguments", {})
+    context, why = arguments.get("context") or {}, f"job {attempt.key} lives"
+    if run := context.get("mlflow_run"):
+        found.runs[run] = why
+    if snapshot := context.get("snapshot") or arguments.get("snapshot"):
+        found.commits[snapshot["dataset"], snapshot["commit"]] = why
+    trained = arguments.get("trained") or {}
+    for model in [trained] if "model_uri" in trained else trained.values():
+        found.models[model["model_uri"]] = why
+
+
+def _of_version(found: Needs, version: "ModelVersion", why: str) -> None:
+    if uri := version.tags.get(registered_models.URI):
+        found.models[uri] = why
+    dataset, commit = (
+        version.tags.get("airloom.dataset", "").partition("@")[0],
+        version.tags.get("airloom.dataset.commit"),
+    )
+    if dataset and commit:
+        found.commits[dataset, commit] = why
+
+
+def _of_runs(found: Needs, client: "MlflowClient", rules: Rules) -> None:
+    """A young pipeline run may still judge or register what it, or the run that it took it from, trained."""
+    since = int((rules.now - rules.older_than) * 1000)
+    experiments = [one.experiment_id for one in mlflow_runs.pages(client.search_experiments)]
+    for run in mlflow_runs.pages(client.search_runs, experiments, f"attributes.start_time >= {since}"):
+        why = f"run {run.data.tags.get(mlflow_runs.KEY, run.info.run_id)} is younger than the retention"
+        found.runs.setdefault(run.info.run_id, why)
+        for name, other in run.data.tags.items():
+            if name.startswith(f"{mlflow_runs.REUSED}."):
+                found.runs.setdefault(other, why)
+
+
+def lives(needs: Needs, folder: Path) -> str:
+    """The living job in a folder of jobs or of studies; empty where there is none."""
+    from airloom.jobs.files import key_folder
+
+    for attempt in needs.living:
+        if attempt.path.is_relative_to(folder):
+            return f"job {attempt.key} lives"
+        study = attempt.key.rpartition("/tune-")[0]
+        if study and key_folder(folder.parent.parent, study).name == folder.name:
+            return f"job {attempt.key} lives"
+    return ""

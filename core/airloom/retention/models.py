@@ -1,0 +1,97 @@
+"""Files of models in MLflow's artifact store. What MLflow knows of them stays: an old prediction is still traced.
+
+A model is marked first, under the lock that deployments take, and then loses its files; so a deployment never gets a
+model that is about to lose them, and a collection that died goes on.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airloom.deployment.generations import quiet
+from airloom.registry import models as registered_models
+from airloom.retention.in_use import Needs, reason
+from airloom.retention.items import Item, Rules
+from airloom.settings import Settings
+from airloom.tracking import runs
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+def models(settings: Settings, rules: Rules, needs: Needs) -> Iterator[Item]:
+    """Each logged model of a pipeline that still has files."""
+    client = runs.client(settings)
+    with runs.reachable(settings):
+        experiments = [one for one in runs.pages(client.search_experiments) if one.name.startswith("airloom/")]
+        for experiment in experiments:
+            for model in runs.pages(client.search_logged_models, [experiment.experiment_id]):
+                if item := _item(settings, client, rules, needs, experiment.name.removeprefix("airloom/"), model):
+                    yield item
+
+
+def _item(settings: Settings, client: "MlflowClient", rules: Rules, needs: Needs, name: str, model: Any) -> Item | None:
+    uri = f"models:/{model.model_id}"
+    size = _size(_repository(model), "")
+    if not size:
+        return None
+    parent = _parent(client, model.source_run_id)
+    why = needs.models.get(uri) or needs.runs.get(model.source_run_id or "") or needs.runs.get(parent)
+    if not why and not rules.is_old(model.creation_timestamp / 1000):
+        why = "it is younger than the retention"
+    if why:
+        return Item("model", uri, size, why)
+
+    def take() -> str:
+        with quiet(settings, name):  # no deployment of this model meanwhile
+            if kept := _needed(client, rules, name, model):
+                return kept
+            _mark(client, name, uri, model.source_run_id)
+        _repository(model).delete_artifacts("")
+        return ""
+
+    return Item("model", uri, size, "no alias, young version, young run or job needs it", True, take)
+
+
+def _needed(client: "MlflowClient", rules: Rules, name: str, model: Any) -> str:
+    """What has come to need the model since the plan was made: an alias, a version, or a run that reuses it."""
+    aliases = {}
+    for registered in client.search_registered_models(f"name = '{name}'"):
+        aliases = {str(number): alias for alias, number in client.get_registered_model(registered.name).aliases.items()}
+    for version in runs.pages(client.search_model_versions, f"name = '{name}'"):
+        if version.tags.get(registered_models.URI) == f"models:/{model.model_id}" and (
+            why := reason(version, aliases, rules)
+        ):
+            return why
+    since = int((rules.now - rules.older_than) * 1000)
+    query = f"attributes.start_time >= {since} and tags.`{runs.REUSED}.train` = '{model.source_run_id}'"
+    return "a young run reuses it" if client.search_runs([model.experiment_id], query, max_results=1) else ""
+
+
+def _mark(client: "MlflowClient", name: str, uri: str, run: str | None) -> None:
+    today = f"{datetime.now(UTC):%Y-%m-%d}"
+    for version in runs.pages(client.search_model_versions, f"name = '{name}'"):
+        if version.tags.get(registered_models.URI) == uri:
+            client.set_model_version_tag(name, version.version, registered_models.COLLECTED, today)
+    if run:
+        client.set_tag(run, registered_models.COLLECTED, today)
+
+
+def _parent(client: "MlflowClient", run: str | None) -> str:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return str(client.get_run(run).data.tags.get(runs.PARENT, "")) if run else ""
+    except MlflowException:  # the run was deleted for good
+        return ""
+
+
+def _repository(model: Any) -> Any:
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    return get_artifact_repository(model.artifact_location)
+
+
+def _size(repository: Any, path: str) -> int:
+    found = repository.list_artifacts(path or None)
+    return sum(_size(repository, one.path) if one.is_dir else int(one.file_size or 0) for one in found)

@@ -1,0 +1,1 @@
+"""What a pipeline file may say: the checked definition of a pipeline."""

@@ -1,0 +1,57 @@
+"""A pipeline with several candidates: each is the same file with its own training function, parameters and space.
+
+`digits.yaml#cnn` names the pipeline of the candidate `cnn`, wherever a pipeline file is read.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from airloom.errors import ConfigError
+from airloom.spec.base import Scalar, Section
+
+
+class Candidate(Section):
+    """What one candidate has of its own; everything else it shares with the others."""
+
+    train: str = Field(default="", description="as the pipeline's own `train`")
+    command: str | list[str] = Field(default="", description="or its `command`")
+    parameters: dict[str, Scalar] = Field(default={}, description="over the pipeline's own")
+    space: dict[str, Any] = Field(default={}, description="instead of tune.space")
+
+
+def split(path: Path) -> tuple[Path, str]:
+    """The file, and the name of the candidate, "" where the path names none."""
+    name, mark, candidate = path.name.rpartition("#")
+    return (path.with_name(name), candidate) if mark and not path.exists() else (path, "")
+
+
+def address(file: str, candidate: str) -> str:
+    """The path that names one candidate's pipeline."""
+    return f"{file}#{candidate}"
+
+
+def names(values: dict[str, Any]) -> list[str]:
+    """The candidates of a file; none where it has no such section, or one that is no mapping."""
+    found = values.get("candidates")
+    return [str(name) for name in found] if isinstance(found, dict) else []
+
+
+def values_of(values: dict[str, Any], candidate: str) -> dict[str, Any]:
+    """The file's values as the candidate has them.
+
+    Raises:
+        ConfigError: there is no such candidate.
+    """
+    if candidate not in names(values):
+        raise ConfigError(f"there is no candidate {candidate!r}", f"there are: {', '.join(names(values)) or 'none'}")
+    own = values["candidates"][candidate]
+    own = own if isinstance(own, dict) else {}
+    made = {key: value for key, value in values.items() if key not in ("candidates", "train", "command")}
+    made |= {key: own[key] for key in ("train", "command") if key in own}
+    made["parameters"] = {**(values.get("parameters") or {}), **(own.get("parameters") or {})}
+    if own.get("space") and isinstance(values.get("tune"), dict):
+        shared = {key: value for key, value in values["tune"].items() if key != "space_function"}
+        made["tune"] = {**shared, "space": own["space"]}
+    return made

@@ -1,0 +1,78 @@
+"""What `gate:` of a pipeline file may say: the rules that let a candidate through."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from airloom.spec.base import Duration, Section
+
+Metric = Literal["accuracy", "log_loss", "mae", "mse"]  # means over rows, so that rows can be paired
+Method = Literal["paired_bootstrap", "score", "mcnemar"]
+
+
+class Planned(Section):
+    """What the test split is planned to show: with `power`, a candidate that is truly so good passes."""
+
+    effect: float = Field(default=0.0, gt=-1, lt=1, description="true gain over the champion")
+    rows: int | None = Field(default=None, ge=2, description="rows of the test split; default: those of the last one")
+    power: float = Field(default=0.8, gt=0, lt=1)
+
+
+class AgainstChampion(Section):
+    """The paired, statistical comparison with what serves."""
+
+    metric: Metric = "accuracy"
+    non_inferior_by: float | None = Field(
+        default=None, gt=0, lt=1, description="the candidate may be worse by less than this"
+    )
+    superior: bool = Field(default=False, description="the candidate must be better")
+    method: Method = "paired_bootstrap"
+    alpha: float = Field(default=0.05, gt=0, lt=0.5, description="one-sided; all tries on one test split share it")
+    resamples: int = Field(default=10_000, ge=100, le=1_000_000)
+    planned: Planned = Planned()
+
+    @property
+    def margin(self) -> float:
+        """By how much the candidate may be worse; 0 where it must be better."""
+        return self.non_inferior_by or 0.0
+
+    @model_validator(mode="after")
+    def _one_question(self) -> "AgainstChampion":
+        if self.superior == (self.non_inferior_by is not None):
+            raise ValueError("needs either non_inferior_by: 0.02 or superior: true")
+        if self.method == "mcnemar" and not (self.superior and self.metric == "accuracy"):
+            raise ValueError("mcnemar tests whether accuracy is better: it needs superior: true and metric: accuracy")
+        if self.method == "score" and self.metric != "accuracy":
+            raise ValueError(f"score compares shares of right answers; for {self.metric} use paired_bootstrap")
+        return self
+
+
+class SliceRule(Section):
+    """What must hold on one slice of the test split."""
+
+    at_least: dict[str, float] = Field(default={}, description="absolute minimum by metric")
+    non_inferior_by: float | None = Field(default=None, gt=0, lt=1, description="against the champion, on this slice")
+
+    @model_validator(mode="after")
+    def _some_rule(self) -> "SliceRule":
+        if not self.at_least and self.non_inferior_by is None:
+            raise ValueError("a slice needs at_least: {metric: value} or non_inferior_by: 0.05")
+        return self
+
+
+class GateSection(Section):
+    """The rules that let a candidate through. No evidence, no promotion."""
+
+    at_least: dict[str, float] = Field(min_length=1, description="absolute minimum by metric, first model included")
+    at_most: dict[str, float] = Field(
+        default={}, description="greatest value by metric: latency_ms, size_mb, log_loss, mae, mse"
+    )
+    against_champion: AgainstChampion
+    slices: dict[str, SliceRule] = Field(default={}, description="rules by name of a slice in evaluate.slices")
+    first_model: Literal["refuse", "minimums"] = Field(
+        default="refuse", description="without a champion to compare with: refuse, or let at_least and at_most decide"
+    )
+    override: Literal["never", "ask"] = Field(
+        default="never", description="ask: a person may approve a refused candidate in Airflow, with a reason"
+    )
+    override_within: Duration = Field(default=86_400, description="how long Airflow asks; then the refusal stands")

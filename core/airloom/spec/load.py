@@ -1,0 +1,87 @@
+"""Read a pipeline file; a mistake names the file, the key and what is allowed."""
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from airloom.errors import ConfigError
+from airloom.spec import candidates
+from airloom.spec.pipeline import Pipeline
+
+
+def load_pipeline(path: Path) -> Pipeline:
+    """Parse and check `path`; `file.yaml#name` is the pipeline of one of its candidates.
+
+    A file with candidates is checked for each of them; its own `train` and space are those of the first.
+
+    Raises:
+        ConfigError: the file is missing, no YAML, or breaks the schema.
+    """
+    path, candidate = candidates.split(path)
+    values = _read(path)
+    if candidate:
+        return _checked(path, candidates.values_of(values, candidate))
+    names = candidates.names(values)
+    for name in names:
+        _checked(path, candidates.values_of(values, name), f"candidates.{name}: ")
+    if not names:
+        return _checked(path, values)
+    if "train" in values or "command" in values:
+        hint = "move `train` or `command` into a candidate"
+        raise ConfigError(f"{path}: a pipeline with candidates trains these, and nothing else", hint)
+    first = candidates.values_of(values, names[0])
+    return _checked(path, first | {"candidates": values["candidates"]})
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"there is no pipeline file {path}", _others(path)) from None
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"{path}: not readable as YAML: {str(error)[:300]}", "mend the file") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: holds no mapping of keys", "`airloom pipeline schema` prints what belongs there")
+    return values
+
+
+def _checked(path: Path, values: dict[str, Any], where: str = "") -> Pipeline:
+    try:
+        return Pipeline.model_validate(values)
+    except ValidationError as error:
+        lines = [f"{path}: {where}{_explain(problem)}" for problem in error.errors()]
+        raise ConfigError("\n".join(lines), "`airloom pipeline schema` prints every key with its values") from None
+
+
+def find_pipelines(project: Path) -> list[Path]:
+    """The pipeline files of a project, sorted by name."""
+    return sorted((project / "configs" / "pipelines").glob("*.yaml"))
+
+
+def _others(path: Path) -> str:
+    near = sorted(p.name for p in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
+    return f"in {path.parent} are: {', '.join(near)}" if near else "check the path"
+
+
+def _explain(problem: Any) -> str:
+    """One line for one pydantic error: key, message, the value, and the allowed keys where one is unknown."""
+    location = [str(part) for part in problem["loc"]]
+    key = ".".join(location) or "the file"
+    if problem["type"] != "extra_forbidden":
+        return f"{key}: {problem['msg']} (got {str(problem['input'])[:120]!r})"
+    allowed = _keys_at(location[:-1])
+    close = difflib.get_close_matches(location[-1], allowed, 1)
+    guess = f"; did you mean {close[0]!r}?" if close else ""
+    return f"{key}: unknown key{guess} (allowed: {', '.join(allowed)})"
+
+
+def _keys_at(location: list[str]) -> list[str]:
+    model: Any = Pipeline
+    for part in location:
+        annotation = model.model_fields[part].annotation if part in model.model_fields else None
+        nested = [t for t in (annotation, *getattr(annotation, "__args__", ())) if isinstance(t, type)]
+        model = next((t for t in nested if issubclass(t, BaseModel)), model)
+    return sorted(f.alias or name for name, f in model.model_fields.items())

@@ -1,0 +1,258 @@
+"""The MLflow runs of a pipeline run: one parent, and children found again by their key after a crash."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from airloom.contracts import RunContext
+from airloom.errors import ConfigError, MlflowAway, RegistryError
+from airloom.settings import Settings
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+import json
+from typing import TYPE_CHECKING
+
+from airloom.contracts import Snapshot
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+PAGE = 1000  # the most that MLflow gives of models at once
+KEY = "airloom.key"
+PARENT = "mlflow.parentRunId"
+REUSED = "airloom.reused"  # `airloom.reused.<step>`: the run that a step with a HIT takes its result from
+# With these a refused connection is an error after about half a minute, not after MLflow's many minutes.
+_ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "5",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+
+
+def client(settings: Settings) -> "MlflowClient":
+    """A client for the tracking server or, without one, the SQLite store in `home`.
+
+    Also points MLflow's module-level functions and the processes started from here at the same address.
+    """
+    uri = settings.mlflow_uri
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    os.environ["MLFLOW_TRACKING_URI"] = os.environ["MLFLOW_REGISTRY_URI"] = uri
+    import mlflow
+
+    if uri.startswith("sqlite:"):
+        (settings.make_home() / "mlflow" / "artifacts").mkdir(parents=True, exist_ok=True)
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    with reachable(settings):
+        return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+@contextmanager
+def reachable(settings: Settings) -> Iterator[None]:
+    """Turn a failed connection inside the block into an error that names the address.
+
+    Raises:
+        MlflowAway: the tracking server does not answer.
+    """
+    from mlflow.exceptions import MlflowException
+    from requests.exceptions import RequestException
+
+    try:
+        yield
+    except (MlflowException, RequestException) as error:
+        chain = (error, error.__cause__, error.__context__)
+        if not any(isinstance(link, RequestException) for link in chain):
+            raise
+        message = f"MLflow does not answer at {settings.mlflow_uri}: {type(chain[2] or error).__name__}"
+        raise MlflowAway(message, "`airloom status` shows the stack; `airloom up` starts it") from error
+
+
+def pages(search: Callable[..., Any], *asked: Any, **more: Any) -> Iterator[Any]:
+    """Everything that a search of MLflow's client finds, page by page."""
+    token: str | None = None
+    while True:
+        page = search(*asked, **more, max_results=PAGE, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+@contextmanager
+def failing(settings: Settings, api: "MlflowClient", run_id: str) -> Iterator[None]:
+    """An error inside the block ends the run as FAILED; where MLflow itself is away the run stays as it is."""
+    try:
+        with reachable(settings):
+            yield
+    except MlflowAway:
+        raise  # asking a dead server again would only delay the message
+    except Exception:
+        api.set_terminated(run_id, "FAILED")
+        raise
+
+
+def ensure_parent(settings: Settings, pipeline_name: str, key: str, tags: dict[str, str]) -> tuple[str, str]:
+    """Find or create the parent run of the pipeline run `key`.
+
+    Returns:
+        The experiment's id and the run's id; the same ones for the same key, however often it is called.
+
+    Raises:
+        RegistryError: MLflow does not answer, or the experiment was deleted.
+    """
+    api = client(settings)
+    with reachable(settings):
+        experiment = _experiment(api, settings, f"airloom/{pipeline_name}")
+        found = _find(api, experiment, key)
+        if found:
+            _reopen(api, found)
+            return experiment, str(found.info.run_id)
+        run = api.create_run(experiment, tags={**tags, KEY: key}, run_name=key.rsplit("/", 1)[-1])
+        return experiment, str(run.info.run_id)
+
+
+def child_key(ctx: RunContext, kind: str, number: int) -> str:
+    """The key of a child run, `digits/manual__…/trial/3`."""
+    return f"{ctx.key}/{kind}/{number}"
+
+
+def find_child(api: "MlflowClient", ctx: RunContext, kind: str, number: int = 0) -> "Run | None":
+    """The child run with that kind and number, whatever its state, else None."""
+    return _find(api, ctx.experiment, child_key(ctx, kind, number), ctx.mlflow_run)
+
+
+def ensure_child(
+    api: "MlflowClient", ctx: RunContext, kind: str, number: int = 0, tags: dict[str, str] | None = None
+) -> str:
+    """The id of that child run: found and set running again, or created with `tags`."""
+    found = find_child(api, ctx, kind, number)
+    if found:
+        _reopen(api, found)
+        return str(found.info.run_id)
+    return create_child(api, ctx, kind, number, tags)
+
+
+def create_child(
+    api: "MlflowClient",
+    ctx: RunContext,
+    kind: str,
+    number: int = 0,
+    tags: dict[str, str] | None = None,
+    began: int | None = None,
+) -> str:
+    """The id of a new child run, where the caller knows that there is none; `began` in ms of Unix time, else now."""
+    names = {KEY: child_key(ctx, kind, number), PARENT: ctx.mlflow_run, "airloom.kind": kind}
+    run = api.create_run(ctx.experiment, began, {**(tags or {}), **names}, f"{kind}-{number}")
+    return str(run.info.run_id)
+
+
+def children(api: "MlflowClient", ctx: RunContext, kind: str) -> "list[Run]":
+    """All child runs of that kind, the oldest first."""
+    query = f"tags.`{PARENT}` = '{ctx.mlflow_run}' and tags.`airloom.kind` = '{kind}'"
+    found: list[Run] = []
+    token: str | None = None
+    while token is not None or not found:
+        page = api.search_runs(
+            [ctx.experiment], query, max_results=1000, order_by=["attributes.start_time ASC"], page_token=token
+        )
+        found, token = [*found, *page], page.token
+        if not token:
+            break
+    return found
+
+
+def reused(run: "Run", step: str) -> dict[str, str]:
+    """The runs whose result of a step this pipeline run took instead of its own, by candidate; see `airloom.cache`."""
+    name = f"{REUSED}.{step}"
+    tags = {tag: other for tag, other in run.data.tags.items() if tag == name or tag.startswith(f"{name}.")}
+    return {tag.removeprefix(name).removeprefix("."): other for tag, other in tags.items()}
+
+
+def log_metrics(api: "MlflowClient", run_id: str, metrics: dict[str, float], step: int) -> None:
+    """All metrics of one step in one request."""
+    import time
+
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    api.log_batch(run_id, metrics=[Metric(name, value, now, step) for name, value in metrics.items()])
+
+
+def log_parameters(api: "MlflowClient", run_id: str, parameters: dict[str, Any]) -> None:
+    """All parameters in one request. MLflow refuses another value for a name that it has."""
+    from mlflow.entities import Param
+
+    api.log_batch(run_id, params=[Param(name, str(value)) for name, value in parameters.items()])
+
+
+def _experiment(api: "MlflowClient", settings: Settings, name: str) -> str:
+    from mlflow.exceptions import MlflowException
+
+    found = api.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return str(api.create_experiment(name, artifact_location=_artifacts(settings, name)))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            found = api.get_experiment_by_name(name)  # another process was first
+    if found.lifecycle_stage != "active":
+        raise RegistryError(f"the MLflow experiment {name} was deleted", "restore it in MLflow, or rename the pipeline")
+    return str(found.experiment_id)
+
+
+def _artifacts(settings: Settings, name: str) -> str | None:
+    """A server decides by itself; a bare SQLite store would use the working folder."""
+    if not settings.mlflow_uri.startswith("sqlite:"):
+        return None
+    return (settings.home / "mlflow" / "artifacts" / name).as_uri()
+
+
+def _find(api: "MlflowClient", experiment: str, key: str, parent: str = "") -> "Run | None":
+    query = f"tags.`{KEY}` = {_quoted(key)}" + (f" and tags.`{PARENT}` = '{parent}'" if parent else "")
+    # Two processes may have created it at once; both then agree on the older one.
+    runs = api.search_runs([experiment], query, max_results=1, order_by=["attributes.start_time ASC"])
+    return runs[0] if runs else None
+
+
+def _quoted(key: str) -> str:
+    mark = '"' if "'" in key else "'"
+    if mark in key or "\n" in key:
+        raise ConfigError(f"a run's key cannot hold both kinds of quotes or line ends: {key!r}", "rename the run")
+    return f"{mark}{key}{mark}"
+
+
+def _reopen(api: "MlflowClient", run: "Run") -> None:
+    if run.info.status != "RUNNING":
+        api.update_run(run.info.run_id, status="RUNNING")
+
+
+def log_input(client: "MlflowClient", run: str, snapshot: Snapshot, split: str) -> None:
+    """Log a split of a snapshot as an input of a run; again does no harm."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    source = {
+        "dataset": snapshot.dataset,
+        "version": snapshot.version_name,
+        "revision": snapshot.commit,
+        "snapshot": snapshot.id,
+        "split": split,
+    }
+    made = Dataset(
+        name=snapshot.version_name,
+        digest=snapshot.version_id[:32] or snapshot.id[:32],  # MLflow keeps 36 characters
+        source_type="dvc",
+        source=json.dumps(source),
+        profile=json.dumps({"rows": snapshot.rows.get(split, 0)}),
+    )
+    context = "training" if split == "train" else split
+    tags = [InputTag("mlflow.data.context", context), InputTag("airloom.snapshot", snapshot.id)]
+    client.log_inputs(run, [DatasetInput(made, tags)])

@@ -1,0 +1,1 @@
+"""From what a killed training goes on to the same bits."""

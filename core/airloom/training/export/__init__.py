@@ -1,0 +1,1 @@
+"""What a trained model becomes: ONNX and a MLflow model, with digests."""

@@ -1,0 +1,134 @@
+"""Put a trained model into MLflow: torch.export program, ONNX and golden answers, without any pickle."""
+
+import hashlib
+import json
+import tempfile
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airloom.contracts import TrainedModel
+from airloom.processing import FILE, Processing
+from airloom.training.export.onnx import adopt, export, load_program
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+    from torch import Tensor
+    from torch.nn import Module
+
+MODEL_URI, DIGESTS, METRICS, PARAMETERS = (f"airloom.{n}" for n in ("model_uri", "digests", "metrics", "parameters"))
+
+
+def store_model(
+    run_id: str,
+    model: "Module | Path",
+    example: "Tensor",
+    parameters: dict[str, Any],
+    metrics: dict[str, float],
+    processing: Processing | None = None,
+) -> TrainedModel:
+    """Log the model under the run, tag the run with what was logged, and end the run as FINISHED.
+
+    Args:
+        model: a module, or a file: ONNX, or a program saved by `torch.export`.
+        example: at least 2 rows; with one the program would accept batches of 1 only.
+        parameters: what it was trained with.
+        metrics: the last ones.
+        processing: what goes before and after the graph.
+
+    Raises:
+        JobFailed: the ONNX export failed or its answers differ from torch's.
+    """
+    import mlflow
+
+    with tempfile.TemporaryDirectory(prefix="airloom-model-") as folder, mlflow.start_run(run_id=run_id):
+        _forget_others(run_id)
+        log = _log_onnx if isinstance(model, Path) and model.suffix == ".onnx" else _log
+        extra = _declared(processing or Processing(), Path(folder))
+        uri = log(model, example, Path(folder), extra)
+        digests = _digests(uri, Path(folder) / "check")
+        trained = TrainedModel(run_id, uri, digests, metrics, parameters)
+        # Last before the run ends: a FINISHED run with these tags is a complete one.
+        tags = {MODEL_URI: uri, DIGESTS: json.dumps(digests), METRICS: json.dumps(metrics)}
+        mlflow.MlflowClient().log_batch(run_id, tags=[mlflow.entities.RunTag(*item) for item in tags.items()])
+    return trained
+
+
+def stored_model(run: "Run") -> TrainedModel | None:
+    """The model of a run that finished completely, else None."""
+    tags = run.data.tags
+    if run.info.status != "FINISHED" or MODEL_URI not in tags:
+        return None
+    digests, metrics, parameters = (json.loads(tags[name]) for name in (DIGESTS, METRICS, PARAMETERS))
+    return TrainedModel(run.info.run_id, tags[MODEL_URI], digests, metrics, parameters)
+
+
+def _forget_others(run_id: str) -> None:
+    """A process that was killed before it tagged the run left a model that nobody will ask for."""
+    import mlflow
+
+    api = mlflow.MlflowClient()
+    experiment = api.get_run(run_id).info.experiment_id
+    for left in api.search_logged_models([experiment], filter_string=f"source_run_id = '{run_id}'"):
+        api.delete_logged_model(left.model_id)
+
+
+def _declared(processing: Processing, folder: Path) -> list[str]:
+    """The file that says what goes before and after the graph; none where nothing does."""
+    if processing == Processing():
+        return []
+    path = folder / FILE
+    path.write_text(processing.model_dump_json(indent=1), encoding="utf-8")
+    return [str(path)]
+
+
+def _log(model: "Module | Path", example: "Tensor", folder: Path, extra: list[str]) -> str:
+    import mlflow
+    import torch
+    from mlflow.models import infer_signature
+
+    model = load_program(model) if isinstance(model, Path) else model
+    made = export(model, example, folder)
+    with torch.no_grad():
+        answers = model(example).numpy()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        info = mlflow.pytorch.log_model(
+            model,
+            name="model",
+            signature=infer_signature(example.numpy(), answers),
+            input_example=example.numpy(),
+            pip_requirements=["torch==2.13.0"],
+            extra_files=[made["onnx"], made["golden"], *extra],
+        )
+    return str(info.model_uri)
+
+
+def _log_onnx(model: Any, example: "Tensor", folder: Path, extra: list[str]) -> str:
+    import mlflow
+    import onnx
+    from mlflow.models import infer_signature
+
+    made = adopt(model, example, folder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        info = mlflow.onnx.log_model(
+            onnx.load(made["onnx"]),
+            name="model",
+            signature=infer_signature(example.numpy(), made["answers"]),
+            input_example=example.numpy(),
+            pip_requirements=["onnxruntime"],
+            save_as_external_data=False,
+            extra_files=[made["onnx"], made["golden"], *extra],
+        )
+    return str(info.model_uri)
+
+
+def _digests(uri: str, folder: Path) -> dict[str, str]:
+    """sha256 by path, of what MLflow hands back rather than of what was handed in."""
+    import mlflow
+
+    folder.mkdir()
+    root = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder)))
+    files = sorted(path for path in root.rglob("*") if path.is_file())
+    return {path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

@@ -1,0 +1,99 @@
+"""Where the final training's reports and model go: journal and MLflow in the first rank, nowhere in the others."""
+
+import copy
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from airloom.errors import MlflowAway
+from airloom.training.reporting.cost import Cost
+from airloom.training.reporting.journal import Journal
+from airloom.training.reporting.upload import Uploader
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from torch import Tensor
+    from torch.nn import Module
+
+log = logging.getLogger(__name__)
+
+
+class OtherRank:
+    """A rank that only trains."""
+
+    def __init__(self, folder: Path, rank: int) -> None:
+        self._cost = Cost(folder, rank)
+
+    def report(self, step: int, metrics: dict[str, float]) -> None:
+        """The first rank reports."""
+
+    def sync(self) -> None:
+        """Write down what this rank used."""
+        self._cost.note()
+
+    def save(self, model: "Module | Path", example: "Tensor") -> None:
+        """The first rank saves."""
+
+    def close(self) -> None:
+        """The end of the training."""
+        self.sync()
+
+    def abandon(self) -> None:
+        """The end of a training that failed."""
+        self.sync()
+
+
+class FirstRank(OtherRank):
+    """Journal first, then MLflow; keeps the model for its export.
+
+    Attributes:
+        model: on the CPU, in evaluation mode, or its file; and an example input. None while there is none.
+    """
+
+    def __init__(self, folder: Path, api: "MlflowClient", run_id: str) -> None:
+        super().__init__(folder, 0)
+        self.model: tuple[Module | Path, Tensor] | None = None
+        self._closed = False
+        self._journal = Journal(folder / "metrics.jsonl")
+        self._uploader = Uploader(self._journal, folder / "metrics.sent", api, run_id)
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The newest value of each metric, of all attempts."""
+        return dict(self._journal.last)
+
+    def report(self, step: int, metrics: dict[str, float]) -> None:
+        """Write to the journal; the thread does the rest."""
+        self._journal.add(step, metrics)
+
+    def sync(self) -> None:
+        """Force the journal to the disk, so that no checkpoint is newer than the reports before it."""
+        self._journal.sync()
+        super().sync()
+
+    def save(self, model: "Module | Path", example: "Tensor") -> None:
+        """Keep a copy."""
+        kept = model if isinstance(model, Path) else copy.deepcopy(model).cpu().eval()
+        self.model = kept, example.clone()
+
+    def close(self) -> None:
+        """Have MLflow take everything.
+
+        Raises:
+            MlflowAway: it does not.
+        """
+        super().close()
+        self._uploader.close()
+        self._journal.close()
+        self._closed = True
+
+    def abandon(self) -> None:
+        """Send what there is time for; a next attempt sends the rest."""
+        if self._closed:
+            return
+        self.sync()
+        try:
+            self._uploader.close(timeout=3)
+        except MlflowAway as error:
+            log.warning("%s", error.message)
+        self._journal.close()

@@ -1,0 +1,1 @@
+"""From where a training came, and training it again."""

@@ -1,0 +1,162 @@
+"""What a finished training used, as MLflow and git have it."""
+
+import hashlib
+import json
+import re
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airloom.contracts import Snapshot
+from airloom.errors import ConfigError, RegistryError
+from airloom.settings import Settings
+from airloom.tracking import artifacts, runs
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+PARAMETERS, SNAPSHOT, WEIGHTS = "airloom.parameters", "airloom.snapshot.record", "airloom.weights"
+
+
+@dataclass(frozen=True)
+class Past:
+    """One training run of the past."""
+
+    run: str
+    function: str
+    parameters: dict[str, Any]
+    seed: int
+    threads: str
+    snapshot: Snapshot
+    sha256: str  # of the file with the function
+    commit: str  # of the project, "" where it was no repository
+    dirty: bool
+    weights: str  # digest, "" where none was recorded
+    history: dict[str, dict[str, float]]
+    inputs: list[Any] = field(default_factory=list)  # golden inputs and answers
+    answers: list[Any] = field(default_factory=list)
+
+
+def past_run(settings: Settings, target: str) -> Past:
+    """Look up a training by the id of its run or of its pipeline's run, or by its model: `digits/3`, `digits@champion`.
+
+    Raises:
+        RegistryError: there is no such run or model, or it trained nothing that can be trained again.
+    """
+    client = runs.client(settings)
+    with runs.reachable(settings):
+        run = _run_of(client, target)
+        tags = run.data.tags
+        missing = [name for name in ("airloom.code.function", PARAMETERS, SNAPSHOT) if name not in tags]
+        if missing:
+            hint = "it was written by an older version, or it is no training"
+            raise RegistryError(f"run {run.info.run_id} does not say what it trained: no {missing[0]}", hint)
+        names = [name for name in run.data.metrics if not name.startswith(("system/", "cost."))]
+        history = {
+            name: {str(m.step): m.value for m in client.get_metric_history(run.info.run_id, name)} for name in names
+        }
+        golden = _golden(settings, tags)
+    return Past(
+        run=run.info.run_id,
+        function=tags["airloom.code.function"],
+        parameters=json.loads(tags[PARAMETERS]),
+        seed=int(tags.get("airloom.seed", "0")),
+        threads=tags.get("airloom.threads", ""),
+        snapshot=Snapshot.from_dict(json.loads(tags[SNAPSHOT])),
+        sha256=tags.get("airloom.code.sha256", ""),
+        commit=tags.get("airloom.code.commit", ""),
+        dirty=tags.get("airloom.code.dirty") == "true",
+        weights=tags.get(WEIGHTS, ""),
+        history=history,
+        inputs=golden.get("inputs", []),
+        answers=golden.get("outputs", []),
+    )
+
+
+def _run_of(client: "MlflowClient", target: str) -> "Run":
+    from mlflow.exceptions import MlflowException
+
+    name = target.removeprefix("models:/")
+    try:
+        if re.fullmatch(r"[0-9a-f]{32}", name):
+            return _training(client, client.get_run(name))
+        model, at, alias = name.partition("@")
+        number = "" if at else name.partition("/")[2]
+        model = model if at else name.partition("/")[0]
+        found = client.get_model_version_by_alias(model, alias) if at else client.get_model_version(model, number)
+        return client.get_run(found.run_id)
+    except MlflowException as error:
+        hint = "give the id of a run, or a model as digits/3 or digits@champion"
+        raise RegistryError(f"there is no run or model {target[:100]!r}: {str(error)[:200]}", hint) from None
+
+
+def _training(client: "MlflowClient", run: "Run") -> "Run":
+    """The run itself, or the training below a pipeline's run."""
+    if "airloom.code.function" in run.data.tags and PARAMETERS in run.data.tags:
+        return run
+    children = client.search_runs(
+        [run.info.experiment_id], f"tags.`mlflow.parentRunId` = '{run.info.run_id}' and tags.`airloom.kind` = 'train'"
+    )
+    taken = list(runs.reused(run, "train").values())
+    return children[0] if children else client.get_run(taken[0]) if taken else run
+
+
+def _golden(settings: Settings, tags: dict[str, str]) -> dict[str, Any]:
+    """The golden inputs and answers of the model that came of it, checked; nothing where it was never stored."""
+    uri, digests = tags.get("airloom.model_uri"), json.loads(tags.get("airloom.digests", "{}"))
+    if not uri or not digests:
+        return {}
+    folder = settings.home / "cache" / "models" / uri.rpartition("/")[2]
+    return dict(json.loads((artifacts.fetch_model(settings, uri, digests, folder) / artifacts.GOLDEN).read_text()))
+
+
+@contextmanager
+def past_project(settings: Settings, past: Past) -> Iterator[tuple[Path, list[str]]]:
+    """A folder with the code as it was, and what has to be said of it.
+
+    The project as it is where the function's file is the same, else the recorded commit, else the recorded file.
+
+    Raises:
+        ConfigError: the code is nowhere any more.
+    """
+    place = past.function.partition(":")[0]
+    if not place.endswith(".py") or _digest(settings.project / place) == past.sha256:
+        yield settings.project, []
+        return
+    with tempfile.TemporaryDirectory(prefix="airloom-code-") as folder:
+        root = Path(folder)
+        clean = past.commit and not past.dirty and _checkout(settings.project, past.commit, root)
+        if clean and _digest(root / place) == past.sha256:
+            yield root, [f"{place} has changed since; the code of commit {past.commit[:12]} was trained"]
+            return
+        target = root / place
+        target.parent.mkdir(parents=True, exist_ok=True)
+        client = runs.client(settings)
+        target.write_bytes(Path(client.download_artifacts(past.run, f"source/{target.name}", folder)).read_bytes())
+        if _digest(target) != past.sha256:
+            raise ConfigError(
+                f"the code of {past.function} is gone: no file has its digest", "restore it from a backup"
+            )
+        yield root, [f"{place} has changed since; the run's own copy was trained, with today's other files left out"]
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+
+
+def _checkout(project: Path, commit: str, target: Path) -> bool:
+    """The files of a commit; False where git does not have it."""
+    archive = target / "code.tar"
+    command = ["git", "-C", str(project), "archive", "--output", str(archive), commit]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        return False
+    with tarfile.open(archive) as files:
+        files.extractall(target, filter="data")
+    archive.unlink()
+    return True

@@ -1,0 +1,192 @@
+"""Train again what a run trained, and compare: bit for bit, within a tolerance, or not at all."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airloom.contracts import Record, Snapshot
+from airloom.errors import ConfigError, JobFailed
+from airloom.settings import Settings, load
+from airloom.training.reproducibility.past_run import Past, past_project, past_run
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Module
+
+EQUAL, CLOSE, DIFFERS = "BITWISE EQUAL", "WITHIN TOLERANCE", "DIFFERS"
+TOLERANCE = 1e-4  # of the model's answers, absolute; two thread counts differ by about 1e-6
+History = dict[str, dict[str, float]]  # metric -> step -> value
+
+
+@dataclass(frozen=True)
+class Trace(Record):
+    """What a training did.
+
+    Attributes:
+        weights: sha256 of the trained weights.
+        history: each metric by step, the steps as text, as JSON has them.
+        answers: of the model, to the inputs that were asked.
+    """
+
+    weights: str
+    history: History
+    answers: list[Any] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Comparison(Record):
+    """Two trainings side by side; `first_step` is the first whose metrics differ, None where none does."""
+
+    verdict: str
+    first_step: int | None
+    metric: str
+    difference: float  # largest, of the answers; of the metrics where no answers are known
+    notes: list[str] = field(default_factory=list)
+
+
+class Memory:
+    """A sink that keeps everything in memory."""
+
+    def __init__(self) -> None:
+        self.history: History = {}
+        self.model: tuple[Module | Path, Tensor] | None = None
+
+    def report(self, step: int, metrics: dict[str, float]) -> None:
+        """Keep the metrics of a step."""
+        for name, value in metrics.items():
+            self.history.setdefault(name, {})[str(step)] = value
+
+    def sync(self) -> None:
+        """Nothing is on disk."""
+
+    def save(self, model: "Module | Path", example: "Tensor") -> None:
+        """Keep the model."""
+        self.model = model, example
+
+
+def step(run: str) -> dict[str, Any]:
+    """Job entry: train the run again; a `Comparison` as a dict."""
+    settings = load()
+    past = past_run(settings, run)
+    with past_project(settings, past) as (project, notes):
+        again = trace(settings, project, past.function, past.parameters, past.seed, past.snapshot, past.inputs)
+    return compare(Trace(past.weights, past.history, past.answers), again, [*notes, *_machine(past)]).to_dict()
+
+
+def once(function: str, parameters: dict[str, Any], seed: int, snapshot: dict[str, Any]) -> dict[str, Any]:
+    """Job entry: train from nothing; a `Trace` as a dict."""
+    settings = load()
+    return trace(settings, settings.project, function, parameters, seed, Snapshot.from_dict(snapshot)).to_dict()
+
+
+def trace(
+    settings: Settings,
+    project: Path,
+    function: str,
+    parameters: Mapping[str, Any],
+    seed: int,
+    snapshot: Snapshot,
+    inputs: list[Any] | None = None,
+) -> Trace:
+    """Train from nothing, without MLflow and without checkpoints.
+
+    Raises:
+        JobFailed: the function raised, or saved no model.
+    """
+    from airloom.project.functions import load_function
+    from airloom.training.run import TrainingRun, execute
+    from airloom.training.source import SnapshotSource
+
+    memory = Memory()
+    run = TrainingRun(dict(parameters), seed, SnapshotSource(settings, snapshot), memory)
+    execute(load_function(project, function), run, function)
+    if memory.model is None or isinstance(memory.model[0], Path):
+        raise JobFailed(f"{function} saved no module", "only functions that save a module can be compared")
+    model = memory.model[0].cpu().eval()
+    return Trace(weights_digest(model), memory.history, _answers(model, inputs) if inputs else [])
+
+
+def weights_digest(model: "Module") -> str:
+    """sha256 over names, types, shapes and bits of all weights, in the order of their names."""
+    import torch
+
+    state = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        tensor = value.detach().cpu().contiguous()
+        state.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}\n".encode())
+        state.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return state.hexdigest()
+
+
+def _answers(model: "Module", inputs: list[Any]) -> list[Any]:
+    import torch
+
+    with torch.no_grad():
+        return list(model(torch.tensor(inputs, dtype=torch.float32)).tolist())
+
+
+def compare(first: Trace, second: Trace, notes: list[str] | None = None) -> Comparison:
+    """The verdict on two trainings.
+
+    Bits decide where both weights are known; else, or where they differ, the answers, or the metrics without answers.
+    """
+    step_, metric, largest = first_difference(first.history, second.history)
+    same = first.weights == second.weights
+    if first.answers and second.answers:
+        largest = max(
+            (abs(a - b) for a, b in zip(_flat(first.answers), _flat(second.answers), strict=True)), default=0.0
+        )
+    if same and step_ is None:
+        return Comparison(EQUAL, None, "", 0.0, notes or [])
+    verdict = CLOSE if largest <= TOLERANCE else DIFFERS  # a NaN differs
+    return Comparison(verdict, step_, metric, largest, notes or [])
+
+
+def first_difference(first: History, second: History) -> tuple[int | None, str, float]:
+    """The first step at which a metric differs or is absent in one, that metric, and the largest difference of all."""
+    earliest: tuple[int, str] | None = None
+    largest = 0.0
+    for name in sorted({*first, *second}):
+        one, other = first.get(name, {}), second.get(name, {})
+        for text in {*one, *other}:
+            a, b = one.get(text), other.get(text)
+            if a == b:
+                continue
+            largest = max(largest, abs(a - b)) if a is not None and b is not None else float("inf")
+            earliest = min(filter(None, [earliest, (int(text), name)]))
+    return (earliest[0], earliest[1], largest) if earliest else (None, "", 0.0)
+
+
+def _flat(values: Any) -> list[float]:
+    return [x for value in values for x in _flat(value)] if isinstance(values, list) else [float(values)]
+
+
+def _machine(past: Past) -> list[str]:
+    """What of this machine is not as it was."""
+    import torch
+
+    now = str(torch.get_num_threads())
+    notes = [f"it had {past.threads} threads, this has {now}: the last bits may differ"] if past.threads != now else []
+    if not past.weights:
+        notes.append("the run did not record a digest of its weights; its metrics and answers are compared")
+    return notes
+
+
+def parameters_of(pipeline: Any, given: dict[str, Any]) -> dict[str, Any]:
+    """Parameters for a training without a study: the file's, the lowest or first of each dimension, then `given`.
+
+    Raises:
+        ConfigError: `given` names something that the pipeline does not have.
+    """
+    first: dict[str, Any] = {}
+    for name, d in pipeline.tune.dimensions.items():
+        if name not in given and d.holds({**pipeline.parameters, **first, **given}):
+            first[name] = d.value if d.value is not None else d.choice[0] if d.choice else (d.int_ or d.float_)[0]
+    unknown = sorted(set(given) - {*pipeline.parameters, *pipeline.tune.dimensions})
+    if unknown:
+        known = ", ".join(sorted({*pipeline.parameters, *pipeline.tune.dimensions}))
+        raise ConfigError(f"unknown parameters: {', '.join(unknown)}", f"{pipeline.pipeline} has: {known}")
+    return json.loads(json.dumps({**pipeline.parameters, **first, **given}))  # type: ignore[no-any-return]

@@ -1,0 +1,219 @@
+"""The final training with the study's best parameters, on one process or several."""
+
+import hashlib
+import json
+import logging
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airloom.contracts import RunContext, TrainedModel
+from airloom.errors import JobFailed, MlflowAway, StoppedByRequest
+from airloom.jobs import context
+from airloom.project.functions import load_function, source_file
+from airloom.project.git import code_tags
+from airloom.settings import Settings
+from airloom.spec.pipeline import Pipeline
+from airloom.tracking import runs
+from airloom.tracking.runs import log_input
+from airloom.training.command import name_of, run_command, script_of
+from airloom.training.export.store import PARAMETERS, store_model, stored_model
+from airloom.training.reporting import cost
+from airloom.training.reporting.sinks import FirstRank, OtherRank
+from airloom.training.reproducibility.past_run import SNAPSHOT, WEIGHTS
+from airloom.training.reproducibility.provenance import HARDWARE, hardware, keep_modules, keep_origin
+from airloom.training.reproducibility.reproduce import weights_digest
+from airloom.training.run import TrainingRun, execute
+from airloom.training.source import SnapshotSource, Source
+from airloom.training.stopping import Budget
+from airloom.training.world import World, joined, write_down
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+KIND = "train"
+Code = tuple[str, Path | None]
+THREADS = "airloom.threads"
+log = logging.getLogger(__name__)
+
+
+def train(
+    settings: Settings,
+    pipeline: Pipeline,
+    ctx: RunContext,
+    parameters: dict[str, Any],
+    source: Source | None = None,
+    *,
+    command: str | list[str] | None = None,
+    budget: Budget | None = None,
+    state: Path | None = None,
+) -> TrainedModel:
+    """Train once with `parameters` over the pipeline's, the run's overrides over both, and log the model.
+
+    A second call with the same parameters returns the first one's model without training. An attempt after a crash goes
+    on from the newest checkpoint, in the same MLflow run. Under torchrun every rank calls it, and gets the same model.
+
+    Args:
+        settings: of this installation.
+        pipeline: names the function, the seed and parameters.
+        ctx: of the pipeline run.
+        parameters: of the study.
+        source: of the splits; default: the context's snapshot.
+        command: a program that trains, in place of the pipeline's function; see `run_command`.
+        budget: stopping rules; one that is met ends the training well, with what it learned.
+        state: the folder that survives attempts; default: the job's, else none, and no checkpoints.
+
+    Raises:
+        JobFailed: the function raised, diverged, or saved no model; or the export differs from torch.
+        StoppedByRequest: the job was asked to end.
+        ConfigError: the function cannot be found.
+        MlflowAway: MLflow does not answer; a retry continues in the same run.
+    """
+    values = {**pipeline.parameters, **parameters, **ctx.parameters}
+    code = _code(settings, pipeline, command)
+    job = context.current()
+    with runs.reachable(settings), joined() as world:
+        begun = world.from_first(lambda: _begin(settings, pipeline, ctx, values, code))
+        if begun["model"]:
+            return TrainedModel.from_dict(begun["model"])
+        with _folder(
+            state or (job.state if job else None), [begun["run"], code[0], values, pipeline.seed, ctx.snapshot.id]
+        ) as (folder, kept):
+            sink = _sink(settings, world, folder, begun["run"])
+            data = source or SnapshotSource(settings, ctx.snapshot)
+            run = TrainingRun(
+                values,
+                pipeline.seed,
+                data,
+                sink,
+                state=folder if kept else None,
+                budget=budget,
+                world=world,
+            )
+            try:
+                if command:
+                    run_command(command, run, data, settings.project, folder)
+                else:
+                    execute(load_function(settings.project, pipeline.train), run, pipeline.train)
+                sink.sync()
+                world.wait()  # until each rank has written down what it used
+                made = world.from_first(lambda: _end(settings, code[0], run, folder, sink, begun["run"]))
+            except BaseException as error:
+                _failed(settings, sink, begun["run"], error)
+                raise
+            return TrainedModel.from_dict(made)
+
+
+def _code(settings: Settings, pipeline: Pipeline, command: str | list[str] | None) -> Code:
+    """What trains, by its name, and its file where there is one."""
+    if command:
+        return name_of(command), script_of(command, settings.project)
+    return pipeline.train, source_file(settings.project, pipeline.train)
+
+
+def _begin(
+    settings: Settings, pipeline: Pipeline, ctx: RunContext, values: dict[str, Any], code: Code
+) -> dict[str, Any]:
+    """Find or create the MLflow run: `run`, and `model` where it is trained already."""
+    api = runs.client(settings)
+    number, done = _slot(api, ctx, values)
+    if done:
+        return {"run": done.mlflow_run, "model": done.to_dict()}
+    run_id = runs.ensure_child(api, ctx, KIND, number, {PARAMETERS: _text(values)})
+    try:
+        _record(api, settings, pipeline, ctx, run_id, values, code)
+    except Exception:
+        api.set_terminated(run_id, "FAILED")
+        raise
+    return {"run": run_id, "model": None}
+
+
+def _slot(api: "MlflowClient", ctx: RunContext, values: dict[str, Any]) -> tuple[int, TrainedModel | None]:
+    """The first child number that is free or was begun with these very parameters; MLflow cannot change them."""
+    number = 0
+    while found := runs.find_child(api, ctx, KIND, number):
+        if found.data.tags.get(PARAMETERS) == _text(values):
+            return number, stored_model(found)
+        number += 1
+    return number, None
+
+
+def _record(
+    api: "MlflowClient",
+    settings: Settings,
+    pipeline: Pipeline,
+    ctx: RunContext,
+    run_id: str,
+    values: dict[str, Any],
+    code: Code,
+) -> None:
+    import torch
+
+    runs.log_parameters(api, run_id, values)
+    tags = code_tags(settings.project, *code)
+    threads, before = str(torch.get_num_threads()), api.get_run(run_id).data.tags.get(THREADS)
+    if before and before != threads:
+        log.warning("this attempt has %s threads, the one before had %s: the last bits will differ", threads, before)
+    own = tags | {THREADS: threads, "airloom.seed": str(pipeline.seed)}
+    own |= {SNAPSHOT: json.dumps(ctx.snapshot.to_dict()), "airloom.snapshot": ctx.snapshot.id}
+    own |= {"airloom.dataset": ctx.snapshot.version_name}
+    own |= {HARDWARE: json.dumps(hardware())}
+    for target, names in ((run_id, own), (ctx.mlflow_run, tags)):
+        for name, value in names.items():
+            api.set_tag(target, name, value)
+    if code[1] is not None:
+        api.log_artifact(run_id, str(code[1]), "source")
+    keep_origin(api, settings.project, run_id)
+    log_input(api, run_id, ctx.snapshot, "train")
+
+
+@contextmanager
+def _folder(state: Path | None, what: list[Any]) -> Iterator[tuple[Path, bool]]:
+    """This very training's part of the state, and whether it survives the process; other parameters have another."""
+    if state is None:
+        with tempfile.TemporaryDirectory(prefix="airloom-training-") as temporary:
+            yield Path(temporary), False
+        return
+    folder = state / f"training-{hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]}"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    yield folder, True
+
+
+def _sink(settings: Settings, world: World, folder: Path, run_id: str) -> OtherRank:
+    if world.rank:
+        return OtherRank(folder, world.rank)
+    return FirstRank(folder, runs.client(settings), run_id)
+
+
+def _end(
+    settings: Settings, reference: str, run: TrainingRun, folder: Path, sink: OtherRank, run_id: str
+) -> dict[str, Any]:
+    """In the first rank: the last metrics, the cost, the model."""
+    assert isinstance(sink, FirstRank)  # noqa: S101 - the first rank's
+    if sink.model is None:
+        raise JobFailed(f"{reference} saved no model", "call run.save_model(model, run.example())")
+    sink.close()
+    api = runs.client(settings)
+    used = cost.total(folder, run.progress.at.samples, run.progress.seconds)
+    runs.log_metrics(api, run_id, used, run.progress.at.steps)
+    api.set_tag(run_id, "airloom.ended", run.progress.ended or "complete")
+    keep_modules(api, settings.project, run_id)
+    if not isinstance(sink.model[0], Path):
+        api.set_tag(run_id, WEIGHTS, weights_digest(sink.model[0]))
+    return store_model(run_id, *sink.model, run.params, sink.metrics, run.processing).to_dict()
+
+
+def _failed(settings: Settings, sink: OtherRank, run_id: str, error: BaseException) -> None:
+    """Say so to the other ranks, and in MLflow, if it listens; the error that is on its way matters more."""
+    write_down(error)
+    sink.abandon()
+    if isinstance(sink, FirstRank) and not isinstance(error, MlflowAway):  # asking a dead server would only delay
+        with suppress(Exception):
+            status = "KILLED" if isinstance(error, StoppedByRequest) else "FAILED"
+            runs.client(settings).set_terminated(run_id, status)
+
+
+def _text(values: dict[str, Any]) -> str:
+    return json.dumps(values, sort_keys=True)

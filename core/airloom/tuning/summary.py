@@ -1,0 +1,190 @@
+"""The end of a study: checked, completed in MLflow, and summed up on the parent run."""
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from airloom.contracts import RunContext, StudyResult
+from airloom.errors import JobFailed
+from airloom.settings import Settings
+from airloom.spec.pipeline import Pipeline
+from airloom.tracking import runs
+from airloom.training.reporting.journal import Journal
+from airloom.tuning import selection, summary, trial_folders
+from airloom.tuning import study as budget
+from airloom.tuning.ownership import reap
+from airloom.tuning.slots import FINISHED, Slot, Slots
+from airloom.tuning.space import searched
+from airloom.tuning.study import open_study
+from airloom.tuning.trials import Rows
+from airloom.tuning.worker import failures
+from airloom.tuning.worker.recorder import ASIDE, KIND, Entry, Recorder
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+import warnings
+from collections.abc import Callable
+from functools import partial
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from optuna import Study
+
+SUMMED = "airloom.study.trials"  # tag of the parent: the study of so many trials is summed up on it
+log = logging.getLogger(__name__)
+FOLDER = "study"
+log = logging.getLogger(__name__)
+
+
+def finish(settings: Settings, pipeline: Pipeline, ctx: RunContext) -> StudyResult:
+    """Check that every trial is there, and record the best and the study's figures on the parent run.
+
+    Raises:
+        JobFailed: the study failed; not exactly `tune.trials` trials finished, and its budget is not the reason; or
+            none of them was complete.
+        MlflowAway: MLflow does not take what is left to bring.
+    """
+    slots = Slots(settings.database_address)
+    rows = Rows(settings, pipeline, ctx)
+    _agree(settings, slots, rows, ctx.key)
+    tally = slots.tally(ctx.key)
+    over = "" if tally.over else budget.over(pipeline.tune, tally)
+    if not tally.over and not (over and tally.finished):
+        why = tally.failed or over or "not all of its workers came to their end"
+        message = f"{tally.finished} of {tally.trials} trials finished: {why}"
+        raise JobFailed(message, "clear the study's workers; they go on where they stood")
+    with runs.reachable(settings):
+        _bring(settings, pipeline, ctx, slots)
+        result = _result(settings, pipeline, ctx, slots, over)
+        _record(settings, pipeline, ctx, result)
+    return result
+
+
+def _agree(settings: Settings, slots: Slots, rows: Rows, study: str) -> None:
+    """No row is RUNNING without a worker, and no slot finished without its row."""
+    reap(settings, slots, study, rows)
+    states = rows.states()
+    for slot in slots.all(study, *FINISHED):
+        if states.get(slot.trial) not in FINISHED:
+            log.warning("slot %d is %s, its trial %d is not: it is done again", slot.slot, slot.state, slot.trial)
+            slots.renew(slot)
+
+
+def _bring(settings: Settings, pipeline: Pipeline, ctx: RunContext, slots: Slots) -> None:
+    """What workers that were killed had not brought to MLflow, and away with runs that their end left twice."""
+    left = [slot for slot in slots.all(ctx.key, *FINISHED) if not slot.logged]
+    if left:
+        recorder = Recorder(settings, ctx, slots)
+        for slot in left:
+            recorder.begin(_entry(settings, pipeline, ctx, slot))
+        recorder.close()
+    api = runs.client(settings)
+    _once(api, ctx)
+    for run in runs.children(api, ctx, ASIDE):
+        if run.info.status == "RUNNING":
+            api.set_terminated(run.info.run_id, "FAILED")
+    trial_folders.remove(trial_folders.study_folder(settings, ctx.key))
+
+
+def _entry(settings: Settings, pipeline: Pipeline, ctx: RunContext, slot: Slot) -> Entry:
+    folder = trial_folders.folder_of(settings, slot)
+    parameters = searched(slot.parameters or {}, pipeline, ctx.parameters)
+    entry = Entry(slot, parameters, Journal(folder / trial_folders.JOURNAL), folder, asked=True)
+    failures.describe(entry)
+    entry.status = "FINISHED"
+    return entry
+
+
+def _once(api: "MlflowClient", ctx: RunContext) -> None:
+    """A worker that was killed while MLflow created a run for it may leave a second one."""
+    seen: set[str] = set()
+    for run in sorted(runs.children(api, ctx, KIND), key=lambda run: run.info.status != "FINISHED"):
+        key = run.data.tags[runs.KEY]
+        if key in seen:
+            api.delete_run(run.info.run_id)
+        seen.add(key)
+
+
+def _result(settings: Settings, pipeline: Pipeline, ctx: RunContext, slots: Slots, over: str) -> StudyResult:
+    done = {slot.trial: slot for slot in slots.all(ctx.key, *FINISHED)}
+    study = open_study(settings, ctx.key).study
+    complete = [t for t in study.get_trials(deepcopy=False) if t.number in done and t.state.name == "COMPLETE"]
+    pruned = len(done) - len(complete)
+    if not complete:
+        raise JobFailed(f"all {pruned} trials were pruned", "set tune.pruner to none")
+    found = selection.best(pipeline.tune, complete)
+    parameters = dict(done[found.number].parameters or {})
+    return StudyResult(
+        ctx.key, len(done), pruned, found.number, found.value, parameters, found.values, found.front, over
+    )
+
+
+def _record(settings: Settings, pipeline: Pipeline, ctx: RunContext, result: StudyResult) -> None:
+    api = runs.client(settings)
+    parent = api.get_run(ctx.mlflow_run).data
+    if parent.tags.get(SUMMED) == str(result.trials):
+        return  # an attempt of this job after a crash
+    best: dict[str, Any] = {f"best.{name}": value for name, value in result.best_parameters.items()}
+    runs.log_parameters(api, ctx.mlflow_run, {n: v for n, v in best.items() if n not in parent.params})
+    tags = {"airloom.study": result.study, "airloom.best_trial": str(result.best_trial)}
+    # An extended study may have found better ones; MLflow keeps a parameter as it was first.
+    tags |= {name: str(v) for name, v in best.items() if parent.params.get(name, str(v)) != str(v)}
+    metrics = {f"best.{name}": value for name, value in result.values.items()}
+    metrics |= {"trials": float(result.trials), "pruned_trials": float(result.pruned)}
+    runs.log_metrics(api, ctx.mlflow_run, metrics, result.trials)
+    summary.record(settings, pipeline, ctx, api)
+    for name, value in {**tags, SUMMED: str(result.trials)}.items():
+        api.set_tag(ctx.mlflow_run, name, value)
+
+
+def record(settings: Settings, pipeline: Pipeline, ctx: RunContext, api: "MlflowClient") -> list[str]:
+    """Draw and log them: `study/history.png`, …; returns which. One that cannot be drawn does not end the study."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    study = open_study(settings, ctx.key).study
+    names = [target.metric for target in pipeline.tune.targets]
+    made = []
+    for name, draw in _figures(study, names).items():
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that the interface is experimental, or a layout tight
+                axes = draw()
+                figure = _figure_of(axes)
+                figure.set_size_inches(9, 6)
+                api.log_figure(ctx.mlflow_run, figure, f"{FOLDER}/{name}.png")
+            made.append(name)
+        except (ValueError, RuntimeError, ImportError) as error:  # too few trials, or no parameter at all
+            log.warning("the figure %s cannot be drawn: %s", name, error)
+        finally:
+            pyplot.close("all")
+    return made
+
+
+def _figures(study: "Study", names: list[str]) -> dict[str, Callable[[], Any]]:
+    from optuna.visualization import matplotlib as draw
+
+    found: dict[str, Callable[[], Any]] = {"timeline": lambda: draw.plot_timeline(study)}
+    if len(names) in (2, 3):
+        found["pareto_front"] = lambda: draw.plot_pareto_front(study, target_names=names)
+    for index, metric in enumerate(names):
+        # A target makes it one objective; without one Optuna takes the study's own.
+        options: dict[str, Any] = {"target_name": metric}
+        if len(names) > 1:
+            options["target"] = lambda trial, index=index: trial.values[index]
+        end = f"_{metric}" if len(names) > 1 else ""
+        found |= {
+            f"history{end}": partial(draw.plot_optimization_history, study, **options),
+            f"parallel_coordinates{end}": partial(draw.plot_parallel_coordinate, study, **options),
+            f"slice{end}": partial(draw.plot_slice, study, **options),
+            f"importances{end}": partial(draw.plot_param_importances, study, **options),
+        }
+    return found
+
+
+def _figure_of(axes: Any) -> Any:
+    """Of one pair of axes, or of several."""
+    while not hasattr(axes, "get_figure"):
+        axes = axes[0]
+    return axes.get_figure()

@@ -1,0 +1,163 @@
+"""The rows of Optuna's study: drawn, gone on with, told.
+
+Every call waits while the database is away and may then be done twice, so each is safe to repeat.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airloom import database
+from airloom.contracts import RunContext
+from airloom.settings import Settings
+from airloom.spec.pipeline import Pipeline
+from airloom.tuning import samplers
+from airloom.tuning.slots import COMPLETE, PRUNED, Slot
+from airloom.tuning.space import suggester
+from airloom.tuning.study import BEGINNINGS, open_study
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial, Trial
+
+REASON = "reason"  # user attribute: why the row is in state FAIL
+
+
+@dataclass
+class Begun:
+    """A trial in work.
+
+    Attributes:
+        trial: Optuna's.
+        values: of the search space, fixed ones included.
+        known: steps that its earlier attempts reported.
+    """
+
+    trial: "Trial"
+    values: dict[str, Any]
+    known: frozenset[int] = frozenset()
+
+    @property
+    def step(self) -> int:
+        """Newest one that its earlier attempts reported, -1 for none."""
+        return max(self.known, default=-1)
+
+
+class Rows:
+    """The rows of one study, for one thread."""
+
+    def __init__(self, settings: Settings, pipeline: Pipeline, ctx: RunContext) -> None:
+        opened = open_study(settings, ctx.key, pipeline)
+        self._study, self._storage, self._id = opened.study, opened.storage, opened.id
+        self._pipeline, self._fixed = pipeline, ctx.parameters
+        self._suggest = suggester(pipeline, settings.project, ctx.parameters)
+        self._prunes = pipeline.tune.pruning.name != "none"
+        self._beginnings = list(self._study.user_attrs.get(BEGINNINGS, []))
+
+    def begin(self, slot: Slot, facts: dict[str, Any]) -> Begun:
+        """A row in state RUNNING for the slot's trial: drawn, or with all that its lost row had.
+
+        Args:
+            slot: as reserved.
+            facts: user attributes of the row, for people.
+        """
+        own = {"slot": slot.slot, "token": slot.token, **facts}
+        if not slot.resumes:
+            return database.patiently(lambda: self._draw(slot, own))
+        lost = self.get(slot.trial)
+        self.fail(slot.trial, f"preempted: {slot.reason or 'its worker died'}")
+        trial = database.patiently(lambda: self._again(lost, {**own, "retry_of": slot.trial}))
+        return Begun(trial, dict(slot.parameters or {}), frozenset(lost.intermediate_values))
+
+    def get(self, number: int) -> "FrozenTrial":
+        """A row as it is now."""
+        return database.patiently(lambda: self._storage.get_trial(self._key(number)))
+
+    def report(self, begun: Begun, step: int, value: float) -> bool:
+        """Give the pruner a value; whether the trial goes on. A step that an attempt before had is judged already."""
+        if step < 0 or step in begun.known:
+            return True
+
+        def work() -> bool:
+            begun.trial.report(value, step)
+            return not (self._prunes and begun.trial.should_prune())
+
+        return database.patiently(work)
+
+    def note(self, begun: Begun, name: str, value: Any) -> None:
+        """Set a user attribute."""
+        database.patiently(lambda: begun.trial.set_user_attr(name, value))
+
+    def tell(self, number: int, state: str, values: list[float] | None = None) -> None:
+        """The row is COMPLETE, with its values, or PRUNED; one that is finished stays as it is."""
+        from optuna.trial import TrialState
+
+        def work() -> None:
+            try:
+                self._study.tell(number, values, state=TrialState[state], skip_if_finished=True)
+            except RuntimeError as error:  # exhaustive samplers end `optimize` at their last point; this is none
+                if "Study.stop" not in str(error):
+                    raise
+
+        database.patiently(work)
+
+    def fail(self, number: int, reason: str) -> None:
+        """The row is in state FAIL, for this reason; one that is finished stays as it is."""
+        if not self.get(number).state.is_finished():
+            text = reason[:2000]
+            database.patiently(lambda: self._storage.set_trial_user_attr(self._key(number), REASON, text))
+            self.tell(number, "FAIL")
+
+    def close_orphans(self, held: dict[int, Slot]) -> int:
+        """Fail what is RUNNING and belongs to no reservation: its worker died between two steps; returns how many.
+
+        Args:
+            held: the slots in work, by number.
+        """
+        from optuna.trial import TrialState
+
+        running = database.patiently(lambda: self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
+        found = 0
+        for row in running:
+            slot = held.get(row.user_attrs.get("slot", -1))
+            if slot is None or slot.token != row.user_attrs.get("token"):
+                self.fail(row.number, "its worker died")
+                found += 1
+        return found
+
+    def states(self) -> dict[int, str]:
+        """The state of each row, by its number."""
+        rows = database.patiently(lambda: self._study.get_trials(deepcopy=False))
+        return {row.number: row.state.name for row in rows}
+
+    def _draw(self, slot: Slot, facts: dict[str, Any]) -> Begun:
+        from optuna.trial import Trial, TrialState, create_trial
+
+        fixed = self._beginnings[slot.slot] if slot.slot < len(self._beginnings) and not slot.tries else {}
+        draw = slot.slot + 1_000_003 * slot.tries
+        self._study.sampler = samplers.sampler(self._pipeline, self._fixed, draw)
+        template = create_trial(
+            state=TrialState.RUNNING, user_attrs=facts, system_attrs={"fixed_params": fixed} if fixed else {}
+        )
+        # As `Study.ask` does, but the row says from its first moment whose it is.
+        trial = Trial(self._study, self._storage.create_new_trial(self._id, template))
+        return Begun(trial, self._suggest(trial))
+
+    def _again(self, lost: "FrozenTrial", facts: dict[str, Any]) -> "Trial":
+        from optuna.trial import Trial, TrialState, create_trial
+
+        template = create_trial(
+            state=TrialState.RUNNING,
+            params=lost.params,
+            distributions=lost.distributions,
+            user_attrs=facts,
+            system_attrs=lost.system_attrs,
+            intermediate_values=lost.intermediate_values,
+        )
+        return Trial(self._study, self._storage.create_new_trial(self._id, template))
+
+    def _key(self, number: int) -> int:
+        return self._storage.get_trial_id_from_study_id_trial_number(self._id, number)
+
+
+def finished(row: "FrozenTrial") -> str:
+    """COMPLETE or PRUNED where the row is; else nothing."""
+    return row.state.name if row.state.name in (COMPLETE, PRUNED) else ""

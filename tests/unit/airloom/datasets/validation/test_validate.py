@@ -1,0 +1,158 @@
+"""Great Expectations decides by severity; its report is readable by itself and harmless whatever the data are."""
+
+import json
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from airloom.datasets.types import get_type, image_table
+from airloom.datasets.types.image import LAYOUT
+from airloom.datasets.validation.validate import validate
+from airloom.errors import ConfigError
+
+IN_SET = {"type": "expect_column_values_to_be_in_set", "kwargs": {"column": "label", "value_set": ["cat", "dog"]}}
+FEW = {"type": "expect_column_values_to_be_between", "kwargs": {"column": "n", "max_value": 9}, "severity": "warning"}
+
+
+def table(columns):
+    import pandas as pd
+
+    return pd.DataFrame(columns)
+
+
+@pytest.fixture
+def check(settings, tmp_path):
+    def run(frame, *expectations, name="pets"):
+        path = tmp_path / f"{name}.json"
+        path.write_text(json.dumps({"name": name, "expectations": list(expectations)}))
+        return validate(settings, name, table(frame), path)
+
+    return run
+
+
+def test_a_failure_names_values_and_rows(check):
+    report = check({"label": ["cat", "wolf", "dog", "fox"], "n": [1, 2, 3, 99]}, IN_SET, FEW)
+    assert not report.passed
+    expected = "label: expect_column_values_to_be_in_set {'value_set': ['cat', 'dog']}, found 'wolf', 'fox' in row 1, 3"
+    assert report.failed == [expected]
+    assert report.warned == ["n: expect_column_values_to_be_between {'max_value': 9.0}, found 99 in row 3"]
+
+
+def test_warnings_and_infos_are_reported_and_do_not_fail(check):
+    report = check(
+        {"label": ["cat"], "n": [99]},
+        IN_SET,
+        FEW,
+        FEW | {"severity": "info", "kwargs": {"column": "n", "max_value": 8}},
+    )
+    assert (report.passed, report.failed, len(report.warned)) == (True, [], 2)
+    result = json.loads(Path(report.json).read_text())
+    assert [entry["success"] for entry in result["results"]].count(False) == 2
+
+
+def test_many_values_are_counted_not_listed(check):
+    report = check({"label": [f"x{n}" for n in range(30)]}, IN_SET)
+    assert "found 'x0', 'x1', 'x2', 'x3', 'x4' in row 0, 1, 2, 3, 4 and 25 more" in report.failed[0]
+
+
+def test_whole_table_and_missing_values_are_told(check):
+    count = {"type": "expect_table_row_count_to_be_between", "kwargs": {"min_value": 5}}
+    both = {"type": "expect_column_distinct_values_to_contain_set", "kwargs": {"column": "label", "value_set": ["dog"]}}
+    failed = "\n".join(check({"label": ["cat"]}, count, both).failed)
+    assert "table: expect_table_row_count_to_be_between {'min_value': 5}, found 1" in failed
+    assert "{'value_set': ['dog']}, missing 'dog'" in failed
+
+
+def test_what_cannot_be_evaluated_fails_and_says_why(check):
+    report = check({"n": [1]}, IN_SET)
+    assert 'not evaluated: Error: The column "label" in BatchData does not exist' in report.failed[0]
+    assert "Traceback" not in Path(report.json).read_text() + Path(report.page).read_text()
+
+
+def test_hostile_values_stay_text(check):
+    hostile = [
+        "<script>alert(1)</script>",
+        "<img src=x onerror=alert(1)>",
+        "\x1b[31m",
+        '"><b>',
+        "$x ${y} {{z}} {% z %}",
+    ]
+    report = check({"label": hostile, "n": [1] * 5}, IN_SET)
+    page = Path(report.page).read_text()
+    assert "default-src 'none'" in page
+    assert not re.search(r"<(script|img|link|iframe|b)\b", page)
+    assert "alert(1)" in page
+    assert "\x1b" not in report.failed[0]
+    assert json.loads(Path(report.json).read_text())["results"][0]["result"]["partial_unexpected_list"][0] == hostile[0]
+
+
+def test_the_page_can_be_read_without_a_network(check):
+    page = Path(check({"label": ["cat", "wolf"], "n": [0.5, np.float64(99.5)]}, IN_SET, FEW).page).read_text()
+    assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", page)
+    assert "wolf" in page
+    assert "99.5" in page
+    assert ".fa-times::before" in page  # our stand-in for the icons
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "no expectation suite"),
+        ("[]", "no expectation suite"),
+        ('{"name": "x", "expectations": 7}', "no expectation suite"),
+        ('{"name": "x", "expectations": []}', "no expectation of severity critical"),
+        (json.dumps({"name": "x", "expectations": [FEW]}), "no expectation of severity critical"),
+        (
+            json.dumps({"name": "x", "expectations": [IN_SET | {"type": "expect_wonders"}]}),
+            "no expectation suite: .*expect_wonders",
+        ),
+        (json.dumps({"name": "x", "expectations": [IN_SET | {"severity": "fatal"}]}), "Invalid severity 'fatal'"),
+        (json.dumps({"name": "x", "expectations": [IN_SET, IN_SET | {"type": "expect_colum"}]}), "expect_colum"),
+        (json.dumps({"name": "x", "expectations": [IN_SET | {"kwargs": {"colum": "x"}}]}), "no expectation suite"),
+        ("[" * 100_000, "no expectation suite"),
+    ],
+)
+def test_a_suite_that_could_not_fail_a_batch_is_refused(settings, tmp_path, text, says):
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(ConfigError, match=rf"x\.json.*({says})") as caught:
+        validate(settings, "x", table({"n": [1]}), tmp_path / "x.json")
+    assert caught.value.hint
+    assert not (settings.home / "reports").exists()
+
+
+def test_without_a_suite_the_error_says_how_to_make_one(settings):
+    with pytest.raises(ConfigError, match=r"(?s)expectations/pets\.json.*airloom dataset propose-expectations pets"):
+        validate(settings, "pets", table({"n": [1]}))
+
+
+def test_the_suite_of_the_project_is_taken_and_reports_are_private(settings):
+    images = np.full((3, 1, 8, 8), 0.3, np.float32)
+    good = get_type("image").profile(image_table(images, np.array([0, 1, 9])), LAYOUT)
+    report = validate(settings, "digits", good)
+    assert report.passed
+    assert Path(report.page).parent == settings.home / "reports" / "digits"
+    assert Path(report.page).stat().st_mode & 0o077 == 0
+    images[1, 0, 0, 0] = np.nan
+    bad = get_type("image").profile(image_table(images, np.array([0, 1, 9])), LAYOUT)
+    assert "row 1" in "".join(validate(settings, "digits", bad).failed)
+
+
+def test_threads_that_validate_at_once_get_their_own_answers(check):
+    def run(number):
+        bad = number % 2 == 0
+        return check({"label": ["wolf" if bad else "cat"] * (number + 1)}, IN_SET, name=f"pets{number}"), bad
+
+    with ThreadPoolExecutor(4) as pool:
+        for report, bad in pool.map(run, range(8)):
+            assert report.passed is not bad
+
+
+def test_great_expectations_is_imported_only_where_it_validates():
+    code = "import sys\nfrom airloom.datasets.validation import propose, quarantine, validate\n"
+    code += "sys.exit(any(name in sys.modules for name in ('great_expectations', 'pandas', 'torch', 'PIL')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
