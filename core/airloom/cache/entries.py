@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any
 from airloom.cache.manifest import Manifest
 from airloom.contracts import RunContext
 from airloom.spec import candidates
-from airloom.tracking import runs as mlflow_runs
+from airloom.tracking.tags import Tag
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-TAG = "airloom.cache"
 LOOKED_AT = 100  # of the newest entries, for the nearest one
 ALIVE = ("FINISHED", "RUNNING")  # a run that failed is no source
 
@@ -49,23 +48,23 @@ def keep(
 
     text = json.dumps({"manifest": manifest.to_dict(), "value": value, "read": read}, indent=1)
     api.log_text(run, text, _file(name))
-    tags = {f"{TAG}.{name}.sha256": hashlib.sha256(text.encode()).hexdigest()}
-    tags |= {f"{TAG}.{name}.parts": json.dumps(manifest.parts), f"{TAG}.{name}": manifest.key}
+    tags = {f"{Tag.CACHE}.{name}.sha256": hashlib.sha256(text.encode()).hexdigest()}
+    tags |= {f"{Tag.CACHE}.{name}.parts": json.dumps(manifest.parts), f"{Tag.CACHE}.{name}": manifest.key}
     api.log_batch(run, tags=[RunTag(*item) for item in tags.items()])
 
 
 def same(api: "MlflowClient", ctx: RunContext, name: str, key: str) -> "list[Run]":
     """Runs whose step read the same, newest first; never of this pipeline run itself."""
-    return _search(api, ctx, f"tags.`{TAG}.{name}` = '{key}'")
+    return _search(api, ctx, f"tags.`{Tag.CACHE}.{name}` = '{key}'")
 
 
 def nearest(api: "MlflowClient", ctx: RunContext, name: str, manifest: Manifest) -> Entry | None:
     """The entry that has most in common with the manifest; of equal ones the newest."""
-    runs = _search(api, ctx, f"tags.`{TAG}.{name}` LIKE '%'")
+    runs = _search(api, ctx, f"tags.`{Tag.CACHE}.{name}` LIKE '%'")
     parts = manifest.parts
 
     def alike(run: "Run") -> int:
-        theirs = json.loads(run.data.tags.get(f"{TAG}.{name}.parts", "{}"))
+        theirs = json.loads(run.data.tags.get(f"{Tag.CACHE}.{name}.parts", "{}"))
         return sum(theirs.get(part) == digest for part, digest in parts.items())
 
     for run in sorted(runs, key=alike, reverse=True):
@@ -84,7 +83,7 @@ def read(api: "MlflowClient", run: "Run", name: str) -> Entry | str:
             data = Path(api.download_artifacts(run.info.run_id, _file(name), folder)).read_bytes()
         except (MlflowException, OSError):
             return f"the entry of run {run.info.run_id} was collected"
-    if hashlib.sha256(data).hexdigest() != run.data.tags.get(f"{TAG}.{name}.sha256"):
+    if hashlib.sha256(data).hexdigest() != run.data.tags.get(f"{Tag.CACHE}.{name}.sha256"):
         return f"the entry of run {run.info.run_id} is damaged"
     values = json.loads(data)
     try:
@@ -96,7 +95,7 @@ def read(api: "MlflowClient", run: "Run", name: str) -> Entry | str:
 def _search(api: "MlflowClient", ctx: RunContext, query: str) -> "list[Run]":
     newest = ["attributes.start_time DESC"]
     runs = api.search_runs([ctx.experiment], query, max_results=LOOKED_AT, order_by=newest)
-    others = [r for r in runs if ctx.mlflow_run not in (r.info.run_id, r.data.tags.get(mlflow_runs.PARENT))]
+    others = [r for r in runs if ctx.mlflow_run not in (r.info.run_id, r.data.tags.get(Tag.PARENT))]
     return [run for run in others if run.info.status in ALIVE]
 
 

@@ -14,6 +14,7 @@ from airloom.errors import AirloomError
 from airloom.settings import Settings
 from airloom.spec.pipeline import Pipeline
 from airloom.tracking import runs
+from airloom.tracking.tags import Tag
 
 ASKED = "asked"
 log = logging.getLogger(__name__)
@@ -24,7 +25,7 @@ def begin_study(settings: Settings, pipeline: Pipeline, ctx: RunContext) -> None
     api, name = runs.client(settings), entries.name_of(ctx, "tune")
     with runs.reachable(settings):
         key = manifest.of_tune(settings, pipeline, ctx).key
-        api.set_tag(ctx.mlflow_run, f"{entries.TAG}.{name}.{ASKED}", key)
+        api.set_tag(ctx.mlflow_run, f"{Tag.CACHE}.{name}.{ASKED}", key)
 
 
 def study(settings: Settings, pipeline: Pipeline, ctx: RunContext, result: StudyResult, read: dict[str, str]) -> None:
@@ -38,7 +39,7 @@ def study(settings: Settings, pipeline: Pipeline, ctx: RunContext, result: Study
             entries.name_of(ctx, "tune"),
             manifest.of_tune(settings, pipeline, ctx),
         )
-        asked = api.get_run(ctx.mlflow_run).data.tags.get(f"{entries.TAG}.{name}.{ASKED}")
+        asked = api.get_run(ctx.mlflow_run).data.tags.get(f"{Tag.CACHE}.{name}.{ASKED}")
         if asked != now.key:
             log.warning("the study is not kept for later runs: what it reads changed while it ran")
             return
@@ -53,7 +54,7 @@ def training(
         if _changed(settings, "the training", before, now):
             return
         api = runs.client(settings)
-        if "seconds" in (ended := api.get_run(model.mlflow_run).data.tags.get("airloom.ended", "")):
+        if "seconds" in (ended := api.get_run(model.mlflow_run).data.tags.get(Tag.ENDED, "")):
             log.info("the training is not kept for later runs: %s", ended)
             return
         entries.keep(api, model.mlflow_run, entries.name_of(ctx, "train"), now, model.to_dict(), read)
@@ -74,12 +75,12 @@ def adopt(settings: Settings, ctx: RunContext, verdict: Verdict) -> None:
             _adopt_study(api, ctx, StudyResult.from_dict(verdict.value))
         if verdict.step == "evaluate":
             _adopt_evaluation(api, ctx, verdict.run)
-        api.set_tag(ctx.mlflow_run, f"{runs.REUSED}.{entries.name_of(ctx, verdict.step)}", verdict.run)
+        api.set_tag(ctx.mlflow_run, f"{Tag.REUSED}.{entries.name_of(ctx, verdict.step)}", verdict.run)
 
 
 def disown(settings: Settings, ctx: RunContext, step: str) -> None:
     """A person wants the step anew: what it does from now on is this run's own."""
-    api, tag = runs.client(settings), f"{runs.REUSED}.{entries.name_of(ctx, step)}"
+    api, tag = runs.client(settings), f"{Tag.REUSED}.{entries.name_of(ctx, step)}"
     with runs.reachable(settings):
         if tag in api.get_run(ctx.mlflow_run).data.tags:
             api.delete_tag(ctx.mlflow_run, tag)
@@ -92,7 +93,7 @@ def _adopt_study(api: Any, ctx: RunContext, result: StudyResult) -> None:
     values = {f"best.{name}": value for name, value in result.values.items()}
     values |= {"trials": float(result.trials), "pruned_trials": float(result.pruned)}
     runs.log_metrics(api, ctx.mlflow_run, values, result.trials)
-    api.set_tag(ctx.mlflow_run, "airloom.study", result.study)
+    api.set_tag(ctx.mlflow_run, Tag.STUDY, result.study)
 
 
 def _adopt_evaluation(api: Any, ctx: RunContext, run: str) -> None:

@@ -18,6 +18,7 @@ from airloom.settings import Settings
 from airloom.spec.load import load_pipeline
 from airloom.spec.pipeline import Pipeline
 from airloom.tracking import artifacts, runs
+from airloom.tracking.tags import Tag
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -128,7 +129,7 @@ def serving(settings: Settings, pipeline: Pipeline) -> str:
     client = runs.client(settings)
     with runs.reachable(settings):
         champion = registered_models.champion(client, pipeline.pipeline)
-    return f"{champion.version} {champion.tags.get(registered_models.URI, '')}" if champion is not None else ""
+    return f"{champion.version} {champion.tags.get(Tag.MODEL_URI, '')}" if champion is not None else ""
 
 
 def fetched(api: "MlflowClient", run: str, path: str, folder: str) -> Path | None:
@@ -156,7 +157,7 @@ def _look(settings: Settings, ctx: RunContext, step: str, reads: Manifest, usabl
             entry = entries.read(api, run, name)
             problem = entry if isinstance(entry, str) else _moved(settings, entry) or usable(api, entry)
             if not problem and isinstance(entry, Entry):
-                return Verdict(step, True, [], run.info.run_id, run.data.tags.get(runs.KEY, ""), entry.value)
+                return Verdict(step, True, [], run.info.run_id, run.data.tags.get(Tag.KEY, ""), entry.value)
             problems.append(problem)
         if problems:
             return Verdict(step, False, list(dict.fromkeys(problems)))
@@ -165,7 +166,7 @@ def _look(settings: Settings, ctx: RunContext, step: str, reads: Manifest, usabl
         return Verdict(step, False, ["no earlier run of this pipeline is kept for it"])
     run = near.run
     why = changes(settings, near.manifest, reads)
-    return Verdict(step, False, why, run.info.run_id, run.data.tags.get(runs.KEY, ""))
+    return Verdict(step, False, why, run.info.run_id, run.data.tags.get(Tag.KEY, ""))
 
 
 def _moved(settings: Settings, entry: Entry) -> str:

@@ -13,11 +13,10 @@ from airloom.errors import RegistryError, StackError
 from airloom.registry import models
 from airloom.settings import Settings
 from airloom.tracking import runs
+from airloom.tracking.tags import Tag
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-TAG = "airloom.deployment"
 
 
 def current(settings: Settings, model: str) -> dict[str, Any]:
@@ -32,7 +31,7 @@ def current(settings: Settings, model: str) -> dict[str, Any]:
             if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
                 raise
             raise RegistryError(f"there is no registered model {model}", "run its pipeline first") from None
-    return dict(json.loads(tags.get(TAG, '{"generation": 0, "champion": "", "previous": "", "at": ""}')))
+    return dict(json.loads(tags.get(Tag.DEPLOYMENT, '{"generation": 0, "champion": "", "previous": "", "at": ""}')))
 
 
 def deploy(settings: Settings, model: str, version: str) -> dict[str, Any]:
@@ -78,7 +77,7 @@ def roll_back(settings: Settings, model: str) -> dict[str, Any]:
 
 
 def _write(client: "MlflowClient", model: str, made: dict[str, Any]) -> None:
-    client.set_registered_model_tag(model, TAG, json.dumps(made))
+    client.set_registered_model_tag(model, Tag.DEPLOYMENT, json.dumps(made))
     if made["previous"]:
         client.set_registered_model_alias(model, "previous", made["previous"])
     client.set_registered_model_alias(model, "champion", made["champion"])

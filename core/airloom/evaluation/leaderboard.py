@@ -11,6 +11,7 @@ from airloom.evaluation.gate import paired
 from airloom.evaluation.inference import Judged
 from airloom.evaluation.predictions import Rows
 from airloom.tracking import runs
+from airloom.tracking.tags import Tag
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -62,4 +63,4 @@ def keep(
     for number, place in enumerate(table, 1):
         run = models[place.name].mlflow_run
         runs.log_metrics(client, run, {f"test_{metric}": place.value, "place": number, **judged[place.name].cost}, 0)
-        client.set_tag(run, "airloom.candidate", place.name)
+        client.set_tag(run, Tag.CANDIDATE, place.name)

@@ -12,11 +12,11 @@ from airloom.datasets import versions
 from airloom.datasets.holders import Holder
 from airloom.datasets.snapshots.files import FAILED, read_record
 from airloom.errors import CorruptFile, DataError
-from airloom.lineage.ledger import PARENT, Ledger
+from airloom.lineage.ledger import Ledger
 from airloom.lineage.ledger_sql import open_ledger
-from airloom.lineage.trace import DATASET, RECORD, SNAPSHOT
 from airloom.monitoring import totals
 from airloom.settings import Settings
+from airloom.tracking.tags import Tag
 
 HINT = "give a version as digits@v3, the hash of a commit that made one, or a shard's MD5 (7 digits or more of either)"
 SHOWN = 8  # lines of one kind in the text
@@ -116,9 +116,9 @@ def _subject(settings: Settings, target: str) -> Subject:
 def _snapshots(settings: Settings, ledger: Ledger, subject: Subject) -> dict[str, dict[str, Any]]:
     """The snapshots that read rows of it, by id: of this home, of any run, of any model version."""
     holders = {holder.version.name: holder for holder in subject.holders}
-    of_run, of_version = ledger.tagged_runs(SNAPSHOT), ledger.tagged_versions(SNAPSHOT)
-    known = {of_run[run]: name for run, name in ledger.tagged_runs(DATASET, holders).items() if run in of_run}
-    versions_ = ledger.tagged_versions(DATASET, holders)
+    of_run, of_version = ledger.tagged_runs(Tag.SNAPSHOT), ledger.tagged_versions(Tag.SNAPSHOT)
+    known = {of_run[run]: name for run, name in ledger.tagged_runs(Tag.DATASET, holders).items() if run in of_run}
+    versions_ = ledger.tagged_versions(Tag.DATASET, holders)
     known |= {of_version[which]: name for which, name in versions_.items() if which in of_version}
     records = _kept(settings)
     records |= _recorded(ledger, set(known) - set(records), of_run)
@@ -152,10 +152,10 @@ def _recorded(ledger: Ledger, wanted: Collection[str], of_run: dict[str, str]) -
     one_of = {identity: run for run, identity in of_run.items() if identity in wanted}
     found = dict[str, Snapshot]()
     for run in one_of.values():
-        for child in [run, *sorted(ledger.tagged_runs(PARENT, [run]))]:
+        for child in [run, *sorted(ledger.tagged_runs(Tag.PARENT, [run]))]:
             training = ledger.run(child)
-            if training and RECORD in training.tags:
-                read = Snapshot.from_dict(json.loads(training.tags[RECORD]))
+            if training and Tag.SNAPSHOT_RECORD in training.tags:
+                read = Snapshot.from_dict(json.loads(training.tags[Tag.SNAPSHOT_RECORD]))
                 found[read.id] = read
                 break
     return found
@@ -166,9 +166,9 @@ def _runs(ledger: Ledger, snapshots: Collection[str], names: Collection[str]) ->
 
     Versions of equal content share their snapshots; `names` are the versions that are meant.
     """
-    of_run, dataset = ledger.tagged_runs(SNAPSHOT), ledger.tagged_runs(DATASET)
+    of_run, dataset = ledger.tagged_runs(Tag.SNAPSHOT), ledger.tagged_runs(Tag.DATASET)
     found = {run: s for run, s in of_run.items() if s in snapshots and dataset.get(run, "") in {*names, ""}}
-    children = ledger.tagged_runs(PARENT)
+    children = ledger.tagged_runs(Tag.PARENT)
     more = {child: found[parent] for child, parent in children.items() if parent in found and child not in of_run}
     return found | more
 
@@ -181,7 +181,7 @@ def _models(
     counted: dict[tuple[str, str], int],
 ) -> list[dict[str, Any]]:
     """The versions that say that they stand on a snapshot; those that say nothing, by the run that made them."""
-    of_version, dataset = ledger.tagged_versions(SNAPSHOT), ledger.tagged_versions(DATASET)
+    of_version, dataset = ledger.tagged_versions(Tag.SNAPSHOT), ledger.tagged_versions(Tag.DATASET)
     aliases, found = ledger.aliases(), []
     for model, number, run in ledger.numbers():
         says = of_version.get((model, number))

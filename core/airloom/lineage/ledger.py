@@ -10,7 +10,6 @@ from typing import Protocol
 
 from airloom.contracts import Record
 
-KEY, PARENT, KIND = "airloom.key", "mlflow.parentRunId", "airloom.kind"
 TRAIN = "train"
 
 

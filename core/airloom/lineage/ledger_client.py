@@ -4,9 +4,10 @@ from collections.abc import Collection, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airloom.lineage.ledger import KEY, KIND, Brief, Run, Version
+from airloom.lineage.ledger import Brief, Run, Version
 from airloom.settings import Settings
 from airloom.tracking import runs as mlflow_runs
+from airloom.tracking.tags import Tag
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as Found
@@ -36,7 +37,7 @@ class ClientLedger:
 
     def briefs(self, identities: Collection[str]) -> list[Brief]:
         runs = (self._runs[one] for one in sorted(identities) if one in self._runs)
-        return [Brief(r.id, r.name, r.status, r.tags.get(KEY, ""), r.tags.get(KIND, "")) for r in runs]
+        return [Brief(r.id, r.name, r.status, r.tags.get(Tag.KEY, ""), r.tags.get(Tag.KIND, "")) for r in runs]
 
     def tagged_runs(self, key: str, values: Collection[str] | None = None) -> dict[str, str]:
         found = {run.id: run.tags[key] for run in self._runs.values() if key in run.tags}

@@ -3,9 +3,10 @@
 from collections.abc import Collection
 
 from airloom.errors import RegistryError
-from airloom.lineage.ledger import KEY, KIND, Brief, Ledger, Run, Version
+from airloom.lineage.ledger import Brief, Ledger, Run, Version
 from airloom.settings import Settings
 from airloom.sql_reader import MOST, Reader, Row
+from airloom.tracking.tags import Tag
 
 TABLES = ("runs", "tags", "params", "registered_models", "model_versions", "model_version_tags")
 ALIASES = "registered_model_aliases"
@@ -72,7 +73,7 @@ class SqlLedger:
 
     def briefs(self, identities: Collection[str]) -> list[Brief]:
         wanted = sorted(identities)
-        keys, kinds = self._tags_of(KEY, wanted), self._tags_of(KIND, wanted)
+        keys, kinds = self._tags_of(Tag.KEY, wanted), self._tags_of(Tag.KIND, wanted)
         found = self._some("SELECT run_uuid, name, status FROM runs WHERE run_uuid IN (:wanted)", wanted)
         return [
             Brief(one, name or "", state or "", keys.get(one, ""), kinds.get(one, "")) for one, name, state in found

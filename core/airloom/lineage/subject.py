@@ -5,15 +5,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from airloom.errors import RegistryError
-from airloom.lineage.ledger import KEY, PARENT, Ledger, Run, Version
+from airloom.lineage.ledger import Ledger, Run, Version
 from airloom.monitoring import prediction_id as ids
+from airloom.tracking.tags import READY, Tag
 
 HINT = (
     "give a prediction's id (`prediction_ids` of an answer), a model as digits, digits@champion or digits/3, "
     "an MLflow run's id, or a pipeline run's key"
 )
-REUSED = "airloom.reused.train"  # of a pipeline run: the training that it took; `.<candidate>` behind it where several
-STATE, READY = "airloom.state", "ready"
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _RUN = re.compile(r"[0-9a-f]{32}")
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}"
@@ -74,7 +73,7 @@ def version_of(ledger: Ledger, prediction: str, logged: Callable[[str], tuple[st
     except ValueError as error:
         raise RegistryError(f"{prediction!r} is no prediction id: {error}", HINT) from None
     hashes = [(model, number) for model, number, _ in ledger.numbers() if ids.short_hash(model, number) == wanted]
-    found = [v for model, number in hashes if (v := ledger.version(model, number)) and v.tags.get(STATE) == READY]
+    found = [v for model, number in hashes if (v := ledger.version(model, number)) and v.tags.get(Tag.STATE) == READY]
     if len(found) > 1:
         row = logged(prediction)
         found = [version for version in found if row == (version.model, version.number)] or found
@@ -92,10 +91,11 @@ def training_of(ledger: Ledger, run: Run) -> tuple[Run | None, list[str]]:
 
     A training that the pipeline run took from an earlier one, instead of training again, counts as its own.
     """
-    if run.tags.get(PARENT):
+    if run.tags.get(Tag.PARENT):
         return run, []
-    children = ledger.tagged_runs(PARENT, [run.id])
-    taken = {other for tag, other in run.tags.items() if tag == REUSED or tag.startswith(f"{REUSED}.")}
+    children = ledger.tagged_runs(Tag.PARENT, [run.id])
+    reused = f"{Tag.REUSED}.train"  # `.<candidate>` behind it where the pipeline has several
+    taken = {other for tag, other in run.tags.items() if tag == reused or tag.startswith(f"{reused}.")}
     trained = sorted({one.id for one in ledger.briefs(children) if one.kind == "train"} | taken)
     return (ledger.run(trained[0]) if len(trained) == 1 else None), trained
 
@@ -108,7 +108,7 @@ def _run(ledger: Ledger, identity: str) -> Run:
 
 
 def _keyed(ledger: Ledger, key: str) -> Run | None:
-    found = sorted(ledger.tagged_runs(KEY, [key]))
+    found = sorted(ledger.tagged_runs(Tag.KEY, [key]))
     return ledger.run(found[0]) if found else None
 
 

@@ -7,13 +7,11 @@ from airloom.contracts import DatasetVersion, Snapshot
 from airloom.datasets import holders, versions
 from airloom.errors import DataError
 from airloom.lineage import subject as subjects
-from airloom.lineage.ledger import KEY, KIND, PARENT, Ledger, Run, Version
+from airloom.lineage.ledger import Ledger, Run, Version
 from airloom.lineage.ledger_sql import open_ledger
 from airloom.monitoring import prediction_log, totals
 from airloom.settings import Settings
-
-SNAPSHOT, RECORD = "airloom.snapshot", "airloom.snapshot.record"
-DATASET = "airloom.dataset"
+from airloom.tracking.tags import READY, Tag
 
 
 def trace(settings: Settings, target: str) -> dict[str, Any]:
@@ -49,28 +47,28 @@ def trace(settings: Settings, target: str) -> dict[str, Any]:
 
 def _models_of(ledger: Ledger, run: Run) -> list[Version]:
     """The complete versions that a training or a pipeline run made."""
-    key = "airloom.train_run" if PARENT in run.tags else "airloom.run"
+    key = Tag.TRAIN_RUN if Tag.PARENT in run.tags else Tag.RUN
     found = [ledger.version(*which) for which in sorted(ledger.tagged_versions(key, [run.id]))]
-    return [one for one in found if one and one.tags.get(subjects.STATE) == subjects.READY]
+    return [one for one in found if one and one.tags.get(Tag.STATE) == READY]
 
 
 def _of_version(settings: Settings, ledger: Ledger, version: Version) -> dict[str, Any]:
     """What the version carries itself is enough, should its runs be gone."""
     tags = version.tags
-    training = ledger.run(tags.get("airloom.train_run", version.run))
+    training = ledger.run(tags.get(Tag.TRAIN_RUN, version.run))
     aliases = ledger.aliases().get(version.model, {})
-    parameters = training.parameters if training else _text(json.loads(tags.get("airloom.parameters", "{}")))
+    parameters = training.parameters if training else _text(json.loads(tags.get(Tag.PARAMETERS, "{}")))
     model = {
         "name": version.model,
         "version": version.number,
         "aliases": sorted(alias for alias, number in aliases.items() if number == version.number),
-        "gate": tags.get("airloom.gate", ""),
+        "gate": tags.get(Tag.GATE, ""),
         "predictions": totals.predictions(settings).get((version.model, version.number), 0),
     }
     run = {
-        "pipeline_run": tags.get("airloom.pipeline_run", ""),
-        "parent": tags.get("airloom.run", ""),
-        "train": training.id if training else tags.get("airloom.train_run", version.run),
+        "pipeline_run": tags.get(Tag.PIPELINE_RUN, ""),
+        "parent": tags.get(Tag.RUN, ""),
+        "train": training.id if training else tags.get(Tag.TRAIN_RUN, version.run),
         "name": training.name if training else "",
         "kind": "train",
     }
@@ -81,13 +79,13 @@ def _of_version(settings: Settings, ledger: Ledger, version: Version) -> dict[st
 def _of_run(settings: Settings, ledger: Ledger, run: Run) -> dict[str, Any]:
     """A run that no single version came of: a trial, a refused candidate, a pipeline run with several trainings."""
     training, all_trainings = subjects.training_of(ledger, run)
-    parent = ledger.run(run.tags[PARENT]) if PARENT in run.tags else run
+    parent = ledger.run(run.tags[Tag.PARENT]) if Tag.PARENT in run.tags else run
     found: dict[str, Any] = {
-        "pipeline_run": parent.tags.get(KEY, "") if parent else "",
-        "parent": parent.id if parent else run.tags.get(PARENT, ""),
-        "train": training.id if training and training.tags.get(KIND) == "train" else "",
+        "pipeline_run": parent.tags.get(Tag.KEY, "") if parent else "",
+        "parent": parent.id if parent else run.tags.get(Tag.PARENT, ""),
+        "train": training.id if training and training.tags.get(Tag.KIND) == "train" else "",
         "name": run.name,
-        "kind": run.tags.get(KIND, "pipeline run"),
+        "kind": run.tags.get(Tag.KIND, "pipeline run"),
         "id": run.id,
         "status": run.status,
     }
@@ -100,20 +98,26 @@ def _of_run(settings: Settings, ledger: Ledger, run: Run) -> dict[str, Any]:
 
 def _record_of(run: Run) -> dict[str, str]:
     """What the training itself wrote down of its data; the pipeline's run may have been continued on other data."""
-    if RECORD not in run.tags:
+    if Tag.SNAPSHOT_RECORD not in run.tags:
         return {}
-    read = Snapshot.from_dict(json.loads(run.tags[RECORD]))
+    read = Snapshot.from_dict(json.loads(run.tags[Tag.SNAPSHOT_RECORD]))
     names = {"": read.version_name, ".id": read.version_id, ".commit": read.commit}
-    return {RECORD: run.tags[RECORD], SNAPSHOT: read.id} | {f"{DATASET}{name}": value for name, value in names.items()}
+    return {Tag.SNAPSHOT_RECORD: run.tags[Tag.SNAPSHOT_RECORD], Tag.SNAPSHOT: read.id} | {
+        f"{Tag.DATASET}{name}": value for name, value in names.items()
+    }
 
 
 def _data(settings: Settings, tags: dict[str, str]) -> dict[str, Any]:
     """Snapshot, dataset version and commits, by the tags of a version or a run."""
-    read = Snapshot.from_dict(json.loads(tags[RECORD])) if RECORD in tags else None
-    name = tags.get(DATASET, "")
-    dataset = {"version": name, "id": tags.get(f"{DATASET}.id", ""), "commit": tags.get(f"{DATASET}.commit", "")}
+    read = Snapshot.from_dict(json.loads(tags[Tag.SNAPSHOT_RECORD])) if Tag.SNAPSHOT_RECORD in tags else None
+    name = tags.get(Tag.DATASET, "")
+    dataset = {
+        "version": name,
+        "id": tags.get(f"{Tag.DATASET}.id", ""),
+        "commit": tags.get(f"{Tag.DATASET}.commit", ""),
+    }
     taken = {"split": read.split, "rows": read.rows, "since": read.since, "tags": read.tags} if read else None
-    found: dict[str, Any] = {"snapshot": tags.get(SNAPSHOT, ""), "read": taken, "dataset": dataset, "commits": []}
+    found: dict[str, Any] = {"snapshot": tags.get(Tag.SNAPSHOT, ""), "read": taken, "dataset": dataset, "commits": []}
     missing = ""
     if name:
         try:
@@ -186,7 +190,7 @@ def _logged(settings: Settings, prediction: str) -> dict[str, Any] | None:
 
 
 def _code(tags: dict[str, str]) -> dict[str, str]:
-    return {name.removeprefix("airloom."): value for name, value in tags.items() if name.startswith("airloom.code")}
+    return {name.removeprefix("airloom."): value for name, value in tags.items() if name.startswith(Tag.CODE)}
 
 
 def _text(values: dict[str, Any]) -> dict[str, str]:

@@ -12,8 +12,8 @@ from airloom.lineage import subject as subjects
 from airloom.lineage.ledger import Ledger, Run
 from airloom.lineage.ledger_sql import open_ledger
 from airloom.lineage.run_files import texts
-from airloom.lineage.trace import RECORD
 from airloom.settings import Settings
+from airloom.tracking.tags import Tag
 
 ORDER = ("data", "code", "parameters", "environment", "seed", "hardware")
 _ONE = {
@@ -62,7 +62,7 @@ def why(settings: Settings, first: str, second: str) -> dict[str, Any]:
     found["code"] = _code(a, b)
     found["parameters"] = _pairs(a.run.parameters, b.run.parameters, "parameters")
     found["environment"] = _pairs(a.packages, b.packages, "packages")
-    seeds = [{"seed": one.run.tags["airloom.seed"]} if "airloom.seed" in one.run.tags else {} for one in (a, b)]
+    seeds = [{"seed": one.run.tags[Tag.SEED]} if Tag.SEED in one.run.tags else {} for one in (a, b)]
     found["seed"] = _pairs(seeds[0], seeds[1], "seeds")
     found["hardware"] = _pairs(_hardware(a.run), _hardware(b.run), "properties")
     return found
@@ -72,12 +72,12 @@ def _training(settings: Settings, ledger: Ledger, target: str) -> Training:
     subject = subjects.find(ledger, target)
     if subject.version:
         tags = subject.version.tags
-        run = ledger.run(tags.get("airloom.train_run", subject.version.run))
+        run = ledger.run(tags.get(Tag.TRAIN_RUN, subject.version.run))
     else:
         run, several = subjects.training_of(ledger, subject.run)  # type: ignore[arg-type] # one of the two is set
         if len(several) > 1:
             raise RegistryError(f"{target[:120]} trained {len(several)} candidates", f"name one: {', '.join(several)}")
-    if run is None or RECORD not in run.tags:
+    if run is None or Tag.SNAPSHOT_RECORD not in run.tags:
         hint = "give a run that trained: a pipeline run, its training, or a model version"
         raise RegistryError(f"{target[:120]!r} trained nothing that MLflow still has", hint)
     lines = texts(settings, run, "environment").get("requirements.txt", "").splitlines()
@@ -85,7 +85,7 @@ def _training(settings: Settings, ledger: Ledger, target: str) -> Training:
     if lines and lines[0].startswith("# Python "):
         packages["python"] = lines[0].split()[2]
     source = texts(settings, run, "source")
-    return Training(target, run, Snapshot.from_dict(json.loads(run.tags[RECORD])), source, packages)
+    return Training(target, run, Snapshot.from_dict(json.loads(run.tags[Tag.SNAPSHOT_RECORD])), source, packages)
 
 
 def _data(settings: Settings, a: Snapshot, b: Snapshot) -> dict[str, Any]:
@@ -132,9 +132,9 @@ def _code(a: Training, b: Training) -> dict[str, Any]:
                 difflib.unified_diff(old, new, f"{a.run.id[:8]}/{name}", f"{b.run.id[:8]}/{name}", "", "", 3, "")
             )
     changed = sum(line[:1] in "+-" and line[:3] not in ("+++", "---") for diff in lines.values() for line in diff)
-    functions = [one.run.tags.get("airloom.code.function", "") for one in (a, b)]
+    functions = [one.run.tags.get(Tag.CODE_FUNCTION, "") for one in (a, b)]
     named = {"function": functions} if functions[0] != functions[1] else {}
-    hashes = [one.run.tags.get("airloom.code.sha256", "") for one in (a, b)]
+    hashes = [one.run.tags.get(Tag.CODE_SHA256, "") for one in (a, b)]
     same = not lines and not named and hashes[0] == hashes[1]
     lost = [one.run.id for one, side in zip((a, b), files, strict=True) if not side]
     unknown = {"unknown": f"no source is kept of run {', '.join(lost)}"} if lost else {}
@@ -150,8 +150,8 @@ def _sources(a: Training, b: Training) -> list[dict[str, str]]:
 
 
 def _hardware(run: Run) -> dict[str, str]:
-    known = dict(json.loads(run.tags.get("airloom.hardware", "{}")))
-    return known or {name.removeprefix("airloom."): run.tags[name] for name in ("airloom.threads",) if name in run.tags}
+    known = dict(json.loads(run.tags.get(Tag.HARDWARE, "{}")))
+    return known or {name.removeprefix("airloom."): run.tags[name] for name in (Tag.THREADS,) if name in run.tags}
 
 
 def _pairs(a: dict[str, str], b: dict[str, str], unit: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from airloom.errors import ConfigError
 from airloom.pipeline import steps
 from airloom.settings import Settings
 from airloom.spec.load import find_pipelines, load_pipeline
+from airloom.tracking.tags import Tag
 from airloom.tuning.local import run_workers
 
 
@@ -91,5 +92,5 @@ def finish(settings: Settings, context: RunContext, passed: bool) -> None:
     from airloom.tracking import runs
 
     client = runs.client(settings)
-    client.set_tag(context.mlflow_run, "airloom.outcome", "deployed" if passed else "refused")
+    client.set_tag(context.mlflow_run, Tag.OUTCOME, "deployed" if passed else "refused")
     client.set_terminated(context.mlflow_run, "FINISHED")

@@ -15,6 +15,7 @@ from airloom.settings import Settings
 from airloom.spec.candidates import address
 from airloom.spec.load import load_pipeline
 from airloom.spec.pipeline import Pipeline
+from airloom.tracking.tags import Tag
 
 if TYPE_CHECKING:
     from airloom.training.stopping import Budget
@@ -57,7 +58,7 @@ def resolve(
     found = versions.latest(settings, dataset) if version is None else versions.get(settings, dataset, version)
     split = {str(name): share for name, share in pipeline.dataset.split.items()}
     prepared = snapshot.prepare(settings, found, split, since=pipeline.dataset.since, tags=pipeline.dataset.tags)
-    tags = {"airloom.dataset": found.name, "airloom.dataset.commit": found.commit, "airloom.snapshot": prepared.id}
+    tags = {Tag.DATASET: found.name, Tag.DATASET_COMMIT: found.commit, Tag.SNAPSHOT: prepared.id}
     experiment, run = runs.ensure_parent(settings, pipeline.pipeline, key, tags)
     context = RunContext(pipeline.pipeline, str(file), key, run, experiment, prepared, overrides, cache)
     # Here, once: workers that start together would race for the tables, and might not agree on the cache.

@@ -1,20 +1,13 @@
-"""Which code trained: the file's digest always, the commit where the project is a git repository."""
+"""What git says of the project: its commit, and what differs from it."""
 
-import hashlib
 import subprocess
 from pathlib import Path
 
 
-def code_tags(project: Path, reference: str, file: Path | None) -> dict[str, str]:
-    """Tags `airloom.code.*`: function or command, sha256 of its file, commit and dirty (`true`, `false`) under git."""
-    tags = {"airloom.code.function": reference}
-    if file is not None:
-        tags["airloom.code.sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
+def head(project: Path) -> tuple[str, bool]:
+    """The commit of the project and whether tracked files differ from it; an empty commit where git knows none."""
     commit = _git(project, "rev-parse", "HEAD")
-    if commit:
-        changed = _git(project, "status", "--porcelain", "--untracked-files=no")
-        tags |= {"airloom.code.commit": commit, "airloom.code.dirty": "true" if changed else "false"}
-    return tags
+    return commit, bool(commit and _git(project, "status", "--porcelain", "--untracked-files=no"))
 
 
 def changes(project: Path) -> bytes:

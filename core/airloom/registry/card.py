@@ -15,6 +15,7 @@ from airloom.errors import AirloomError
 from airloom.registry import models
 from airloom.settings import Settings
 from airloom.tracking import runs
+from airloom.tracking.tags import Tag
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -103,7 +104,7 @@ def card(settings: Settings, name: str, version: str) -> Card:
 
 def compose(settings: Settings, client: "MlflowClient", name: str, version: str, tags: dict[str, str]) -> Card:
     """The card of a version that has these tags."""
-    run = client.get_run(tags["airloom.train_run"])
+    run = client.get_run(tags[Tag.TRAIN_RUN])
     sources = Sources(settings, name, version, tags, dict(run.data.tags), {}, run.info.experiment_id)
     sources.evidence = _evidence(client, sources)
     return Card(
@@ -148,7 +149,6 @@ def _model(s: Sources) -> list[Fact]:
 
 def _data(s: Sources) -> list[Fact]:
     from airloom.datasets import versions
-    from airloom.training.reproducibility.past_run import SNAPSHOT
 
     name = s.tag("dataset")
     look = f"airloom dataset show {name}"
@@ -165,7 +165,7 @@ def _data(s: Sources) -> list[Fact]:
         ]
         if version.report:
             facts.append(Fact("validation", version.released or "passed", version.report))
-    snapshot = json.loads(s.run.get(SNAPSHOT, "{}"))
+    snapshot = json.loads(s.run.get(Tag.SNAPSHOT_RECORD, "{}"))
     if snapshot:
         chosen = ", ".join(snapshot.get("tags") or []) or "all rows"
         shown = f"airloom dataset fetch {snapshot['id']}"
@@ -230,7 +230,7 @@ def _limits(s: Sources) -> list[Fact]:
     if slices:
         small = min(slices, key=lambda name: slices[name])
         facts.append(Fact("smallest slice", f"{small}: {slices[small]} rows", **s.artifact("gate/evidence.json")))
-    ended = s.run.get("airloom.ended", "")
+    ended = s.run.get(Tag.ENDED, "")
     facts.append(
         Fact("the training ended", ended, **s.artifact("", s.tag("train_run")))
         if ended

@@ -10,6 +10,7 @@ from airloom.errors import RegistryError
 from airloom.registry import models
 from airloom.settings import Settings
 from airloom.tracking import runs
+from airloom.tracking.tags import READY, Tag
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -23,9 +24,6 @@ ENVIRONMENT = "environment/requirements.txt"  # of the training run
 _REFERENCE = re.compile(
     r"(?P<name>[A-Za-z0-9_][A-Za-z0-9_.-]{0,99})(?:/(?P<version>\d{1,9})|@(?P<alias>[A-Za-z][\w-]{0,49}))?"
 )
-STATE, READY = "airloom.state", "ready"
-URI, CARD = "airloom.model_uri", "airloom.card"
-COLLECTED = "airloom.collected"  # the day on which its files were removed
 
 
 def find(settings: Settings, reference: str) -> "ModelVersion":
@@ -71,9 +69,9 @@ def _model(settings: Settings, name: str) -> dict[str, Any]:
         {
             "version": str(version.version),
             "aliases": [alias for alias, number in aliases.items() if number == str(version.version)],
-            "dataset": version.tags.get("airloom.dataset", ""),
-            "metrics": json.loads(version.tags.get("airloom.metrics", "{}")),
-            "overridden": "airloom.override" in version.tags,
+            "dataset": version.tags.get(Tag.DATASET, ""),
+            "metrics": json.loads(version.tags.get(Tag.METRICS, "{}")),
+            "overridden": Tag.OVERRIDE in version.tags,
             "created": version.creation_timestamp,
         }
         for version in models.list_versions(settings, name)
@@ -102,7 +100,7 @@ def _signature(version: "ModelVersion") -> dict[str, Any]:
     import mlflow
 
     try:
-        found = mlflow.models.get_model_info(version.tags[models.URI]).signature
+        found = mlflow.models.get_model_info(version.tags[Tag.MODEL_URI]).signature
     except mlflow.exceptions.MlflowException as error:
         return {"error": str(error)[:200]}
     return dict(found.to_dict()) if found else {}
@@ -110,10 +108,10 @@ def _signature(version: "ModelVersion") -> dict[str, Any]:
 
 def _packages(client: "MlflowClient", version: "ModelVersion") -> dict[str, str]:
     """What was installed where it was trained; empty for a version of before this was kept."""
-    if "airloom.environment" not in version.tags:
+    if Tag.ENVIRONMENT not in version.tags:
         return {}
     with tempfile.TemporaryDirectory(prefix="airloom-model-") as folder:
-        path = Path(client.download_artifacts(version.tags["airloom.train_run"], ENVIRONMENT, folder))
+        path = Path(client.download_artifacts(version.tags[Tag.TRAIN_RUN], ENVIRONMENT, folder))
         lines = path.read_text(encoding="utf-8").splitlines()
     return dict(line.split("==", 1) for line in lines if "==" in line)
 
@@ -151,7 +149,7 @@ def get_version(settings: Settings, name: str, version: str) -> "ModelVersion":
             if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
                 raise
             raise RegistryError(f"there is no version {version} of model {name}", "see the MLflow UI") from None
-    if found.tags.get(STATE) != READY:
+    if found.tags.get(Tag.STATE) != READY:
         hint = "run its `register` task again"
         raise RegistryError(f"version {version} of {name} was not registered completely by Airloom", hint)
     return found
@@ -163,7 +161,7 @@ def deployable(settings: Settings, name: str, version: str) -> None:
     Raises:
         RegistryError: there is no such version, its registration was interrupted, or its files were collected.
     """
-    if day := get_version(settings, name, version).tags.get(COLLECTED):
+    if day := get_version(settings, name, version).tags.get(Tag.COLLECTED):
         hint = f"run its pipeline again, or take a younger version: `airloom model list` has those of {name}"
         raise RegistryError(f"the files of version {version} of {name} were collected on {day}", hint)
 
@@ -172,7 +170,9 @@ def list_versions(settings: Settings, name: str) -> "list[ModelVersion]":
     """The versions that were registered completely, newest first; empty for an unknown model."""
     client = runs.client(settings)
     with runs.reachable(settings):
-        found = [v for v in runs.pages(client.search_model_versions, f"name = '{name}'") if v.tags.get(STATE) == READY]
+        found = [
+            v for v in runs.pages(client.search_model_versions, f"name = '{name}'") if v.tags.get(Tag.STATE) == READY
+        ]
     return sorted(found, key=lambda version: int(version.version), reverse=True)
 
 
@@ -194,7 +194,7 @@ def uri_of(version: Any) -> str:
     Raises:
         RegistryError: the version was made without Airloom.
     """
-    uri = version.tags.get(URI, "")
+    uri = version.tags.get(Tag.MODEL_URI, "")
     if not uri:
         hint = "move the alias to a version that a pipeline registered"
         raise RegistryError(f"version {version.version} of {version.name} was not registered by Airloom", hint)
@@ -203,4 +203,4 @@ def uri_of(version: Any) -> str:
 
 def digests_of(version: Any) -> dict[str, str]:
     """The recorded sha256 of each file of a version; empty when none were recorded."""
-    return dict(json.loads(version.tags.get("airloom.digests", "{}")))
+    return dict(json.loads(version.tags.get(Tag.DIGESTS, "{}")))

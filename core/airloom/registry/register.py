@@ -9,6 +9,7 @@ from airloom.errors import RegistryError
 from airloom.settings import Settings
 from airloom.spec.pipeline import Pipeline
 from airloom.tracking import runs
+from airloom.tracking.tags import READY, Tag
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -17,9 +18,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-from airloom.registry.models import CARD, READY, STATE, URI
 
-KEPT = ("airloom.code", "airloom.environment", "airloom.seed", "airloom.weights")  # tags of the training run
+KEPT = (Tag.CODE, Tag.ENVIRONMENT, Tag.SEED, Tag.WEIGHTS)  # tags of the training run
 
 
 def register(
@@ -43,12 +43,12 @@ def register(
         raise RegistryError(f"the gate refused this candidate: {reasons}", "see the evidence in the MLflow run")
     client, name = runs.client(settings), pipeline.pipeline
     with runs.reachable(settings):
-        tags = lineage(client, ctx, trained, evaluation, decision) | {STATE: READY}
+        tags = lineage(client, ctx, trained, evaluation, decision) | {Tag.STATE: READY}
         version = _find(client, name, trained)
         if version is None:
             tags |= _attach_card(settings, client, name, tags)
             version = _create(client, name, trained, tags, describe(tags, decision.reasons))
-        if version.tags.get(STATE) != READY:  # made by somebody else, or its mark was taken away
+        if version.tags.get(Tag.STATE) != READY:  # made by somebody else, or its mark was taken away
             for key, value in tags.items():
                 client.set_model_version_tag(name, version.version, key, value)
     return RegisteredVersion(name, str(version.version), ctx.mlflow_run)
@@ -58,17 +58,17 @@ def _attach_card(settings: Settings, client: "MlflowClient", name: str, tags: di
     """Write the card as it is at registration; `airloom model card` composes it anew. Returns the tag that names it."""
     from airloom.registry import card, card_pages
 
-    made, run = card.compose(settings, client, name, "", tags), tags["airloom.train_run"]
+    made, run = card.compose(settings, client, name, "", tags), tags[Tag.TRAIN_RUN]
     text = card_pages.markdown(made)
     client.log_text(run, text, card.MARKDOWN)
     client.log_text(run, card_pages.page(made), card.HTML)
-    return {CARD: card.MARKDOWN, f"{CARD}.sha256": hashlib.sha256(text.encode()).hexdigest()}
+    return {Tag.CARD: card.MARKDOWN, f"{Tag.CARD}.sha256": hashlib.sha256(text.encode()).hexdigest()}
 
 
 def _find(client: "MlflowClient", name: str, trained: TrainedModel) -> "ModelVersion | None":
     """The version of this very model; the oldest, should two processes have made it at once."""
     found = client.search_model_versions(f"name = '{name}' and run_id = '{trained.mlflow_run}'")
-    same = [version for version in found if version.tags.get(URI) == trained.model_uri]
+    same = [version for version in found if version.tags.get(Tag.MODEL_URI) == trained.model_uri]
     return min(same, key=lambda version: int(version.version), default=None)
 
 
@@ -102,47 +102,47 @@ def lineage(
     """The tags of a version, as text."""
     of_run = client.get_run(trained.mlflow_run).data.tags
     kept = {key: value for key, value in of_run.items() if key.startswith(KEPT)}
-    override = {"airloom.override": json.dumps(decision.override)} if decision.override else {}
+    override = {Tag.OVERRIDE: json.dumps(decision.override)} if decision.override else {}
     return (
         kept
         | override
         | {
-            "airloom.model_uri": trained.model_uri,
-            "airloom.digests": json.dumps(trained.digests),
-            "airloom.snapshot": ctx.snapshot.id,
-            "airloom.dataset": f"{ctx.snapshot.dataset}@v{ctx.snapshot.version}",
-            "airloom.dataset.id": ctx.snapshot.version_id,
-            "airloom.dataset.commit": ctx.snapshot.commit,
-            "airloom.test_split": evaluation.split,
-            "airloom.pipeline_run": ctx.key,
-            "airloom.study": ctx.key,
-            "airloom.job": f"{ctx.key}/train",
-            "airloom.run": ctx.mlflow_run,
-            "airloom.train_run": trained.mlflow_run,
-            "airloom.evidence": decision.evidence,
-            "airloom.evidence.sha256": decision.evidence_sha256,
-            "airloom.gate": "; ".join(decision.reasons)[:4000],
-            "airloom.metrics": json.dumps(evaluation.metrics),
-            "airloom.parameters": json.dumps(trained.parameters),
+            Tag.MODEL_URI: trained.model_uri,
+            Tag.DIGESTS: json.dumps(trained.digests),
+            Tag.SNAPSHOT: ctx.snapshot.id,
+            Tag.DATASET: f"{ctx.snapshot.dataset}@v{ctx.snapshot.version}",
+            Tag.DATASET_ID: ctx.snapshot.version_id,
+            Tag.DATASET_COMMIT: ctx.snapshot.commit,
+            Tag.TEST_SPLIT: evaluation.split,
+            Tag.PIPELINE_RUN: ctx.key,
+            Tag.STUDY: ctx.key,
+            Tag.JOB: f"{ctx.key}/train",
+            Tag.RUN: ctx.mlflow_run,
+            Tag.TRAIN_RUN: trained.mlflow_run,
+            Tag.EVIDENCE: decision.evidence,
+            Tag.EVIDENCE_SHA256: decision.evidence_sha256,
+            Tag.GATE: "; ".join(decision.reasons)[:4000],
+            Tag.METRICS: json.dumps(evaluation.metrics),
+            Tag.PARAMETERS: json.dumps(trained.parameters),
         }
     )
 
 
 def describe(tags: dict[str, str], reasons: list[str]) -> str:
     """A version's description in Markdown, which MLflow's registry page shows."""
-    metrics = ", ".join(f"{name} {value:.4g}" for name, value in json.loads(tags["airloom.metrics"]).items())
+    metrics = ", ".join(f"{name} {value:.4g}" for name, value in json.loads(tags[Tag.METRICS]).items())
     lines = [
-        f"Trained on **{tags['airloom.dataset']}** by pipeline run `{tags['airloom.pipeline_run']}`.",
+        f"Trained on **{tags[Tag.DATASET]}** by pipeline run `{tags[Tag.PIPELINE_RUN]}`.",
         "",
         f"On its test split: {metrics}.",
         "",
-        f"Gate, evidence in run `{tags['airloom.run']}` under `{tags['airloom.evidence']}`:",
+        f"Gate, evidence in run `{tags[Tag.RUN]}` under `{tags[Tag.EVIDENCE]}`:",
         "",
         *(f"- {reason}" for reason in reasons),
     ]
-    if "airloom.card" in tags:
-        lines += ["", f"Model card: `{tags['airloom.card']}` in run `{tags['airloom.train_run']}`"]
-    if "airloom.override" in tags:
-        approval = json.loads(tags["airloom.override"])
+    if Tag.CARD in tags:
+        lines += ["", f"Model card: `{tags[Tag.CARD]}` in run `{tags[Tag.TRAIN_RUN]}`"]
+    if Tag.OVERRIDE in tags:
+        approval = json.loads(tags[Tag.OVERRIDE])
         lines += ["", f"Let through by {approval['by']} on {approval['at']}: {approval['reason']}"]
     return "\n".join(lines)

@@ -8,10 +8,10 @@ from airloom.jobs.files import LAUNCH, read
 from airloom.jobs.states import Attempt
 from airloom.jobs.submit import settle
 from airloom.jobs.table import Attempts
-from airloom.registry import models as registered_models
 from airloom.retention.items import Rules
 from airloom.settings import Settings
 from airloom.tracking import runs as mlflow_runs
+from airloom.tracking.tags import Tag
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -81,11 +81,11 @@ def _of_job(found: Needs, attempt: Attempt) -> None:
 
 
 def _of_version(found: Needs, version: "ModelVersion", why: str) -> None:
-    if uri := version.tags.get(registered_models.URI):
+    if uri := version.tags.get(Tag.MODEL_URI):
         found.models[uri] = why
     dataset, commit = (
-        version.tags.get("airloom.dataset", "").partition("@")[0],
-        version.tags.get("airloom.dataset.commit"),
+        version.tags.get(Tag.DATASET, "").partition("@")[0],
+        version.tags.get(Tag.DATASET_COMMIT),
     )
     if dataset and commit:
         found.commits[dataset, commit] = why
@@ -96,10 +96,10 @@ def _of_runs(found: Needs, client: "MlflowClient", rules: Rules) -> None:
     since = int((rules.now - rules.older_than) * 1000)
     experiments = [one.experiment_id for one in mlflow_runs.pages(client.search_experiments)]
     for run in mlflow_runs.pages(client.search_runs, experiments, f"attributes.start_time >= {since}"):
-        why = f"run {run.data.tags.get(mlflow_runs.KEY, run.info.run_id)} is younger than the retention"
+        why = f"run {run.data.tags.get(Tag.KEY, run.info.run_id)} is younger than the retention"
         found.runs.setdefault(run.info.run_id, why)
         for name, other in run.data.tags.items():
-            if name.startswith(f"{mlflow_runs.REUSED}."):
+            if name.startswith(f"{Tag.REUSED}."):
                 found.runs.setdefault(other, why)
 
 

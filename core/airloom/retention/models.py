@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airloom.deployment.generations import quiet
-from airloom.registry import models as registered_models
 from airloom.retention.in_use import Needs, reason
 from airloom.retention.items import Item, Rules
 from airloom.settings import Settings
 from airloom.tracking import runs
+from airloom.tracking.tags import Tag
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -59,29 +59,27 @@ def _needed(client: "MlflowClient", rules: Rules, name: str, model: Any) -> str:
     for registered in client.search_registered_models(f"name = '{name}'"):
         aliases = {str(number): alias for alias, number in client.get_registered_model(registered.name).aliases.items()}
     for version in runs.pages(client.search_model_versions, f"name = '{name}'"):
-        if version.tags.get(registered_models.URI) == f"models:/{model.model_id}" and (
-            why := reason(version, aliases, rules)
-        ):
+        if version.tags.get(Tag.MODEL_URI) == f"models:/{model.model_id}" and (why := reason(version, aliases, rules)):
             return why
     since = int((rules.now - rules.older_than) * 1000)
-    query = f"attributes.start_time >= {since} and tags.`{runs.REUSED}.train` = '{model.source_run_id}'"
+    query = f"attributes.start_time >= {since} and tags.`{Tag.REUSED}.train` = '{model.source_run_id}'"
     return "a young run reuses it" if client.search_runs([model.experiment_id], query, max_results=1) else ""
 
 
 def _mark(client: "MlflowClient", name: str, uri: str, run: str | None) -> None:
     today = f"{datetime.now(UTC):%Y-%m-%d}"
     for version in runs.pages(client.search_model_versions, f"name = '{name}'"):
-        if version.tags.get(registered_models.URI) == uri:
-            client.set_model_version_tag(name, version.version, registered_models.COLLECTED, today)
+        if version.tags.get(Tag.MODEL_URI) == uri:
+            client.set_model_version_tag(name, version.version, Tag.COLLECTED, today)
     if run:
-        client.set_tag(run, registered_models.COLLECTED, today)
+        client.set_tag(run, Tag.COLLECTED, today)
 
 
 def _parent(client: "MlflowClient", run: str | None) -> str:
     from mlflow.exceptions import MlflowException
 
     try:
-        return str(client.get_run(run).data.tags.get(runs.PARENT, "")) if run else ""
+        return str(client.get_run(run).data.tags.get(Tag.PARENT, "")) if run else ""
     except MlflowException:  # the run was deleted for good
         return ""
 

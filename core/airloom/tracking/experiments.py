@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airloom.errors import RegistryError
 from airloom.settings import Settings
 from airloom.tracking import runs as mlflow_runs
+from airloom.tracking.tags import Tag
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -63,7 +64,7 @@ def find(client: "MlflowClient", target: str) -> "Run":
     pipeline, _, rest = target.partition("/")
     if not _NAME.fullmatch(pipeline) or not rest:
         raise RegistryError(f"{target[:80]!r} names no run", hint)
-    found = [run for run in _runs(client, pipeline) if run.data.tags.get(mlflow_runs.KEY) == target]
+    found = [run for run in _runs(client, pipeline) if run.data.tags.get(Tag.KEY) == target]
     if not found:
         raise RegistryError(f"there is no run {target[:80]}", hint)
     return found[0]
@@ -76,17 +77,17 @@ def _runs(client: "MlflowClient", pipeline: str) -> "list[Run]":
         raise RegistryError(f"pipeline {pipeline} has no runs", f"`airloom run {pipeline}` makes one")
     newest = ["attributes.start_time DESC"]
     runs = client.search_runs([experiment.experiment_id], "", max_results=1000, order_by=newest)
-    return [run for run in runs if mlflow_runs.PARENT not in run.data.tags]
+    return [run for run in runs if Tag.PARENT not in run.data.tags]
 
 
 def _facts(run: "Run") -> dict[str, Any]:
     tags, metrics = run.data.tags, run.data.metrics
     return {
-        "key": tags.get(mlflow_runs.KEY, ""),
+        "key": tags.get(Tag.KEY, ""),
         "run": run.info.run_id,
-        "dataset": tags.get("airloom.dataset", ""),
-        "gate": tags.get("airloom.gate", ""),
-        "outcome": tags.get("airloom.outcome", ""),
+        "dataset": tags.get(Tag.DATASET, ""),
+        "gate": tags.get(Tag.GATE, ""),
+        "outcome": tags.get(Tag.OUTCOME, ""),
         "metrics": {name.removeprefix("test_"): v for name, v in metrics.items() if name.startswith("test_")},
         "champion": {n.removeprefix("champion_test_"): v for n, v in metrics.items() if n.startswith("champion_test_")},
     }
@@ -101,14 +102,14 @@ def _leaderboard(client: "MlflowClient", run: "Run") -> dict[str, Any]:
 
 
 def _trainings(client: "MlflowClient", run: "Run") -> list[dict[str, Any]]:
-    query = f"tags.`{mlflow_runs.PARENT}` = '{run.info.run_id}' and tags.`airloom.kind` = 'train'"
+    query = f"tags.`{Tag.PARENT}` = '{run.info.run_id}' and tags.`{Tag.KIND}` = 'train'"
     found = list(client.search_runs([run.info.experiment_id], query))
     found += [client.get_run(other) for other in mlflow_runs.reused(run, "train").values()]
     return [
         {
             "run": one.info.run_id,
-            "candidate": one.data.tags.get("airloom.candidate", ""),
-            "function": one.data.tags.get("airloom.code.function", ""),
+            "candidate": one.data.tags.get(Tag.CANDIDATE, ""),
+            "function": one.data.tags.get(Tag.CODE_FUNCTION, ""),
             "parameters": dict(one.data.params),
             "metrics": dict(one.data.metrics),
         }

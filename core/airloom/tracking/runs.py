@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airloom.contracts import RunContext
 from airloom.errors import ConfigError, MlflowAway, RegistryError
 from airloom.settings import Settings
+from airloom.tracking.tags import Tag
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 PAGE = 1000  # the most that MLflow gives of models at once
-KEY = "airloom.key"
-PARENT = "mlflow.parentRunId"
-REUSED = "airloom.reused"  # `airloom.reused.<step>`: the run that a step with a HIT takes its result from
 # With these a refused connection is an error after about half a minute, not after MLflow's many minutes.
 _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "5",
@@ -115,7 +113,7 @@ def ensure_parent(settings: Settings, pipeline_name: str, key: str, tags: dict[s
         if found:
             _reopen(api, found)
             return experiment, str(found.info.run_id)
-        run = api.create_run(experiment, tags={**tags, KEY: key}, run_name=key.rsplit("/", 1)[-1])
+        run = api.create_run(experiment, tags={**tags, Tag.KEY: key}, run_name=key.rsplit("/", 1)[-1])
         return experiment, str(run.info.run_id)
 
 
@@ -149,14 +147,14 @@ def create_child(
     began: int | None = None,
 ) -> str:
     """The id of a new child run, where the caller knows that there is none; `began` in ms of Unix time, else now."""
-    names = {KEY: child_key(ctx, kind, number), PARENT: ctx.mlflow_run, "airloom.kind": kind}
+    names = {Tag.KEY: child_key(ctx, kind, number), Tag.PARENT: ctx.mlflow_run, Tag.KIND: kind}
     run = api.create_run(ctx.experiment, began, {**(tags or {}), **names}, f"{kind}-{number}")
     return str(run.info.run_id)
 
 
 def children(api: "MlflowClient", ctx: RunContext, kind: str) -> "list[Run]":
     """All child runs of that kind, the oldest first."""
-    query = f"tags.`{PARENT}` = '{ctx.mlflow_run}' and tags.`airloom.kind` = '{kind}'"
+    query = f"tags.`{Tag.PARENT}` = '{ctx.mlflow_run}' and tags.`{Tag.KIND}` = '{kind}'"
     found: list[Run] = []
     token: str | None = None
     while token is not None or not found:
@@ -171,7 +169,7 @@ def children(api: "MlflowClient", ctx: RunContext, kind: str) -> "list[Run]":
 
 def reused(run: "Run", step: str) -> dict[str, str]:
     """The runs whose result of a step this pipeline run took instead of its own, by candidate; see `airloom.cache`."""
-    name = f"{REUSED}.{step}"
+    name = f"{Tag.REUSED}.{step}"
     tags = {tag: other for tag, other in run.data.tags.items() if tag == name or tag.startswith(f"{name}.")}
     return {tag.removeprefix(name).removeprefix("."): other for tag, other in tags.items()}
 
@@ -217,7 +215,7 @@ def _artifacts(settings: Settings, name: str) -> str | None:
 
 
 def _find(api: "MlflowClient", experiment: str, key: str, parent: str = "") -> "Run | None":
-    query = f"tags.`{KEY}` = {_quoted(key)}" + (f" and tags.`{PARENT}` = '{parent}'" if parent else "")
+    query = f"tags.`{Tag.KEY}` = {_quoted(key)}" + (f" and tags.`{Tag.PARENT}` = '{parent}'" if parent else "")
     # Two processes may have created it at once; both then agree on the older one.
     runs = api.search_runs([experiment], query, max_results=1, order_by=["attributes.start_time ASC"])
     return runs[0] if runs else None
@@ -254,5 +252,5 @@ def log_input(client: "MlflowClient", run: str, snapshot: Snapshot, split: str) 
         profile=json.dumps({"rows": snapshot.rows.get(split, 0)}),
     )
     context = "training" if split == "train" else split
-    tags = [InputTag("mlflow.data.context", context), InputTag("airloom.snapshot", snapshot.id)]
+    tags = [InputTag(Tag.CONTEXT, context), InputTag(Tag.SNAPSHOT, snapshot.id)]
     client.log_inputs(run, [DatasetInput(made, tags)])

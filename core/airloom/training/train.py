@@ -13,17 +13,16 @@ from airloom.contracts import RunContext, TrainedModel
 from airloom.errors import JobFailed, MlflowAway, StoppedByRequest
 from airloom.jobs import context
 from airloom.project.functions import load_function, source_file
-from airloom.project.git import code_tags
 from airloom.settings import Settings
 from airloom.spec.pipeline import Pipeline
 from airloom.tracking import runs
 from airloom.tracking.runs import log_input
+from airloom.tracking.tags import Tag
 from airloom.training.command import name_of, run_command, script_of
-from airloom.training.export.store import PARAMETERS, store_model, stored_model
+from airloom.training.export.store import store_model, stored_model
 from airloom.training.reporting import cost
 from airloom.training.reporting.sinks import FirstRank, OtherRank
-from airloom.training.reproducibility.past_run import SNAPSHOT, WEIGHTS
-from airloom.training.reproducibility.provenance import HARDWARE, hardware, keep_modules, keep_origin
+from airloom.training.reproducibility.provenance import code_tags, hardware, keep_modules, keep_origin
 from airloom.training.reproducibility.reproduce import weights_digest
 from airloom.training.run import TrainingRun, execute
 from airloom.training.source import SnapshotSource, Source
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 
 KIND = "train"
 Code = tuple[str, Path | None]
-THREADS = "airloom.threads"
 log = logging.getLogger(__name__)
 
 
@@ -121,7 +119,7 @@ def _begin(
     number, done = _slot(api, ctx, values)
     if done:
         return {"run": done.mlflow_run, "model": done.to_dict()}
-    run_id = runs.ensure_child(api, ctx, KIND, number, {PARAMETERS: _text(values)})
+    run_id = runs.ensure_child(api, ctx, KIND, number, {Tag.PARAMETERS: _text(values)})
     try:
         _record(api, settings, pipeline, ctx, run_id, values, code)
     except Exception:
@@ -134,7 +132,7 @@ def _slot(api: "MlflowClient", ctx: RunContext, values: dict[str, Any]) -> tuple
     """The first child number that is free or was begun with these very parameters; MLflow cannot change them."""
     number = 0
     while found := runs.find_child(api, ctx, KIND, number):
-        if found.data.tags.get(PARAMETERS) == _text(values):
+        if found.data.tags.get(Tag.PARAMETERS) == _text(values):
             return number, stored_model(found)
         number += 1
     return number, None
@@ -153,13 +151,13 @@ def _record(
 
     runs.log_parameters(api, run_id, values)
     tags = code_tags(settings.project, *code)
-    threads, before = str(torch.get_num_threads()), api.get_run(run_id).data.tags.get(THREADS)
+    threads, before = str(torch.get_num_threads()), api.get_run(run_id).data.tags.get(Tag.THREADS)
     if before and before != threads:
         log.warning("this attempt has %s threads, the one before had %s: the last bits will differ", threads, before)
-    own = tags | {THREADS: threads, "airloom.seed": str(pipeline.seed)}
-    own |= {SNAPSHOT: json.dumps(ctx.snapshot.to_dict()), "airloom.snapshot": ctx.snapshot.id}
-    own |= {"airloom.dataset": ctx.snapshot.version_name}
-    own |= {HARDWARE: json.dumps(hardware())}
+    own = tags | {Tag.THREADS: threads, Tag.SEED: str(pipeline.seed)}
+    own |= {Tag.SNAPSHOT_RECORD: json.dumps(ctx.snapshot.to_dict()), Tag.SNAPSHOT: ctx.snapshot.id}
+    own |= {Tag.DATASET: ctx.snapshot.version_name}
+    own |= {Tag.HARDWARE: json.dumps(hardware())}
     for target, names in ((run_id, own), (ctx.mlflow_run, tags)):
         for name, value in names.items():
             api.set_tag(target, name, value)
@@ -198,10 +196,10 @@ def _end(
     api = runs.client(settings)
     used = cost.total(folder, run.progress.at.samples, run.progress.seconds)
     runs.log_metrics(api, run_id, used, run.progress.at.steps)
-    api.set_tag(run_id, "airloom.ended", run.progress.ended or "complete")
+    api.set_tag(run_id, Tag.ENDED, run.progress.ended or "complete")
     keep_modules(api, settings.project, run_id)
     if not isinstance(sink.model[0], Path):
-        api.set_tag(run_id, WEIGHTS, weights_digest(sink.model[0]))
+        api.set_tag(run_id, Tag.WEIGHTS, weights_digest(sink.model[0]))
     return store_model(run_id, *sink.model, run.params, sink.metrics, run.processing).to_dict()
 
 

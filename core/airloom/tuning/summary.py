@@ -8,6 +8,7 @@ from airloom.errors import JobFailed
 from airloom.settings import Settings
 from airloom.spec.pipeline import Pipeline
 from airloom.tracking import runs
+from airloom.tracking.tags import Tag
 from airloom.training.reporting.journal import Journal
 from airloom.tuning import selection, summary, trial_folders
 from airloom.tuning import study as budget
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from optuna import Study
 
-SUMMED = "airloom.study.trials"  # tag of the parent: the study of so many trials is summed up on it
 log = logging.getLogger(__name__)
 FOLDER = "study"
 log = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ def _once(api: "MlflowClient", ctx: RunContext) -> None:
     """A worker that was killed while MLflow created a run for it may leave a second one."""
     seen: set[str] = set()
     for run in sorted(runs.children(api, ctx, KIND), key=lambda run: run.info.status != "FINISHED"):
-        key = run.data.tags[runs.KEY]
+        key = run.data.tags[Tag.KEY]
         if key in seen:
             api.delete_run(run.info.run_id)
         seen.add(key)
@@ -121,18 +121,18 @@ def _result(settings: Settings, pipeline: Pipeline, ctx: RunContext, slots: Slot
 def _record(settings: Settings, pipeline: Pipeline, ctx: RunContext, result: StudyResult) -> None:
     api = runs.client(settings)
     parent = api.get_run(ctx.mlflow_run).data
-    if parent.tags.get(SUMMED) == str(result.trials):
+    if parent.tags.get(Tag.STUDY_TRIALS) == str(result.trials):
         return  # an attempt of this job after a crash
     best: dict[str, Any] = {f"best.{name}": value for name, value in result.best_parameters.items()}
     runs.log_parameters(api, ctx.mlflow_run, {n: v for n, v in best.items() if n not in parent.params})
-    tags = {"airloom.study": result.study, "airloom.best_trial": str(result.best_trial)}
+    tags = {Tag.STUDY: result.study, Tag.BEST_TRIAL: str(result.best_trial)}
     # An extended study may have found better ones; MLflow keeps a parameter as it was first.
     tags |= {name: str(v) for name, v in best.items() if parent.params.get(name, str(v)) != str(v)}
     metrics = {f"best.{name}": value for name, value in result.values.items()}
     metrics |= {"trials": float(result.trials), "pruned_trials": float(result.pruned)}
     runs.log_metrics(api, ctx.mlflow_run, metrics, result.trials)
     summary.record(settings, pipeline, ctx, api)
-    for name, value in {**tags, SUMMED: str(result.trials)}.items():
+    for name, value in {**tags, Tag.STUDY_TRIALS: str(result.trials)}.items():
         api.set_tag(ctx.mlflow_run, name, value)
 
 

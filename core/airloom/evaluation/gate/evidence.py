@@ -17,6 +17,7 @@ from airloom.settings import Settings
 from airloom.spec.gate import GateSection
 from airloom.spec.pipeline import Pipeline
 from airloom.tracking import runs
+from airloom.tracking.tags import Tag
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -40,7 +41,7 @@ def gate(settings: Settings, pipeline: Pipeline, ctx: RunContext, evaluation: Ev
         text = json.dumps(evidence, indent=1)
         client.log_text(ctx.mlflow_run, text, EVIDENCE)
         client.log_text(ctx.mlflow_run, page.render(evidence, outcome, rows), PAGE)
-        client.set_tag(ctx.mlflow_run, "airloom.gate", "passed" if outcome.passed else "refused")
+        client.set_tag(ctx.mlflow_run, Tag.GATE, "passed" if outcome.passed else "refused")
     power = outcome.comparison.power if outcome.comparison else None
     return Decision(outcome.passed, outcome.reasons, EVIDENCE, power, hashlib.sha256(text.encode()).hexdigest())
 

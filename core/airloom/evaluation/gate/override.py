@@ -8,6 +8,7 @@ from airloom.evaluation.gate.evidence import OVERRIDE
 from airloom.settings import Settings
 from airloom.spec.gate import GateSection
 from airloom.tracking import runs
+from airloom.tracking.tags import Tag
 
 
 def override(
@@ -38,5 +39,5 @@ def override(
     client = runs.client(settings)
     with runs.reachable(settings):
         client.log_text(ctx.mlflow_run, json.dumps(approval | {"refused": decision.reasons}, indent=1), OVERRIDE)
-        client.set_tag(ctx.mlflow_run, "airloom.gate", "overridden")
+        client.set_tag(ctx.mlflow_run, Tag.GATE, "overridden")
     return decision.with_(override=approval)

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from airloom.contracts import TrainedModel
 from airloom.processing import FILE, Processing
+from airloom.tracking.tags import Tag
 from airloom.training.export.onnx import adopt, export, load_program
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from torch import Tensor
     from torch.nn import Module
-
-MODEL_URI, DIGESTS, METRICS, PARAMETERS = (f"airloom.{n}" for n in ("model_uri", "digests", "metrics", "parameters"))
 
 
 def store_model(
@@ -49,7 +48,7 @@ def store_model(
         digests = _digests(uri, Path(folder) / "check")
         trained = TrainedModel(run_id, uri, digests, metrics, parameters)
         # Last before the run ends: a FINISHED run with these tags is a complete one.
-        tags = {MODEL_URI: uri, DIGESTS: json.dumps(digests), METRICS: json.dumps(metrics)}
+        tags = {Tag.MODEL_URI: uri, Tag.DIGESTS: json.dumps(digests), Tag.METRICS: json.dumps(metrics)}
         mlflow.MlflowClient().log_batch(run_id, tags=[mlflow.entities.RunTag(*item) for item in tags.items()])
     return trained
 
@@ -57,10 +56,10 @@ def store_model(
 def stored_model(run: "Run") -> TrainedModel | None:
     """The model of a run that finished completely, else None."""
     tags = run.data.tags
-    if run.info.status != "FINISHED" or MODEL_URI not in tags:
+    if run.info.status != "FINISHED" or Tag.MODEL_URI not in tags:
         return None
-    digests, metrics, parameters = (json.loads(tags[name]) for name in (DIGESTS, METRICS, PARAMETERS))
-    return TrainedModel(run.info.run_id, tags[MODEL_URI], digests, metrics, parameters)
+    digests, metrics, parameters = (json.loads(tags[name]) for name in (Tag.DIGESTS, Tag.METRICS, Tag.PARAMETERS))
+    return TrainedModel(run.info.run_id, tags[Tag.MODEL_URI], digests, metrics, parameters)
 
 
 def _forget_others(run_id: str) -> None:

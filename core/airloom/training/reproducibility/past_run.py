@@ -16,12 +16,11 @@ from airloom.contracts import Snapshot
 from airloom.errors import ConfigError, RegistryError
 from airloom.settings import Settings
 from airloom.tracking import artifacts, runs
+from airloom.tracking.tags import Tag
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
-
-PARAMETERS, SNAPSHOT, WEIGHTS = "airloom.parameters", "airloom.snapshot.record", "airloom.weights"
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ def past_run(settings: Settings, target: str) -> Past:
     with runs.reachable(settings):
         run = _run_of(client, target)
         tags = run.data.tags
-        missing = [name for name in ("airloom.code.function", PARAMETERS, SNAPSHOT) if name not in tags]
+        missing = [name for name in (Tag.CODE_FUNCTION, Tag.PARAMETERS, Tag.SNAPSHOT_RECORD) if name not in tags]
         if missing:
             hint = "it was written by an older version, or it is no training"
             raise RegistryError(f"run {run.info.run_id} does not say what it trained: no {missing[0]}", hint)
@@ -64,15 +63,15 @@ def past_run(settings: Settings, target: str) -> Past:
         golden = _golden(settings, tags)
     return Past(
         run=run.info.run_id,
-        function=tags["airloom.code.function"],
-        parameters=json.loads(tags[PARAMETERS]),
-        seed=int(tags.get("airloom.seed", "0")),
-        threads=tags.get("airloom.threads", ""),
-        snapshot=Snapshot.from_dict(json.loads(tags[SNAPSHOT])),
-        sha256=tags.get("airloom.code.sha256", ""),
-        commit=tags.get("airloom.code.commit", ""),
-        dirty=tags.get("airloom.code.dirty") == "true",
-        weights=tags.get(WEIGHTS, ""),
+        function=tags[Tag.CODE_FUNCTION],
+        parameters=json.loads(tags[Tag.PARAMETERS]),
+        seed=int(tags.get(Tag.SEED, "0")),
+        threads=tags.get(Tag.THREADS, ""),
+        snapshot=Snapshot.from_dict(json.loads(tags[Tag.SNAPSHOT_RECORD])),
+        sha256=tags.get(Tag.CODE_SHA256, ""),
+        commit=tags.get(Tag.CODE_COMMIT, ""),
+        dirty=tags.get(Tag.CODE_DIRTY) == "true",
+        weights=tags.get(Tag.WEIGHTS, ""),
         history=history,
         inputs=golden.get("inputs", []),
         answers=golden.get("outputs", []),
@@ -98,10 +97,10 @@ def _run_of(client: "MlflowClient", target: str) -> "Run":
 
 def _training(client: "MlflowClient", run: "Run") -> "Run":
     """The run itself, or the training below a pipeline's run."""
-    if "airloom.code.function" in run.data.tags and PARAMETERS in run.data.tags:
+    if Tag.CODE_FUNCTION in run.data.tags and Tag.PARAMETERS in run.data.tags:
         return run
     children = client.search_runs(
-        [run.info.experiment_id], f"tags.`mlflow.parentRunId` = '{run.info.run_id}' and tags.`airloom.kind` = 'train'"
+        [run.info.experiment_id], f"tags.`{Tag.PARENT}` = '{run.info.run_id}' and tags.`{Tag.KIND}` = 'train'"
     )
     taken = list(runs.reused(run, "train").values())
     return children[0] if children else client.get_run(taken[0]) if taken else run
@@ -109,7 +108,7 @@ def _training(client: "MlflowClient", run: "Run") -> "Run":
 
 def _golden(settings: Settings, tags: dict[str, str]) -> dict[str, Any]:
     """The golden inputs and answers of the model that came of it, checked; nothing where it was never stored."""
-    uri, digests = tags.get("airloom.model_uri"), json.loads(tags.get("airloom.digests", "{}"))
+    uri, digests = tags.get(Tag.MODEL_URI), json.loads(tags.get(Tag.DIGESTS, "{}"))
     if not uri or not digests:
         return {}
     folder = settings.home / "cache" / "models" / uri.rpartition("/")[2]

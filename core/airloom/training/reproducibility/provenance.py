@@ -1,36 +1,47 @@
 """What a training came from, as artifacts of its run: a dirty tree's diff, the project's modules, the packages."""
 
 import hashlib
+import os
+import platform
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airloom.project.git import changes
+import psutil
+
+from airloom.project.git import changes, head
 from airloom.project.packages import installed
 from airloom.project.watch import imported
+from airloom.tracking.tags import Tag
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-import os
-import platform
-
-import psutil
 
 MOST_BYTES = 50_000_000  # of a diff: more is data, and belongs into a dataset
-HARDWARE = "airloom.hardware"
+
+
+def code_tags(project: Path, reference: str, file: Path | None) -> dict[str, str]:
+    """What trains, as tags: function or command, sha256 of its file, commit and dirty (`true`, `false`) under git."""
+    tags = {Tag.CODE_FUNCTION: reference}
+    if file is not None:
+        tags[Tag.CODE_SHA256] = hashlib.sha256(file.read_bytes()).hexdigest()
+    commit, dirty = head(project)
+    if commit:
+        tags |= {Tag.CODE_COMMIT: commit, Tag.CODE_DIRTY: "true" if dirty else "false"}
+    return tags
 
 
 def keep_origin(api: "MlflowClient", project: Path, run_id: str) -> None:
     """Before the training: `source/changes.diff` where the tree is dirty, and `environment/requirements.txt`."""
     packages, diff = installed(), changes(project)
     api.log_text(run_id, packages, "environment/requirements.txt")
-    api.set_tag(run_id, "airloom.environment", hashlib.sha256(packages.encode()).hexdigest())
+    api.set_tag(run_id, Tag.ENVIRONMENT, hashlib.sha256(packages.encode()).hexdigest())
     if diff and len(diff) <= MOST_BYTES:
         with tempfile.TemporaryDirectory(prefix="airloom-source-") as folder:
             path = Path(folder) / "changes.diff"
             path.write_bytes(diff)
             api.log_artifact(run_id, str(path), "source")
-        api.set_tag(run_id, "airloom.code.diff", hashlib.sha256(diff).hexdigest())
+        api.set_tag(run_id, Tag.CODE_DIFF, hashlib.sha256(diff).hexdigest())
 
 
 def keep_modules(api: "MlflowClient", project: Path, run_id: str) -> None:

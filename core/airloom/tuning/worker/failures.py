@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airloom.spec.pipeline import Pipeline
+from airloom.tracking.tags import Tag
 from airloom.tuning.slots import Slot
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def broken(pipeline: Pipeline, memory: int, seconds: float) -> str:
 def describe(entry: "Entry", samples: int = 0, loop_seconds: float = 0.0) -> None:
     """State and cost of a finished trial, for MLflow."""
     slot = entry.slot
-    entry.tags |= {"airloom.state": slot.state}
+    entry.tags |= {Tag.STATE: slot.state}
     entry.metrics |= {
         "cost.device_seconds": slot.seconds + slot.lost,
         "cost.cpu_seconds": slot.cpu_seconds,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airloom.errors import AirloomError, ConfigError, JobFailed
 from airloom.jobs.submit import host
+from airloom.tracking.tags import Tag
 from airloom.training.reporting.journal import Journal
 from airloom.tuning import trial_folders
 from airloom.tuning.going import Going
@@ -259,7 +260,7 @@ class Lane:
         self._rows.fail(slot.trial, reason)
         self._slots.hold(slot, **going.used())
         self._slots.release(slot, reason, fault=True, keep=False)
-        going.entry.tags |= {"airloom.state": "FAIL", "airloom.reason": reason[:4000]}
+        going.entry.tags |= {Tag.STATE: "FAIL", Tag.REASON: reason[:4000]}
         going.entry.aside = slot.trial
         going.entry.status = "FAILED"
 

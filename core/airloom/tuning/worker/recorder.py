@@ -13,6 +13,7 @@ from airloom.contracts import RunContext
 from airloom.errors import MlflowAway
 from airloom.settings import Settings
 from airloom.tracking import runs
+from airloom.tracking.tags import Tag
 from airloom.training.reporting.journal import Journal
 from airloom.training.reporting.upload import Sender, short
 from airloom.tuning import trial_folders
@@ -21,7 +22,7 @@ from airloom.tuning.slots import Slot, Slots
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-KIND, ASIDE, TRY = "trial", "failed_trial", "airloom.try"
+KIND, ASIDE = "trial", "failed_trial"
 PAUSE = 5.0  # seconds between two batches of a trial's metrics; a trial that ends sooner comes whole, by fewer requests
 LONGEST = 30.0  # seconds between two tries while MLflow is away
 log = logging.getLogger(__name__)
@@ -190,15 +191,15 @@ def ensure_run(api: "MlflowClient", ctx: RunContext, slots: Slots, entry: Entry)
     new = slot.token == 1 and not entry.asked
     found = None if new else runs.find_child(api, ctx, KIND, slot.slot)
     entry.asked = True
-    if found and found.data.tags.get(TRY) != str(slot.tries):  # of a worker that died before it set it aside
-        number = found.data.tags["airloom.trial"]
+    if found and found.data.tags.get(Tag.TRY) != str(slot.tries):  # of a worker that died before it set it aside
+        number = found.data.tags[Tag.TRIAL]
         _set_aside(api, found.info.run_id, runs.child_key(ctx, ASIDE, int(number)))
         api.set_terminated(found.info.run_id, "FAILED")
-    tags = {"airloom.study": ctx.key, "airloom.slot": str(slot.slot), "airloom.trial": str(slot.trial)}
+    tags = {Tag.STUDY: ctx.key, Tag.SLOT: str(slot.slot), Tag.TRIAL: str(slot.trial)}
     if not found:
         (entry.folder / trial_folders.SENT).unlink(missing_ok=True)  # a new run has nothing of the journal
     make = partial(runs.create_child, began=entry.began) if new else runs.ensure_child
-    run_id = make(api, ctx, KIND, slot.slot, {**tags, TRY: str(slot.tries)})
+    run_id = make(api, ctx, KIND, slot.slot, {**tags, Tag.TRY: str(slot.tries)})
     slots.note(slot, mlflow_run=run_id)
     return run_id
 
@@ -207,7 +208,7 @@ def finish_run(api: "MlflowClient", ctx: RunContext, entry: Entry, sender: Sende
     """The rest of its reports and everything else, in one request, and its end."""
     from mlflow.entities import Metric, Param, RunTag
 
-    tags, now = {**entry.tags, "airloom.trial": str(entry.slot.trial)}, int(time.time() * 1000)
+    tags, now = {**entry.tags, Tag.TRIAL: str(entry.slot.trial)}, int(time.time() * 1000)
     if entry.aside is not None:
         _set_aside(api, entry.run_id, runs.child_key(ctx, ASIDE, entry.aside))
     metrics = [Metric(name, value, now, max(0, entry.slot.step)) for name, value in entry.metrics.items()]
@@ -219,5 +220,5 @@ def finish_run(api: "MlflowClient", ctx: RunContext, entry: Entry, sender: Sende
 
 def _set_aside(api: "MlflowClient", run_id: str, key: str) -> None:
     """Its slot has another run."""
-    api.set_tag(run_id, runs.KEY, key)
-    api.set_tag(run_id, "airloom.kind", ASIDE)
+    api.set_tag(run_id, Tag.KEY, key)
+    api.set_tag(run_id, Tag.KIND, ASIDE)

@@ -11,6 +11,7 @@ from airloom.monitoring import prediction_id
 from airloom.registry import models
 from airloom.settings import Settings
 from airloom.tracking import runs
+from airloom.tracking.tags import Tag
 
 
 def test_an_id_leads_to_the_commits_of_the_data(world) -> None:
@@ -89,7 +90,7 @@ def test_the_chain_is_readable(world) -> None:
 
 def test_a_half_registered_version_gave_no_prediction(world) -> None:
     made = world.register("first")
-    runs.client(world.settings).delete_model_version_tag(made.model, made.version, models.STATE)
+    runs.client(world.settings).delete_model_version_tag(made.model, made.version, Tag.STATE)
     with pytest.raises(RegistryError, match="no registered model version gave"):
         trace(world.settings, prediction_id.new(made.model, made.version))
     assert models.list_versions(world.settings, made.model) == []

@@ -14,6 +14,7 @@ from airloom.evaluation.gate.evidence import gate
 from airloom.registry import card, card_pages, models, register
 from airloom.spec.pipeline import Pipeline
 from airloom.tracking import runs
+from airloom.tracking.tags import Tag
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>| [a](javascript:alert(3)) `b` **c**"
 
@@ -54,7 +55,7 @@ def test_the_card_stands_at_the_version_from_its_first_moment(world, registered,
     client = runs.client(world.settings)
     version = models.get_version(world.settings, registered.model, registered.version)
     assert "Model card: `card/card.md`" in version.description
-    run, path = version.tags["airloom.train_run"], version.tags[models.CARD]
+    run, path = version.tags["airloom.train_run"], version.tags[Tag.CARD]
     texts = [Path(client.download_artifacts(run, kept, str(tmp_path))).read_text() for kept in (path, card.HTML)]
     assert "| accuracy | 1 | " in texts[0]
     assert "default-src 'none'" in texts[1]

@@ -11,6 +11,7 @@ from airloom.deployment.record import current, deploy, roll_back
 from airloom.errors import MlflowAway, RegistryError
 from airloom.registry import models, register
 from airloom.tracking import runs
+from airloom.tracking.tags import READY, Tag
 
 REFUSED = Decision(False, ["REFUSED: accuracy 0.1, at least 0.5"], "e", None)
 
@@ -126,7 +127,7 @@ def test_a_version_is_complete_from_its_first_moment(small, monkeypatch):
                 with pytest.raises(MlflowAway):
                     register.register(*arguments, decision)
             seen = runs.client(small.settings).search_model_versions("name = 'small'")
-            assert all(version.tags.get(models.STATE) == models.READY for version in seen)
+            assert all(version.tags.get(Tag.STATE) == READY for version in seen)
             assert len(seen) <= 1
     first = register.register(*arguments, decision)
     assert register.register(*arguments, decision) == first

@@ -10,6 +10,7 @@ from airloom.monitoring import prediction_id
 from airloom.registry import models
 from airloom.registry import register as registry
 from airloom.tracking import runs
+from airloom.tracking.tags import Tag
 
 EVALUATION = Evaluation({"accuracy": 1.0}, "", {}, "p", 10)
 
@@ -40,7 +41,7 @@ def test_a_half_registered_version_is_not_deployed_until_register_completes_it(s
     trained = small.train(small.ctx())
     version = register(small, trained).version
     api = runs.client(small.settings)
-    api.delete_model_version_tag("small", version, models.STATE)
+    api.delete_model_version_tag("small", version, Tag.STATE)
     with pytest.raises(RegistryError, match="not registered completely"):
         deploy(small.settings, "small", version)
     assert models.champion(api, "small") is None

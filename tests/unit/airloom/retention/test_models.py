@@ -11,6 +11,7 @@ from airloom.registry import models as shown
 from airloom.retention.in_use import needs
 from airloom.retention.models import models
 from airloom.tracking import runs
+from airloom.tracking.tags import Tag
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def test_a_promotion_after_the_plan_keeps_the_model(home, small):
 def test_killed_between_mark_and_files_the_next_one_goes_on(home, small):
     made = small.register("one")
     client = runs.client(home.settings)
-    client.set_model_version_tag("small", made.version, registered_models.COLLECTED, "2026-01-01")
+    client.set_model_version_tag("small", made.version, Tag.COLLECTED, "2026-01-01")
     with pytest.raises(RegistryError, match="collected on 2026-01-01"):
         deploy(home.settings, "small", made.version)
     home.collect()

@@ -1,0 +1,75 @@
+"""Every tag that Airloom writes on MLflow's runs, model versions and registered models. Imports nothing."""
+
+
+class Tag:
+    """Names of tags. One that a record on disk holds never changes. Search for the attribute to find who reads it."""
+
+    # MLflow's own
+    PARENT = "mlflow.parentRunId"
+    CONTEXT = "mlflow.data.context"  # of a dataset input
+
+    # Runs: which run it is
+    KEY = "airloom.key"  # the run's name in the grammar of `airloom.names`; a retry finds the run again by it
+    KIND = "airloom.kind"  # of a child run: train, trial, failed_trial
+    CANDIDATE = "airloom.candidate"
+    OUTCOME = "airloom.outcome"  # of a pipeline run: deployed, refused, failed, stopped
+    SPEC = "airloom.spec.sha256"  # digest of the definition that `resolve` fixed; an artifact holds it
+    REUSED = "airloom.reused"  # `airloom.reused.<step>`: the run that a step with a HIT takes its result from
+    CACHE = "airloom.cache"  # `airloom.cache.<step>`: the key of what the step read
+
+    # Runs and versions: on which data
+    DATASET = "airloom.dataset"  # digits@v3
+    DATASET_ID = "airloom.dataset.id"
+    DATASET_COMMIT = "airloom.dataset.commit"
+    SNAPSHOT = "airloom.snapshot"  # its id
+    SNAPSHOT_RECORD = "airloom.snapshot.record"  # all of it, as JSON
+    TEST_SPLIT = "airloom.test_split"  # digest of the test rows
+
+    # Runs and versions: with which code, and where
+    CODE = "airloom.code"  # the beginning of the five below
+    CODE_FUNCTION = "airloom.code.function"
+    CODE_SHA256 = "airloom.code.sha256"
+    CODE_COMMIT = "airloom.code.commit"
+    CODE_DIRTY = "airloom.code.dirty"
+    CODE_DIFF = "airloom.code.diff"
+    ENVIRONMENT = "airloom.environment"
+    HARDWARE = "airloom.hardware"
+    SEED = "airloom.seed"
+    THREADS = "airloom.threads"
+    TORCH = "airloom.torch"  # the torch that trained the model
+
+    # Runs and versions: what came of it
+    ENDED = "airloom.ended"
+    WEIGHTS = "airloom.weights"  # sha256 of the trained weights
+    MODEL_URI = "airloom.model_uri"
+    DIGESTS = "airloom.digests"
+    METRICS = "airloom.metrics"
+    PARAMETERS = "airloom.parameters"
+    GATE = "airloom.gate"  # of a run: passed, refused, overridden; of a version: the reasons
+    EVIDENCE = "airloom.evidence"
+    EVIDENCE_SHA256 = "airloom.evidence.sha256"
+    OVERRIDE = "airloom.override"
+    CARD = "airloom.card"
+
+    # Studies
+    STUDY = "airloom.study"
+    STUDY_TRIALS = "airloom.study.trials"  # the study of so many trials is summed up on the run
+    BEST_TRIAL = "airloom.best_trial"
+    TRIAL = "airloom.trial"
+    SLOT = "airloom.slot"
+    TRY = "airloom.try"
+    REASON = "airloom.reason"
+
+    # Model versions
+    STATE = "airloom.state"
+    PIPELINE_RUN = "airloom.pipeline_run"  # the key of the pipeline run
+    RUN = "airloom.run"  # its MLflow run
+    TRAIN_RUN = "airloom.train_run"  # the MLflow run of the training
+    JOB = "airloom.job"  # the key of the job that trained it
+    COLLECTED = "airloom.collected"  # the day on which its files were removed
+
+    # Registered models
+    DEPLOYMENT = "airloom.deployment"
+
+
+READY = "ready"  # the value of `Tag.STATE` that makes a version deployable
