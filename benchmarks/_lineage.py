@@ -13,8 +13,8 @@ import numpy as np
 
 from airloom.contracts import DatasetVersion, Snapshot
 from airloom.datasets.commit import commit
+from airloom.datasets.ingest.images import image_table
 from airloom.datasets.snapshots import snapshot
-from airloom.datasets.types import image_table
 from airloom.monitoring import prediction_id
 from airloom.settings import Settings
 from airloom.tracking import runs as mlflow_runs

@@ -21,7 +21,7 @@ import yaml
 from _report import PROJECT, Report
 
 from airloom.datasets.commit import commit
-from airloom.datasets.types import image_table
+from airloom.datasets.ingest.images import image_table
 from airloom.demo import rounds
 from airloom.demo.view import Lines
 from airloom.settings import Settings, load

@@ -33,13 +33,12 @@ from _report import PROJECT, Report
 
 from airloom.contracts import RunContext
 from airloom.datasets.commit import commit
-from airloom.datasets.types import image_table
-from airloom.pipeline import steps
+from airloom.datasets.ingest.images import image_table
+from airloom.pipeline.steps.resolve import resolve
+from airloom.pipeline.workers import run_workers
 from airloom.settings import Settings, load
-from airloom.spec.load import load_pipeline
 from airloom.stack import control
 from airloom.stack.airflow_api import AirflowApi
-from airloom.tuning.local import run_workers
 from airloom.tuning.slots import Slots
 from airloom.tuning.storage import new_storage
 from airloom.tuning.study import open_study
@@ -200,8 +199,8 @@ def _run(settings: Settings, name: str, values: dict[str, Any]) -> Any:
     """Run a study to its end; Optuna's own view of it."""
     file = settings.project / f"{name}.yaml"
     file.write_text(yaml.safe_dump({**PIPELINE, **values, "pipeline": name.replace("-", "_")}))
-    context: RunContext = steps.resolve(settings, file, f"{name}/{time.time_ns()}")
-    run_workers(settings, load_pipeline(file), context, lambda _: None)
+    context: RunContext = resolve(settings, file, f"{name}/{time.time_ns()}")
+    run_workers(settings, context, lambda _: None)
     study = open_study(settings, context.key).study
     states = [trial.state.name for trial in study.get_trials(deepcopy=False)]
     assert sum(state in ("COMPLETE", "PRUNED") for state in states) == values["tune"]["trials"], states

@@ -3,6 +3,9 @@
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
+from airloom.errors import ConfigError
+from airloom.names import dataset_version
+
 
 @dataclass(frozen=True)
 class Record:
@@ -46,7 +49,7 @@ class DatasetVersion(Record):
     @property
     def name(self) -> str:
         """`digits@v3`, also the git tag."""
-        return f"{self.dataset}@v{self.number}"
+        return dataset_version(self.dataset, self.number)
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ class Snapshot(Record):
     @property
     def version_name(self) -> str:
         """`digits@v3`."""
-        return f"{self.dataset}@v{self.version}"
+        return dataset_version(self.dataset, self.version)
 
     def reads(self, number: int, tags: list[str]) -> bool:
         """Whether it takes the rows that the commit of version `number`, with these tags, brought."""
@@ -76,26 +79,44 @@ class Snapshot(Record):
 
 @dataclass(frozen=True)
 class RunContext(Record):
-    """One pipeline run: what every step gets. A retry and a cleared task get the same one."""
+    """One pipeline run: what every step gets. A retry and a cleared task get the same one.
+
+    `resolve` makes it. No later step reads the pipeline file: what the file said then stands in `spec`.
+    """
 
     pipeline: str  # the pipeline's name
-    pipeline_file: str  # absolute path of the YAML
-    key: str  # unique for the pipeline run, for example "digits/asset_triggered__2026-…"
+    spec: dict[str, Any]  # the checked values of the pipeline file; `airloom.spec.load.definition` reads them
+    key: str  # a run key of `airloom.names`, unique for the pipeline run
     mlflow_run: str  # id of the parent MLflow run
     experiment: str  # id of the MLflow experiment
     snapshot: Snapshot
     parameters: dict[str, Any] = field(default_factory=dict)  # overrides of this run
     cache: bool = True  # whether its steps may take results of earlier runs
-    studies: dict[str, dict[str, Any]] = field(default_factory=dict)  # by candidate: the `Verdict` on its study
+    studies: dict[str, dict[str, Any]] = field(default_factory=dict)  # by candidate: the `CacheDecision` on its study
+    candidate: str = ""  # of a pipeline with several: the one that this is about
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Rebuild the nested snapshot too."""
+        """Rebuild the nested snapshot too.
+
+        Raises:
+            ConfigError: an earlier release resolved the run, and did not fix its definition.
+        """
+        if "pipeline_file" in values:
+            message = f"run {values.get('key')} was resolved by an earlier release of Airloom"
+            raise ConfigError(message, "clear its task `resolve` with all that follow, or start a new run")
         return cls(**{**values, "snapshot": Snapshot.from_dict(values["snapshot"])})
+
+    def of_candidate(self, name: str) -> Self:
+        """The run of one candidate: studies, jobs and child runs of its own, in the same MLflow run."""
+        if not name:
+            return self
+        own = {"": self.studies[name]} if name in self.studies else {}
+        return replace(self, key=f"{self.key}/{name}", studies=own, candidate=name)
 
 
 @dataclass(frozen=True)
-class Verdict(Record):
+class CacheDecision(Record):
     """Whether a step takes what an earlier run of it returned, and why."""
 
     step: str

@@ -44,6 +44,6 @@ def cleared(context: Any) -> bool:
     return int(context["ti"].max_tries) > int(context["task"].retries or 0)
 
 
-def job_name(ti: Any) -> str:
-    """The task's name, which tells the mapped ones apart."""
-    return str(ti.task_id) if ti.map_index is None or ti.map_index < 0 else f"{ti.task_id}-{ti.map_index}"
+def map_index(ti: Any) -> int:
+    """Which of the mapped tasks it is; -1 where it is not mapped."""
+    return -1 if ti.map_index is None else int(ti.map_index)

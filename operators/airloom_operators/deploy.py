@@ -29,11 +29,12 @@ class DeployOperator(StepOperator):
 
     def execute(self, context: "Context") -> dict[str, Any]:  # noqa: ARG002 - everything came as arguments
         """Return the deployment record."""
-        from airloom.pipeline import run, steps
+        from airloom.pipeline import run
+        from airloom.pipeline.steps import promote
 
         ctx, registered = RunContext.from_dict(dict(self.context)), RegisteredVersion.from_dict(self.registered)
         with self.step() as settings:
             self.link_to(settings, ctx)
-            desired = steps.deploy(settings, registered, lambda line: self.log.info("%s", line), self.serve_timeout)
+            desired = promote.deploy(settings, registered, lambda line: self.log.info("%s", line), self.serve_timeout)
             run.finish(settings, ctx, passed=True)
             return desired

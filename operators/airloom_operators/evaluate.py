@@ -1,11 +1,10 @@
 """The evaluation step."""
 
+from airloom.pipeline.steps import evaluate
 from airloom_operators.job import JobOperator
 
 
 class EvaluateOperator(JobOperator):
     """Candidate and champion on the same frozen test split; takes {trained: …}."""
 
-    job = "airloom.evaluation.step:evaluate"
-    cached = "evaluate"
-    light = True
+    step_record = evaluate.STEP

@@ -8,6 +8,7 @@ from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import Param
 
 from airloom.contracts import Decision, RunContext
+from airloom.pipeline.steps import promote
 from airloom_operators.base import StepOperator
 from airloom_operators.job import JobOperator
 from airloom_operators.links import EvidenceLink, MlflowRunLink
@@ -21,8 +22,7 @@ APPROVE, REJECT = "Approve", "Reject"
 class GateOperator(JobOperator):
     """Decide on evidence whether the candidate may pass; takes {evaluation: …}."""
 
-    job = "airloom.evaluation.step:gate"
-    light = True
+    step_record = promote.GATE
     operator_extra_links = (MlflowRunLink(), EvidenceLink())
 
 
@@ -67,10 +67,8 @@ class OverrideOperator(HITLOperator, StepOperator):
 
     def execute_complete(self, context: "Context", event: dict[str, Any]) -> Any:
         """Record an approval; any other answer leaves the refusal as it is."""
-        from pathlib import Path
-
         from airloom.evaluation.gate.override import override
-        from airloom.spec.load import load_pipeline
+        from airloom.spec.load import definition
 
         answer = super().execute_complete(context, event)
         decision, run = Decision.from_dict(dict(self.decision)), RunContext.from_dict(dict(self.context))
@@ -79,7 +77,7 @@ class OverrideOperator(HITLOperator, StepOperator):
         who = answer["responded_by_user"] or {}
         with self.step() as settings:
             self.link_to(settings, run)
-            policy = load_pipeline(Path(run.pipeline_file)).gate
+            policy = definition(run).gate
             said = {
                 "by": str(who.get("name") or who.get("id") or ""),
                 "reason": str(answer["params_input"].get("reason")),

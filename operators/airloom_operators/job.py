@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowException
 
 from airloom.contracts import RunContext
-from airloom_operators.base import AirloomOperator, StepOperator, cleared, job_name
+from airloom.names import JobKey
+from airloom_operators.base import AirloomOperator, StepOperator, cleared, map_index
 from airloom_operators.triggers.job import JobTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airloom.contracts import Verdict
+    from airloom.contracts import CacheDecision
     from airloom.jobs.spec import JobSpec
     from airloom.jobs.states import Attempt
+    from airloom.pipeline.steps.base import Step
     from airloom.settings import Settings
 
 LOSSES = 5  # attempts in a row that may be lost before the task fails
@@ -69,8 +71,7 @@ class WaitsForJob(AirloomOperator):
         from airloom.jobs.submit import submit
 
         ti, (key, spec) = context["ti"], self.job_of(settings, context)
-        place = ti.map_index if ti.map_index is not None and ti.map_index >= 0 else -1
-        task = {"dag": ti.dag_id, "run": ti.run_id, "task": ti.task_id, "map_index": place}
+        task = {"dag": ti.dag_id, "run": ti.run_id, "task": ti.task_id, "map_index": map_index(ti)}
         # Airflow raises max_tries when a person clears the task, and only then.
         return submit(settings, key, spec, generation=max(0, ti.max_tries), task=task)
 
@@ -120,52 +121,65 @@ class JobOperator(WaitsForJob, StepOperator):
         context: what `ResolveOperator` returned.
         arguments: further arguments of the step, results of earlier tasks.
         candidate: the name of the candidate that it works for, where the pipeline has several.
+        step: what it does; subclasses have it as a class attribute.
     """
 
-    job = ""  # module:function of the step, set by each subclass
-    cached = ""  # its name in `cache:` of a pipeline file; empty: it always runs
-    light = False  # whether it needs neither devices nor several processes
+    step_record: "Step"
     template_fields: Sequence[str] = ("context", "arguments")
 
-    def __init__(self, *, context: Any, arguments: Any = None, candidate: str = "", **kwargs: Any) -> None:
+    def __init__(
+        self, *, context: Any, arguments: Any = None, candidate: str = "", step: "Step | None" = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.candidate = candidate
         self.context = context
         self.arguments = arguments
+        if step is not None:
+            self.step_record = step
 
     def execute(self, context: "Context") -> Any:
         """Take an earlier run's result; else submit the job, pass its log on, return its result."""
-        verdict = self._verdict(context) if self.cached else None
-        for line in verdict.lines if verdict else []:
+        decision = self._decision(context)
+        for line in decision.lines if decision else []:
             self.say(line)
-        if verdict is None or not verdict.hit:
+        if decision is None or not decision.hit:
             return super().execute(context)
-        return self.finished(context, verdict.value)
+        return self.finished(context, decision.value)
 
-    def _verdict(self, context: "Context") -> "Verdict | None":
-        from airloom.pipeline.steps import cached, candidate
+    def run_context(self) -> RunContext:
+        """The run that the step works on, or that of its candidate."""
+        return RunContext.from_dict(dict(self.context)).of_candidate(self.candidate)
 
-        run = candidate(RunContext.from_dict(dict(self.context)), self.candidate)
-        job, arguments = f"{run.key}/{job_name(context['ti'])}", dict(self.arguments or {})
+    def key(self, context: "Context", run: RunContext) -> JobKey:
+        """The key of the task's job: the step's own, so that `airloom run` has the same, unless the task is called
+        otherwise than its step."""
+        ti, step = context["ti"], self.step_record
+        usual = ti.task_id in (step.name, f"{step.name}_{self.candidate}")
+        return JobKey(run.key, step.name if usual else str(ti.task_id), map_index(ti))
+
+    def _decision(self, context: "Context") -> "CacheDecision | None":
+        from airloom.pipeline.steps.submit import decide
+
         with self.step() as settings:
-            verdict = cached(settings, run, self.cached, arguments, job, cleared=cleared(context))
-            if verdict:
-                self.link_to(settings, run, verdict.run if verdict.hit else "")
-                context["ti"].xcom_push("cache", {"hit": verdict.hit, "why": verdict.why, "run": verdict.run})
-        return verdict
+            run, arguments = self.run_context(), dict(self.arguments or {})
+            anew = cleared(context)
+            decision = decide(settings, run, self.step_record, arguments, self.key(context, run), cleared=anew)
+            if decision:
+                self.link_to(settings, run, decision.run if decision.hit else "")
+                context["ti"].xcom_push("cache", {"hit": decision.hit, "why": decision.why, "run": decision.run})
+        return decision
 
     def job_of(self, settings: "Settings", context: "Context") -> "tuple[str, JobSpec]":
         """See `WaitsForJob`."""
-        from airloom.pipeline.steps import candidate, job_of
+        from airloom.pipeline.steps.submit import known_key
 
-        run = RunContext.from_dict(dict(self.context))
+        run = self.run_context()
         self.link_to(settings, run)
-        run = candidate(run, self.candidate)
-        spec = job_of(run, self.job, dict(self.arguments or {}), light=self.light)
-        return f"{run.key}/{job_name(context['ti'])}", spec
+        key = known_key(settings, self.key(context, run), self.candidate)
+        return key, self.step_record.specification(run, dict(self.arguments or {}))
 
     def resume(self, context: "Context", event: dict[str, Any]) -> Any:
         """See `WaitsForJob`; Airflow takes the link from whoever ends the task."""
         with self.step() as settings:
-            self.link_to(settings, RunContext.from_dict(dict(self.context)))
+            self.link_to(settings, self.run_context())
         return super().resume(context, event)

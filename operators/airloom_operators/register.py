@@ -33,7 +33,8 @@ class RegisterOperator(StepOperator):
 
     def execute(self, context: "Context") -> dict[str, Any]:  # noqa: ARG002 - everything came as arguments
         """Return the registered version."""
-        from airloom.pipeline import run, steps
+        from airloom.pipeline import run
+        from airloom.pipeline.steps import promote
 
         decision = Decision.from_dict(dict(self.decision))
         ctx = RunContext.from_dict(dict(self.context))
@@ -43,5 +44,5 @@ class RegisterOperator(StepOperator):
                 run.finish(settings, ctx, passed=False)
                 raise AirflowSkipException(f"the gate refused the candidate: {'; '.join(decision.reasons)}")
             evaluation = Evaluation.from_dict(self.evaluation)
-            model = steps.chosen(self.trained, evaluation)
-            return steps.register(settings, ctx, model, evaluation, decision).to_dict()
+            _, model = promote.chosen(self.trained, evaluation)
+            return promote.register(settings, ctx, model, evaluation, decision).to_dict()

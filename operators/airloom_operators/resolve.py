@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airloom_operators.base import StepOperator, cleared
+from airloom_operators.base import StepOperator, cleared, map_index
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -39,14 +39,17 @@ class ResolveOperator(StepOperator):
 
     def execute(self, context: "Context") -> dict[str, Any]:
         """Return the run context that all later steps take."""
-        from airloom.pipeline import steps
+        from airloom.names import RunKey
+        from airloom.pipeline.steps.resolve import resolve
+
+        def key(pipeline: str) -> str:
+            return str(RunKey.of(context["dag"].dag_id, context["run_id"], pipeline, map_index(context["ti"])))
 
         with self.step() as settings:
             file = (settings.project / self.pipeline_file).resolve()
-            key = f"{context['dag'].dag_id}/{context['run_id']}"
             version = wanted_version(context.get("partition_key"), self.dataset_version)
             reuse = bool(self.cache) and not cleared(context)
-            run = steps.resolve(settings, Path(file), key, version, dict(self.parameters or {}), cache=reuse)
+            run = resolve(settings, Path(file), key, version, dict(self.parameters or {}), cache=reuse)
             self.link_to(settings, run)
         snapshot = run.snapshot
         self.log.info("%s@v%s, rows %s, snapshot %s", snapshot.dataset, snapshot.version, snapshot.rows, snapshot.id)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from airloom.contracts import RunContext
+from airloom.pipeline.steps import tune
 from airloom_operators.job import JobOperator
 
 if TYPE_CHECKING:
@@ -24,20 +24,18 @@ class TuneOperator(JobOperator):
         options: as of `JobOperator`.
     """
 
-    job = "airloom.tuning.step:work"
-    cached = "tune"
+    step_record = tune.STEP
 
     def __init__(self, *, patience: float = 5, **options: Any) -> None:
         super().__init__(patience=patience, **options)
 
     def job_of(self, settings: "Settings", context: "Context") -> "tuple[str, JobSpec]":
         """See `WaitsForJob`; a run that had taken an earlier study needs one of its own now."""
-        from airloom.pipeline.steps import candidate, make_study
         from airloom.tuning.slots import Slots
 
-        run = candidate(RunContext.from_dict(dict(self.context)), self.candidate)
+        run = self.run_context()
         if not Slots(settings.database_address).tally(run.key).trials:
-            make_study(settings, run)
+            tune.make_study(settings, run)
         return super().job_of(settings, context)
 
     def goes_on(self, attempt: "Attempt") -> bool:

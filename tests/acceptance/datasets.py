@@ -22,10 +22,10 @@ from airloom.datasets import edit, versions
 from airloom.datasets.commit import commit
 from airloom.datasets.compact import compact
 from airloom.datasets.ingest import from_batches, from_table
+from airloom.datasets.ingest.images import image_table
 from airloom.datasets.read import read
 from airloom.datasets.snapshots import snapshot
 from airloom.datasets.storage.schema import Layout
-from airloom.datasets.types import image_table
 from airloom.errors import CorruptFile, DataError
 from airloom.settings import Settings, load
 

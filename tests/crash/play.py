@@ -11,7 +11,7 @@ from airloom.contracts import RunContext
 from airloom.jobs import files
 from airloom.jobs.states import Attempt
 from airloom.jobs.table import Attempts
-from airloom.pipeline.steps import resolve
+from airloom.pipeline.steps.resolve import resolve
 from airloom.settings import Settings
 from airloom.spec.load import load_pipeline
 from airloom.stack.airflow_api import AirflowApi

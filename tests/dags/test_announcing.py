@@ -14,8 +14,8 @@ import pytest
 
 from airloom.datasets.announcements import keep, kept
 from airloom.datasets.commit import commit
+from airloom.datasets.ingest.images import image_table
 from airloom.datasets.storage.repository import git
-from airloom.datasets.types import image_table
 from airloom.settings import Settings
 from airloom_operators import announce
 from airloom_operators.assets import each_version

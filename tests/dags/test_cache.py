@@ -7,11 +7,11 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from airloom.cache import entries, manifest
-from airloom.contracts import RunContext, Snapshot, StudyResult, TrainedModel, Verdict
+from airloom.cache import entries
+from airloom.contracts import CacheDecision, RunContext, Snapshot, StudyResult, TrainedModel
 from airloom.jobs.table import Attempts
+from airloom.pipeline.steps import train as train_step
 from airloom.settings import Settings
-from airloom.spec.load import load_pipeline
 from airloom.tracking import runs
 from airloom.tuning.slots import Slots
 
@@ -64,14 +64,15 @@ def second(settings: Settings) -> RunContext:
     contexts = []
     for key in ("first", "second"):
         experiment, run = runs.ensure_parent(settings, "digits", f"digits/{key}", {})
-        contexts.append(RunContext("digits", str(file), f"digits/{key}", run, experiment, snapshot))
+        contexts.append(RunContext("digits", values, f"digits/{key}", run, experiment, snapshot))
     first, ctx = contexts
-    verdict = Verdict("tune", True, [], first.mlflow_run, first.key, STUDY.to_dict())
-    reads = manifest.of_train(settings, load_pipeline(file), ctx, STUDY.best_parameters)
+    decision = CacheDecision("tune", True, [], first.mlflow_run, first.key, STUDY.to_dict())
+    ctx = ctx.with_(studies={"": decision.to_dict()})
+    reads = train_step.reads(settings, ctx, {})
     client, trained = runs.client(settings), train(settings, first)
     entries.keep(client, trained.mlflow_run, "train", reads, trained.to_dict(), {})
     client.set_terminated(trained.mlflow_run)
-    return ctx.with_(studies={"": verdict.to_dict()})
+    return ctx
 
 
 def train(settings: Settings, ctx: RunContext) -> TrainedModel:
@@ -120,23 +121,27 @@ def test_a_cleared_task_is_a_miss_and_gets_a_study_of_its_own(settings: Settings
     runs.client(settings).set_tag(second.mlflow_run, "airloom.reused.tune", "x")  # as `resolve` does
     operator = TuneOperator(task_id="tune", context=second.to_dict(), arguments={"worker": 0}, retries=2)
     task = Task(operator, max_tries=3)
-    verdict = operator._verdict(task.context)
-    assert (verdict.hit, verdict.why) == (False, ["a person cleared it: it runs anew"])
+    decision = operator._decision(task.context)
+    assert (decision.hit, decision.why) == (False, ["a person cleared it: it runs anew"])
     assert task.pushed["cache"]["hit"] is False
     key, spec = operator.job_of(settings, task.context)
-    assert (key, spec.step) == ("digits/second/tune", "airloom.tuning.step:work")
+    assert (key, spec.step) == ("digits/second/tune", "airloom.pipeline.steps.tune:work")
     assert Slots(settings.database_address).tally("digits/second").trials == 1
     tags = runs.client(settings).get_run(second.mlflow_run).data.tags
     assert "airloom.reused.tune" not in tags
     # What follows belongs to the new study, also where nobody cleared it.
     train = TrainOperator(task_id="train", context=second.to_dict(), retries=2)
-    assert not train._verdict(Task(train).context).hit
+    assert not train._decision(Task(train).context).hit
 
 
 def test_the_dag_has_a_switch_and_resolve_takes_it(settings: Settings, second: RunContext) -> None:
     from airloom_operators.factory import build_dag
+    from airloom_operators.job import JobOperator
 
-    dag = build_dag(Path(second.pipeline_file))
+    dag = build_dag(settings.project / "digits.yaml")
     assert dag.params["cache"] is True
     assert dag.get_task("resolve").cache == "{{ params.cache }}"
-    assert [task.task_id for task in dag.tasks if getattr(task, "cached", "")] == ["train", "evaluate"]
+    assert [task.task_id for task in dag.tasks if isinstance(task, JobOperator) and task.step_record.reads] == [
+        "train",
+        "evaluate",
+    ]

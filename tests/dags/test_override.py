@@ -31,7 +31,9 @@ def task(file: Path, run: str = "0" * 32, experiment: str = "1"):
     from airloom_operators.gate import OverrideOperator
 
     snapshot = Snapshot("s", "digits", 1, "v", "c", {}, {})
-    context = RunContext("digits", str(file), "digits/manual", run, experiment, snapshot).to_dict()
+    context = RunContext(
+        "digits", yaml.safe_load(file.read_text()), "digits/manual", run, experiment, snapshot
+    ).to_dict()
     return OverrideOperator(task_id="override", context=context, decision=REFUSED, within=7200)
 
 

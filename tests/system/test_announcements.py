@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from airloom.datasets.commit import commit
-from airloom.datasets.types import image_table
+from airloom.datasets.ingest.images import image_table
 from airloom.errors import NothingChanged
 from airloom.stack import control
 from airloom.stack.airflow_api import AirflowApi

@@ -69,9 +69,9 @@ class World:
         from airloom.tracking import runs
 
         name = self.pipeline.pipeline
-        file = self.settings.project / f"{name}.yaml"
         experiment, run = runs.ensure_parent(self.settings, name, f"{name}/{key}", {})
-        return RunContext(name, str(file), f"{name}/{key}", run, experiment, self.snapshot)
+        spec = self.pipeline.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        return RunContext(name, spec, f"{name}/{key}", run, experiment, self.snapshot)
 
     def train(
         self, ctx: RunContext, wrong: tuple[int, ...] = (), spoil_golden: bool = False, columns: int = 8
@@ -110,7 +110,7 @@ class World:
         ctx = self.ctx(key)
         evaluation = Evaluation({"accuracy": 1.0}, "", {}, "evaluation/predictions.parquet", 10)
         trained = self.train(ctx, wrong, spoil_golden, columns)
-        return registry.register(self.settings, self.pipeline, ctx, trained, evaluation, PASSED)
+        return registry.register(self.settings, ctx, trained, evaluation, PASSED)
 
     def store_file(self, uri: str, name: str = "model.onnx") -> Path:
         """Where the artifact store keeps a model's file, to damage it."""
@@ -157,8 +157,8 @@ def shared_home(make_home: Callable[[Path], Settings], tmp_path_factory: pytest.
 def digits(shared_home: Settings) -> Snapshot:
     """A committed dataset of two versions; pixel i is bright where the label is i."""
     from airloom.datasets.commit import commit
+    from airloom.datasets.ingest.images import image_table
     from airloom.datasets.snapshots import snapshot
-    from airloom.datasets.types import image_table
 
     suite = Path(__file__).parents[2] / "configs" / "expectations" / "digits.json"
     generator = np.random.default_rng(0)

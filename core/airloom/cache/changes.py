@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from airloom.cache.manifest import Manifest
 from airloom.errors import AirloomError
+from airloom.names import dataset_version
 from airloom.settings import Settings
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def _snapshot(settings: Settings, old: dict[str, Any], new: dict[str, Any]) -> l
     if old["dataset"] != new["dataset"]:
         lines.append(f"snapshot: dataset {old['dataset']} -> {new['dataset']}")
     elif old["version_id"] != new["version_id"]:
-        names = [f"{one['dataset']}@v{one['version']}" for one in (old, new)]
+        names = [dataset_version(one["dataset"], one["version"]) for one in (old, new)]
         lines.append(f"snapshot: {names[0]} -> {names[1]}{_rows(settings, old, new)}")
     if old["tags"] != new["tags"]:
         a, b = (", ".join(one["tags"]) or "none" for one in (old, new))

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from airloom.cache.manifest import Manifest
 from airloom.contracts import RunContext
-from airloom.spec import candidates
 from airloom.tracking.tags import Tag
 
 if TYPE_CHECKING:
@@ -36,8 +35,7 @@ class Entry:
 
 def name_of(ctx: RunContext, step: str) -> str:
     """The step's name in tags; one run has a study for each candidate."""
-    own = candidates.split(Path(ctx.pipeline_file))[1]
-    return f"{step}.{own}" if own else step
+    return f"{step}.{ctx.candidate}" if ctx.candidate else step
 
 
 def keep(

@@ -12,9 +12,9 @@ from airloom.errors import ConfigError
 from airloom.project import source
 from airloom.project.packages import lock
 from airloom.settings import Settings
+from airloom.spec.load import definition
 from airloom.spec.pipeline import Pipeline
 
-_NOT_READ = {"workers", "share", "failures", "warm_start"}  # who does the trials, not which
 _SHARED = ("devices", "processes", "threads")
 
 
@@ -45,26 +45,37 @@ class Manifest(Record):
         """A short digest of each kind. The number of a version is a name, its content id decides."""
         values = self.to_dict()
         values["snapshot"] = {name: value for name, value in self.snapshot.items() if name != "version"}
-        return {name: _digest(value)[:16] for name, value in values.items()}
+        return {name: digest_of(value)[:16] for name, value in values.items()}
 
     @property
     def key(self) -> str:
         """The digest of everything."""
-        return _digest(self.parts)
+        return digest_of(self.parts)
 
 
-def of_tune(settings: Settings, pipeline: Pipeline, ctx: RunContext) -> Manifest:
-    """What a study reads."""
-    tune = pipeline.tune.model_dump(mode="json", by_alias=True, exclude=_NOT_READ)
-    files = _training_code(settings, pipeline)
-    if pipeline.tune.space_function:
-        files |= _function_code(settings, pipeline.tune.space_function)
+Reading = Manifest | list[str]  # what a step reads, or the reasons why no earlier result can be taken
+
+
+def of_training(
+    settings: Settings, ctx: RunContext, parameters: dict[str, Any], read: dict[str, Any], code: dict[str, str]
+) -> Manifest:
+    """What anything reads that trains.
+
+    Args:
+        settings: of this installation.
+        ctx: of the pipeline run, or of one of its candidates.
+        parameters: over the file's; the overrides of the run go over both.
+        read: the parts of the pipeline file that only this step reads, flat.
+        code: sha256 by path of files beside the training's own.
+    """
+    pipeline = definition(ctx)
+    shared = {f"resources.{name}": getattr(pipeline.resources, name) for name in _SHARED}
     return Manifest(
-        _snapshot(ctx.snapshot),
-        files,
+        read_snapshot(ctx.snapshot),
+        training_code(settings, pipeline) | code,
         declared(settings.project, pipeline.inputs),
-        {**pipeline.parameters, **ctx.parameters},
-        _read(pipeline) | _flat(tune, "tune"),
+        {**pipeline.parameters, **parameters, **ctx.parameters},
+        {"train": pipeline.trains, "seed": pipeline.seed} | shared | read,
         lock(settings.project, pipeline.resources.interpreter),
         {},
     )
@@ -72,41 +83,7 @@ def of_tune(settings: Settings, pipeline: Pipeline, ctx: RunContext) -> Manifest
 
 def files_of(settings: Settings, pipeline: Pipeline) -> list[str]:
     """The project's files that a training is known to read, by path from its root."""
-    return [*_training_code(settings, pipeline), *declared(settings.project, pipeline.inputs)]
-
-
-def of_train(settings: Settings, pipeline: Pipeline, ctx: RunContext, best: dict[str, Any]) -> Manifest:
-    """What the final training reads; `best` are the parameters that the study chose."""
-    return Manifest(
-        _snapshot(ctx.snapshot),
-        _training_code(settings, pipeline),
-        declared(settings.project, pipeline.inputs),
-        {**pipeline.parameters, **best, **ctx.parameters},
-        _read(pipeline) | _flat(pipeline.stop.model_dump(mode="json"), "stop"),
-        lock(settings.project, pipeline.resources.interpreter),
-        {},
-    )
-
-
-def of_evaluation(
-    settings: Settings, pipeline: Pipeline, ctx: RunContext, models: dict[str, dict[str, Any]], champion: str
-) -> Manifest:
-    """What an evaluation reads: the candidates' files, the champion, the test split, and how it looks at them."""
-    metric = {"gate.against_champion.metric": pipeline.gate.against_champion.metric}
-    threads = {"resources.threads": pipeline.resources.threads}
-    slices = _flat(pipeline.evaluate.model_dump(mode="json", exclude_defaults=True), "evaluate")
-    candidates = {
-        f"model {name}".strip(): f"{m['model_uri']} {_digest(m['digests'])[:16]}" for name, m in models.items()
-    }
-    return Manifest(
-        _snapshot(ctx.snapshot),
-        {},
-        {},
-        {},
-        metric | threads | slices,
-        lock(settings.project, pipeline.resources.interpreter),
-        candidates | {"champion": champion or "none"},
-    )
+    return [*training_code(settings, pipeline), *declared(settings.project, pipeline.inputs)]
 
 
 def declared(project: Path, inputs: list[str]) -> dict[str, str]:
@@ -128,19 +105,16 @@ def declared(project: Path, inputs: list[str]) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def _snapshot(snapshot: Snapshot) -> dict[str, Any]:
+def read_snapshot(snapshot: Snapshot) -> dict[str, Any]:
+    """What of a snapshot decides a result."""
     names = ("dataset", "version", "version_id", "split", "since", "tags")
     return {name: getattr(snapshot, name) for name in names}
 
 
-def _read(pipeline: Pipeline) -> dict[str, Any]:
-    shared = {f"resources.{name}": getattr(pipeline.resources, name) for name in _SHARED}
-    return {"train": pipeline.trains, "seed": pipeline.seed} | shared
-
-
-def _training_code(settings: Settings, pipeline: Pipeline) -> dict[str, str]:
+def training_code(settings: Settings, pipeline: Pipeline) -> dict[str, str]:
+    """sha256 by path of the project's files that the training function or command stands on."""
     if not pipeline.command:
-        return _function_code(settings, pipeline.train)
+        return function_code(settings, pipeline.train)
     # Every word of a command that is a file of the project: the script, and what it is given.
     words = shlex.split(pipeline.command) if isinstance(pipeline.command, str) else pipeline.command
     root, files = settings.project.resolve(), dict[str, str]()
@@ -151,7 +125,8 @@ def _training_code(settings: Settings, pipeline: Pipeline) -> dict[str, str]:
     return files
 
 
-def _function_code(settings: Settings, reference: str) -> dict[str, str]:
+def function_code(settings: Settings, reference: str) -> dict[str, str]:
+    """The same for one function, `path.py:name` or `module:name`."""
     place, root = reference.partition(":")[0], settings.project.resolve()
     if place.endswith(".py"):
         path = (root / place).resolve()
@@ -159,11 +134,13 @@ def _function_code(settings: Settings, reference: str) -> dict[str, str]:
     return {name: sum_ for path in source.of_module(root, place) for name, sum_ in source.digests(root, path).items()}
 
 
-def _flat(values: Any, prefix: str) -> dict[str, Any]:
+def flat(values: Any, prefix: str) -> dict[str, Any]:
+    """Nested values by dotted name."""
     if not isinstance(values, dict):
         return {prefix: values}
-    return {name: v for key, value in values.items() for name, v in _flat(value, f"{prefix}.{key}").items()}
+    return {name: v for key, value in values.items() for name, v in flat(value, f"{prefix}.{key}").items()}
 
 
-def _digest(values: Any) -> str:
+def digest_of(values: Any) -> str:
+    """sha256 of plain values."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

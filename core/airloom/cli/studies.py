@@ -24,14 +24,21 @@ def tune(
     """Run a pipeline's study here, without Airflow, and show it live."""
     from airloom.cli import study_view
     from airloom.cli.console import parse_parameters
-    from airloom.pipeline.run import find_file
-    from airloom.tuning import local
+    from airloom.pipeline.run import find_file, tune_pipeline
 
     settings = load()
     file = find_file(settings, pipeline)
     with study_view.shown(settings) as show:
-        given = parse_parameters(parameter or [])
-        result = local.tune(settings, file, show, version, given, key, cache=not no_cache)
+        result = tune_pipeline(
+            settings,
+            file,
+            show.say,
+            show.follow,
+            version=version,
+            parameters=parse_parameters(parameter or []),
+            key=key,
+            cache=not no_cache,
+        )
     if json_:
         typer.echo(json.dumps(result.to_dict(), indent=1))
         return

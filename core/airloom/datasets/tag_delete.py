@@ -8,6 +8,7 @@ from airloom.datasets import commit as commits
 from airloom.datasets import versions
 from airloom.datasets.storage import repository
 from airloom.errors import ConfigError, DataError
+from airloom.names import TAG, DatasetName
 from airloom.settings import Settings
 
 
@@ -17,7 +18,7 @@ def tag(settings: Settings, version: DatasetVersion, label: str, *, move: bool =
     Raises:
         ConfigError: the label is none, or another version has it and `move` is not set.
     """
-    if not versions.LABEL.fullmatch(label):
+    if not TAG.fullmatch(label):
         raise ConfigError(f"{label[:80]!r} is no tag", "lower case letters, digits and ._-, at most 64, not vN")
     ref = f"refs/tags/{version.dataset}@{label}"
     if not repository.publish_ref(settings, ref, version.commit, force=move):
@@ -35,8 +36,9 @@ def delete(settings: Settings, name: str, *, reason: str, author: str = "airloom
     if not reason.strip():
         raise ConfigError("a deletion needs a reason", "say why with --reason")
     commits.Details(reason, author).check()
-    dataset, which = versions.parse_name(name)
-    gone = [versions.find(settings, name)] if which is not None else versions.list_versions(settings, dataset)
+    named = DatasetName.parse(name)
+    dataset, whole = named.dataset, not (named.number or named.tag)
+    gone = versions.list_versions(settings, dataset) if whole else [versions.find(settings, name)]
     repo = repository.refresh(settings)
     for _ in range(commits.RACES):
         parent, entry = repository.head(repo), {"who": author, "when": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}

@@ -15,42 +15,26 @@ from airloom.contracts import DatasetVersion
 from airloom.datasets.storage import repository
 from airloom.datasets.storage.git import objects
 from airloom.errors import ConfigError, DataError
+from airloom.names import DATASET, DatasetName, dataset_version
 from airloom.settings import Settings
 
 if TYPE_CHECKING:
     from airloom.datasets.storage.manifest import Manifest
 
-NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
-LABEL = re.compile(r"(?!v\d+$)[a-z0-9][a-z0-9._-]{0,63}")
-
 
 def check_name(name: str) -> str:
     """A dataset's name, or a ConfigError that says which names there may be."""
-    if not NAME.fullmatch(name):
+    if not DATASET.fullmatch(name):
         raise ConfigError(f"{name[:80]!r} is no name of a dataset", "lower case letters, digits and _, at most 40")
     return name
 
 
-def parse_name(text: str) -> tuple[str, int | str | None]:
-    """`digits@v3` → ("digits", 3); `digits@golden` → ("digits", "golden"); `digits` → ("digits", None)."""
-    name, at, rest = text.partition("@")
-    if not at:
-        return check_name(name), None
-    if re.fullmatch(r"v[0-9]{1,9}", rest):
-        return check_name(name), int(rest[1:])
-    if not LABEL.fullmatch(rest):
-        raise ConfigError(f"{text[:80]!r} names no version", "the form is name@vN or name@tag, for example digits@v3")
-    return check_name(name), rest
-
-
 def find(settings: Settings, text: str) -> DatasetVersion:
     """The version that `name@vN`, `name@tag` or `name` (the newest) means."""
-    dataset, which = parse_name(text)
-    if which is None:
-        return latest(settings, dataset)
-    if isinstance(which, int):
-        return get(settings, dataset, which)
-    return tagged(settings, dataset, which)
+    name = DatasetName.parse(text)
+    if name.tag:
+        return tagged(settings, name.dataset, name.tag)
+    return get(settings, name.dataset, name.number) if name.number else latest(settings, name.dataset)
 
 
 def list_datasets(settings: Settings) -> list[str]:
@@ -129,7 +113,9 @@ def latest(settings: Settings, dataset: str) -> DatasetVersion:
         if number and (found := _records(repo, dataset, f"v{number}")):
             return found[0]
         if number:
-            raise DataError(f"{repo} has lost the tag {dataset}@v{number}", "restore it from a copy or a clone")
+            raise DataError(
+                f"{repo} has lost the tag {dataset_version(dataset, number)}", "restore it from a copy or a clone"
+            )
     raise _unknown(settings, dataset)
 
 
@@ -148,9 +134,9 @@ def get(settings: Settings, dataset: str, number: int) -> DatasetVersion:
     gone = deletions(repo, dataset).get(str(number)) if repo.is_dir() else None
     newest = latest(settings, dataset)
     if gone:
-        why = f"{gone['who']} deleted {dataset}@v{number} on {gone['when']}: {gone['reason']}"
+        why = f"{gone['who']} deleted {dataset_version(dataset, number)} on {gone['when']}: {gone['reason']}"
         raise DataError(why, f"the newest is {newest.name}")
-    raise DataError(f"there is no version {dataset}@v{number}", f"the newest is {newest.name}")
+    raise DataError(f"there is no version {dataset_version(dataset, number)}", f"the newest is {newest.name}")
 
 
 def tagged(settings: Settings, dataset: str, label: str) -> DatasetVersion:
@@ -180,7 +166,7 @@ def log(settings: Settings, dataset: str) -> list[dict[str, Any]]:
     if not found:
         raise _unknown(settings, dataset)
     for values in found:
-        values["name"] = f"{dataset}@v{values['number']}"
+        values["name"] = dataset_version(dataset, values["number"])
     return found[::-1]
 
 

@@ -22,7 +22,7 @@ def load_digits() -> Digits:
     import numpy as np
     from sklearn import datasets
 
-    from airloom.datasets.types import image_table
+    from airloom.datasets.ingest.images import image_table
 
     bunch = datasets.load_digits()
     images = (bunch.images[:, None] / 16).astype(np.float32)

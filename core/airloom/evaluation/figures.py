@@ -12,7 +12,6 @@ from airloom.evaluation.predictions import Answers, Rows
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from airloom.evaluation.gate.decide import Comparison
 
 Array = np.ndarray[Any, Any]
 MOST_CLASSES = 30  # in a confusion matrix that people can read
@@ -44,27 +43,6 @@ def confusion_matrix(rows: Rows, who: Answers) -> bytes:
         axes.set(xlabel="predicted", ylabel="label", xticks=range(len(counts)), yticks=range(len(counts)))
 
     return picture(paint)
-
-
-def interval(found: "Comparison", margin: float, metric: str) -> bytes:
-    """The comparison: the gain, its interval, and what it must not reach."""
-
-    def paint(axes: "Axes") -> None:
-        low, high = found.interval
-        axes.errorbar(
-            [found.effect],
-            [0],
-            xerr=[[found.effect - low], [high - found.effect]],
-            fmt="o",
-            capsize=6,
-            color="tab:blue",
-        )
-        axes.axvline(0, color="gray", lw=0.8)
-        axes.axvline(-margin, color="tab:red", ls="--", label=f"must be above {-margin:g}")
-        axes.set(yticks=[], xlabel=f"gain in {metric} over the champion", title=f"at alpha {found.alpha:.4g}")
-        axes.legend(loc="upper right", fontsize=8)
-
-    return picture(paint, (6, 1.9))
 
 
 def picture(paint: Any, size: tuple[float, float] = (5, 4.5)) -> bytes:

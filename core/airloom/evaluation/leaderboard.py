@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from airloom.contracts import RunContext, TrainedModel
-from airloom.evaluation.gate import paired
+from airloom.evaluation import paired
 from airloom.evaluation.inference import Judged
 from airloom.evaluation.predictions import Rows
 from airloom.tracking import runs

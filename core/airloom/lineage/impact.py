@@ -15,6 +15,7 @@ from airloom.errors import CorruptFile, DataError
 from airloom.lineage.ledger import Ledger
 from airloom.lineage.ledger_sql import open_ledger
 from airloom.monitoring import totals
+from airloom.names import DatasetName, dataset_version
 from airloom.settings import Settings
 from airloom.tracking.tags import Tag
 
@@ -92,14 +93,11 @@ def _rank(run: dict[str, Any]) -> tuple[Any, ...]:
 
 def _subject(settings: Settings, target: str) -> Subject:
     if "@" in target:
-        dataset, which = versions.parse_name(target)
-        if not isinstance(which, int):
-            found = versions.find(settings, target)
-        else:
-            known = versions.history(settings, dataset)
-            same = [version for version, _ in known if version.number == which]
-            found = same[0] if same else versions.get(settings, dataset, which)  # which says what there is
-        return Subject("version", found.name, contents.holders_of_commit(settings, dataset, found.number), found.name)
+        name = DatasetName.parse(target)
+        known = [v for v, _ in versions.history(settings, name.dataset) if v.number == name.number]
+        found = known[0] if name.number and known else versions.find(settings, target)  # which says what there is
+        holders = contents.holders_of_commit(settings, name.dataset, found.number)
+        return Subject("version", found.name, holders, found.name)
     if not _HASH.fullmatch(target):
         raise DataError(f"{target[:80]!r} is no dataset version, commit or shard", HINT)
     if not settings.data_repo.is_dir() and not settings.data_remote:
@@ -107,7 +105,7 @@ def _subject(settings: Settings, target: str) -> Subject:
     commit = contents.commit_of(settings, target)
     if commit:
         holders = contents.holders_of_commit(settings, commit[1], commit[2])
-        return Subject("commit", commit[0], holders, f"{commit[1]}@v{commit[2]}")
+        return Subject("commit", commit[0], holders, dataset_version(commit[1], commit[2]))
     if len(target) > 32:
         raise DataError(f"there is no commit {target} in {settings.data_repo}", HINT)
     return Subject("shard", target, contents.holders_of_shard(settings, target))

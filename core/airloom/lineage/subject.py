@@ -1,23 +1,18 @@
 """What a lineage command is asked about: a prediction, a model version, a run."""
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from airloom.errors import RegistryError
 from airloom.lineage.ledger import Ledger, Run, Version
 from airloom.monitoring import prediction_id as ids
+from airloom.names import ModelName, RunKey, is_mlflow_run, is_prediction
 from airloom.tracking.tags import READY, Tag
 
 HINT = (
     "give a prediction's id (`prediction_ids` of an answer), a model as digits, digits@champion or digits/3, "
     "an MLflow run's id, or a pipeline run's key"
 )
-_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-_RUN = re.compile(r"[0-9a-f]{32}")
-_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}"
-_MODEL = re.compile(rf"(?P<name>{_NAME})(?:/(?P<number>\d{{1,9}})|@(?P<alias>[A-Za-z][\w-]{{0,49}}))?")
-_KEY = re.compile(rf"{_NAME}/[^\x00-\x1f]+")
 
 
 @dataclass(frozen=True)
@@ -40,23 +35,23 @@ def find(ledger: Ledger, text: str, logged: Callable[[str], tuple[str, str] | No
     Raises:
         RegistryError: it names nothing that is there.
     """
-    if _ID.fullmatch(text):
+    if is_prediction(text):
         return Subject(version_of(ledger, text.lower(), logged), prediction=text.lower())
-    if _RUN.fullmatch(text):
+    if is_mlflow_run(text):
         return Subject(run=_run(ledger, text))
-    model = _MODEL.fullmatch(text)
+    model = ModelName.match(text)
     if model:
-        found = _model(ledger, model["name"], model["number"], model["alias"])
+        found = _model(ledger, model)
         if isinstance(found, Version):
             return Subject(found)
         # A key may look like a version: `digits/5`.
-        run = _keyed(ledger, text) if model["number"] else None
+        run = _keyed(ledger, text) if model.version else None
         if run is None:
             raise found
         return Subject(run=run)
-    run = _keyed(ledger, text) if _KEY.fullmatch(text) else None
+    like_a_key = RunKey.match(text)
+    run = _keyed(ledger, text) if like_a_key else None
     if run is None:
-        like_a_key = _KEY.fullmatch(text)
         said = "is no pipeline run's key that MLflow knows" if like_a_key else "is no prediction id, model, run or key"
         raise RegistryError(f"{text[:120]!r} {said}", HINT)
     return Subject(run=run)
@@ -112,14 +107,14 @@ def _keyed(ledger: Ledger, key: str) -> Run | None:
     return ledger.run(found[0]) if found else None
 
 
-def _model(ledger: Ledger, name: str, number: str | None, alias: str | None) -> Version | RegistryError:
+def _model(ledger: Ledger, asked: ModelName) -> Version | RegistryError:
     """The version, or the error that says why there is none."""
-    aliases = ledger.aliases()
+    aliases, name, number = ledger.aliases(), asked.name, asked.version
     if name not in aliases:
         known = ", ".join(sorted(aliases)[:10]) or "none"
         return RegistryError(f"there is no registered model {name} (known: {known})", HINT)
-    if number is None:
-        alias = alias or "champion"
+    if not number:
+        alias = asked.alias or "champion"
         if alias not in aliases[name]:
             there = ", ".join(f"{one}@{n}" for one, n in sorted(aliases[name].items())) or "none"
             return RegistryError(f"model {name} has no alias {alias!r}", f"it has {there}; or give {name}/<version>")

@@ -1,20 +1,28 @@
-"""`airloom run`: the same steps in plain Python, without Airflow."""
+"""`airloom run` and `airloom tune`: the same steps in plain Python, without Airflow."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from airloom.contracts import Decision, Evaluation, RunContext
+from airloom.contracts import Decision, Evaluation, RunContext, StudyResult
 from airloom.errors import ConfigError
-from airloom.pipeline import steps
+from airloom.names import RunKey
+from airloom.pipeline.steps import evaluate, promote, train, tune
+from airloom.pipeline.steps.resolve import contexts, resolve
+from airloom.pipeline.steps.submit import LogLine, decide, run_step
+from airloom.pipeline.workers import run_study, run_workers
 from airloom.settings import Settings
-from airloom.spec.load import find_pipelines, load_pipeline
+from airloom.spec.load import find_pipelines
 from airloom.tracking.tags import Tag
-from airloom.tuning.local import run_workers
 
 
 def find_file(settings: Settings, name: str) -> Path:
-    """A pipeline file by path, or by the name of a pipeline of this project."""
+    """A pipeline file by path, or by the name of a pipeline of this project.
+
+    Raises:
+        ConfigError: there is none.
+    """
     given = Path(name)
     if given.suffix in {".yaml", ".yml"} or given.exists():
         return given.resolve()
@@ -27,64 +35,85 @@ def find_file(settings: Settings, name: str) -> Path:
 def run_pipeline(
     settings: Settings,
     file: Path,
-    say: steps.Say,
+    log_line: LogLine,
     *,
     version: int | None = None,
     parameters: dict[str, Any] | None = None,
     key: str = "",
     cache: bool = True,
 ) -> dict[str, Any]:
-    """Run every step; a refused candidate ends the run before `register`. Returns what each step returned.
+    """Run every step; a refused candidate ends the run before `register`.
 
-    Giving an earlier run's `key` continues that run.
+    Args:
+        settings: of this installation.
+        file: the pipeline file; only `resolve` reads it.
+        log_line: gets each line of progress.
+        version: of the dataset; None for the newest.
+        parameters: override the file's for this run.
+        key: of an earlier run, which goes on then.
+        cache: whether steps may take results of earlier runs.
+
+    Returns:
+        What each step returned, as JSON; of several candidates, `study` and `model` are those of the chosen one.
+
+    Raises:
+        JobFailed: a step failed.
+        ConfigError: the pipeline file, or what is asked for, is wrong.
     """
-    pipeline = load_pipeline(file)
-    key = key or f"{pipeline.pipeline}/local__{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}"
-    say(f"resolve: {key}")
-    context = steps.resolve(settings, file, key, version, parameters, cache=cache)
-    snapshot = context.snapshot
-    say(f"resolve: {snapshot.dataset}@v{snapshot.version}, rows {snapshot.rows}, MLflow run {context.mlflow_run}")
-
-    def job(name: str, step: str, **arguments: Any) -> dict[str, Any]:
-        # A step that already succeeded under this key gives its result again; a failed one makes its next attempt.
-        return steps.run_job(settings, context, step, arguments, name=name, say=lambda s: say(f"{name}: {s}"))
-
-    made = {name: _tune_and_train(settings, one, say) for name, one in steps.contexts(context, pipeline).items()}
-    first = next(iter(made.values()))
-    trained = {name: one["model"] for name, one in made.items()} if pipeline.candidates else first["model"]
-    evaluated = job("evaluate", "airloom.evaluation.step:evaluate", trained=trained)
-    decided = job("gate", "airloom.evaluation.step:gate", evaluation=evaluated)
-    result = {"context": context.to_dict(), **first, "evaluation": evaluated, "gate": decided}
-    result |= {"candidates": made} if pipeline.candidates else {}
-    decision = Decision.from_dict(decided)
+    context = _resolved(settings, file, log_line, version, parameters, key, cache=cache)
+    trained = {name: _train(settings, one, log_line) for name, one in contexts(context).items()}
+    models = {name: result["model"] for name, result in trained.items()}
+    arguments = {"trained": models.get("", models)}
+    evaluated = run_step(settings, context, evaluate.STEP, arguments, _prefixed(log_line, "evaluate"))
+    decided = run_step(settings, context, promote.GATE, {"evaluation": evaluated}, _prefixed(log_line, "gate"))
+    evaluation, decision = Evaluation.from_dict(evaluated), Decision.from_dict(decided)
+    candidate, model = promote.chosen(arguments["trained"], evaluation)
+    result = {"context": context.to_dict(), **trained[candidate], "evaluation": evaluated, "gate": decided}
+    result |= {"candidate": candidate, "candidates": trained} if candidate else {}
     for reason in decision.reasons:
-        say(f"gate: {reason}")
+        log_line(f"gate: {reason}")
     if decision.passed:
-        evaluation = Evaluation.from_dict(evaluated)
-        model = steps.chosen(trained, evaluation)
-        registered = steps.register(settings, context, model, evaluation, decision)
-        say(f"register: {registered.model} version {registered.version}")
+        registered = promote.register(settings, context, model, evaluation, decision)
+        log_line(f"register: {registered.model} version {registered.version}")
         result["registered"] = registered.to_dict()
-        result["deployment"] = steps.deploy(settings, registered, say)
+        result["deployment"] = promote.deploy(settings, registered, log_line)
     finish(settings, context, decision.passed)
     return result
 
 
-def _tune_and_train(settings: Settings, context: RunContext, say: steps.Say) -> dict[str, Any]:
-    """The study and the final training of one candidate: `tune`, `study` and `model`."""
-    label = f"{context.key.rpartition('/')[2]} " if "#" in context.pipeline_file else ""
+def tune_pipeline(
+    settings: Settings,
+    file: Path,
+    log_line: LogLine,
+    follow: Callable[[str], None] = lambda _: None,
+    *,
+    version: int | None = None,
+    parameters: dict[str, Any] | None = None,
+    key: str = "",
+    cache: bool = True,
+) -> StudyResult:
+    """Run a pipeline's study alone; an earlier one's `key` goes on with that, or extends it.
 
-    def tell(line: str) -> None:
-        say(f"{label}{line}")
+    Args:
+        settings: of this installation.
+        file: the pipeline file.
+        log_line: gets each line of progress.
+        follow: gets the name of the study before its workers start.
+        version: of the dataset; None for the newest.
+        parameters: override the file's for this run.
+        key: of an earlier study.
+        cache: whether a finished study of an earlier run with the same inputs may be the result.
 
-    verdict = steps.cached(settings, context, "tune", {"worker": 0}, f"{context.key}/tune-0")
-    for line in verdict.lines if verdict else []:
-        tell(f"tune: {line}")
-    hit = verdict is not None and verdict.hit
-    tuned = [] if hit else run_workers(settings, load_pipeline(Path(context.pipeline_file)), context, tell)
-    step = "airloom.pipeline.steps:train"
-    trained = steps.run_job(settings, context, step, {}, name="train", say=lambda line: tell(f"train: {line}"))
-    return {"tune": tuned, **trained}
+    Raises:
+        JobFailed: the study failed.
+        ConfigError: the pipeline file, or what it asks for, is wrong.
+    """
+    from airloom.tracking import runs
+
+    context = _resolved(settings, file, log_line, version, parameters, key, cache=cache)
+    result = run_study(settings, context, log_line, follow)
+    runs.client(settings).set_terminated(context.mlflow_run, "FINISHED")
+    return result
 
 
 def finish(settings: Settings, context: RunContext, passed: bool) -> None:
@@ -94,3 +123,39 @@ def finish(settings: Settings, context: RunContext, passed: bool) -> None:
     client = runs.client(settings)
     client.set_tag(context.mlflow_run, Tag.OUTCOME, "deployed" if passed else "refused")
     client.set_terminated(context.mlflow_run, "FINISHED")
+
+
+def _resolved(
+    settings: Settings,
+    file: Path,
+    log_line: LogLine,
+    version: int | None,
+    parameters: dict[str, Any] | None,
+    key: str,
+    *,
+    cache: bool,
+) -> RunContext:
+    def named(pipeline: str) -> str:
+        name = key or str(RunKey(pipeline, f"local__{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}"))
+        log_line(f"resolve: {name}")  # before anything can fail: with this key one goes on
+        return name
+
+    context = resolve(settings, file, named, version, parameters, cache=cache)
+    rows = context.snapshot.rows
+    log_line(f"resolve: {context.snapshot.version_name}, rows {rows}, MLflow run {context.mlflow_run}")
+    return context
+
+
+def _train(settings: Settings, context: RunContext, log_line: LogLine) -> dict[str, Any]:
+    """The study and the final training of one candidate: `tune`, `study` and `model`."""
+    of_candidate = _prefixed(log_line, context.candidate) if context.candidate else log_line
+    first = {"worker": 0}
+    decision = decide(settings, context, tune.STEP, first, tune.STEP.key(context, first))
+    for line in decision.lines if decision else []:
+        of_candidate(f"tune: {line}")
+    workers = [] if decision and decision.hit else run_workers(settings, context, of_candidate)
+    return {"tune": workers, **run_step(settings, context, train.STEP, {}, _prefixed(of_candidate, "train"))}
+
+
+def _prefixed(log_line: LogLine, name: str) -> LogLine:
+    return lambda line: log_line(f"{name}: {line}")

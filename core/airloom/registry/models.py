@@ -1,13 +1,12 @@
 """Looking at registered models: what there is, what a version carries, what differs between two."""
 
 import json
-import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airloom.errors import RegistryError
-from airloom.registry import models
+from airloom.names import ModelName
 from airloom.settings import Settings
 from airloom.tracking import runs
 from airloom.tracking.tags import READY, Tag
@@ -15,15 +14,8 @@ from airloom.tracking.tags import READY, Tag
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
 ENVIRONMENT = "environment/requirements.txt"  # of the training run
-_REFERENCE = re.compile(
-    r"(?P<name>[A-Za-z0-9_][A-Za-z0-9_.-]{0,99})(?:/(?P<version>\d{1,9})|@(?P<alias>[A-Za-z][\w-]{0,49}))?"
-)
 
 
 def find(settings: Settings, reference: str) -> "ModelVersion":
@@ -32,17 +24,17 @@ def find(settings: Settings, reference: str) -> "ModelVersion":
     Raises:
         RegistryError: it is none of these, or there is no such version.
     """
-    parts = _REFERENCE.fullmatch(reference)
-    if parts is None:
+    name = ModelName.match(reference)
+    if name is None:
         hint = "write a version as digits/3, an alias as digits@champion"
         raise RegistryError(f"{reference[:80]!r} names no model version", hint)
-    if parts["version"]:
-        return models.get_version(settings, parts["name"], parts["version"])
-    alias, aliases = parts["alias"] or "champion", _model(settings, parts["name"])["aliases"]
+    if name.version:
+        return get_version(settings, name.name, name.version)
+    alias, aliases = name.alias or "champion", _model(settings, name.name)["aliases"]
     if alias not in aliases:
-        there = ", ".join(f"{name}@{n}" for name, n in aliases.items()) or "none"
-        raise RegistryError(f"model {parts['name']} has no alias {alias!r}", f"it has {there}")
-    return models.get_version(settings, parts["name"], aliases[alias])
+        there = ", ".join(f"{one}@{number}" for one, number in aliases.items()) or "none"
+        raise RegistryError(f"model {name.name} has no alias {alias!r}", f"it has {there}")
+    return get_version(settings, name.name, aliases[alias])
 
 
 def list_models(settings: Settings) -> list[dict[str, Any]]:
@@ -74,7 +66,7 @@ def _model(settings: Settings, name: str) -> dict[str, Any]:
             "overridden": Tag.OVERRIDE in version.tags,
             "created": version.creation_timestamp,
         }
-        for version in models.list_versions(settings, name)
+        for version in list_versions(settings, name)
     ]
     return {"name": name, "aliases": aliases, "versions": versions}
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from airloom.contracts import Decision, Evaluation, RegisteredVersion, RunContext, TrainedModel
 from airloom.errors import RegistryError
+from airloom.names import JobKey, run_of_child
 from airloom.settings import Settings
-from airloom.spec.pipeline import Pipeline
+from airloom.spec.load import definition, digest
 from airloom.tracking import runs
 from airloom.tracking.tags import READY, Tag
 
@@ -24,13 +25,19 @@ KEPT = (Tag.CODE, Tag.ENVIRONMENT, Tag.SEED, Tag.WEIGHTS)  # tags of the trainin
 
 def register(
     settings: Settings,
-    pipeline: Pipeline,
     ctx: RunContext,
     trained: TrainedModel,
     evaluation: Evaluation,
     decision: Decision,
 ) -> RegisteredVersion:
     """Make an accepted candidate a version; the same candidate always gives the same version.
+
+    Args:
+        settings: of this installation.
+        ctx: of the pipeline run.
+        trained: the candidate.
+        evaluation: of it.
+        decision: of the gate, or of a person over it.
 
     A version and its tags are made in one write, the mark that makes it deployable among them: what was interrupted is
     either complete or not there. Its card, an artifact of the training run that a tag names, is written before it.
@@ -41,7 +48,7 @@ def register(
     if not decision.promotes:
         reasons = "; ".join(decision.reasons)
         raise RegistryError(f"the gate refused this candidate: {reasons}", "see the evidence in the MLflow run")
-    client, name = runs.client(settings), pipeline.pipeline
+    client, name = runs.client(settings), ctx.pipeline
     with runs.reachable(settings):
         tags = lineage(client, ctx, trained, evaluation, decision) | {Tag.STATE: READY}
         version = _find(client, name, trained)
@@ -101,6 +108,7 @@ def lineage(
 ) -> dict[str, str]:
     """The tags of a version, as text."""
     of_run = client.get_run(trained.mlflow_run).data.tags
+    study = of_run.get(Tag.STUDY) or run_of_child(of_run[Tag.KEY])  # earlier releases did not note it
     kept = {key: value for key, value in of_run.items() if key.startswith(KEPT)}
     override = {Tag.OVERRIDE: json.dumps(decision.override)} if decision.override else {}
     return (
@@ -110,13 +118,14 @@ def lineage(
             Tag.MODEL_URI: trained.model_uri,
             Tag.DIGESTS: json.dumps(trained.digests),
             Tag.SNAPSHOT: ctx.snapshot.id,
-            Tag.DATASET: f"{ctx.snapshot.dataset}@v{ctx.snapshot.version}",
+            Tag.DATASET: ctx.snapshot.version_name,
             Tag.DATASET_ID: ctx.snapshot.version_id,
             Tag.DATASET_COMMIT: ctx.snapshot.commit,
             Tag.TEST_SPLIT: evaluation.split,
             Tag.PIPELINE_RUN: ctx.key,
-            Tag.STUDY: ctx.key,
-            Tag.JOB: f"{ctx.key}/train",
+            Tag.SPEC: digest(definition(ctx)),
+            Tag.STUDY: study,
+            Tag.JOB: of_run.get(Tag.JOB) or str(JobKey(study, "train")),
             Tag.RUN: ctx.mlflow_run,
             Tag.TRAIN_RUN: trained.mlflow_run,
             Tag.EVIDENCE: decision.evidence,

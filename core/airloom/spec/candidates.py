@@ -1,9 +1,5 @@
-"""A pipeline with several candidates: each is the same file with its own training function, parameters and space.
+"""A pipeline with several candidates: each is the same file with its own training function, parameters and space."""
 
-`digits.yaml#cnn` names the pipeline of the candidate `cnn`, wherever a pipeline file is read.
-"""
-
-from pathlib import Path
 from typing import Any
 
 from pydantic import Field
@@ -19,17 +15,6 @@ class Candidate(Section):
     command: str | list[str] = Field(default="", description="or its `command`")
     parameters: dict[str, Scalar] = Field(default={}, description="over the pipeline's own")
     space: dict[str, Any] = Field(default={}, description="instead of tune.space")
-
-
-def split(path: Path) -> tuple[Path, str]:
-    """The file, and the name of the candidate, "" where the path names none."""
-    name, mark, candidate = path.name.rpartition("#")
-    return (path.with_name(name), candidate) if mark and not path.exists() else (path, "")
-
-
-def address(file: str, candidate: str) -> str:
-    """The path that names one candidate's pipeline."""
-    return f"{file}#{candidate}"
 
 
 def names(values: dict[str, Any]) -> list[str]:

@@ -1,39 +1,84 @@
 """Read a pipeline file; a mistake names the file, the key and what is allowed."""
 
 import difflib
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from airloom.contracts import RunContext
 from airloom.errors import ConfigError
 from airloom.spec import candidates
 from airloom.spec.pipeline import Pipeline
 
 
-def load_pipeline(path: Path) -> Pipeline:
-    """Parse and check `path`; `file.yaml#name` is the pipeline of one of its candidates.
+def load_pipeline(path: Path, candidate: str = "") -> Pipeline:
+    """Parse and check a pipeline file.
 
-    A file with candidates is checked for each of them; its own `train` and space are those of the first.
+    Args:
+        path: the file.
+        candidate: the name of one of its candidates, whose pipeline is wanted.
 
     Raises:
         ConfigError: the file is missing, no YAML, or breaks the schema.
     """
-    path, candidate = candidates.split(path)
-    values = _read(path)
+    return checked(read_values(path), candidate, str(path))
+
+
+def definition(ctx: RunContext) -> Pipeline:
+    """The pipeline of a run, or of its candidate, as `resolve` fixed it."""
+    return checked(ctx.spec, ctx.candidate, f"the definition of run {ctx.key}")
+
+
+def checked(values: dict[str, Any], candidate: str = "", where: str = "the pipeline") -> Pipeline:
+    """Check the values of a pipeline file, for each of its candidates.
+
+    Args:
+        values: as `read_values` gives them.
+        candidate: whose pipeline to return; else the file's, with `train` and space of the first candidate.
+        where: what the values come from, for messages.
+
+    Raises:
+        ConfigError: they break the schema, or there is no such candidate.
+    """
     if candidate:
-        return _checked(path, candidates.values_of(values, candidate))
+        return _validated(where, candidates.values_of(values, candidate))
     names = candidates.names(values)
     for name in names:
-        _checked(path, candidates.values_of(values, name), f"candidates.{name}: ")
+        _validated(where, candidates.values_of(values, name), f"candidates.{name}: ")
     if not names:
-        return _checked(path, values)
+        return _validated(where, values)
     if "train" in values or "command" in values:
         hint = "move `train` or `command` into a candidate"
-        raise ConfigError(f"{path}: a pipeline with candidates trains these, and nothing else", hint)
+        raise ConfigError(f"{where}: a pipeline with candidates trains these, and nothing else", hint)
     first = candidates.values_of(values, names[0])
-    return _checked(path, first | {"candidates": values["candidates"]})
+    return _validated(where, first | {"candidates": values["candidates"]})
+
+
+def read_values(path: Path) -> dict[str, Any]:
+    """The values of a pipeline file, unchecked, as JSON has them.
+
+    Raises:
+        ConfigError: the file is missing, no YAML, or holds what JSON cannot.
+    """
+    values = _read(path)
+    try:
+        return dict(json.loads(json.dumps(values)))
+    except (TypeError, ValueError) as error:  # a date, a set, a list that holds itself
+        raise ConfigError(f"{path}: {error}", "write the value in quotes, as text") from None
+
+
+def digest(pipeline: Pipeline) -> str:
+    """sha256 of a definition with every default in it, the same whatever the file looked like."""
+    return hashlib.sha256(json.dumps(full(pipeline), sort_keys=True).encode()).hexdigest()
+
+
+def full(pipeline: Pipeline) -> dict[str, Any]:
+    """A definition with every default in it, as JSON."""
+    return pipeline.model_dump(mode="json", by_alias=True)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -48,11 +93,11 @@ def _read(path: Path) -> dict[str, Any]:
     return values
 
 
-def _checked(path: Path, values: dict[str, Any], where: str = "") -> Pipeline:
+def _validated(source: str, values: dict[str, Any], where: str = "") -> Pipeline:
     try:
         return Pipeline.model_validate(values)
     except ValidationError as error:
-        lines = [f"{path}: {where}{_explain(problem)}" for problem in error.errors()]
+        lines = [f"{source}: {where}{_explain(problem)}" for problem in error.errors()]
         raise ConfigError("\n".join(lines), "`airloom pipeline schema` prints every key with its values") from None
 
 

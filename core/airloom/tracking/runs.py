@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airloom.contracts import RunContext
 from airloom.errors import ConfigError, MlflowAway, RegistryError
+from airloom.names import child_run
 from airloom.settings import Settings
 from airloom.tracking.tags import Tag
 
@@ -119,7 +120,7 @@ def ensure_parent(settings: Settings, pipeline_name: str, key: str, tags: dict[s
 
 def child_key(ctx: RunContext, kind: str, number: int) -> str:
     """The key of a child run, `digits/manual__…/trial/3`."""
-    return f"{ctx.key}/{kind}/{number}"
+    return child_run(ctx.key, kind, number)
 
 
 def find_child(api: "MlflowClient", ctx: RunContext, kind: str, number: int = 0) -> "Run | None":

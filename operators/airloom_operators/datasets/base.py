@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from airloom_operators.base import job_name
+from airloom.names import JobKey, RunKey
+from airloom_operators.base import map_index
 from airloom_operators.job import WaitsForJob
 
 if TYPE_CHECKING:
@@ -33,5 +34,6 @@ class DatasetJobOperator(WaitsForJob):
         """See `WaitsForJob`."""
         from airloom.datasets.job_steps import job_of
 
-        key = f"{context['dag'].dag_id}/{context['run_id']}/{job_name(context['ti'])}"
+        run = str(RunKey(context["dag"].dag_id, context["run_id"]))
+        key = str(JobKey(run, context["ti"].task_id, map_index(context["ti"])))
         return key, job_of(settings, self.function, self.arguments(), timeout=self.timeout)

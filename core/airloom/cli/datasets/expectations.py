@@ -33,10 +33,10 @@ def propose_expectations(
 
     Example: airloom dataset propose-expectations flights jan.csv --label late --key flight --write
     """
-    from airloom.datasets import versions
     from airloom.datasets.validation import propose
+    from airloom.names import DatasetName
 
-    settings, (dataset, _) = load(), versions.parse_name(name)
+    settings, dataset = load(), DatasetName.parse(name).dataset
     if source:
         profile, label = _of_rows(settings, dataset, source, roles_of(type_, label, key, classes))
     else:

@@ -4,12 +4,13 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from airloom.datasets.ingest import from_arrays
 from airloom.datasets.types.base import shape_of
+from airloom.datasets.types.image import LAYOUT, flat_pixels
 from airloom.errors import DataError
 
 if TYPE_CHECKING:
     import numpy as np
-from airloom.datasets.types.image import LAYOUT, _flat
 
 
 def image_table(images: "np.ndarray[Any, Any]", labels: "np.ndarray[Any, Any]") -> pa.Table:
@@ -24,8 +25,6 @@ def image_table(images: "np.ndarray[Any, Any]", labels: "np.ndarray[Any, Any]") 
     """
     import numpy as np
 
-    from airloom.datasets.ingest import from_arrays
-
     if images.ndim != 4 or labels.shape != (len(images),):
         hint = "images need shape (n, channels, height, width), labels (n,)"
         raise DataError(f"images of shape {images.shape} do not go with labels of shape {labels.shape}", hint)
@@ -38,7 +37,7 @@ def image_arrays(table: pa.Table) -> "tuple[np.ndarray[Any, Any], np.ndarray[Any
     import numpy as np
 
     field = table.schema.field("image")
-    parts = [_flat(chunk) for chunk in table.column("image").chunks]
+    parts = [flat_pixels(chunk) for chunk in table.column("image").chunks]
     images = (
         np.concatenate(parts) if parts else np.empty((0, field.type.list_size), field.type.value_type.to_pandas_dtype())
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from airloom.datasets.storage.chain import Chain
 from airloom.datasets.storage.schema import Layout
 from airloom.errors import DataError
+from airloom.names import dataset_version
 
 if TYPE_CHECKING:
     import numpy as np
@@ -109,7 +110,7 @@ class Manifest:
     @property
     def name(self) -> str:
         """`digits@v3`, also the git tag."""
-        return f"{self.dataset}@v{self.number}"
+        return dataset_version(self.dataset, self.number)
 
     @cached_property
     def arrow_schema(self) -> "pa.Schema":

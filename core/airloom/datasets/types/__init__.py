@@ -3,7 +3,6 @@
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
-from airloom.datasets.ingest.images import image_arrays, image_table
 from airloom.datasets.types.base import DatasetType
 from airloom.datasets.types.generic import GenericType
 from airloom.datasets.types.image import ImageType
@@ -14,7 +13,7 @@ from airloom.errors import ConfigError
 GROUP = "airloom.dataset_types"
 OWN: dict[str, DatasetType] = {kind.name: kind for kind in (ImageType(), TextType(), TabularType(), GenericType())}
 
-__all__ = ["GROUP", "DatasetType", "get_type", "image_arrays", "image_table", "known_types"]
+__all__ = ["GROUP", "DatasetType", "get_type", "known_types"]
 
 
 def known_types() -> list[str]:

@@ -31,7 +31,7 @@ class ImageType:
         kind = field.type
         if not pa.types.is_fixed_size_list(kind) or kind.value_type not in (pa.uint8(), pa.float32()):
             message = f"column {field.name!a} is {kind}; images are fixed-size lists of uint8 or float32"
-            raise DataError(message, "build the table with airloom.datasets.types.image_table")
+            raise DataError(message, "build the table with airloom.datasets.ingest.images.image_table")
         shape = shape_of(field)
         if len(shape) != 3 or min(shape) < 1 or shape[0] * shape[1] * shape[2] != kind.list_size:
             message = f"column {field.name!a} has {kind.list_size} values an image and the shape {shape}"
@@ -53,7 +53,7 @@ class ImageType:
         size, scale = column.type.list_size, 255 if column.type.value_type == pa.uint8() else 1
         measured: list[list[Any]] = [[], [], []]
         for chunk in column.chunks:
-            flat = _flat(chunk)
+            flat = flat_pixels(chunk)
             # The sum of a uint8 image fits in 64 bits; adding whole numbers is twice as fast as a mean.
             sums = flat.sum(axis=1, dtype=np.uint64 if scale == 255 else None)
             for values, found in zip(measured, (sums / size, flat.min(axis=1), flat.max(axis=1)), strict=True):
@@ -74,7 +74,7 @@ class ImageType:
         return images, label_tensor(columns, schema, layout)
 
 
-def _flat(chunk: pa.FixedSizeListArray) -> "np.ndarray[Any, Any]":
+def flat_pixels(chunk: pa.FixedSizeListArray) -> "np.ndarray[Any, Any]":
     """(n, pixels) on the memory of the chunk."""
     pixels: np.ndarray[Any, Any] = chunk.flatten().to_numpy()
     return pixels.reshape(len(chunk), chunk.type.list_size)

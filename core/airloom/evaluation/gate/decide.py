@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from airloom.evaluation.gate import paired
+from airloom.evaluation import paired
 from airloom.evaluation.gate.alpha_spending import FIRST, Tries
 from airloom.spec.gate import AgainstChampion, GateSection, SliceRule
 

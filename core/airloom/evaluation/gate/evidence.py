@@ -15,6 +15,7 @@ from airloom.evaluation.predictions import Rows
 from airloom.registry import models
 from airloom.settings import Settings
 from airloom.spec.gate import GateSection
+from airloom.spec.load import digest, full
 from airloom.spec.pipeline import Pipeline
 from airloom.tracking import runs
 from airloom.tracking.tags import Tag
@@ -112,6 +113,8 @@ def _evidence(
         "passed": outcome.passed,
         "reasons": outcome.reasons,
         "policy": pipeline.gate.model_dump(),
+        "definition": full(pipeline),
+        "definition_sha256": digest(pipeline),
         "metrics": evaluation.metrics,
         "slices": evaluation.slices,
         "candidates": evaluation.candidates,

@@ -6,6 +6,7 @@ from typing import Any
 
 from airloom.evaluation import figures
 from airloom.evaluation.gate.decide import Outcome
+from airloom.evaluation.gate.figures import interval
 from airloom.evaluation.predictions import Rows
 
 _STYLE = (
@@ -63,7 +64,7 @@ def _comparison(evidence: dict[str, Any], outcome: Outcome) -> str:
         ["alpha", f"{tries['alpha']:.5f} of {tries['of']}, after the correction for tries"],
         ["power", f"{found.power:.3f} at a true gain of {rule['planned']['effect']}"],
     ]
-    image = _image(figures.interval(found, margin, rule["metric"]), "the interval of the gain", "100%")
+    image = _image(interval(found, margin, rule["metric"]), "the interval of the gain", "100%")
     return f"<h2>Against the champion</h2>{image}{_table(['', ''], rows)}"
 
 

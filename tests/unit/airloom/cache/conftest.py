@@ -55,7 +55,7 @@ PIPELINE = {
 
 
 def table(seed: int, rows: int = 300):
-    from airloom.datasets.types import image_table
+    from airloom.datasets.ingest.images import image_table
 
     generator = np.random.default_rng(seed)
     labels = generator.integers(0, 10, rows)

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from airloom.cache import entries, verdicts
-from airloom.contracts import RunContext, StudyResult
-from airloom.pipeline import steps
-from airloom.spec.load import load_pipeline
+from airloom.cache import entries, lookup
+from airloom.contracts import CacheDecision, RunContext, StudyResult
+from airloom.pipeline.steps import evaluate, train, tune
+from airloom.pipeline.steps.resolve import resolve
+from airloom.pipeline.steps.submit import decide
 from airloom.tracking import runs
 
 pytestmark = pytest.mark.timeout(300)
@@ -17,11 +18,11 @@ pytestmark = pytest.mark.timeout(300)
 
 def ask(project, **options):
     """What `tune` and, with the first run's study, `train` of a new run would say."""
-    context = steps.resolve(project.settings, project.file, f"cached/{uuid.uuid4().hex}", **options)
-    pipeline = load_pipeline(project.file)
-    study = verdicts.of_tune(project.settings, pipeline, context)
-    train = verdicts.of_train(project.settings, pipeline, context, project.first["study"])
-    return study, train
+    context = resolve(project.settings, project.file, f"cached/{uuid.uuid4().hex}", **options)
+    study = lookup.look_up(project.settings, context, tune.STEP, {})
+    hit = CacheDecision("tune", True, [], value=project.first["study"])
+    context = context.with_(studies={"": hit.to_dict()}, key=f"{context.key}/with its study")
+    return study, lookup.look_up(project.settings, context, train.STEP, {})
 
 
 def edit(name, text):
@@ -100,9 +101,9 @@ def test_a_run_s_own_parameters_are_inputs(changed):
 def test_a_miss_is_explained_by_the_nearest_run(changed):
     """A second entry, further away, is not the one that is compared with."""
     changed.write(seed=7, parameters={"epochs": 1, "lr": 9.0})
-    far = steps.resolve(changed.settings, changed.file, f"cached/{uuid.uuid4().hex}")
-    api, reads = runs.client(changed.settings), verdicts.manifest.of_tune
-    entries.keep(api, far.mlflow_run, "tune", reads(changed.settings, load_pipeline(changed.file), far), {}, {})
+    far = resolve(changed.settings, changed.file, f"cached/{uuid.uuid4().hex}")
+    api = runs.client(changed.settings)
+    entries.keep(api, far.mlflow_run, "tune", tune.reads(changed.settings, far), {}, {})
     changed.write(seed=3)
     assert ask(changed)[0].why == ["seed 0 -> 3"]
     api.set_terminated(far.mlflow_run, "FAILED")
@@ -112,20 +113,20 @@ def test_the_switches(changed):
     changed.write(cache={"train": False})
     study, train = ask(changed)
     assert study.hit
-    assert train.why == ["cache.train is false in cached.yaml"]
+    assert train.why == ["cache.train is false in the pipeline file"]
     changed.write(cache=False)
     assert [verdict.why for verdict in ask(changed)] == [
-        [f"cache.{name} is false in cached.yaml"] for name in ("tune", "train")
+        [f"cache.{name} is false in the pipeline file"] for name in ("tune", "train")
     ]
     changed.write()
     assert ask(changed, cache=False)[0].why == ["the cache is switched off for this run"]
 
 
 def test_a_run_takes_nothing_from_itself_and_nothing_from_a_failed_one(changed):
-    settings, file = changed.settings, changed.file
+    settings = changed.settings
     context = RunContext.from_dict(changed.first["context"])
-    assert not verdicts.of_tune(settings, load_pipeline(file), context).hit
-    assert not verdicts.of_train(settings, load_pipeline(file), context, changed.first["study"]).hit
+    assert not lookup.look_up(settings, context, tune.STEP, {}).hit
+    assert not lookup.look_up(settings, context, train.STEP, {}).hit
     api = runs.client(settings)
     for run in (context.mlflow_run, changed.first["model"]["mlflow_run"]):
         api.set_terminated(run, "FAILED")
@@ -137,16 +138,18 @@ def test_a_run_takes_nothing_from_itself_and_nothing_from_a_failed_one(changed):
 
 def test_a_retry_goes_on_and_a_clear_runs_anew(changed):
     settings, context = changed.settings, RunContext.from_dict(changed.first["context"])
-    for step, arguments in (("tune", {"worker": 0}), ("train", {}), ("evaluate", {"trained": changed.first["model"]})):
-        job = f"{context.key}/{'tune-0' if step == 'tune' else step}"
-        assert steps.cached(settings, context, step, arguments, job) is None  # its job is there: it goes on
-        anew = steps.cached(settings, context, step, arguments, job, cleared=True)
-        assert (anew.hit, anew.why) == (False, [verdicts.CLEARED])
-    fresh = steps.resolve(settings, changed.file, f"cached/{uuid.uuid4().hex}")
-    assert steps.cached(settings, fresh, "train", {}, f"{fresh.key}/train").hit
-    assert not steps.cached(settings, fresh, "train", {}, f"{fresh.key}/train", cleared=True).hit
-    steps.make_study(settings, fresh)  # as a worker does that is cleared
-    assert not steps.cached(settings, fresh, "train", {}, f"{fresh.key}/train").hit
+    evaluated = {"trained": changed.first["model"]}
+    for step, arguments in ((tune.STEP, {"worker": 0}), (train.STEP, {}), (evaluate.STEP, evaluated)):
+        job = step.key(context, arguments)
+        assert decide(settings, context, step, arguments, job) is None  # its job is there: it goes on
+        anew = decide(settings, context, step, arguments, job, cleared=True)
+        assert (anew.hit, anew.why) == (False, [lookup.CLEARED])
+    fresh = resolve(settings, changed.file, f"cached/{uuid.uuid4().hex}")
+    job = train.STEP.key(fresh, {})
+    assert decide(settings, fresh, train.STEP, {}, job).hit
+    assert not decide(settings, fresh, train.STEP, {}, job, cleared=True).hit
+    tune.make_study(settings, fresh)  # as a worker does that is cleared
+    assert not decide(settings, fresh, train.STEP, {}, job).hit
 
 
 def test_what_was_collected_is_a_miss_that_says_so(changed):

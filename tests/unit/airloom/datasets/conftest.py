@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from airloom.datasets.types import image_table
+from airloom.datasets.ingest.images import image_table
 from airloom.settings import Settings
 
 PROJECT = Path(__file__).resolve().parents[4]

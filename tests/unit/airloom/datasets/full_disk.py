@@ -11,8 +11,8 @@ import numpy as np
 
 from airloom.datasets import versions
 from airloom.datasets.commit import commit
+from airloom.datasets.ingest.images import image_table
 from airloom.datasets.read import read
-from airloom.datasets.types import image_table
 from airloom.datasets.validation import quarantine
 from airloom.errors import AirloomError
 from airloom.settings import Settings

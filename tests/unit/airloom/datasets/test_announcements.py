@@ -11,8 +11,8 @@ import pytest
 from airloom.datasets import announcements, tag_delete, versions
 from airloom.datasets.announcements import AGAIN_SECONDS, Wake, highest_key, number_of, partition_key, wake
 from airloom.datasets.commit import commit
+from airloom.datasets.ingest.images import image_table
 from airloom.datasets.storage.repository import git
-from airloom.datasets.types import image_table
 from airloom.errors import ConfigError
 from airloom.settings import Settings
 

@@ -10,13 +10,14 @@ import pytest
 from airloom.datasets import versions
 from airloom.datasets.commit import commit
 from airloom.datasets.ingest import from_table
+from airloom.datasets.ingest.images import image_arrays, image_table
 from airloom.datasets.read import read
 from airloom.datasets.release import release
 from airloom.datasets.storage.schema import Layout
 from airloom.datasets.storage.store import Store
-from airloom.datasets.types import image_arrays, image_table
 from airloom.datasets.validation import quarantine
 from airloom.errors import ConfigError, CorruptFile, DataError, NothingChanged, ValidationFailed
+from airloom.names import DatasetName
 
 
 def test_round_trip_append_and_replace(settings, batch):
@@ -251,10 +252,10 @@ def test_bad_names(settings, batch, name):
 )
 def test_bad_versions(text):
     with pytest.raises(ConfigError):
-        versions.parse_name(text)
+        DatasetName.parse(text)
 
 
 def test_good_names():
-    assert versions.parse_name("digits@v3") == ("digits", 3)
-    assert versions.parse_name("digits") == ("digits", None)
-    assert versions.parse_name("digits@golden") == ("digits", "golden")
+    assert DatasetName.parse("digits@v3") == DatasetName("digits", 3)
+    assert DatasetName.parse("digits") == DatasetName("digits")
+    assert DatasetName.parse("digits@golden") == DatasetName("digits", tag="golden")

@@ -10,12 +10,12 @@ from airloom.datasets import edit, tag_delete, versions
 from airloom.datasets.commit import commit
 from airloom.datasets.compact import compact
 from airloom.datasets.ingest import from_table
+from airloom.datasets.ingest.images import image_arrays, image_table
 from airloom.datasets.read import read
 from airloom.datasets.snapshots import snapshot
 from airloom.datasets.storage.rows import Rows
 from airloom.datasets.storage.schema import Layout
 from airloom.datasets.storage.store import Store
-from airloom.datasets.types import image_arrays, image_table
 from airloom.errors import ConfigError, DataError, NothingChanged, ValidationFailed
 
 LAYOUT = Layout("image", label="label")

@@ -11,7 +11,7 @@ from airloom.evaluation.evaluate import evaluate_all
 from airloom.evaluation.gate.evidence import EVIDENCE, gate
 from airloom.evaluation.leaderboard import rank
 from airloom.evaluation.predictions import Answers, Rows
-from airloom.pipeline import steps
+from airloom.pipeline.steps.promote import chosen
 from airloom.spec.load import load_pipeline
 from airloom.tracking import experiments, runs
 
@@ -55,11 +55,11 @@ def test_the_best_candidate_is_gated_and_all_are_counted(world, tmp_path: Path) 
     ctx = world.ctx("three")
     models = {}
     for name, wrong in (("one", (1, 2)), ("two", ()), ("three", (4,))):
-        models[name] = world.train(steps.candidate(ctx, name), wrong=wrong)
+        models[name] = world.train(ctx.of_candidate(name), wrong=wrong)
     found = evaluate_all(world.settings, world.pipeline, ctx, models)
     assert found.candidates == [models[name].model_uri for name in ("two", "three", "one")]
     assert found.metrics["accuracy"] == 1.0
-    assert steps.chosen({n: m.to_dict() for n, m in models.items()}, found).model_uri == models["two"].model_uri
+    assert chosen({n: m.to_dict() for n, m in models.items()}, found) == ("two", models["two"])
     assert gate(world.settings, world.pipeline, ctx, found).passed
     client = runs.client(world.settings)
     spent = json.loads(Path(client.download_artifacts(ctx.mlflow_run, EVIDENCE, str(tmp_path))).read_text())["tries"]
@@ -92,7 +92,7 @@ def test_what_names_no_run_is_said(world, target: str) -> None:
 
 
 def test_each_candidate_is_a_pipeline_of_its_own(file: Path) -> None:
-    whole, mlp = load_pipeline(file), load_pipeline(Path(f"{file}#mlp"))
+    whole, mlp = load_pipeline(file), load_pipeline(file, "mlp")
     assert list(whole.candidates) == ["cnn", "mlp"]
     assert (whole.train, mlp.train) == ("a.py:cnn", "a.py:mlp")
     assert (whole.parameters, mlp.parameters) == ({"epochs": 2}, {"epochs": 3})
@@ -118,4 +118,4 @@ def test_a_candidates_mistake_names_the_candidate(file: Path, change: tuple[str,
 
 def test_an_unknown_candidate_is_named(file: Path) -> None:
     with pytest.raises(ConfigError, match="no candidate 'rnn'"):
-        load_pipeline(Path(f"{file}#rnn"))
+        load_pipeline(file, "rnn")

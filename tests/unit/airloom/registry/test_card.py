@@ -27,7 +27,7 @@ def registered(world):
     trained = world.train(ctx)
     evaluation = evaluate(world.settings, pipeline, ctx, trained)
     decision = gate(world.settings, pipeline, ctx, evaluation)
-    return register.register(world.settings, pipeline, ctx, trained, evaluation, decision)
+    return register.register(world.settings, ctx, trained, evaluation, decision)
 
 
 def facts(made: card.Card) -> dict[str, card.Fact]:

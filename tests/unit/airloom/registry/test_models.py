@@ -111,7 +111,7 @@ def test_a_version_is_complete_from_its_first_moment(small, monkeypatch):
     from requests.exceptions import ConnectionError as Refused
 
     trained = small.train(small.ctx())
-    arguments = (small.settings, small.pipeline, small.ctx(), trained, Evaluation({"accuracy": 1.0}, "", {}, "p", 10))
+    arguments = (small.settings, small.ctx(), trained, Evaluation({"accuracy": 1.0}, "", {}, "p", 10))
     decision = Decision(True, ["passed"], "e", None)
     for call in ("create_registered_model", "create_model_version", "search_model_versions"):
         for after in (False, True):
@@ -141,7 +141,7 @@ def test_the_same_candidate_registered_by_several_at_once_is_one_version(small):
 
     def one():
         barrier.wait()
-        results.append(register.register(small.settings, small.pipeline, context, trained, evaluation, decision))
+        results.append(register.register(small.settings, context, trained, evaluation, decision))
 
     threads = [threading.Thread(target=one) for _ in range(4)]
     for thread in threads:
@@ -156,7 +156,7 @@ def test_the_same_candidate_registered_by_several_at_once_is_one_version(small):
 def test_an_overridden_candidate_says_who_let_it_through(small, monkeypatch):
     trained = small.train(small.ctx())
     approval = {"by": "Ada", "reason": "the champion leaks labels", "at": "2026-01-01"}
-    arguments = (small.settings, small.pipeline, small.ctx(), trained, Evaluation({"accuracy": 0.1}, "", {}, "p", 10))
+    arguments = (small.settings, small.ctx(), trained, Evaluation({"accuracy": 0.1}, "", {}, "p", 10))
     for lacking in ({}, {"by": "Ada"}, {"by": "", "reason": "because"}):
         with pytest.raises(RegistryError, match="the gate refused"):
             register.register(*arguments, REFUSED.with_(override=lacking))

@@ -17,7 +17,7 @@ EVALUATION = Evaluation({"accuracy": 1.0}, "", {}, "p", 10)
 
 def register(small, trained, passed=True):
     decision = Decision(passed, ["accuracy too low"], "e", None)
-    return registry.register(small.settings, small.pipeline, small.ctx(), trained, EVALUATION, decision)
+    return registry.register(small.settings, small.ctx(), trained, EVALUATION, decision)
 
 
 def test_the_same_candidate_is_always_the_same_version(small):

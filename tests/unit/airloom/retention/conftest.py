@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from airloom.datasets.commit import commit
+from airloom.datasets.ingest.images import image_table
 from airloom.datasets.storage.store import Store, md5_of
-from airloom.datasets.types import image_table
 from airloom.retention.collect import collect, plan
 from airloom.retention.items import Rules
 

@@ -104,7 +104,7 @@ def data():
 def ctx(settings: Settings) -> RunContext:
     experiment, run = mlflow_runs.ensure_parent(settings, "small", "small/manual__1", {"who": "test"})
     snapshot = Snapshot("s", "small", 1, "v", "c", {"train": 0.6, "validation": 0.15, "test": 0.25}, {})
-    return RunContext("small", "unused.yaml", "small/manual__1", run, experiment, snapshot)
+    return RunContext("small", {}, "small/manual__1", run, experiment, snapshot)
 
 
 PIPELINE = {
@@ -137,7 +137,7 @@ class Training:
         experiment, run = mlflow_runs.ensure_parent(settings, "small", key, {})
         snapshot = Snapshot("s", "small", 1, "v", "c", {"train": 0.6, "validation": 0.15, "test": 0.25}, {})
         self.pipeline = Pipeline.model_validate(values)
-        self.ctx = RunContext("small", "unused.yaml", key, run, experiment, snapshot)
+        self.ctx = RunContext("small", values, key, run, experiment, snapshot)
         self.request = {
             "home": str(settings.home),
             "project": str(settings.project),

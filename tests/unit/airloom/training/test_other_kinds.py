@@ -103,11 +103,12 @@ def test_another_kind_of_data_goes_the_same_way(settings, tmp_path, name):
             },
         }
     )
+    spec = pipeline.model_dump(mode="json", by_alias=True, exclude_unset=True)
     prepared = snapshot.prepare(settings, version, SPLIT)
     champion = None
     for key in ("one", "two"):
         experiment, run = runs.ensure_parent(settings, name, f"{name}/{key}", {})
-        ctx = RunContext(name, "unused.yaml", f"{name}/{key}", run, experiment, prepared)
+        ctx = RunContext(name, spec, f"{name}/{key}", run, experiment, prepared)
         trained = train(settings, pipeline, ctx, {})
         found = evaluate(settings, pipeline, ctx, trained)
         assert found.champion_version == (champion or "")
@@ -115,7 +116,7 @@ def test_another_kind_of_data_goes_the_same_way(settings, tmp_path, name):
         assert 0 < found.slices["phones"]["rows"] < found.rows
         decision = gate(settings, pipeline, ctx, found)
         assert decision.passed, decision.reasons
-        made = register.register(settings, pipeline, ctx, trained, found, decision)
+        made = register.register(settings, ctx, trained, found, decision)
         champion = made.version
         runs.client(settings).set_registered_model_alias(name, "champion", champion)
     assert len(decision.reasons) == 4  # minimum, champion, and both of the slice

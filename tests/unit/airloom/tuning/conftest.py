@@ -109,7 +109,7 @@ def ctx(settings: Settings) -> RunContext:
 def context_of(settings: Settings, key: str) -> RunContext:
     experiment, run = mlflow_runs.ensure_parent(settings, "small", key, {"who": "test"})
     snapshot = Snapshot("s", "small", 1, "v", "c", {"train": 0.6, "validation": 0.15, "test": 0.25}, {})
-    return RunContext("small", "unused.yaml", key, run, experiment, snapshot)
+    return RunContext("small", {}, key, run, experiment, snapshot)
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airloom.datasets.ingest.images import image_table
 from airloom.datasets.snapshots.split import assign
 from airloom.datasets.storage.digests import digest
 from airloom.datasets.storage.index import Index
 from airloom.datasets.storage.schema import Layout
-from airloom.datasets.types import image_table
 from airloom.errors import ConfigError
 
 FRACTIONS = {"train": 0.6, "validation": 0.15, "test": 0.25}

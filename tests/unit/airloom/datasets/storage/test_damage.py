@@ -18,12 +18,12 @@ import pytest
 from airloom.contracts import Snapshot
 from airloom.datasets import edit, tag_delete, versions
 from airloom.datasets.commit import commit
+from airloom.datasets.ingest.images import image_table
 from airloom.datasets.read import read
 from airloom.datasets.snapshots import files as snapshot_files
 from airloom.datasets.snapshots import snapshot
 from airloom.datasets.storage import repository
 from airloom.datasets.storage.store import Store
-from airloom.datasets.types import image_table
 from airloom.datasets.validation import quarantine
 from airloom.errors import AirloomError, ValidationFailed
 from airloom.settings import Settings

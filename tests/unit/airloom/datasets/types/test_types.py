@@ -11,8 +11,9 @@ import pyarrow as pa
 import pytest
 
 from airloom.datasets.ingest import from_arrays, from_table
+from airloom.datasets.ingest.images import image_arrays, image_table
 from airloom.datasets.storage.schema import Layout
-from airloom.datasets.types import OWN, get_type, image_arrays, image_table, known_types, labels
+from airloom.datasets.types import OWN, get_type, known_types, labels
 from airloom.errors import ConfigError, DataError
 
 IMAGE = Layout("image", label="label")

@@ -12,8 +12,9 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from airloom.datasets.ingest import from_table
+from airloom.datasets.ingest.images import image_table
 from airloom.datasets.storage.schema import Layout
-from airloom.datasets.types import get_type, image_table
+from airloom.datasets.types import get_type
 from airloom.datasets.validation import propose
 from airloom.datasets.validation.validate import validate
 from airloom.errors import DataError

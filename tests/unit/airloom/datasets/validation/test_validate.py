@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from airloom.datasets.types import get_type, image_table
+from airloom.datasets.ingest.images import image_table
+from airloom.datasets.types import get_type
 from airloom.datasets.types.image import LAYOUT
 from airloom.datasets.validation.validate import validate
 from airloom.errors import ConfigError

@@ -12,10 +12,11 @@ import pytest
 from airloom.contracts import Evaluation, RunContext
 from airloom.datasets.snapshots.snapshot import load_split
 from airloom.errors import CorruptFile, GateError, RegistryError
-from airloom.evaluation import step
 from airloom.evaluation.evaluate import PREDICTIONS, evaluate
 from airloom.evaluation.gate.evidence import EVIDENCE, PAGE, gate
 from airloom.evaluation.gate.simulate import simulate
+from airloom.pipeline.steps import evaluate as evaluate_step
+from airloom.pipeline.steps import promote
 from airloom.spec.pipeline import Pipeline
 from airloom.tracking import runs
 
@@ -168,13 +169,10 @@ def test_a_champion_from_elsewhere_is_named(world) -> None:
 
 
 def test_the_steps_take_and_give_json(world, monkeypatch: pytest.MonkeyPatch) -> None:
-    import yaml
-
     monkeypatch.setenv("AIRLOOM_HOME", str(world.settings.home))
     ctx = world.ctx()
-    Path(ctx.pipeline_file).write_text(yaml.safe_dump(world.pipeline.model_dump(mode="json", by_alias=True)))
-    found = step.evaluate(ctx.to_dict(), world.train(ctx).to_dict())
-    decision = step.gate(json.loads(json.dumps(ctx.to_dict())), json.loads(json.dumps(found)))
+    found = evaluate_step.evaluate(ctx.to_dict(), world.train(ctx).to_dict())
+    decision = promote.gate(json.loads(json.dumps(ctx.to_dict())), json.loads(json.dumps(found)))
     assert decision["passed"] is True
     json.dumps(decision)
 

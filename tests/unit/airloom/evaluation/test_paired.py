@@ -9,7 +9,7 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 from scipy import optimize, stats
 
-from airloom.evaluation.gate import paired
+from airloom.evaluation import paired
 from airloom.evaluation.gate.alpha_spending import Tries
 from airloom.evaluation.gate.simulate import exact_interval
 

@@ -1,0 +1,199 @@
+"""One grammar of names: how each is written and read. Imports the standard library only.
+
+| what | written |
+|---|---|
+| dataset version | `digits`, `digits@v3`, `digits@golden` |
+| model version | `digits`, `digits/3`, `digits@champion`; of another installation `prod.digits/3` |
+| pipeline run | `[installation:]dag/run[@pipeline][[map index]][/candidate]` |
+| job of it | `<pipeline run>/task[-index]` |
+| MLflow child run of it | `<pipeline run>/kind/number` |
+| prediction | a UUIDv7, see `airloom.monitoring.prediction_id` |
+
+Where the pipeline is called like its DAG, as the DAG factory and `airloom run` have it, its name is left out. Names
+that earlier releases wrote are names of this grammar too.
+"""
+
+import re
+from dataclasses import dataclass, replace
+from typing import Self
+
+from airloom.errors import ConfigError
+
+DATASET = re.compile(r"[a-z][a-z0-9_]{0,39}")
+TAG = re.compile(r"(?!v\d+$)[a-z0-9][a-z0-9._-]{0,63}")
+_NUMBER = re.compile(r"v([0-9]{1,9})")
+_MODEL = re.compile(
+    r"(?P<name>[A-Za-z0-9_][A-Za-z0-9_.-]{0,99})(?:/(?P<version>\d{1,9})|@(?P<alias>[A-Za-z][\w-]{0,49}))?"
+)
+_RUN_KEY = re.compile(
+    r"(?:(?P<installation>[a-z][a-z0-9-]{0,29}):)?(?P<dag>[^/\x00-\x1f:][^/\x00-\x1f]*)/(?P<run>[^\x00-\x1f]+?)"
+    r"(?:@(?P<pipeline>[a-z][a-z0-9_]{0,39}))?(?:\[(?P<map_index>\d{1,9})\])?"
+    r"(?:/(?P<candidate>[a-z][a-z0-9_]{0,39}))?"
+)
+_PREDICTION = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_MLFLOW_RUN = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True)
+class DatasetName:
+    """A dataset, or one version of it by number or by tag.
+
+    Attributes:
+        dataset: its name.
+        number: of the version; 0 where the name has none.
+        tag: a label that somebody gave to a version.
+    """
+
+    dataset: str
+    number: int = 0
+    tag: str = ""
+
+    def __str__(self) -> str:
+        return dataset_version(self.dataset, self.number) if self.number else "@".join(filter(None, self._parts))
+
+    @property
+    def _parts(self) -> tuple[str, str]:
+        return self.dataset, self.tag
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `digits@v3`, `digits@golden` or `digits`.
+
+        Raises:
+            ConfigError: it is none of them.
+        """
+        dataset, at, which = text.partition("@")
+        if not DATASET.fullmatch(dataset):
+            hint = "lower case letters, digits and _, at most 40"
+            raise ConfigError(f"{dataset[:80]!r} is no name of a dataset", hint)
+        if not at:
+            return cls(dataset)
+        if number := _NUMBER.fullmatch(which):
+            return cls(dataset, int(number[1]), "" if int(number[1]) else which)
+        if not TAG.fullmatch(which):
+            hint = "the form is name@vN or name@tag, for example digits@v3"
+            raise ConfigError(f"{text[:80]!r} names no version", hint)
+        return cls(dataset, tag=which)
+
+
+def dataset_version(dataset: str, number: int) -> str:
+    """`digits@v3`, which is also the git tag."""
+    return f"{dataset}@v{number}"
+
+
+@dataclass(frozen=True)
+class ModelName:
+    """A registered model, or one version of it by number or by alias; at most one of the two is set."""
+
+    name: str
+    version: str = ""
+    alias: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name}/{self.version}" if self.version else "@".join(filter(None, (self.name, self.alias)))
+
+    @classmethod
+    def match(cls, text: str) -> Self | None:
+        """Read `digits/3`, `digits@champion` or `digits`, also with `models:/` before it; None where it is none."""
+        parts = _MODEL.fullmatch(text.removeprefix("models:/"))
+        return cls(parts["name"], parts["version"] or "", parts["alias"] or "") if parts else None
+
+
+@dataclass(frozen=True)
+class RunKey:
+    """A pipeline run, or one candidate of it. A retry has the same key and finds what the last try left.
+
+    Attributes:
+        dag: the DAG; the pipeline for `airloom run`.
+        run: Airflow's run id, or `local__<time>`.
+        pipeline: the pipeline where it is not called like the DAG.
+        map_index: where one task group is mapped over several pipelines or parameters; -1 where it is not.
+        installation: whose run it is; empty for the only one of a home.
+        candidate: one of the pipeline's candidates, whose study, jobs and child runs stand below this key.
+    """
+
+    dag: str
+    run: str
+    pipeline: str = ""
+    map_index: int = -1
+    installation: str = ""
+    candidate: str = ""
+
+    def __str__(self) -> str:
+        whose = f"{self.installation}:" if self.installation else ""
+        what = f"@{self.pipeline}" if self.pipeline else ""
+        mapped = f"[{self.map_index}]" if self.map_index >= 0 else ""
+        return f"{whose}{self.dag}/{self.run}{what}{mapped}" + (f"/{self.candidate}" if self.candidate else "")
+
+    @classmethod
+    def of(cls, dag: str, run: str, pipeline: str = "", map_index: int = -1) -> Self:
+        """The key of a run of `pipeline` in a DAG run."""
+        return cls(dag, run, "" if pipeline == dag else pipeline, map_index)
+
+    @classmethod
+    def match(cls, text: str) -> Self | None:
+        """Read a key; None where it is none. Any text of the form `a/b` is one."""
+        parts = _RUN_KEY.fullmatch(text)
+        if parts is None:
+            return None
+        index = int(parts["map_index"]) if parts["map_index"] else -1
+        names = {name: parts[name] or "" for name in ("dag", "run", "pipeline", "installation", "candidate")}
+        key = cls(map_index=index, **names)
+        # A number with zeros in front, or quotes around nothing, would be written in another way.
+        dag, _, run = text.partition("/")
+        return key if str(key) == text else cls(dag, run)
+
+    def of_candidate(self, name: str) -> Self:
+        """The key below which the work on one candidate stands."""
+        return replace(self, candidate=name)
+
+
+@dataclass(frozen=True)
+class JobKey:
+    """A job of a pipeline run; its attempts are numbered below this key.
+
+    Attributes:
+        run: the key of the pipeline run, or of one candidate of it.
+        task: the name of the step, or the id of a task that is called otherwise.
+        index: tells mapped tasks, such as the workers of a study, apart; -1 where there is one only.
+    """
+
+    run: str
+    task: str
+    index: int = -1
+
+    def __str__(self) -> str:
+        return f"{self.run}/{self.task}" + (f"-{self.index}" if self.index >= 0 else "")
+
+    def former(self, candidate: str) -> str:
+        """What releases before this grammar called the job of a candidate under Airflow: `…/cnn/tune_cnn-0`."""
+        return str(replace(self, task=f"{self.task}_{candidate}")) if candidate else str(self)
+
+
+def study_of_worker(job: str) -> str:
+    """The study that the job `<study>/tune-<number>` works on; empty for any other job.
+
+    Workers of a candidate were called `<study>/tune_<candidate>-<number>` by earlier releases.
+    """
+    study, _, task = job.rpartition("/")
+    return study if re.fullmatch(r"tune(_[a-z][a-z0-9_]*)?-\d+", task) else ""
+
+
+def child_run(run: str, kind: str, number: int) -> str:
+    """The key of an MLflow child run, `digits/manual__1/trial/3`."""
+    return f"{run}/{kind}/{number}"
+
+
+def run_of_child(child: str) -> str:
+    """The key of the pipeline run, or of its candidate, below which a child run stands."""
+    return child.rsplit("/", 2)[0]
+
+
+def is_prediction(text: str) -> bool:
+    """Whether a text has the form of a prediction's id."""
+    return bool(_PREDICTION.fullmatch(text))
+
+
+def is_mlflow_run(text: str) -> bool:
+    """Whether a text has the form of an MLflow run's id."""
+    return bool(_MLFLOW_RUN.fullmatch(text))

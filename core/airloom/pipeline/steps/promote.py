@@ -1,0 +1,48 @@
+"""From an evaluation to what serves: the gate, registration and deployment."""
+
+from collections.abc import Callable
+from typing import Any
+
+from airloom.contracts import Decision, Evaluation, RegisteredVersion, RunContext, TrainedModel
+from airloom.pipeline.steps.base import Step, light
+from airloom.pipeline.steps.evaluate import by_name
+from airloom.settings import Settings, load
+from airloom.spec.load import definition
+
+GATE = Step("gate", "airloom.pipeline.steps.promote:gate", resources=light)
+
+
+def gate(context: dict[str, Any], evaluation: dict[str, Any]) -> dict[str, Any]:
+    """Job entry: decide whether the candidate may pass. Returns a `Decision` as a dict."""
+    from airloom.evaluation.gate.evidence import gate as decide
+
+    ctx = RunContext.from_dict(context)
+    return decide(load(), definition(ctx), ctx, Evaluation.from_dict(evaluation)).to_dict()
+
+
+def chosen(trained: dict[str, Any], evaluation: Evaluation) -> tuple[str, TrainedModel]:
+    """The candidate that the evaluation chose and its model: the only one, or of several by name the best."""
+    models = by_name(trained)
+    best = evaluation.candidates[0] if evaluation.candidates else next(iter(models.values()))["model_uri"]
+    name = next(name for name, model in models.items() if model["model_uri"] == best)
+    return name, TrainedModel.from_dict(models[name])
+
+
+def register(
+    settings: Settings, context: RunContext, trained: TrainedModel, evaluation: Evaluation, decision: Decision
+) -> RegisteredVersion:
+    """Make the accepted candidate a registered model version with its lineage."""
+    from airloom.registry.register import register as make_version
+
+    return make_version(settings, context, trained, evaluation, decision)
+
+
+def deploy(
+    settings: Settings, registered: RegisteredVersion, log_line: Callable[[str], None], timeout: float = 60
+) -> dict[str, Any]:
+    """Make the version the champion and wait until the model server answers with it."""
+    from airloom.deployment import record
+
+    desired = record.deploy(settings, registered.model, registered.version)
+    record.wait_until_served(settings, registered.model, registered.version, timeout, log_line)
+    return desired

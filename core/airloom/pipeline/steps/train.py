@@ -1,0 +1,110 @@
+"""The final training of a pipeline run, with the parameters that its study chose."""
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airloom.cache import lookup, manifest
+from airloom.cache.entries import Entry
+from airloom.cache.manifest import Manifest, Reading
+from airloom.contracts import RunContext, TrainedModel
+from airloom.errors import CorruptFile
+from airloom.pipeline.steps import tune
+from airloom.pipeline.steps.base import Arguments, Step
+from airloom.settings import Settings, load
+from airloom.spec.load import definition
+from airloom.spec.pipeline import Pipeline
+from airloom.tracking import artifacts, runs
+from airloom.tracking.tags import Tag
+
+if TYPE_CHECKING:
+    from airloom.training.stopping import Budget
+
+
+def reads(settings: Settings, ctx: RunContext, arguments: Arguments) -> Reading:  # noqa: ARG001
+    """What the final training reads; of a study of this run's own nobody knows yet what it will choose."""
+    study = tune.decided(settings, ctx)
+    return _reads(settings, ctx, study.value) if study.hit else study.why
+
+
+def _reads(settings: Settings, ctx: RunContext, study: dict[str, Any]) -> Manifest:
+    stop = manifest.flat(definition(ctx).stop.model_dump(mode="json"), "stop")
+    return manifest.of_training(settings, ctx, study["best_parameters"], stop, {})
+
+
+def _usable(settings: Settings, entry: Entry) -> str:
+    from mlflow.exceptions import MlflowException
+
+    model = TrainedModel.from_dict(entry.value)
+    with tempfile.TemporaryDirectory(prefix="airloom-cache-") as folder:
+        try:
+            artifacts.fetch_model(settings, model.model_uri, model.digests, Path(folder) / "model")
+        except CorruptFile as error:
+            return f"the model of run {model.mlflow_run} was collected or damaged: {error.message}"
+        except (MlflowException, OSError):
+            return f"the model {model.model_uri} of run {model.mlflow_run} was collected"
+    return ""
+
+
+def _returned(settings: Settings, ctx: RunContext, model: dict[str, Any]) -> dict[str, Any]:
+    study = tune.reused_study(settings, ctx)
+    return {"study": study.value if study else {}, "model": model}
+
+
+STEP = Step("train", "airloom.pipeline.steps.train:train", reads=reads, usable=_usable, returned=_returned)
+
+
+def train(context: dict[str, Any]) -> dict[str, Any]:
+    """Job entry, of each rank: close the study, train with its best parameters. Returns `{"study": …, "model": …}`."""
+    from airloom.project import watch
+    from airloom.training.train import train as train_best
+    from airloom.training.world import joined
+
+    settings, ctx = load(), RunContext.from_dict(context)
+    pipeline = definition(ctx)
+    read: dict[str, str] = {}
+    with joined() as world:
+        study = world.from_first(lambda: tune.finished(settings, ctx))
+        best = study["best_parameters"]
+        before = _reads(settings, ctx, study)
+        with watch.reading(settings.project, settings.home, [*before.code, *before.inputs], read):
+            model = train_best(
+                settings, pipeline, ctx, best, command=pipeline.command or None, budget=_budget(pipeline)
+            )
+        if world.rank == 0:
+            _sign(settings, ctx, study, model)
+            _keep(settings, ctx, (before, _reads(settings, ctx, study)), model, read)
+    return {"study": study, "model": model.to_dict()}
+
+
+def _sign(settings: Settings, ctx: RunContext, study: dict[str, Any], model: TrainedModel) -> None:
+    """Note on the training's MLflow run which study chose its parameters and which job trained: a version says both."""
+    from airloom.jobs import context as job_context
+
+    job = job_context.current()
+    api = runs.client(settings)
+    with runs.reachable(settings):
+        api.set_tag(model.mlflow_run, Tag.STUDY, study["study"])
+        api.set_tag(model.mlflow_run, Tag.JOB, job.key if job else str(STEP.key(ctx, {})))
+
+
+def _keep(
+    settings: Settings,
+    ctx: RunContext,
+    manifests: tuple[Manifest, Manifest],
+    model: TrainedModel,
+    read: dict[str, str],
+) -> None:
+    api = runs.client(settings)
+    with runs.reachable(settings):
+        ended = api.get_run(model.mlflow_run).data.tags.get(Tag.ENDED, "")
+    cut = ended if "seconds" in ended else ""  # another machine would come further
+    value, run = model.to_dict(), model.mlflow_run
+    lookup.keep(settings, ctx, STEP, manifests, value=value, run=run, read=read, unless=cut)
+
+
+def _budget(pipeline: Pipeline) -> "Budget":
+    from airloom.training.stopping import Budget
+
+    stop = pipeline.stop
+    return Budget(stop.steps, stop.time, stop.device_hours * 3600 if stop.device_hours else None)

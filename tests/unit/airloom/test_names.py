@@ -1,0 +1,130 @@
+"""One grammar of names: what is written is read back, and what earlier releases wrote is still read."""
+
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airloom.errors import ConfigError
+from airloom.names import (
+    DatasetName,
+    JobKey,
+    ModelName,
+    RunKey,
+    child_run,
+    dataset_version,
+    is_mlflow_run,
+    is_prediction,
+    run_of_child,
+    study_of_worker,
+)
+
+names = st.from_regex(r"[a-z][a-z0-9_]{0,39}", fullmatch=True)
+run_ids = st.from_regex(r"[A-Za-z0-9_.~:+-]{1,60}", fullmatch=True)  # Airflow's `allowed_run_id_pattern`
+dags = st.from_regex(r"[A-Za-z0-9_.-]{1,60}", fullmatch=True)
+
+
+@given(
+    dags, run_ids, names | st.just(""), st.integers(-1, 10**9 - 1), names | st.just(""), st.just("") | st.just("prod-1")
+)
+def test_a_run_key_is_read_as_it_was_written(dag, run, pipeline, index, candidate, installation):
+    key = RunKey(dag, run, pipeline, index, installation, candidate)
+    assert RunKey.match(str(key)) == key
+
+
+@given(st.text(min_size=1).filter(lambda text: text.isprintable()))
+def test_any_text_of_earlier_releases_keeps_its_name(text):
+    key = RunKey.match(text)
+    assert key is None or str(key) == text
+    assert (key is None) == (RunKey.match(text) is None)
+
+
+@given(dags, run_ids, names, st.integers(-1, 100))
+def test_two_runs_never_share_a_key(dag, run, pipeline, index):
+    plain, mapped = str(RunKey.of(dag, run, pipeline, index)), str(RunKey.of(dag, run, pipeline, index + 1))
+    assert plain != mapped
+    assert str(RunKey.of(dag, run, f"x{pipeline}"[:40], index)) != plain or f"x{pipeline}"[:40] == pipeline
+
+
+def test_a_pipeline_called_like_its_dag_has_the_key_of_earlier_releases():
+    key = RunKey.of("digits", "manual__1", "digits")
+    assert str(key) == "digits/manual__1"
+    assert str(key.of_candidate("cnn")) == "digits/manual__1/cnn"
+    assert str(RunKey.of("nightly", "manual__1", "digits", 3)) == "nightly/manual__1@digits[3]"
+
+
+def test_jobs_of_a_candidate_are_found_by_the_name_that_earlier_releases_gave_them():
+    key = JobKey("digits/manual__1/cnn", "tune", 0)
+    assert str(key) == "digits/manual__1/cnn/tune-0"
+    assert key.former("cnn") == "digits/manual__1/cnn/tune_cnn-0"
+    assert key.former("") == str(key)
+
+
+@pytest.mark.parametrize(
+    ("job", "study"),
+    [
+        ("digits/m/tune-3", "digits/m"),
+        ("digits/m/cnn/tune_cnn-3", "digits/m/cnn"),
+        ("digits/m/cnn/tune-0", "digits/m/cnn"),
+        ("digits/m/train", ""),
+        ("digits/tune-1/train", ""),
+        ("digits/m/tune", ""),
+    ],
+)
+def test_a_worker_says_its_study(job, study):
+    assert study_of_worker(job) == study
+
+
+def test_a_child_run_says_its_pipeline_run():
+    assert child_run("digits/m/cnn", "trial", 3) == "digits/m/cnn/trial/3"
+    assert run_of_child("digits/m/cnn/trial/3") == "digits/m/cnn"
+
+
+@given(names, st.integers(0, 10**9 - 1))
+def test_a_dataset_version_is_read_as_it_was_written(dataset, number):
+    assert str(DatasetName.parse(dataset_version(dataset, number))) == dataset_version(dataset, number)
+
+
+@pytest.mark.parametrize("text", ["digits", "digits@golden", "digits@v3", "digits@v0"])
+def test_dataset_names(text):
+    assert str(DatasetName.parse(text)) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", "Digits", "digits@", "digits@V 3", "digits@v3x y", "a" * 41, "../x@v1", "digits@v3@v4"]
+)
+def test_what_is_no_dataset_name_is_refused(text):
+    with pytest.raises(ConfigError):
+        DatasetName.parse(text)
+
+
+@pytest.mark.parametrize("text", ["digits", "digits/3", "digits@champion", "prod.digits/12"])
+def test_model_names(text):
+    name = ModelName.match(text)
+    assert name is not None
+    assert str(name) == text
+    assert ModelName.match(f"models:/{text}") == name
+
+
+@pytest.mark.parametrize("text", ["", "digits/", "digits/x", "digits@", "digits/3@champion", "a b", "digits/manual__1"])
+def test_what_is_no_model_name_is_none(text):
+    assert ModelName.match(text) is None
+
+
+def test_ids_are_told_apart():
+    assert is_prediction("0199AAAA-0000-7000-8000-000000000000")
+    assert is_mlflow_run("0" * 32)
+    assert not is_prediction("0" * 32)
+    assert not is_mlflow_run("digits/3")
+
+
+def test_it_starts_with_the_standard_library_only():
+    code = "import sys; before = set(sys.modules); import airloom.names, airloom.tracking.tags, airloom.files; "
+    code += "print(sorted(n for n in set(sys.modules) - before if n.partition('.')[0] not in sys.stdlib_module_names))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    ours = (
+        "['airloom', 'airloom.errors', 'airloom.files', 'airloom.names', 'airloom.tracking', 'airloom.tracking.tags']"
+    )
+    assert done.stdout.strip() == ours
