@@ -20,8 +20,6 @@ from pathlib import Path
 
 import numpy as np
 import torch  # noqa: TID253 - the training that is measured
-from _lineage import lineage
-from _report import Report
 
 from airloom.evaluation import predictions as kept
 from airloom.evaluation.gate.alpha_spending import FIRST
@@ -33,6 +31,8 @@ from airloom.tracking import runs
 from airloom.training.reporting.sinks import FirstRank
 from airloom.training.run import TrainingRun
 from airloom.training.source import TensorSource
+from benchmarks._lineage import lineage
+from benchmarks._report import Report
 
 REPORTS = 1000
 SECONDS = 60.0

@@ -19,8 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from _peers import ensure
-from _report import Report
+from benchmarks._peers import ensure
+from benchmarks._report import Report
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 ROUNDS, EPOCHS, BATCH = 5, 1, 64

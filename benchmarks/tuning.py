@@ -10,7 +10,7 @@
   maps one task over each trial, in the same pool of two slots, from the first trial's start to the last one's end. How
   long the tasks took from their start to their end, the workers' start included, is kept beside it.
 
-`tuning.py PART…` measures only these: overhead, workers, pruning, airflow.
+`python -m benchmarks.tuning PART…` measures only these: overhead, workers, pruning, airflow.
 """
 
 import json
@@ -29,7 +29,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from _report import PROJECT, Report
 
 from airloom.contracts import RunContext
 from airloom.datasets.commit import commit
@@ -43,6 +42,7 @@ from airloom.tuning.local import run_workers
 from airloom.tuning.slots import Slots
 from airloom.tuning.storage import new_storage
 from airloom.tuning.study import open_study
+from benchmarks._report import PROJECT, Report
 
 HERE = PROJECT / "benchmarks" / "_tuning"
 SECONDS, TRIALS, ROUNDS, SEEDS = 1.0, 16, 3, 5
