@@ -52,7 +52,7 @@ unit: .venv/.installed ## The quick tests, without the started stack
 	@$(RUN) -m pytest -q -m "not system" --numprocesses auto --dist loadfile
 
 bench: .venv/.installed ## One benchmark: make bench NAME=pipeline
-	@$(RUN) "benchmarks/$(NAME).py"
+	@$(RUN) -m "benchmarks.$(NAME)"
 
 accept: .venv/.installed ## Try every promise in a fresh clone: make accept NAME=loop
 	@$(RUN) tests/acceptance/run.py "$(NAME)"

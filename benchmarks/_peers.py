@@ -29,7 +29,7 @@ def ensure() -> None:
         stamp.write_text(wanted)
     python = str(ENVIRONMENT / "bin" / "python")
     sys.stdout.flush()
-    os.execv(python, [python, *sys.argv])  # noqa: S606 - this very program, in the other environment
+    os.execv(python, [python, *sys.orig_argv[1:]])  # noqa: S606 - this very program, in the other environment
 
 
 def _make(own: str) -> None:

@@ -6,10 +6,10 @@ time, children counted; the kept result has those by wall time too. `--quick` sh
 
 import sys
 
-import _peers
+from benchmarks import _peers
 
 if __name__ == "__main__":
     _peers.ensure()
-    from _datasets.main import main
+    from benchmarks._datasets.main import main
 
     sys.exit(main())

@@ -12,12 +12,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from _report import Report
-
 from airloom.jobs.spec import JobSpec, Resources
 from airloom.jobs.submit import submit
 from airloom.jobs.wait import wait
 from airloom.settings import Settings
+from benchmarks._report import Report
 
 PAIRS = 15
 STAMP = "import time; print(time.time(), flush=True)"

@@ -7,21 +7,13 @@ against the same training without a report; the figure is the share that it take
 10,000 runs that MLflow's client wrote to its SQLite store and a million predictions that the server's own writer wrote.
 """
 
-import os
-import socket
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch  # noqa: TID253 - the training that is measured
-from _lineage import lineage
-from _report import Report
 
 from airloom.evaluation import predictions as kept
 from airloom.evaluation.gate.alpha_spending import FIRST
@@ -33,6 +25,9 @@ from airloom.tracking import runs
 from airloom.training.reporting.sinks import FirstRank
 from airloom.training.run import TrainingRun
 from airloom.training.source import TensorSource
+from benchmarks import _mlflow
+from benchmarks._lineage import lineage
+from benchmarks._report import Report
 
 REPORTS = 1000
 SECONDS = 60.0
@@ -48,7 +43,7 @@ def main() -> int:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="airloom-bench-") as folder:
         report.add("gate_100k_s", _gate(Path(folder)))
-        with _mlflow(Path(folder) / "mlflow") as address:
+        with _mlflow.server(Path(folder) / "mlflow") as address:
             with_reports, without = _trainings(Path(folder), address)
     with tempfile.TemporaryDirectory(prefix="airloom-bench-") as folder:
         found = lineage(Path(folder))
@@ -127,39 +122,6 @@ def _training(settings: Settings, folder: Path, steps: int, *, reports: bool, nu
     logged = len(api.get_metric_history(run_id, "loss"))
     assert logged == (REPORTS if reports else 0), f"{logged} of {REPORTS} reports arrived in experiment {experiment}"
     return took
-
-
-@contextmanager
-def _mlflow(folder: Path) -> Iterator[str]:
-    """A server as the stack runs it."""
-    folder.mkdir()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
-    command += ["--artifacts-destination", str(folder / "artifacts"), "--host", "127.0.0.1", "--port", str(port)]
-    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    with (folder / "log.txt").open("wb") as log:
-        server = subprocess.Popen(
-            [*command, "--workers", "1"], env=environment, stdout=log, stderr=log, start_new_session=True
-        )
-        try:
-            _wait(f"http://127.0.0.1:{port}/health")
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            os.killpg(server.pid, 15)
-            server.wait(timeout=30)
-
-
-def _wait(address: str) -> None:
-    end = time.monotonic() + 120
-    while time.monotonic() < end:
-        try:
-            urllib.request.urlopen(address, timeout=5).close()  # noqa: S310 - our own server on loopback
-            return
-        except OSError:
-            time.sleep(0.5)
-    raise TimeoutError(f"{address} does not answer")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from _report import PROJECT, Report
 
 from airloom.datasets.commit import commit
 from airloom.datasets.ingest.images import image_table
@@ -27,6 +26,7 @@ from airloom.demo.view import Lines
 from airloom.settings import Settings, load
 from airloom.stack import control
 from airloom.stack.airflow_api import AirflowApi
+from benchmarks._report import PROJECT, Report
 
 BOUNDS = [(0, 400), (400, 1000), (1000, 1797)]  # rows of the digits that each round commits
 

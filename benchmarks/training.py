@@ -10,7 +10,6 @@ import gzip
 import math
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,8 +18,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from _peers import ensure
-from _report import Report
+from benchmarks import _mlflow
+from benchmarks._peers import ensure
+from benchmarks._report import Report
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 ROUNDS, EPOCHS, BATCH = 5, 1, 64
@@ -35,11 +35,15 @@ def main() -> int:
     warnings.simplefilter("ignore")
     import torch
 
+    from airloom.settings import Settings
+    from airloom.tracking import runs
+
     torch.set_num_threads(1)
     report = Report("training", TARGETS)
     data, source = _data()
     print(f"{len(data['train'][0])} training images from {source}, {EPOCHS} epochs, batches of {BATCH}")
-    with tempfile.TemporaryDirectory(prefix="airloom-bench-") as folder, _mlflow(Path(folder)) as api:
+    with tempfile.TemporaryDirectory(prefix="airloom-bench-") as folder, _mlflow.server(Path(folder)) as address:
+        api = runs.client(Settings(home=Path(folder) / "home", project=Path(folder), tracking_uri=address))
         sides = {
             "bare loop": lambda: _bare(data),
             "fit": lambda: _fit(data),
@@ -251,61 +255,6 @@ class Batches:
         for start in range(0, len(order), self.size):
             rows = order[start : start + self.size]
             yield self.images[rows], self.labels[rows]
-
-
-class _mlflow:
-    """MLflow's server on a free port, as the stack starts it, and a client of it."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def __enter__(self) -> Any:
-        import socket
-
-        import httpx
-
-        from airloom.settings import Settings
-        from airloom.tracking import runs
-
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        command = [
-            sys.executable,
-            "-m",
-            "mlflow",
-            "server",
-            "--host",
-            "127.0.0.1",
-            "--port",
-            str(port),
-            "--workers",
-            "1",
-        ]
-        command += ["--backend-store-uri", f"sqlite:///{self._folder / 'mlflow.db'}"]
-        command += ["--artifacts-destination", str(self._folder / "artifacts")]
-        quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-        self._server = subprocess.Popen(
-            command,
-            env=os.environ | quiet,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        address, until = f"http://127.0.0.1:{port}", time.monotonic() + 120
-        while time.monotonic() < until:
-            try:
-                if httpx.get(f"{address}/health", trust_env=False).status_code == 200:
-                    break
-            except httpx.HTTPError:
-                time.sleep(0.2)
-        return runs.client(Settings(home=self._folder / "home", project=self._folder, tracking_uri=address))
-
-    def __exit__(self, *_: object) -> None:
-        import signal
-
-        os.killpg(self._server.pid, signal.SIGTERM)
-        self._server.wait(timeout=20)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@
   maps one task over each trial, in the same pool of two slots, from the first trial's start to the last one's end. How
   long the tasks took from their start to their end, the workers' start included, is kept beside it.
 
-`tuning.py PART…` measures only these: overhead, workers, pruning, airflow.
+`python -m benchmarks.tuning PART…` measures only these: overhead, workers, pruning, airflow.
 """
 
 import json
@@ -18,18 +18,15 @@ import math
 import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
-from _report import PROJECT, Report
 
 from airloom.contracts import RunContext
 from airloom.datasets.commit import commit
@@ -42,6 +39,8 @@ from airloom.stack.airflow_api import AirflowApi
 from airloom.tuning.slots import Slots
 from airloom.tuning.storage import new_storage
 from airloom.tuning.study import open_study
+from benchmarks import _mlflow
+from benchmarks._report import PROJECT, Report
 
 HERE = PROJECT / "benchmarks" / "_tuning"
 SECONDS, TRIALS, ROUNDS, SEEDS = 1.0, 16, 3, 5
@@ -69,7 +68,7 @@ def main(parts: list[str]) -> int:
     report = Report("tuning", TARGETS)
     with tempfile.TemporaryDirectory(prefix="airloom-bench-") as folder:
         settings = _project(Path(folder))
-        with _mlflow(Path(folder)) as address:
+        with _mlflow.server(Path(folder)) as address:
             os.environ["AIRLOOM_TRACKING_URI"] = address
             settings = load()
             if {"overhead", "workers"} & set(wanted):
@@ -100,57 +99,6 @@ def _project(folder: Path) -> Settings:
     table = image_table((bunch.images[:, None] / 16).astype("float32"), bunch.target.astype("int64"))
     commit(load(), "digits", table, message="all digits")
     return load()
-
-
-@contextmanager
-def _mlflow(folder: Path) -> Iterator[str]:
-    """A tracking server alone, as the stack starts it."""
-    import socket
-
-    import httpx
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    words = [
-        "--backend-store-uri",
-        f"sqlite:///{folder}/mlflow.db",
-        "--artifacts-destination",
-        str(folder / "artifacts"),
-    ]
-    variables = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    with (folder / "mlflow.txt").open("wb") as log:
-        server = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "mlflow",
-                "server",
-                *words,
-                "--host",
-                "127.0.0.1",
-                "--port",
-                str(port),
-                "--workers",
-                "1",
-            ],
-            env=variables,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(240):
-            try:
-                httpx.get(f"{address}/health").raise_for_status()
-                break
-            except httpx.HTTPError:
-                time.sleep(0.5)
-        yield address
-    finally:
-        os.killpg(server.pid, 15)
-        server.wait()
 
 
 # -- (a) and (b)

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from _datasets import home
 from airloom.datasets import versions
 from airloom.datasets.storage import repository
 from airloom.datasets.storage.manifest import Manifest, Shard, Span
 from airloom.settings import Settings
+from benchmarks._datasets import home
 
 DATASET = "blobs"
 COMPACTED = 100  # appends after which the small shards are one again, as `compact` does it

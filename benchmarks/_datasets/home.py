@@ -4,13 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from _datasets.data import CLASSES
 from airloom.contracts import DatasetVersion, Snapshot
 from airloom.datasets.commit import commit
 from airloom.datasets.ingest import Batches
 from airloom.datasets.snapshots import snapshot
 from airloom.datasets.storage import repository
 from airloom.settings import Settings
+from benchmarks._datasets.data import CLASSES
 
 ROWS = ("expect_table_row_count_to_be_between", {"min_value": 1})
 LABELS = ("expect_column_values_to_be_between", {"column": "label", "min_value": 0, "max_value": CLASSES - 1})

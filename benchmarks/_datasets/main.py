@@ -2,17 +2,15 @@
 
 import argparse
 import shutil
-import sys
 import tempfile
 import warnings
 from pathlib import Path
 
-from _report import PROJECT, Report, Target
-
-from _datasets import data, history, home, opening, races, storage
-from _datasets.data import FULL, QUICK, Sizes
-from _datasets.measure import by_cpu, by_wall
-from _datasets.reading import Race
+from benchmarks._datasets import data, history, home, opening, races, storage
+from benchmarks._datasets.data import FULL, QUICK, Sizes
+from benchmarks._datasets.measure import by_cpu, by_wall
+from benchmarks._datasets.reading import Race
+from benchmarks._report import PROJECT, Report, Target
 
 TARGETS: dict[str, Target | None] = {
     "images_vs_tensordataset": (">=", 4.5),
@@ -47,7 +45,7 @@ READING = {
 
 def main() -> int:
     """Measure and report; 1 when a target is missed."""
-    parser = argparse.ArgumentParser(prog="datasets.py")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.datasets")
     parser.add_argument("--quick", action="store_true", help="small data, two rounds; its figures mean nothing")
     sizes = QUICK if parser.parse_args().quick else FULL
     _prepare()
@@ -62,7 +60,6 @@ def main() -> int:
 def _prepare() -> None:
     import torch
 
-    sys.path.remove(str(PROJECT / "benchmarks"))  # else `datasets` would mean this file, not Hugging Face's package
     torch.set_num_threads(1)  # a gather by several would only cost all sides more CPU
     warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
 

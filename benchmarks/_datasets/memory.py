@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from _datasets.ours import BATCH
-from _datasets.reading import Variant
+from benchmarks._datasets.ours import BATCH
+from benchmarks._datasets.reading import Variant
 
 Batch = tuple[Any, Any]
 

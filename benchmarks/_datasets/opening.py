@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from _datasets.data import CLASSES, Sizes
-from _datasets.home import whole
-from _datasets.ours import BATCH
 from airloom.contracts import Snapshot
 from airloom.datasets.ingest import from_arrays
 from airloom.datasets.snapshots.snapshot import open_anew
 from airloom.datasets.storage.schema import Layout
 from airloom.settings import Settings
+from benchmarks._datasets.data import CLASSES, Sizes
+from benchmarks._datasets.home import whole
+from benchmarks._datasets.ours import BATCH
 
 FIRST = """
 import sys, time

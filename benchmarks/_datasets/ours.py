@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from typing import Any
 
-from _datasets.reading import Variant
 from airloom.contracts import Snapshot
 from airloom.datasets.snapshots.snapshot import open_anew
 from airloom.settings import Settings
+from benchmarks._datasets.reading import Variant
 
 BATCH = 256
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from _datasets.data import Blobs
-from _datasets.measure import Cost, clock
-from _datasets.storing import settle
+from benchmarks._datasets.data import Blobs
+from benchmarks._datasets.measure import Cost, clock
+from benchmarks._datasets.storing import settle
 
 DVC = [sys.executable, "-m", "dvc"]
 

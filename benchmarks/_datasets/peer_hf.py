@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from _datasets.ours import BATCH
-from _datasets.reading import Variant
+from benchmarks._datasets.ours import BATCH
+from benchmarks._datasets.reading import Variant
 
 SIDE = "datasets"
 BUFFER = 1000  # rows of the shuffle buffer, the default

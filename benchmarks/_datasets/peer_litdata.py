@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from _datasets.ours import BATCH
-from _datasets.reading import Variant
+from benchmarks._datasets.ours import BATCH
+from benchmarks._datasets.reading import Variant
+from benchmarks._report import PROJECT
 
 SIDE = "litdata"
 CHUNKS = "64MB"
@@ -23,9 +24,9 @@ def variants(folder: Path, images: Any, labels: Any) -> list[Variant]:
 
     np.savez(folder / "source.npz", images=images.reshape(len(images), -1), labels=labels)
     # Apart, as `optimize` makes the whole process start its later workers by spawn, which is slower.
-    code = "import sys; from _datasets import peer_litdata as peer; peer.write(*sys.argv[1:])"
+    code = "import sys; from benchmarks._datasets import peer_litdata as peer; peer.write(*sys.argv[1:])"
     for form in FORMS:
-        subprocess.run([sys.executable, "-c", code, str(folder), form], check=True, cwd=Path(__file__).parents[1])
+        subprocess.run([sys.executable, "-c", code, str(folder), form], check=True, cwd=PROJECT)
     (folder / "source.npz").unlink()
 
     def epoch(form: str, workers: int) -> Any:
@@ -41,7 +42,6 @@ def variants(folder: Path, images: Any, labels: Any) -> list[Variant]:
 
 def write(folder: str, form: str) -> None:
     """Convert the source, in a process of its own."""
-    sys.path.remove("")  # else `datasets` would mean the benchmark of that name
     import litdata
 
     with np.load(Path(folder) / "source.npz") as source:

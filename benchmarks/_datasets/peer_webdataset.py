@@ -4,9 +4,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from _datasets.ours import BATCH
-from _datasets.peer_litdata import unpack
-from _datasets.reading import Variant
+from benchmarks._datasets.ours import BATCH
+from benchmarks._datasets.peer_litdata import unpack
+from benchmarks._datasets.reading import Variant
 
 SIDE = "webdataset"
 BUFFER = 2000  # samples

@@ -7,10 +7,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from _datasets import data, memory, ours, peer_hf, peer_litdata, peer_webdataset
-from _datasets.data import Sizes
-from _datasets.home import whole
-from _datasets.reading import Race, hashes
 from airloom.contracts import Snapshot
 from airloom.datasets import versions
 from airloom.datasets.ingest import from_arrays, from_batches
@@ -18,6 +14,10 @@ from airloom.datasets.snapshots import snapshot
 from airloom.datasets.storage.manifest import Manifest
 from airloom.datasets.storage.schema import Layout
 from airloom.settings import Settings
+from benchmarks._datasets import data, memory, ours, peer_hf, peer_litdata, peer_webdataset
+from benchmarks._datasets.data import Sizes
+from benchmarks._datasets.home import whole
+from benchmarks._datasets.reading import Race, hashes
 
 PEERS = (peer_hf, peer_litdata, peer_webdataset)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from _datasets.measure import Clock, Cost, by_cpu, clock, median, ratios
+from benchmarks._datasets.measure import Clock, Cost, by_cpu, clock, median, ratios
 
 SHORTEST = 0.5  # seconds; of quicker epochs several make one measurement
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from _datasets import storing
-from _datasets.data import Blobs, Sizes, blobs
-from _datasets.measure import Clock, Cost, by_cpu, median, ratios
-from _datasets.peer_dvc import Files, OneFile
-from _datasets.storing import Stored
+from benchmarks._datasets import storing
+from benchmarks._datasets.data import Blobs, Sizes, blobs
+from benchmarks._datasets.measure import Clock, Cost, by_cpu, median, ratios
+from benchmarks._datasets.peer_dvc import Files, OneFile
+from benchmarks._datasets.storing import Stored
 
 
 @dataclass

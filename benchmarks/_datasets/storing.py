@@ -9,9 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import airloom.datasets.commit as commits
-from _datasets import home
-from _datasets.data import Blobs, blobs
-from _datasets.measure import Cost, clock, timed
 from airloom.contracts import DatasetVersion
 from airloom.datasets import edit, versions
 from airloom.datasets.ingest import Batches, from_batches
@@ -20,6 +17,9 @@ from airloom.datasets.snapshots.snapshot import open_anew
 from airloom.datasets.storage.schema import Layout
 from airloom.datasets.storage.store import Store
 from airloom.settings import Settings
+from benchmarks._datasets import home
+from benchmarks._datasets.data import Blobs, blobs
+from benchmarks._datasets.measure import Cost, clock, timed
 
 LAYOUT = Layout("generic", label="label")
 CHUNK = 1 << 20
