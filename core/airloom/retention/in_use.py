@@ -8,6 +8,7 @@ from airloom.jobs.files import LAUNCH, read
 from airloom.jobs.states import Attempt
 from airloom.jobs.submit import settle
 from airloom.jobs.table import Attempts
+from airloom.names import study_of_worker
 from airloom.retention.items import Rules
 from airloom.settings import Settings
 from airloom.tracking import runs as mlflow_runs
@@ -110,7 +111,7 @@ def lives(needs: Needs, folder: Path) -> str:
     for attempt in needs.living:
         if attempt.path.is_relative_to(folder):
             return f"job {attempt.key} lives"
-        study = attempt.key.rpartition("/tune-")[0]
+        study = study_of_worker(attempt.key)
         if study and key_folder(folder.parent.parent, study).name == folder.name:
             return f"job {attempt.key} lives"
     return ""

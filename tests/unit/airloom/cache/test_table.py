@@ -8,10 +8,13 @@ import pytest
 
 from airloom.cache import entries, lookup
 from airloom.contracts import CacheDecision, RunContext, StudyResult
+from airloom.jobs.table import Attempts
 from airloom.pipeline.steps import evaluate, train, tune
-from airloom.pipeline.steps.resolve import resolve
+from airloom.pipeline.steps.resolve import DEFINITION, resolve
 from airloom.pipeline.steps.submit import decide
+from airloom.spec.load import definition, digest, load_pipeline
 from airloom.tracking import runs
+from airloom.tuning.slots import Slots
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -187,8 +190,6 @@ def test_one_row_more_is_named(changed, rows_of):
 
 def test_a_second_run_starts_no_job_but_the_gate_and_spends_no_try(changed):
     """The whole loop again: every heavy step is a HIT, the gate judges the same model once more, as the same try."""
-    from airloom.jobs.table import Attempts
-
     first = changed.first
     again = changed.run(version=1)
     hits = [line for line in changed.said if "HIT" in line]
@@ -216,6 +217,26 @@ def api_text(api, run, path, settings):
     from pathlib import Path
 
     return Path(api.download_artifacts(run, path, str(settings.home / "downloads"))).read_text()
+
+
+def test_a_run_goes_on_as_resolve_fixed_it_whatever_becomes_of_the_file(ran):
+    assert len(ran.first_said) > 8
+    pipeline = load_pipeline(ran.file)
+    context = RunContext.from_dict(ran.first["context"])
+    assert definition(context) == pipeline
+    api = runs.client(ran.settings)
+    evidence = json.loads(api_text(api, context.mlflow_run, "gate/evidence.json", ran.settings))
+    assert evidence["definition"] == json.loads(api_text(api, context.mlflow_run, DEFINITION, ran.settings))
+    assert evidence["definition"]["gate"]["at_least"] == {"accuracy": 0.01}
+    version = api.get_model_version("cached", ran.first["registered"]["version"])
+    assert version.tags["airloom.spec.sha256"] == evidence["definition_sha256"] == digest(pipeline)
+    assert api.get_run(ran.first["model"]["mlflow_run"]).data.tags["airloom.seed"] == "0"
+
+
+def test_a_version_names_the_study_and_the_job_that_made_it(ran):
+    version = runs.client(ran.settings).get_model_version("cached", ran.first["registered"]["version"])
+    assert version.tags["airloom.study"] in Slots(ran.settings.database_address).names()
+    assert Attempts(ran.settings.database_address).of(version.tags["airloom.job"])
 
 
 def test_an_undeclared_file_is_warned_of(ran):

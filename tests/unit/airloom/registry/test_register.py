@@ -20,6 +20,19 @@ def register(small, trained, passed=True):
     return registry.register(small.settings, small.ctx(), trained, EVALUATION, decision)
 
 
+def test_a_version_names_the_study_and_the_job_of_the_run_whose_training_it_took(small):
+    """Of a candidate, and of an earlier run that the cache found: never of a key that nothing has."""
+    client = runs.client(small.settings)
+    trained = small.train(small.ctx("earlier").of_candidate("cnn"))
+    tags = client.get_model_version("small", register(small, trained).version).tags
+    assert (tags[Tag.STUDY], tags[Tag.JOB]) == ("small/earlier/cnn", "small/earlier/cnn/train")
+    noted = small.train(small.ctx("noted"))
+    client.set_tag(noted.mlflow_run, Tag.STUDY, "small/before")
+    client.set_tag(noted.mlflow_run, Tag.JOB, "small/noted/train")
+    tags = client.get_model_version("small", register(small, noted).version).tags
+    assert (tags[Tag.STUDY], tags[Tag.JOB]) == ("small/before", "small/noted/train")
+
+
 def test_the_same_candidate_is_always_the_same_version(small):
     trained = small.train(small.ctx())
     first = register(small, trained)

@@ -58,9 +58,13 @@ def test_an_old_job_goes_with_its_checkpoint_and_is_done_again_when_asked_for(jo
     assert [attempt.number for attempt in Attempts(jobs.settings.database_address).of("a/train")] == [1, 2]
 
 
-def test_a_living_job_keeps_its_folder_its_study_and_what_it_reads(jobs):
-    attempt = submit(jobs.settings, "a/run/tune-0", work(6))
-    study = jobs.settings.home / "studies" / files.key_folder(jobs.settings.home, "a/run").name
+@pytest.mark.parametrize(
+    ("worker", "of"),
+    [("a/run/tune-0", "a/run"), ("a/run/cnn/tune-0", "a/run/cnn"), ("a/run/cnn/tune_cnn-0", "a/run/cnn")],
+)
+def test_a_living_job_keeps_its_folder_its_study_and_what_it_reads(jobs, worker, of):
+    attempt = submit(jobs.settings, worker, work(6))
+    study = jobs.settings.home / "studies" / files.key_folder(jobs.settings.home, of).name
     other = study.with_name("other-0123456789ab")
     for folder in (study, other):
         folder.mkdir(parents=True)
@@ -68,7 +72,7 @@ def test_a_living_job_keeps_its_folder_its_study_and_what_it_reads(jobs):
     jobs.collect()
     assert attempt.path.is_dir()
     assert (study.exists(), other.exists()) == (True, False)
-    assert jobs.plan("checkpoint")[f"studies/{study.name}"].why == "job a/run/tune-0 lives"
+    assert jobs.plan("checkpoint")[f"studies/{study.name}"].why == f"job {worker} lives"
     assert value(wait(jobs.settings, attempt)) == {"seconds": 6}
 
 
