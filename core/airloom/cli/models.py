@@ -3,11 +3,14 @@
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from airloom.settings import load
+
+if TYPE_CHECKING:
+    from airloom.deployment.record import Deployment
 
 app = typer.Typer(help="Registered model versions, and which of them serves.", no_args_is_help=True)
 experiment = typer.Typer(help="Pipeline runs and their candidates, side by side.", no_args_is_help=True)
@@ -69,7 +72,7 @@ def promote(version: Reference, json_: Json = False) -> None:
 
     settings = load()
     chosen = models.find(settings, version)
-    _deployed(record.deploy(settings, chosen.name, str(chosen.version)), chosen.name, as_json=json_)
+    _print_deployment(record.deploy(settings, chosen.name, str(chosen.version)), chosen.name, as_json=json_)
 
 
 @app.command()
@@ -77,7 +80,7 @@ def rollback(model: Annotated[str, typer.Argument(help="Name of the model.")], j
     """Make the previous champion the champion again."""
     from airloom.deployment import record
 
-    _deployed(record.roll_back(load(), model), model, as_json=json_)
+    _print_deployment(record.roll_back(load(), model), model, as_json=json_)
 
 
 @app.command()
@@ -113,10 +116,10 @@ def compare(
     typer.echo(json.dumps(found, indent=1) if json_ else experiments.render_comparison(found))
 
 
-def _deployed(made: dict[str, Any], model: str, *, as_json: bool) -> None:
-    before = f", version {made['previous']} is the previous one" if made["previous"] else ""
-    text = f"{model} version {made['champion']} is the champion{before} (generation {made['generation']})"
-    typer.echo(json.dumps(made, indent=1) if as_json else text)
+def _print_deployment(deployment: "Deployment", model: str, *, as_json: bool) -> None:
+    before = f", version {deployment.previous} is the previous one" if deployment.previous else ""
+    text = f"{model} version {deployment.champion} is the champion{before} (generation {deployment.generation})"
+    typer.echo(json.dumps(deployment.to_dict(), indent=1) if as_json else text)
 
 
 def _line(name: str, version: dict[str, Any]) -> str:

@@ -218,7 +218,7 @@ def deploy(settings: Settings, registered: RegisteredVersion, say: Say, timeout:
     """Make the version the champion and wait until the model server answers with it."""
     from airloom.deployment import record
 
-    desired = record.deploy(settings, registered.model, registered.version)
+    desired = record.deploy(settings, registered.model, registered.version).to_dict()
     record.wait_until_served(settings, registered.model, registered.version, timeout, say)
     return desired
 

@@ -188,6 +188,13 @@ def champion(client: "MlflowClient", name: str) -> "ModelVersion | None":
         raise
 
 
+def champions(client: "MlflowClient") -> dict[str, str]:
+    """By model the number of its champion; models without one are left out. One request for each thousand models."""
+    # A search for models tells their aliases; one for versions does not (MLflow 3.17).
+    models = runs.pages(client.search_registered_models)
+    return {model.name: str(model.aliases["champion"]) for model in models if "champion" in model.aliases}
+
+
 def uri_of(version: Any) -> str:
     """The address of a version's files, `models:/m-…`.
 

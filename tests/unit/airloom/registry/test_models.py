@@ -86,9 +86,9 @@ def test_rollback_serves_the_previous_version_and_again_goes_forth(two, monkeypa
         "small version 1 is the champion, version 2 is the previous one"
         in run(two, monkeypatch, "rollback", "small").output
     )
-    assert roll_back(two.settings, "small")["champion"] == "2"
+    assert roll_back(two.settings, "small").champion == "2"
     assert "small version 1 is the champion" in run(two, monkeypatch, "promote", "small/1").output
-    assert current(two.settings, "small")["generation"] == 5
+    assert current(two.settings, "small").generation == 5
 
 
 def test_without_a_previous_one_nothing_is_rolled_back(small):

@@ -42,7 +42,7 @@ def test_files_of_old_models_go_but_not_those_with_an_alias(home, small):
     ]
     with pytest.raises(RegistryError, match="the files of version 1 of small were collected on"):
         deploy(home.settings, "small", "1")
-    assert current(home.settings, "small")["champion"] == "3"
+    assert current(home.settings, "small").champion == "3"
     assert home.plan("model").keys() == {item for item in planned if not planned[item].goes}
 
 
