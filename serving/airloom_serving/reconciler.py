@@ -3,17 +3,33 @@
 import logging
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from airloom.registry import models
 from airloom.settings import Settings
 from airloom.tracking import artifacts, runs
 from airloom_serving.model import LoadedModel, load
 
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
 log = logging.getLogger(__name__)
 POLL_SECONDS = 2.0
 LONGEST_PAUSE = 60.0
+
+
+@dataclass(frozen=True)
+class Retry:
+    """When a version that could not be loaded is tried again."""
+
+    not_before: float = 0.0  # by the monotonic clock
+    pause: float = POLL_SECONDS
+
+    def later(self) -> "Retry":
+        """The time of the next try: each pause is twice as long as the one before."""
+        return Retry(time.monotonic() + self.pause, min(2 * self.pause, LONGEST_PAUSE))
 
 
 class Reconciler:
@@ -26,7 +42,7 @@ class Reconciler:
         self.models: dict[str, LoadedModel] = {}
         self.errors: dict[str, str] = {}
         self._settings = settings
-        self._later: dict[tuple[str, str], tuple[float, float]] = {}  # retry not before, pause
+        self._retries: dict[tuple[str, str], Retry] = {}  # by model and version
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
 
@@ -50,42 +66,42 @@ class Reconciler:
             self._stop.wait(POLL_SECONDS)
 
     def once(self) -> None:
-        """One comparison of what serves with what should."""
-        client = runs.client(self._settings)
-        wanted = {}
-        for model in runs.pages(client.search_registered_models):
-            version = models.champion(client, model.name)
-            if version is not None:
-                wanted[model.name] = version
-        self.errors = {name: text for name, text in self.errors.items() if name in wanted}
-        for name in set(self.models) - set(wanted):
-            self.models = {other: model for other, model in self.models.items() if other != name}
-            log.info("%s has no champion any more, it is not served", name)
-        for name, version in wanted.items():
-            serving = self.models.get(name)
-            if serving is None or serving.version != str(version.version):
-                self._swap(name, version)
-            else:
-                self.errors.pop(name, None)  # the alias moved back from a version that could not be loaded
+        """Compare what serves with what should, and load what is new.
 
-    def _swap(self, name: str, version: Any) -> None:
-        key = (name, str(version.version))
-        not_before, pause = self._later.get(key, (0.0, POLL_SECONDS))
-        if time.monotonic() < not_before:
-            return
+        The registry is asked once (once for each thousand models), and once more for each version that is to be loaded.
+        """
+        client = runs.client(self._settings)
+        champions = models.champions(client)
+        self.errors = {name: text for name, text in self.errors.items() if name in champions}
+        for name in set(self.models) - set(champions):
+            self.models = {served: model for served, model in self.models.items() if served != name}
+            log.info("%s has no champion any more, it is not served", name)
+        for name, number in champions.items():
+            serving = self.models.get(name)
+            if serving is not None and serving.version == number:
+                self.errors.pop(name, None)  # the alias moved back from a version that could not be loaded
+            elif time.monotonic() >= self._retries.get((name, number), Retry()).not_before:
+                version = models.champion(client, name)
+                if version is not None:  # its alias may have been removed a moment ago
+                    self._swap(version)
+
+    def _swap(self, version: "ModelVersion") -> None:
+        """Load a version and let it answer; where it cannot be loaded the old one goes on."""
+        name, number = version.name, str(version.version)
         try:
             uri, digests = models.uri_of(version), models.digests_of(version)
-            model = load(*key, artifacts.fetch_model(self._settings, uri, digests, self._folder(uri)), digests)
+            folder = artifacts.fetch_model(self._settings, uri, digests, self._folder(uri))
+            model = load(name, number, folder, digests)
         except Exception as error:
-            # Refused files and unreadable models alike: the old version keeps serving, and status says why.
-            log.error("version %s of %s is not loaded: %s", version.version, name, error)
-            self.errors[name] = f"version {version.version}: {error}"[:500]
-            self._later[key] = (time.monotonic() + pause, min(2 * pause, LONGEST_PAUSE))
+            # Files that are refused and models that cannot be read alike: /status says why.
+            log.error("version %s of %s is not loaded: %s", number, name, error)
+            self.errors[name] = f"version {number}: {error}"[:500]
+            self._retries[name, number] = self._retries.get((name, number), Retry()).later()
             return
         self.models = {**self.models, name: model}
         self.errors.pop(name, None)
-        self._later.pop(key, None)
-        log.info("serving version %s of %s", version.version, name)
+        self._retries.pop((name, number), None)
+        log.info("serving version %s of %s", number, name)
 
     def _folder(self, uri: str) -> Path:
         return self._settings.home / "cache" / "served" / uri.rpartition("/")[2]

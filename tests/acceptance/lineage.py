@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -32,9 +33,10 @@ from airloom.tracking import runs as mlflow_runs
 def ways(settings: Settings) -> None:
     """Every way of asking for one chain."""
     champion = trace(settings, "digits")
-    run, name = champion["run"], f"digits/{champion['model']['version']}"
-    asked = ["digits", "digits@champion", name, run["train"], run["parent"], run["pipeline_run"], _ask(settings, 1)[0]]
-    chains = [json.loads(_airloom("trace", target, "--json")) for target in asked] + [trace(settings, name)]
+    assert champion.model, champion
+    run, name = champion.run, f"digits/{champion.model.version}"
+    asked = ["digits", "digits@champion", name, run.train, run.parent, run.pipeline_run, _ask(settings, 1)[0]]
+    chains = [json.loads(_airloom("trace", target, "--json")) for target in asked] + [trace(settings, name).to_dict()]
     assert all(_chain(one) == _chain(chains[0]) for one in chains), chains
     print(f"{len(chains)} ways, one chain")
 
@@ -42,7 +44,7 @@ def ways(settings: Settings) -> None:
 def unlogged(settings: Settings) -> None:
     """The whole log away."""
     (one,) = _ask(settings, 1)
-    _until(lambda: trace(settings, one)["logged"])
+    _until(lambda: trace(settings, one).logged)
     before = trace(settings, one)
     away = settings.prediction_log.rename(settings.prediction_log.with_name("predictions away"))
     try:
@@ -51,7 +53,8 @@ def unlogged(settings: Settings) -> None:
     finally:
         shutil.copytree(away, settings.prediction_log, dirs_exist_ok=True)  # the server may have made a new one
         shutil.rmtree(away)
-    assert before["logged"] and not after["logged"] and _chain(before) == _chain(after)
+    assert before.logged and not after.logged
+    assert _chain(before.to_dict()) == _chain(after.to_dict())
     print("the same chain")
 
 
@@ -67,12 +70,12 @@ def shards(settings: Settings) -> None:
     """The same by a commit's hash, and by each shard of the second version."""
     version = versions.get(settings, "digits", 2)
     named, by_hash = impact(settings, "digits@v2"), impact(settings, version.commit[:12])
-    assert all(named[part] == by_hash[part] for part in ("versions", "snapshots", "runs", "models", "predictions"))
+    assert replace(by_hash, target=named.target, kind=named.kind, name=named.name) == named
     print(f"commit {version.commit[:12]}: as digits@v2")
     for shard in versions.manifest_of(settings, version).shards:
         found = impact(settings, shard.md5)
-        assert found["models"] and "digits@v2" in {one["name"] for one in found["versions"]}
-        print(f"shard {shard.md5}: {', '.join('digits/' + model['version'] for model in found['models'])}")
+        assert found.models and "digits@v2" in {version.name for version in found.versions}
+        print(f"shard {shard.md5}: {', '.join('digits/' + model.version for model in found.models)}")
 
 
 def counted(settings: Settings) -> None:
@@ -146,9 +149,9 @@ def edited(settings: Settings) -> None:
 def moved(settings: Settings) -> None:
     """Rename, compact, move; the copy has no process, and its old place is not looked at."""
     (one,) = _ask(settings, 1)
-    _until(lambda: trace(settings, one)["logged"])
+    _until(lambda: trace(settings, one).logged)
     client, before = mlflow_runs.client(settings), trace(settings, one)
-    runs = [before["run"]["parent"], before["run"]["train"]]
+    runs = [before.run.parent, before.run.train]
     for run in runs:
         client.update_run(run, name="a name of somebody's own")
     print(f"renamed {len(runs)} runs")
@@ -159,11 +162,10 @@ def moved(settings: Settings) -> None:
     shutil.copytree(settings.home, place, ignore=shutil.ignore_patterns("run", "user", "*.sock"))
     other = Settings(home=place, project=settings.project)
     try:
-        assert _chain(trace(other, one)) == _chain(trace(settings, one)) == _chain(before)
-        first, second = (impact(one_, "digits@v1") for one_ in (settings, other))
-        assert [first[part] for part in ("versions", "models", "aliases")] == [
-            second[part] for part in ("versions", "models", "aliases")
-        ]
+        chains = [_chain(lineage.to_dict()) for lineage in (before, trace(settings, one), trace(other, one))]
+        assert chains[0] == chains[1] == chains[2], chains
+        first, second = (impact(home, "digits@v1") for home in (settings, other))
+        assert (first.versions, first.models) == (second.versions, second.models)
     finally:
         shutil.rmtree(place)
     print("moved: the same chain, the same impact")

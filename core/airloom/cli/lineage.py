@@ -1,16 +1,15 @@
 """`airloom trace`, `airloom impact`, `airloom why`."""
 
-import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from airloom.cli.console import Json, answer, say
 from airloom.settings import load
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-Graph = Annotated[Path | None, typer.Option("--graph", metavar="FILE.svg", help="Draw the graph into this file.")]
-Run = Annotated[str, typer.Argument(help="A training: MLflow run, pipeline run's key, or a model version.")]
+GraphFile = Annotated[Path | None, typer.Option("--graph", metavar="FILE.svg", help="Draw the graph into this file.")]
+Training = Annotated[str, typer.Argument(help="A training: MLflow run, pipeline run's key, or a model version.")]
 
 
 def trace(
@@ -18,43 +17,48 @@ def trace(
         str, typer.Argument(help="A prediction's id; a model: digits, digits@champion, digits/3; a run's id or key.")
     ],
     json_: Json = False,
-    graph: Graph = None,
+    graph: GraphFile = None,
 ) -> None:
     """Follow a prediction, model or run back to its training, code, snapshot, dataset version, commits and sources."""
-    from airloom.lineage import trace as lineage
+    from airloom.lineage.trace import render
+    from airloom.lineage.trace import trace as follow
 
-    found = lineage.trace(load(), target)
+    lineage = follow(load(), target)
     if graph:
-        from airloom.lineage import graph as drawing
+        from airloom.lineage.graph import of_trace, save
 
-        drawing.save(drawing.of_trace(found), graph)
-    _print(found, lineage.render, as_json=json_, graph=graph)
+        save(of_trace(lineage), graph)
+    answer(lineage.to_dict(), json_, render(lineage))
+    _name(graph)
 
 
 def impact(
     target: Annotated[str, typer.Argument(help="digits@v3, a commit of the data repository, or a shard's MD5.")],
     json_: Json = False,
-    graph: Graph = None,
+    graph: GraphFile = None,
 ) -> None:
     """Show what stands on a commit's rows: versions, snapshots, runs, models, aliases, and how many predictions."""
-    from airloom.lineage import impact as lineage
+    from airloom.lineage.impact import impact as follow
+    from airloom.lineage.impact import render
 
-    found = lineage.impact(load(), target)
+    affected = follow(load(), target)
     if graph:
-        from airloom.lineage import graph as drawing
+        from airloom.lineage.graph import of_impact, save
 
-        drawing.save(drawing.of_impact(found), graph)
-    _print(found, lineage.render, as_json=json_, graph=graph)
+        save(of_impact(affected), graph)
+    answer(affected.to_dict(), json_, render(affected))
+    _name(graph)
 
 
-def why(first: Run, second: Run, json_: Json = False) -> None:
+def why(first: Training, second: Training, json_: Json = False) -> None:
     """Show what differs between two trainings: data, code, parameters, environment, seed, hardware."""
-    from airloom.lineage import why as lineage
+    from airloom.lineage.why import render
+    from airloom.lineage.why import why as compare
 
-    _print(lineage.why(load(), first, second), lineage.render, as_json=json_)
+    difference = compare(load(), first, second)
+    answer(difference.to_dict(), json_, render(difference))
 
 
-def _print(found: dict[str, Any], render: Any, *, as_json: bool, graph: Path | None = None) -> None:
-    typer.echo(json.dumps(found, indent=1) if as_json else render(found))
+def _name(graph: Path | None) -> None:
     if graph:
-        typer.echo(f"the graph is in {graph}", err=True)
+        say(f"the graph is in {graph}")

@@ -18,32 +18,38 @@ _TABLE = Table(
 def generation(settings: Settings, model: str) -> int:
     """The generation that the next `advance` must name; 0 for a new model."""
     with _engine(settings).begin() as connection:
-        found = connection.execute(select(_TABLE.c.generation).where(_TABLE.c.model == model)).scalar()
-    return int(found or 0)
+        current = connection.execute(select(_TABLE.c.generation).where(_TABLE.c.model == model)).scalar()
+    return int(current or 0)
 
 
 @contextmanager
 def advance(settings: Settings, model: str, expected: int, to: int) -> Iterator[bool]:
     """Move the generation from `expected` to `to`, and hold the row while the block acts on it.
 
+    Args:
+        settings: of this installation.
+        model: its name.
+        expected: what `generation` returned.
+        to: the new generation.
+
     Yields:
         False when somebody else moved it. An error inside the block leaves the generation where it was, and a rival
         waits until the block ended: so an older deployment never writes after a newer one.
     """
     with _engine(settings).begin() as connection:
-        yield _moved(connection, model, expected, to)
+        yield _move(connection, model, expected, to)
 
 
 @contextmanager
-def quiet(settings: Settings, model: str) -> Iterator[None]:
-    """Hold the row of a model, without moving its generation: no deployment of it writes while the block runs."""
+def hold_deployments(settings: Settings, model: str) -> Iterator[None]:
+    """Let no deployment of a model write while the block runs; its generation stays the same."""
     with _engine(settings).begin() as connection:
-        same = {"generation": _TABLE.c.generation}
-        connection.execute(update(_TABLE).where(_TABLE.c.model == model).values(**same))
+        # An update to the same value takes the lock of the row in every database.
+        connection.execute(update(_TABLE).where(_TABLE.c.model == model).values(generation=_TABLE.c.generation))
         yield
 
 
-def _moved(connection: Connection, model: str, expected: int, to: int) -> bool:
+def _move(connection: Connection, model: str, expected: int, to: int) -> bool:
     try:
         if expected == 0:
             connection.execute(_TABLE.insert().values(model=model, generation=to))

@@ -6,11 +6,13 @@ Written by hand, since the layout is given by the kinds: no installed library dr
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree as xml
 
 from airloom.errors import ConfigError
+from airloom.lineage.impact_record import Impact
+from airloom.lineage.trace_record import Lineage, TracedCommit
 
+ColumnEntry = tuple[str, Sequence[str], Sequence[tuple[str, str]]]  # of a column: name, lines, what it stands on
 MOST = 12  # nodes in a column; the rest stand in one
 WIDTH, GAP, LINE, PAD = 190, 70, 16, 9  # pixels
 COLOURS = {
@@ -50,92 +52,100 @@ class Graph:
     edges: list[tuple[tuple[str, str], tuple[str, str]]] = field(default_factory=list)
 
     def add(self, kind: str, name: str, *lines: str, on: Sequence[tuple[str, str]] = ()) -> tuple[str, str]:
-        """A node that stands on others; again with the same name it is the same one."""
+        """Add a node that stands on others; a second one of the same kind and name is the same node.
+
+        Args:
+            kind: its column.
+            name: its title.
+            *lines: the text below the title.
+            on: the ids of the nodes that it stands on; of those that were not added no edge is drawn.
+
+        Returns:
+            The node's id.
+        """
         node = self.nodes.setdefault((kind, name), Node(kind, name, lines))
         self.edges += [(below, node.id) for below in on if below in self.nodes and (below, node.id) not in self.edges]
         return node.id
 
-    def add_some(self, kind: str, entries: Sequence[tuple[str, Sequence[str], Sequence[tuple[str, str]]]]) -> None:
-        """A column of them; of very many the first, and one node for the rest."""
+    def add_some(self, kind: str, entries: Sequence[ColumnEntry]) -> None:
+        """Add a column of nodes; of very many the first, and one node for the rest."""
         shown = entries if len(entries) <= MOST else entries[: MOST - 1]
         for name, lines, on in shown:
             self.add(kind, name, *lines, on=on)
         rest = entries[len(shown) :]
         if rest:
-            below = sorted({one for _, _, on in rest for one in on})
+            below = sorted({node for _, _, on in rest for node in on})
             self.add(kind, f"… {len(rest):,} more", "--json has all", on=below)
 
 
-def of_trace(found: dict[str, Any]) -> Graph:
-    """The graph of what `trace` found."""
+def of_trace(lineage: Lineage) -> Graph:
+    """The graph of what `trace` answered."""
     graph = Graph(["source", "commit", "dataset", "snapshot", "run", "training", "model", "prediction"])
-    commits = [entry for entry in found["commits"] if entry["rows"] or entry is found["commits"][0]]
-    sources = {entry["source"]: None for entry in commits[:MOST] if entry["source"]}
+    commits = [commit for place, commit in enumerate(lineage.commits) if commit.rows or place == 0]
+    sources = {commit.source: None for commit in commits[:MOST] if commit.source}
     graph.add_some("source", [(source, (), ()) for source in sources])
-    graph.add_some(
-        "commit",
-        [
-            (
-                e["commit"][:12],
-                (e["version"], f"{e['author']}: {e['message']}", f"{e['rows']:,} rows"),
-                [("source", e["source"])],
-            )
-            for e in commits
-        ],
-    )
-    data, run, model = found["dataset"], found["run"], found["model"]
+    graph.add_some("commit", [_commit_entry(commit) for commit in commits])
     on = [node for node in graph.nodes if node[0] == "commit"]
-    at = graph.add("dataset", data["version"] or "unknown", f"id {data['id'][:12]}", on=on)
-    rows = [f"{name} {count:,}" for name, count in (found["read"] or {"rows": {}})["rows"].items()]
-    at = graph.add("snapshot", found["snapshot"][:12] or "unknown", *rows, on=[at])
-    at = graph.add("run", run["pipeline_run"] or run["parent"][:12], f"MLflow {run['parent'][:12]}", on=[at])
-    parameters = [f"{name}={value}" for name, value in sorted(found["parameters"].items())][:5]
-    code = [f"code {found['code']['code.sha256'][:12]}"] if "code.sha256" in found["code"] else []
-    trained = run["train"] or run.get("id", "")
-    at = graph.add("training", trained[:12] or "none", *code, *parameters, on=[at])
-    for name in [f"{model['name']}/{model['version']}"] if model else found.get("models", []):
-        aliases = [f"@{alias}" for alias in model["aliases"]] if model else []
-        last = graph.add("model", name, *aliases, on=[at])
-        if "prediction" in found:
-            row = found["logged"]
-            lines = [f"answer {row['prediction']}", row["time"][:19]] if row else ["its log row is not kept"]
-            graph.add("prediction", found["prediction"], *lines, on=[last])
+    last = graph.add("dataset", lineage.dataset.version or "unknown", f"id {lineage.dataset.id[:12]}", on=on)
+    rows = [f"{name} {count:,}" for name, count in lineage.read.rows.items()] if lineage.read else []
+    last = graph.add("snapshot", lineage.snapshot[:12] or "unknown", *rows, on=[last])
+    run = lineage.run
+    last = graph.add("run", run.pipeline_run or run.parent[:12], f"MLflow {run.parent[:12]}", on=[last])
+    parameters = [f"{name}={value}" for name, value in sorted(lineage.parameters.items())][:5]
+    code = [f"code {lineage.code['code.sha256'][:12]}"] if "code.sha256" in lineage.code else []
+    last = graph.add("training", (run.train or run.id)[:12] or "none", *code, *parameters, on=[last])
+    _add_models(graph, lineage, last)
     return graph
 
 
-def of_impact(found: dict[str, Any]) -> Graph:
-    """The graph of what `impact` found."""
-    first = "shard" if found["kind"] == "shard" else "commit"
+def _commit_entry(commit: TracedCommit) -> ColumnEntry:
+    lines = (commit.version, f"{commit.author}: {commit.message}", f"{commit.rows:,} rows")
+    return commit.commit[:12], lines, [("source", commit.source)]
+
+
+def _add_models(graph: Graph, lineage: Lineage, training: tuple[str, str]) -> None:
+    """The model, or the models of a run that made several; below each the prediction that was asked for."""
+    model = lineage.model
+    aliases = [f"@{alias}" for alias in model.aliases] if model else []
+    for name in [f"{model.name}/{model.version}"] if model else lineage.models or []:
+        node = graph.add("model", name, *aliases, on=[training])
+        if lineage.prediction:
+            row = lineage.logged
+            lines = [f"answer {row.prediction}", row.time.isoformat()[:19]] if row else ["its log row is not kept"]
+            graph.add("prediction", lineage.prediction, *lines, on=[node])
+
+
+def of_impact(impact: Impact) -> Graph:
+    """The graph of what `impact` answered."""
+    first = "shard" if impact.kind == "shard" else "commit"
     graph = Graph([first, "dataset", "snapshot", "run", "model", "predictions"])
-    root = graph.add(first, found["name"][:40], found["kind"])
-    graph.add_some("dataset", [(v["name"], (f"{v['rows']:,} rows of it",), [root]) for v in found["versions"]])
+    root = graph.add(first, impact.name[:40], impact.kind)
+    graph.add_some("dataset", [(v.name, (f"{v.rows:,} rows of it",), [root]) for v in impact.versions])
     graph.add_some(
-        "snapshot",
-        [(s["id"][:12], (f"{s['rows']:,} rows of it",), [("dataset", s["version"])]) for s in found["snapshots"]],
+        "snapshot", [(s.id[:12], (f"{s.rows:,} rows of it",), [("dataset", s.version)]) for s in impact.snapshots]
     )
-    made = {model["run"] for model in found["models"]}
-    runs = sorted(found["runs"], key=lambda run: (run["id"] not in made, run["kind"] == "trial"))
+    with_model = {model.run for model in impact.models}
+    runs = sorted(impact.runs, key=lambda run: (run.id not in with_model, run.kind == "trial"))
     graph.add_some(
-        "run",
-        [(r["id"][:12], (r["kind"] or "pipeline run", r["name"]), [("snapshot", r["snapshot"][:12])]) for r in runs],
+        "run", [(r.id[:12], (r.kind or "pipeline run", r.name), [("snapshot", r.snapshot[:12])]) for r in runs]
     )
     rest = next((node for node in graph.nodes if node[0] == "run" and node[1].startswith("…")), ("run", ""))
-    models = []
-    for model in found["models"]:
-        run = ("run", model["run"][:12])
-        lines = [f"{model['predictions']:,} predictions", *(f"@{alias}" for alias in model["aliases"])]
-        models.append((f"{model['name']}/{model['version']}", lines, [run if run in graph.nodes else rest]))
+    models = list[ColumnEntry]()
+    for model in impact.models:
+        run = ("run", model.run[:12])
+        lines = [f"{model.predictions:,} predictions", *(f"@{alias}" for alias in model.aliases)]
+        models.append((f"{model.name}/{model.version}", lines, [run if run in graph.nodes else rest]))
     graph.add_some("model", models)
-    standing = [node for node in graph.nodes if node[0] == "model"]
-    graph.add("predictions", f"{found['predictions']:,} predictions", on=standing)
+    shown = [node for node in graph.nodes if node[0] == "model"]
+    graph.add("predictions", f"{impact.predictions:,} predictions", on=shown)
     return graph
 
 
 def save(graph: Graph, path: Path) -> None:
-    """Write the drawing.
+    """Draw the graph into a file.
 
     Raises:
-        ConfigError: the file is no .svg, or cannot be written.
+        ConfigError: the file's name does not end with .svg, or it cannot be written.
     """
     if path.suffix.lower() != ".svg":
         raise ConfigError(f"--graph {str(path)!r}: the graph is drawn as SVG", "give a name that ends with .svg")
@@ -169,8 +179,8 @@ def draw(graph: Graph) -> str:
 
 
 def _ordered(graph: Graph) -> list[list[Node]]:
-    """The columns that are not empty; a node stands beside what it stands on, so that few edges cross."""
-    columns, place = list[list[Node]](), dict[tuple[str, str], float]()
+    """The columns that are not empty; their nodes ordered as what they stand on is, so that few edges cross."""
+    columns, place = list[list[Node]](), dict[tuple[str, str], float]()  # place: from 0, the top, to 1
     for kind in graph.columns:
         column = [node for node in graph.nodes.values() if node.kind == kind]
         middle = {}
@@ -203,7 +213,7 @@ def _draw_node(svg: xml.Element, node: Node, place: tuple[int, float, int]) -> N
 
 
 def _cut(text: str, most: int) -> str:
-    """The middle is left out: names begin and end alike."""
+    """A text of at most so many characters; the middle is left out, since names often begin or end alike."""
     return text if len(text) <= most else f"{text[: most // 2 - 1]}…{text[-(most - most // 2) :]}"
 
 
@@ -212,7 +222,7 @@ def _text(parent: xml.Element, x: float, y: float, text: str, style: dict[str, s
 
 
 def _clean(text: str) -> str:
-    """XML has no control characters."""
+    """The text without control characters, which XML does not allow."""
     return "".join(letter if letter.isprintable() else " " for letter in text)
 
 

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from airloom.contracts import Record
 
-TRAIN = "train"
+TRAIN = "train"  # the kind of a run that trained a candidate
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Version(Record):
 
 @dataclass(frozen=True)
 class Brief(Record):
-    """What a list says of a run."""
+    """A run in one line."""
 
     id: str
     name: str
@@ -53,7 +53,7 @@ class Brief(Record):
 
 
 class Ledger(Protocol):
-    """The questions. Tags and runs that do not exist are simply not among the answers."""
+    """The questions. Tags and runs that do not exist are left out of the answers."""
 
     def numbers(self) -> list[tuple[str, str, str]]:
         """Every version that is not deleted: model, number, run."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from airloom.errors import RegistryError
-from airloom.lineage.ledger import Ledger, Run, Version
+from airloom.lineage.ledger import TRAIN, Ledger, Run, Version
 from airloom.monitoring import prediction_id as ids
 from airloom.names import ModelName, RunKey, is_mlflow_run, is_prediction
 from airloom.tracking.tags import READY, Tag
@@ -17,11 +17,10 @@ HINT = (
 
 @dataclass(frozen=True)
 class Subject:
-    """What was found: a version, or a run that no version came of (yet)."""
+    """What a text names."""
 
-    version: Version | None = None
-    run: Run | None = None
-    prediction: str = ""
+    named: Version | Run
+    prediction: str = ""  # the id of an answer that this version gave, where the text is one
 
 
 def find(ledger: Ledger, text: str, logged: Callable[[str], tuple[str, str] | None] = lambda _: None) -> Subject:
@@ -36,29 +35,36 @@ def find(ledger: Ledger, text: str, logged: Callable[[str], tuple[str, str] | No
         RegistryError: it names nothing that is there.
     """
     if is_prediction(text):
-        return Subject(version_of(ledger, text.lower(), logged), prediction=text.lower())
+        return Subject(version_of(ledger, text.lower(), logged), text.lower())
     if is_mlflow_run(text):
-        return Subject(run=_run(ledger, text))
+        return Subject(_run_by_id(ledger, text))
     model = ModelName.match(text)
     if model:
-        found = _model(ledger, model)
-        if isinstance(found, Version):
-            return Subject(found)
-        # A key may look like a version: `digits/5`.
-        run = _keyed(ledger, text) if model.version else None
-        if run is None:
-            raise found
-        return Subject(run=run)
-    like_a_key = RunKey.match(text)
-    run = _keyed(ledger, text) if like_a_key else None
+        try:
+            return Subject(_version(ledger, model))
+        except RegistryError:
+            # A key may look like a version: `digits/5`.
+            run = _run_by_key(ledger, text) if model.version else None
+            if run is None:
+                raise
+            return Subject(run)
+    run = _run_by_key(ledger, text) if RunKey.match(text) else None
     if run is None:
-        said = "is no pipeline run's key that MLflow knows" if like_a_key else "is no prediction id, model, run or key"
-        raise RegistryError(f"{text[:120]!r} {said}", HINT)
-    return Subject(run=run)
+        reason = "is no prediction id, model, run or key"
+        if RunKey.match(text):
+            reason = "is no pipeline run's key that MLflow knows"
+        raise RegistryError(f"{text[:120]!r} {reason}", HINT)
+    return Subject(run)
 
 
 def version_of(ledger: Ledger, prediction: str, logged: Callable[[str], tuple[str, str] | None]) -> Version:
-    """The version that gave an id, told by the hash in the id alone.
+    """The version that gave a prediction, by the hash in the prediction's id.
+
+    Args:
+        ledger: where the versions stand.
+        prediction: its id.
+        logged: model and version that the prediction log has for an id, None where it was not kept; asked only where
+            two versions have the same hash.
 
     Raises:
         RegistryError: it is no prediction's id, or no version has that hash.
@@ -68,17 +74,17 @@ def version_of(ledger: Ledger, prediction: str, logged: Callable[[str], tuple[st
     except ValueError as error:
         raise RegistryError(f"{prediction!r} is no prediction id: {error}", HINT) from None
     hashes = [(model, number) for model, number, _ in ledger.numbers() if ids.short_hash(model, number) == wanted]
-    found = [v for model, number in hashes if (v := ledger.version(model, number)) and v.tags.get(Tag.STATE) == READY]
-    if len(found) > 1:
+    same = [v for model, number in hashes if (v := ledger.version(model, number)) and v.tags.get(Tag.STATE) == READY]
+    if len(same) > 1:
         row = logged(prediction)
-        found = [version for version in found if row == (version.model, version.number)] or found
-    if not found:
+        same = [version for version in same if row == (version.model, version.number)] or same
+    if not same:
         hint = "was it another installation, or was the version deleted?"
         raise RegistryError(f"no registered model version gave prediction {prediction}", hint)
-    if len(found) > 1:
-        names = ", ".join(version.name for version in found)
+    if len(same) > 1:
+        names = ", ".join(version.name for version in same)
         raise RegistryError(f"prediction {prediction} fits {names}, and its log row is not kept", "trace these")
-    return found[0]
+    return same[0]
 
 
 def training_of(ledger: Ledger, run: Run) -> tuple[Run | None, list[str]]:
@@ -90,38 +96,42 @@ def training_of(ledger: Ledger, run: Run) -> tuple[Run | None, list[str]]:
         return run, []
     children = ledger.tagged_runs(Tag.PARENT, [run.id])
     reused = f"{Tag.REUSED}.train"  # `.<candidate>` behind it where the pipeline has several
-    taken = {other for tag, other in run.tags.items() if tag == reused or tag.startswith(f"{reused}.")}
-    trained = sorted({one.id for one in ledger.briefs(children) if one.kind == "train"} | taken)
-    return (ledger.run(trained[0]) if len(trained) == 1 else None), trained
+    taken = {training for tag, training in run.tags.items() if tag == reused or tag.startswith(f"{reused}.")}
+    trainings = sorted({child.id for child in ledger.briefs(children) if child.kind == TRAIN} | taken)
+    return (ledger.run(trainings[0]) if len(trainings) == 1 else None), trainings
 
 
-def _run(ledger: Ledger, identity: str) -> Run:
-    found = ledger.run(identity)
-    if found is None:
+def _run_by_id(ledger: Ledger, identity: str) -> Run:
+    run = ledger.run(identity)
+    if run is None:
         raise RegistryError(f"MLflow has no run {identity}", HINT)
-    return found
+    return run
 
 
-def _keyed(ledger: Ledger, key: str) -> Run | None:
-    found = sorted(ledger.tagged_runs(Tag.KEY, [key]))
-    return ledger.run(found[0]) if found else None
+def _run_by_key(ledger: Ledger, key: str) -> Run | None:
+    identities = sorted(ledger.tagged_runs(Tag.KEY, [key]))
+    return ledger.run(identities[0]) if identities else None
 
 
-def _model(ledger: Ledger, asked: ModelName) -> Version | RegistryError:
-    """The version, or the error that says why there is none."""
+def _version(ledger: Ledger, asked: ModelName) -> Version:
+    """A version by its number or an alias; the champion where neither is given.
+
+    Raises:
+        RegistryError: there is no such model, alias or version.
+    """
     aliases, name, number = ledger.aliases(), asked.name, asked.version
     if name not in aliases:
         known = ", ".join(sorted(aliases)[:10]) or "none"
-        return RegistryError(f"there is no registered model {name} (known: {known})", HINT)
+        raise RegistryError(f"there is no registered model {name} (known: {known})", HINT)
     if not number:
         alias = asked.alias or "champion"
         if alias not in aliases[name]:
-            there = ", ".join(f"{one}@{n}" for one, n in sorted(aliases[name].items())) or "none"
-            return RegistryError(f"model {name} has no alias {alias!r}", f"it has {there}; or give {name}/<version>")
+            there = ", ".join(f"{known}@{n}" for known, n in sorted(aliases[name].items())) or "none"
+            raise RegistryError(f"model {name} has no alias {alias!r}", f"it has {there}; or give {name}/<version>")
         number = aliases[name][alias]
-    found = ledger.version(name, str(int(number)))
-    if found is None:
+    version = ledger.version(name, str(int(number)))
+    if version is None:
         numbers = [int(n) for model, n, _ in ledger.numbers() if model == name]
         newest = f"its newest is {max(numbers, default=0)}"
-        return RegistryError(f"there is no version {number} of model {name}", f"{newest}; or {HINT}")
-    return found
+        raise RegistryError(f"there is no version {number} of model {name}", f"{newest}; or {HINT}")
+    return version

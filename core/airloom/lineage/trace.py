@@ -1,20 +1,22 @@
 """From a prediction, a model version or a run back to the commits and sources of the data."""
 
 import json
-from typing import Any
+from collections import Counter
+from dataclasses import replace
 
 from airloom.contracts import DatasetVersion, Snapshot
 from airloom.datasets import holders, versions
 from airloom.errors import DataError
 from airloom.lineage import subject as subjects
-from airloom.lineage.ledger import Ledger, Run, Version
+from airloom.lineage.ledger import TRAIN, Ledger, Run, Version
 from airloom.lineage.ledger_sql import open_ledger
+from airloom.lineage.trace_record import Lineage, ReadRows, TracedCommit, TracedDataset, TracedModel, TracedRun
 from airloom.monitoring import prediction_log, totals
 from airloom.settings import Settings
 from airloom.tracking.tags import READY, Tag
 
 
-def trace(settings: Settings, target: str) -> dict[str, Any]:
+def trace(settings: Settings, target: str) -> Lineage:
     """The whole chain: prediction → model version → training → pipeline run → snapshot → dataset version → commits.
 
     Args:
@@ -22,78 +24,75 @@ def trace(settings: Settings, target: str) -> dict[str, Any]:
         target: a prediction's id, a model (`digits`, `digits@champion`, `digits/3`), an MLflow run's id, or a pipeline
             run's key.
 
-    Returns:
-        Plain types. `prediction` and `logged` (its row of the log, None where it was not kept) for a prediction;
-        `model` (None for a run that no version came of) and `models`, `run`, `parameters`, `code`, `snapshot`, `read`
-        (what the snapshot takes), `dataset`, `commits` (newest first, with the rows that this version still has of
-        each, and their source), `missing` (what could not be looked up, and why).
-
     Raises:
         RegistryError: it names nothing that is there.
     """
     ledger = open_ledger(settings)
-    subject = subjects.find(ledger, target, lambda one: _answered_by(settings, one))
-    version, run, models = subject.version, subject.run, list[Version]()
-    if run is not None:
-        models = _models_of(ledger, run)
-        version = models[0] if len(models) == 1 else None
-    head: dict[str, Any] = {"target": target}
-    if subject.prediction:
-        head |= {"prediction": subject.prediction, "logged": _logged(settings, subject.prediction)}
-    # What names neither a version nor a run was refused.
-    chain = _of_version(settings, ledger, version) if version else _of_run(settings, ledger, run)  # type: ignore[arg-type]
-    return head | chain | ({"models": [one.name for one in models]} if run is not None else {})
+    subject = subjects.find(ledger, target, lambda prediction: _answered_by(settings, prediction))
+    if isinstance(subject.named, Run):
+        models = _models_of(ledger, subject.named)
+        if len(models) == 1:
+            lineage = _of_version(settings, ledger, target, models[0])
+        else:
+            lineage = _of_run(settings, ledger, target, subject.named)
+        return replace(lineage, models=[version.name for version in models])
+    lineage = _of_version(settings, ledger, target, subject.named)
+    if not subject.prediction:
+        return lineage
+    logged = prediction_log.find(settings, subject.prediction)
+    return replace(lineage, prediction=subject.prediction, logged=logged)
 
 
 def _models_of(ledger: Ledger, run: Run) -> list[Version]:
     """The complete versions that a training or a pipeline run made."""
     key = Tag.TRAIN_RUN if Tag.PARENT in run.tags else Tag.RUN
-    found = [ledger.version(*which) for which in sorted(ledger.tagged_versions(key, [run.id]))]
-    return [one for one in found if one and one.tags.get(Tag.STATE) == READY]
+    tagged = [ledger.version(*which) for which in sorted(ledger.tagged_versions(key, [run.id]))]
+    return [version for version in tagged if version and version.tags.get(Tag.STATE) == READY]
 
 
-def _of_version(settings: Settings, ledger: Ledger, version: Version) -> dict[str, Any]:
-    """What the version carries itself is enough, should its runs be gone."""
+def _of_version(settings: Settings, ledger: Ledger, target: str, version: Version) -> Lineage:
+    """The chain of a model version. What the version carries itself is enough, should its runs be gone."""
     tags = version.tags
     training = ledger.run(tags.get(Tag.TRAIN_RUN, version.run))
     aliases = ledger.aliases().get(version.model, {})
-    parameters = training.parameters if training else _text(json.loads(tags.get(Tag.PARAMETERS, "{}")))
-    model = {
-        "name": version.model,
-        "version": version.number,
-        "aliases": sorted(alias for alias, number in aliases.items() if number == version.number),
-        "gate": tags.get(Tag.GATE, ""),
-        "predictions": totals.predictions(settings).get((version.model, version.number), 0),
-    }
-    run = {
-        "pipeline_run": tags.get(Tag.PIPELINE_RUN, ""),
-        "parent": tags.get(Tag.RUN, ""),
-        "train": training.id if training else tags.get(Tag.TRAIN_RUN, version.run),
-        "name": training.name if training else "",
-        "kind": "train",
-    }
-    own = {"model": model, "run": run, "parameters": parameters, "code": _code(tags)}
-    return own | _data(settings, tags | (_record_of(training) if training else {}))
+    model = TracedModel(
+        name=version.model,
+        version=version.number,
+        aliases=sorted(alias for alias, number in aliases.items() if number == version.number),
+        gate=tags.get(Tag.GATE, ""),
+        predictions=totals.predictions(settings).get((version.model, version.number), 0),
+    )
+    run = TracedRun(
+        pipeline_run=tags.get(Tag.PIPELINE_RUN, ""),
+        parent=tags.get(Tag.RUN, ""),
+        train=training.id if training else tags.get(Tag.TRAIN_RUN, version.run),
+        name=training.name if training else "",
+        kind=TRAIN,
+    )
+    recorded = json.loads(tags.get(Tag.PARAMETERS, "{}"))
+    parameters = training.parameters if training else {name: str(value) for name, value in recorded.items()}
+    lineage = Lineage(target, model, run, parameters, _code(tags))
+    return _with_data(settings, lineage, tags | (_record_of(training) if training else {}))
 
 
-def _of_run(settings: Settings, ledger: Ledger, run: Run) -> dict[str, Any]:
+def _of_run(settings: Settings, ledger: Ledger, target: str, run: Run) -> Lineage:
     """A run that no single version came of: a trial, a refused candidate, a pipeline run with several trainings."""
-    training, all_trainings = subjects.training_of(ledger, run)
+    training, trainings = subjects.training_of(ledger, run)
     parent = ledger.run(run.tags[Tag.PARENT]) if Tag.PARENT in run.tags else run
-    found: dict[str, Any] = {
-        "pipeline_run": parent.tags.get(Tag.KEY, "") if parent else "",
-        "parent": parent.id if parent else run.tags.get(Tag.PARENT, ""),
-        "train": training.id if training and training.tags.get(Tag.KIND) == "train" else "",
-        "name": run.name,
-        "kind": run.tags.get(Tag.KIND, "pipeline run"),
-        "id": run.id,
-        "status": run.status,
-    }
-    found |= {"trainings": all_trainings} if len(all_trainings) > 1 else {}
-    of = training or run
-    own = {"model": None, "run": found, "parameters": of.parameters, "code": _code(of.tags)}
-    tags = (parent.tags if parent else {}) | of.tags
-    return own | _data(settings, tags | _record_of(of))
+    traced = TracedRun(
+        pipeline_run=parent.tags.get(Tag.KEY, "") if parent else "",
+        parent=parent.id if parent else run.tags.get(Tag.PARENT, ""),
+        train=training.id if training and training.tags.get(Tag.KIND) == TRAIN else "",
+        name=run.name,
+        kind=run.tags.get(Tag.KIND, "pipeline run"),
+        id=run.id,
+        status=run.status,
+        trainings=trainings if len(trainings) > 1 else [],
+    )
+    source = training or run  # of parameters, code and data
+    tags = (parent.tags if parent else {}) | source.tags
+    lineage = Lineage(target, None, traced, source.parameters, _code(source.tags))
+    return _with_data(settings, lineage, tags | _record_of(source))
 
 
 def _record_of(run: Run) -> dict[str, str]:
@@ -101,36 +100,38 @@ def _record_of(run: Run) -> dict[str, str]:
     if Tag.SNAPSHOT_RECORD not in run.tags:
         return {}
     read = Snapshot.from_dict(json.loads(run.tags[Tag.SNAPSHOT_RECORD]))
-    names = {"": read.version_name, ".id": read.version_id, ".commit": read.commit}
-    return {Tag.SNAPSHOT_RECORD: run.tags[Tag.SNAPSHOT_RECORD], Tag.SNAPSHOT: read.id} | {
-        f"{Tag.DATASET}{name}": value for name, value in names.items()
+    return {
+        Tag.SNAPSHOT_RECORD: run.tags[Tag.SNAPSHOT_RECORD],
+        Tag.SNAPSHOT: read.id,
+        Tag.DATASET: read.version_name,
+        Tag.DATASET_ID: read.version_id,
+        Tag.DATASET_COMMIT: read.commit,
     }
 
 
-def _data(settings: Settings, tags: dict[str, str]) -> dict[str, Any]:
-    """Snapshot, dataset version and commits, by the tags of a version or a run."""
+def _with_data(settings: Settings, lineage: Lineage, tags: dict[str, str]) -> Lineage:
+    """The chain with snapshot, dataset version and commits, by the tags of a version or a run."""
     read = Snapshot.from_dict(json.loads(tags[Tag.SNAPSHOT_RECORD])) if Tag.SNAPSHOT_RECORD in tags else None
-    name = tags.get(Tag.DATASET, "")
-    dataset = {
-        "version": name,
-        "id": tags.get(f"{Tag.DATASET}.id", ""),
-        "commit": tags.get(f"{Tag.DATASET}.commit", ""),
-    }
-    taken = {"split": read.split, "rows": read.rows, "since": read.since, "tags": read.tags} if read else None
-    found: dict[str, Any] = {"snapshot": tags.get(Tag.SNAPSHOT, ""), "read": taken, "dataset": dataset, "commits": []}
-    missing = ""
+    name, behind, missing = tags.get(Tag.DATASET, ""), list[TracedCommit](), ""
     if name:
         try:
-            found["commits"] = commits(settings, name, read)
-            found["dataset"]["id"] = dataset["id"] or found["commits"][0]["id"]
+            behind = commits(settings, name, read)
         except DataError as error:
             missing = f"the commits of {name}: {error.message}"
     else:
         missing = "the dataset: no run or version says which it was"
-    return found | {"missing": missing}
+    identity = tags.get(Tag.DATASET_ID, "") or (behind[0].id if behind else "")
+    return replace(
+        lineage,
+        snapshot=tags.get(Tag.SNAPSHOT, ""),
+        read=ReadRows(read.split, read.rows, read.since, read.tags) if read else None,
+        dataset=TracedDataset(name, identity, tags.get(Tag.DATASET_COMMIT, "")),
+        commits=behind,
+        missing=missing,
+    )
 
 
-def commits(settings: Settings, name: str, read: Snapshot | None = None) -> list[dict[str, Any]]:
+def commits(settings: Settings, name: str, read: Snapshot | None = None) -> list[TracedCommit]:
     """The commits behind a dataset version, newest first, with what is left of each; compactions are none.
 
     Args:
@@ -142,107 +143,99 @@ def commits(settings: Settings, name: str, read: Snapshot | None = None) -> list
         DataError: the data repository does not have the version.
     """
     dataset, _, number = name.rpartition("@v")
-    known = {version.number: (version, gone) for version, gone in versions.history(settings, dataset)}
-    if not number.isdecimal() or int(number) not in known:
+    history = {version.number: (version, deleted) for version, deleted in versions.history(settings, dataset)}
+    if not number.isdecimal() or int(number) not in history:
         raise DataError(f"there is no {name} in {settings.data_repo}", "is it the home of another installation?")
-    line = _ancestors(known[int(number)][0], [version for version, _ in known.values()])
-    left: dict[int, int] = {}
-    taken: dict[int, int] = {}
+    line = _ancestors(history[int(number)][0], [version for version, _ in history.values()])
+    left, taken = Counter[int](), Counter[int]()  # rows by the version that brought them
     for span in holders.spans_of(settings, line[0]):
-        left[span.version] = left.get(span.version, 0) + span.rows
+        left[span.version] += span.rows
         if read is None or read.reads(span.version, span.tags):
-            taken[span.version] = taken.get(span.version, 0) + span.rows
+            taken[span.version] += span.rows
     return [
-        {
-            "commit": one.commit,
-            "version": one.name,
-            "id": one.id,
-            "date": one.created,
-            "author": one.author,
-            "message": one.message,
-            "tags": one.tags,
-            "source": one.source,
-            "rows": left.get(one.number, 0),
-            "read": taken.get(one.number, 0),
-            "deleted": known[one.number][1],
-        }
-        for one in line
+        TracedCommit(
+            commit=version.commit,
+            version=version.name,
+            id=version.id,
+            date=version.created,
+            author=version.author,
+            message=version.message,
+            tags=version.tags,
+            source=version.source,
+            rows=left[version.number],
+            read=taken[version.number],
+            deleted=history[version.number][1],
+        )
+        for version in line
     ]
 
 
 def _ancestors(version: DatasetVersion, known: list[DatasetVersion]) -> list[DatasetVersion]:
     """The version and those that it was made of, newest first: a version is made of the newest that was not deleted."""
     line = [version]
-    for one in sorted(known, key=lambda v: v.number, reverse=True):
-        if one.number < line[-1].number and one.id == line[-1].parent:
-            line.append(one)
+    for older in sorted(known, key=lambda v: v.number, reverse=True):
+        if older.number < line[-1].number and older.id == line[-1].parent:
+            line.append(older)
     return line
 
 
 def _answered_by(settings: Settings, prediction: str) -> tuple[str, str] | None:
     row = prediction_log.find(settings, prediction)
-    return (row["model"], row["version"]) if row else None
-
-
-def _logged(settings: Settings, prediction: str) -> dict[str, Any] | None:
-    row = prediction_log.find(settings, prediction)
-    return row | {"time": row["time"].isoformat()} if row else None
+    return (row.model, row.version) if row else None
 
 
 def _code(tags: dict[str, str]) -> dict[str, str]:
     return {name.removeprefix("airloom."): value for name, value in tags.items() if name.startswith(Tag.CODE)}
 
 
-def _text(values: dict[str, Any]) -> dict[str, str]:
-    return {name: str(value) for name, value in values.items()}
-
-
-def render(found: dict[str, Any]) -> str:
+def render(lineage: Lineage) -> str:
     """The chain as an indented tree."""
-    model, run, data = found["model"], found["run"], found["dataset"]
-    parameters = ", ".join(f"{name}={value}" for name, value in sorted(found["parameters"].items()))
-    code = ", ".join(f"{name}={value}" for name, value in sorted(found["code"].items()))
-    steps = [_prediction(found)] if "prediction" in found else []
+    model, run, dataset = lineage.model, lineage.run, lineage.dataset
+    parameters = ", ".join(f"{name}={value}" for name, value in sorted(lineage.parameters.items()))
+    code = ", ".join(f"{name}={value}" for name, value in sorted(lineage.code.items()))
+    steps = [_prediction_line(lineage)] if lineage.prediction else []
     if model:
-        aliases = "".join(f" @{alias}" for alias in model["aliases"])
-        steps.append(f"model {model['name']} version {model['version']}{aliases}, {model['predictions']} predictions")
-    elif found.get("models"):
-        steps.append(f"models {', '.join(found['models'])}")
-    trained = f", training {run['train']}" if run["train"] else ""
-    steps.append(f"run {run['pipeline_run']} (MLflow {run['parent']}{trained})")
-    if run.get("id") and run["id"] not in (run["parent"], run["train"]):
-        steps[-1] += f", {run['kind']} {run['id']} {run['name']}"
+        aliases = "".join(f" @{alias}" for alias in model.aliases)
+        steps.append(f"model {model.name} version {model.version}{aliases}, {model.predictions} predictions")
+    elif lineage.models:
+        steps.append(f"models {', '.join(lineage.models)}")
     steps += [
+        _run_line(run),
         "; ".join(text for text in (f"parameters {parameters or '-'}", code) if text),
-        f"snapshot {found['snapshot']}{_read(found['read'])}",
-        f"dataset {data['version']} (id {data['id']})",
+        f"snapshot {lineage.snapshot}{_read_text(lineage.read)}",
+        f"dataset {dataset.version} (id {dataset.id})",
     ]
     lines = [f"{'  ' * depth}{'└ ' if depth else ''}{step}" for depth, step in enumerate(steps)]
     indent = "  " * len(steps)
-    lines += [f"{indent}└ {_commit(entry)}" for entry in found["commits"]]
-    return "\n".join([*lines, *([f"not found: {found['missing']}"] if found["missing"] else [])])
+    lines += [f"{indent}└ {_commit_line(commit)}" for commit in lineage.commits]
+    return "\n".join([*lines, *([f"not found: {lineage.missing}"] if lineage.missing else [])])
 
 
-def _prediction(found: dict[str, Any]) -> str:
-    row = found["logged"]
+def _prediction_line(lineage: Lineage) -> str:
+    row = lineage.logged
     if row is None:
-        return f"prediction {found['prediction']}: its log row is not kept; the id names the version"
-    return f"prediction {found['prediction']}: {row['prediction']} at {row['time']} in {row['latency_ms']:.2f} ms"
+        return f"prediction {lineage.prediction}: its log row is not kept; the id names the version"
+    return f"prediction {lineage.prediction}: {row.prediction} at {row.time.isoformat()} in {row.latency_ms:.2f} ms"
 
 
-def _read(read: dict[str, Any] | None) -> str:
+def _run_line(run: TracedRun) -> str:
+    training = f", training {run.train}" if run.train else ""
+    line = f"run {run.pipeline_run} (MLflow {run.parent}{training})"
+    return f"{line}, {run.kind} {run.id} {run.name}" if run.id not in ("", run.parent, run.train) else line
+
+
+def _read_text(read: ReadRows | None) -> str:
     if read is None:
         return ""
-    rows = ", ".join(f"{name} {count}" for name, count in read["rows"].items())
-    asked = [f"since v{read['since']}"] if read["since"] else []
-    asked += [f"tags {' '.join(read['tags'])}"] if read["tags"] else []
-    return f": {rows}{''.join(f'; {text}' for text in asked)}"
+    rows = ", ".join(f"{name} {count}" for name, count in read.rows.items())
+    filters = [f"since v{read.since}"] if read.since else []
+    filters += [f"tags {' '.join(read.tags)}"] if read.tags else []
+    return f": {rows}{''.join(f'; {text}' for text in filters)}"
 
 
-def _commit(entry: dict[str, Any]) -> str:
-    source = f", from {entry['source']}" if entry["source"] else ""
-    read = f", {entry['read']} read" if entry["read"] != entry["rows"] else ""
-    gone = ", version deleted" if entry["deleted"] else ""
-    rows = f"{entry['rows']} rows{read}{gone}{source}"
-    said = f"{entry['version']} {entry['date']} {entry['author']}: {entry['message']}"
-    return f"commit {entry['commit'][:12]} {said}; {rows}"
+def _commit_line(commit: TracedCommit) -> str:
+    source = f", from {commit.source}" if commit.source else ""
+    read = f", {commit.read} read" if commit.read != commit.rows else ""
+    deleted = ", version deleted" if commit.deleted else ""
+    version = f"{commit.version} {commit.date} {commit.author}: {commit.message}"
+    return f"commit {commit.commit[:12]} {version}; {commit.rows} rows{read}{deleted}{source}"

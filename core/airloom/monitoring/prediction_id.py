@@ -1,6 +1,6 @@
 """Ids of predictions: UUIDv7 (RFC 9562) whose last 32 bits are a short hash of the model version that answered.
 
-So an id alone tells its model version, also when its row of the prediction log was not kept.
+An id alone tells its model version, also when its row of the prediction log was not kept.
 """
 
 import hashlib
@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 def new(model: str, version: str) -> str:
     """A fresh id: 48 bits of milliseconds, 42 random bits, 32 bits of hash."""
     milliseconds = time.time_ns() // 1_000_000
-    noise = int.from_bytes(os.urandom(6))
-    value = milliseconds << 80 | 0x7 << 76 | (noise & 0xFFF) << 64
-    value |= 0b10 << 62 | (noise >> 12 & 0x3FFFFFFF) << 32 | short_hash(model, version)
+    random = int.from_bytes(os.urandom(6))
+    value = milliseconds << 80 | 0x7 << 76 | (random & 0xFFF) << 64
+    value |= 0b10 << 62 | (random >> 12 & 0x3FFFFFFF) << 32 | short_hash(model, version)
     return str(uuid.UUID(int=value))
 
 

@@ -15,6 +15,7 @@ once or not at all and never changes; pyarrow, pandas and DuckDB read the folder
 """
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,7 +57,25 @@ def file_name(first: int, last: int, unique: str) -> str:
     return f"{first:012x}-{last:012x}-{unique}.parquet"
 
 
-def find(settings: Settings, prediction_id: str) -> dict[str, Any] | None:
+@dataclass(frozen=True)
+class LoggedPrediction:
+    """A row of the log."""
+
+    id: str
+    time: datetime
+    model: str
+    version: str
+    prediction: str
+    value: float | None
+    latency_ms: float
+    rows: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON, the time in ISO 8601."""
+        return {**vars(self), "time": self.time.isoformat()}
+
+
+def find(settings: Settings, prediction_id: str) -> LoggedPrediction | None:
     """The row of a prediction; None where it was sampled away, collected, or is not written yet.
 
     Only files whose times fit are opened, and of them only the row groups whose ids do.
@@ -67,9 +86,9 @@ def find(settings: Settings, prediction_id: str) -> dict[str, Any] | None:
     at = ids.milliseconds(prediction_id)
     wanted = prediction_id.lower()
     for path in _files(settings.prediction_log / day(at), at, at):
-        found = _row(path, wanted)
-        if found:
-            return found
+        row = _row(path, wanted)
+        if row:
+            return row
     return None
 
 
@@ -96,29 +115,29 @@ def read(settings: Settings, start: datetime, end: datetime) -> "pa.Table":
 
 def _files(folder: Path, first: int, last: int) -> list[Path]:
     """The finished files of a day that may hold predictions of these milliseconds, the ends included."""
-    found = []
+    files = []
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         name = _NAME.fullmatch(path.name)
         if name and int(name["first"], 16) <= last and int(name["last"], 16) >= first:
-            found.append(path)
-    return found
+            files.append(path)
+    return files
 
 
-def _row(path: Path, wanted: str) -> dict[str, Any] | None:
+def _row(path: Path, wanted: str) -> LoggedPrediction | None:
     """Without pyarrow.compute and without timestamps, which would import pandas: this must be quick."""
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(path) as file:
-            others = [name for name in file.schema_arrow.names if name not in ("id", "time")]
+            columns = [name for name in file.schema_arrow.names if name not in ("id", "time")]
             for group in range(file.num_row_groups):
                 ends = file.metadata.row_group(group).column(0).statistics
                 if ends is not None and ends.has_min_max and not ends.min <= wanted <= ends.max:
                     continue
-                ids_ = file.read_row_group(group, columns=["id"]).column(0).to_pylist()
-                if wanted in ids_:
-                    row = file.read_row_group(group, columns=others).slice(ids_.index(wanted), 1).to_pylist()[0]
-                    return {"id": wanted, "time": ids.given_at(wanted), **row}
+                rows = file.read_row_group(group, columns=["id"]).column(0).to_pylist()
+                if wanted in rows:
+                    row = file.read_row_group(group, columns=columns).slice(rows.index(wanted), 1).to_pylist()[0]
+                    return LoggedPrediction(wanted, ids.given_at(wanted), **row)
     except FileNotFoundError:  # collected meanwhile
         return None
     return None

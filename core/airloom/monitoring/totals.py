@@ -10,10 +10,10 @@ def predictions(settings: Settings) -> dict[tuple[str, str], int]:
     """Predictions by model and version; empty where no server has ever counted.
 
     Raises:
-        RegistryError: the database cannot be read: nobody then knows how many there are.
+        RegistryError: the database cannot be read, so that nobody knows how many there are.
     """
     read = Reader(settings.database_address)
     if not read.has(TABLE):
         return {}
-    found = read.rows("SELECT model, version, SUM(total) FROM prediction_counts GROUP BY model, version")
-    return {(model, version): int(total) for model, version, total in found}
+    rows = read.rows("SELECT model, version, SUM(total) FROM prediction_counts GROUP BY model, version")
+    return {(model, version): int(total) for model, version, total in rows}

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airloom.deployment.generations import quiet
+from airloom.deployment.generations import hold_deployments
 from airloom.retention.in_use import Needs, reason
 from airloom.retention.items import Item, Rules
 from airloom.settings import Settings
@@ -43,7 +43,7 @@ def _item(settings: Settings, client: "MlflowClient", rules: Rules, needs: Needs
         return Item("model", uri, size, why)
 
     def take() -> str:
-        with quiet(settings, name):  # no deployment of this model meanwhile
+        with hold_deployments(settings, name):  # no deployment of this model meanwhile
             if kept := _needed(client, rules, name, model):
                 return kept
             _mark(client, name, uri, model.source_run_id)

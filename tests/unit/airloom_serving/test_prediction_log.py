@@ -38,11 +38,11 @@ def test_what_is_answered_is_found_by_its_id(settings: Settings) -> None:
         log.add(one)
     log.stop()
     rows = [form.find(settings, identity) for identity in taken[0].ids]
-    assert [row["prediction"] for row in rows] == ["cat", "7", "0.25"]
-    assert [row["value"] for row in rows] == [None, 7.0, 0.25]
-    assert {(row["model"], row["version"], row["latency_ms"], row["rows"]) for row in rows} == {("digits", "1", 1.5, 3)}
-    assert all(abs(row["time"] - datetime.now(UTC)) < timedelta(minutes=1) for row in rows)
-    assert form.find(settings, taken[2].ids[1].upper())["version"] == "2"
+    assert [row.prediction for row in rows] == ["cat", "7", "0.25"]
+    assert [row.value for row in rows] == [None, 7.0, 0.25]
+    assert {(row.model, row.version, row.latency_ms, row.rows) for row in rows} == {("digits", "1", 1.5, 3)}
+    assert all(abs(row.time - datetime.now(UTC)) < timedelta(minutes=1) for row in rows)
+    assert form.find(settings, taken[2].ids[1].upper()).version == "2"
     assert form.find(settings, prediction_id.new("digits", "1")) is None
     assert log.dropped == 0
 
@@ -65,7 +65,7 @@ def test_a_day_ends_at_midnight_in_utc(settings: Settings, monkeypatch) -> None:
         ids.append(prediction_id.new("digits", "1"))
     made = write(settings.prediction_log, [Answered("digits", "1", ids, [1, 2, 3], 1.0, 3)])
     assert [file.parent.name for file in made] == ["date=2026-11-27", "date=2026-11-28"]
-    assert [form.find(settings, one)["value"] for one in ids] == [1, 2, 3]
+    assert [form.find(settings, one).value for one in ids] == [1, 2, 3]
     start = datetime(2026, 11, 27, tzinfo=UTC)
     assert form.read(settings, start, start + timedelta(days=1))["id"].to_pylist() == ids[:1]
     assert form.read(settings, start, start + timedelta(days=2))["id"].to_pylist() == ids
@@ -125,4 +125,4 @@ def test_files_of_other_times_are_not_opened(settings: Settings, monkeypatch) ->
     write(settings.prediction_log, [second])
     early = next(file for file in files(settings) if file.name < files(settings)[-1].name)
     early.write_bytes(b"broken")
-    assert form.find(settings, second.ids[0])["id"] == second.ids[0]
+    assert form.find(settings, second.ids[0]).id == second.ids[0]

@@ -53,6 +53,58 @@ def test_it_sees_more_models_than_mlflow_tells_at_once(small, monkeypatch):
     assert served(reconciler) == {"small": "1"}
 
 
+@pytest.fixture
+def asked(monkeypatch):
+    """The requests that MLflow's client makes of the registry, by name."""
+    from mlflow import MlflowClient
+
+    requests = []
+
+    def counted(name, method):
+        def request(self, *args, **kwargs):
+            requests.append(name)
+            return method(self, *args, **kwargs)
+
+        return request
+
+    for name, method in vars(MlflowClient).items():
+        if not name.startswith("_") and ("registered_model" in name or "model_version" in name):
+            monkeypatch.setattr(MlflowClient, name, counted(name, method))
+    return requests
+
+
+def test_the_registry_is_asked_once_a_look_however_many_models_there_are(small, make_world, asked):
+    worlds = [small, *(make_world(small.settings, name) for name in ("another", "third"))]
+    for world in worlds:
+        deploy(small.settings, world.pipeline.pipeline, world.register("one").version)
+    runs.client(small.settings).create_registered_model("without a champion")
+    reconciler = Reconciler(small.settings)
+    reconciler.once()
+    assert served(reconciler) == dict.fromkeys(("small", "another", "third"), "1")
+    asked.clear()
+    reconciler.once()
+    assert asked == ["search_registered_models"]
+    second = small.register("two").version
+    deploy(small.settings, "small", second)
+    asked.clear()
+    reconciler.once()
+    assert asked == ["search_registered_models", "get_model_version_by_alias"]  # of the one that is to be loaded
+    assert served(reconciler)["small"] == second
+
+
+def test_a_version_that_waits_for_its_next_try_costs_no_request(small, asked):
+    version = small.register("one").version
+    damage(small, version)
+    deploy(small.settings, "small", version)
+    reconciler = Reconciler(small.settings)
+    reconciler.once()
+    assert "damaged" in reconciler.errors["small"]
+    asked.clear()
+    reconciler.once()
+    assert asked == ["search_registered_models"]
+    assert "damaged" in reconciler.errors["small"]
+
+
 @pytest.mark.parametrize("harm", ["file", "golden"])
 def test_a_bad_version_is_reported_and_the_old_one_keeps_serving(small, harm):
     first = small.register("one").version

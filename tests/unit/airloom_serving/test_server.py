@@ -138,8 +138,8 @@ def test_predictions_are_logged(served: Served) -> None:
     (one,) = served.predict(images(5)).json()["prediction_ids"]
 
     entry = served.until(lambda: prediction_log.find(served.settings, one), 10)
-    assert (entry["model"], entry["version"], entry["prediction"], entry["value"]) == ("digits", "1", "5", 5.0)
-    assert entry["rows"] == 1
+    assert (entry.model, entry.version, entry.prediction, entry.value) == ("digits", "1", "5", 5.0)
+    assert entry.rows == 1
 
 
 def test_predictions_are_counted(served: Served) -> None:

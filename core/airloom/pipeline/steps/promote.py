@@ -43,6 +43,6 @@ def deploy(
     """Make the version the champion and wait until the model server answers with it."""
     from airloom.deployment import record
 
-    desired = record.deploy(settings, registered.model, registered.version)
+    desired = record.deploy(settings, registered.model, registered.version).to_dict()
     record.wait_until_served(settings, registered.model, registered.version, timeout, log_line)
     return desired

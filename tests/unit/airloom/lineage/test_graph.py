@@ -1,5 +1,6 @@
 """Drawings of a lineage: well-formed SVG with every node, whatever the names hold."""
 
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -30,7 +31,7 @@ def test_a_trace_is_drawn_from_source_to_model(world) -> None:
 def test_an_impact_is_drawn_to_the_predictions(world) -> None:
     made = world.register("first")
     found = impact(world.settings, "digits@v1")
-    found["models"] = [one for one in found["models"] if one["name"] == made.model]
+    found = replace(found, models=[model for model in found.models if model.name == made.model])
     shown = texts(draw(of_impact(found)))
     assert {"digits@v1", "digits@v2", f"{made.model}/1", "0 predictions"} <= set(shown)
 

@@ -42,7 +42,7 @@ def test_an_ambiguous_shard_is_said_with_those_that_it_may_be(world) -> None:
     version = versions.latest(world.settings, "digits")
     names = [shard.md5 for shard in versions.manifest_of(world.settings, version).shards]
     assert len(names) > 1
-    assert impact(world.settings, names[0][:8])["versions"]
+    assert impact(world.settings, names[0][:8]).versions
     with pytest.raises(DataError, match="is no dataset version"):
         impact(world.settings, names[0][:6])  # a guess, not a hash
 
@@ -67,8 +67,7 @@ def test_it_is_readable(world) -> None:
     totals = {(made.model, made.version): {"total": 1234, "first": 1.0, "last": 2.0}}
     counts.write(world.settings.database_address, "a test", totals, 5)
     found = impact(world.settings, "digits@v2")
-    found["models"] = [one for one in found["models"] if one["name"] == made.model]
-    text = render(found)
+    text = render(replace(found, models=[model for model in found.models if model.name == made.model]))
     assert text.startswith("version digits@v2: 1 model versions")
     assert "digits@v2              400 rows of it" in text
     assert f"{made.model}/1 1,234 predictions" in text

@@ -1,6 +1,5 @@
 """Random questions to trace and impact, each compared with a walk over the rows, the runs and the registry."""
 
-import json
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -93,8 +92,8 @@ def test_impact_of_random_versions_and_commits_is_what_the_rows_say(world, walk)
         found = impact(world.settings, chance.choice([version.name, version.commit, version.commit[:12]]))
         number = version.number
         holding = {name: rows[number] for name, rows in walk.batches.items() if rows[number] or name == version.name}
-        assert {one["name"]: one["rows"] for one in found["versions"]} == holding
-        assert [one["name"] for one in found["versions"] if one["deleted"]] == [
+        assert {one.name: one.rows for one in found.versions} == holding
+        assert [one.name for one in found.versions if one.deleted] == [
             name for name in holding if name == world.versions[2].name
         ]
         snapshots = {
@@ -102,7 +101,7 @@ def test_impact_of_random_versions_and_commits_is_what_the_rows_say(world, walk)
             for identity, read in walk.snapshots.items()
             if walk.taken(identity)[number] or read.version == number
         }
-        assert {one["id"]: one["rows"] for one in found["snapshots"]} == snapshots
+        assert {one.id: one.rows for one in found.snapshots} == snapshots
         _agrees(found, walk.standing(set(snapshots)), all_counts)
 
 
@@ -118,16 +117,16 @@ def test_impact_of_random_shards_is_what_the_manifests_say(world, walk) -> None:
             for shard in manifest.shards
             if shard.md5 == md5
         }
-        assert {one["name"] for one in found["versions"]} == set(parts)
+        assert {one.name for one in found.versions} == set(parts)
         snapshots = {
             identity
             for identity, read in walk.snapshots.items()
             if any(walk.taken(identity)[number] for number in parts.get(read.version_name, ()))
         }
-        assert {one["id"] for one in found["snapshots"]} == snapshots
+        assert {one.id for one in found.snapshots} == snapshots
         expected = walk.standing(snapshots)
-        assert {one["id"] for one in found["runs"]} == expected["runs"]
-        assert set(found["aliases"]) == expected["aliases"]
+        assert {one.id for one in found.runs} == expected["runs"]
+        assert set(found.aliases) == expected["aliases"]
 
 
 def test_traces_of_random_predictions_models_and_runs_are_what_the_stores_say(world, walk) -> None:
@@ -139,9 +138,9 @@ def test_traces_of_random_predictions_models_and_runs_are_what_the_stores_say(wo
         if target in world.predictions or target in models:
             places = world.predictions if target in world.predictions else models
             which = world.models[places.index(target)]
-            assert (found["model"]["name"], found["model"]["version"]) == which
+            assert (found.model.name, found.model.version) == which
             snapshot = walk.versions[which]["airloom.snapshot"]
-            assert found["run"]["train"] == walk.versions[which]["airloom.train_run"]
+            assert found.run.train == walk.versions[which]["airloom.train_run"]
         else:
             run = (
                 target
@@ -149,21 +148,21 @@ def test_traces_of_random_predictions_models_and_runs_are_what_the_stores_say(wo
                 else next(r.id for r in walk.runs.values() if r.tags["airloom.key"] == target)
             )
             snapshot = walk.snapshot_of(run)
-            assert run in (found["run"]["parent"], found["run"]["train"], found["run"].get("id"))
+            assert run in (found.run.parent, found.run.train, found.run.id)
         read = walk.snapshots[snapshot]
-        assert (found["snapshot"], found["dataset"]["version"]) == (snapshot, read.version_name)
-        rows = {entry["version"]: (entry["rows"], entry["read"]) for entry in found["commits"]}
+        assert (found.snapshot, found.dataset.version) == (snapshot, read.version_name)
+        rows = {entry.version: (entry.rows, entry.read) for entry in found.commits}
         held, taken = walk.batches[read.version_name], walk.taken(snapshot)
-        if found["read"] is None:  # a trial does not say what of the snapshot it read
+        if found.read is None:  # a trial does not say what of the snapshot it read
             taken = held
         assert {name: pair for name, pair in rows.items() if pair[0]} == {
             f"flights@v{number}": (count, taken[number]) for number, count in held.items()
         }
-        assert found["missing"] == ""
+        assert found.missing == ""
 
 
 def test_predictions_of_versions_that_are_gone_are_said(world) -> None:
-    assert impact(world.settings, "flights@v1")["unattributed"] == 7
+    assert impact(world.settings, "flights@v1").unattributed == 7
 
 
 @pytest.mark.parametrize(("most", "page"), [(500, 1000), (7, 3)], ids=["few", "more than a page"])
@@ -192,12 +191,11 @@ def test_without_the_tables_the_client_answers_the_same(world, monkeypatch) -> N
     wanted = world.predictions[0]
     expected = trace(world.settings, wanted), impact(world.settings, "flights@v1")
     monkeypatch.setattr(SqlLedger, "fits", staticmethod(lambda _: False))
-    assert json.loads(json.dumps(trace(world.settings, wanted))) == json.loads(json.dumps(expected[0]))
-    assert impact(world.settings, "flights@v1") == expected[1]
+    assert (trace(world.settings, wanted), impact(world.settings, "flights@v1")) == expected
 
 
 def _agrees(found, expected, all_counts) -> None:
-    assert {one["id"] for one in found["runs"]} == expected["runs"]
-    assert {(one["name"], one["version"]) for one in found["models"]} == expected["models"]
-    assert set(found["aliases"]) == expected["aliases"]
-    assert found["predictions"] == sum(all_counts[which] for which in expected["models"])
+    assert {one.id for one in found.runs} == expected["runs"]
+    assert {(one.name, one.version) for one in found.models} == expected["models"]
+    assert set(found.aliases) == expected["aliases"]
+    assert found.predictions == sum(all_counts[which] for which in expected["models"])

@@ -9,7 +9,8 @@ import pytest
 from airloom.datasets import versions
 from airloom.datasets.snapshots import snapshot
 from airloom.errors import RegistryError
-from airloom.lineage.why import ORDER, render, why
+from airloom.lineage.why import render, why
+from airloom.lineage.why_record import ORDER
 from airloom.settings import Settings
 from airloom.tracking import runs as mlflow_runs
 
@@ -46,13 +47,13 @@ def trained(world, make_trained):
 
 
 def sizes(found) -> dict[str, int]:
-    return {name: found[name]["size"]["number"] for name in ORDER if not found[name]["same"]}
+    return {name: part.size.number for name, part in found.parts.items() if not part.same}
 
 
 def test_a_training_that_was_repeated_is_the_same_in_everything(world, trained) -> None:
     found = why(world.settings, trained("first"), trained("second"))
-    assert [name for name in found if name in ORDER] == list(ORDER)
-    assert all(found[name]["same"] for name in ORDER)
+    assert [name for name in found.to_dict() if name in ORDER] == list(ORDER)
+    assert all(part.same for part in found.parts.values())
     assert [line.split() for line in render(found).splitlines()[1:]] == [[name, "same"] for name in ORDER]
 
 
@@ -77,7 +78,7 @@ def test_other_data_are_told_by_rows(world, trained) -> None:
     before = snapshot.prepare(world.settings, versions.get(world.settings, "digits", 1), world.snapshot.split)
     found = why(world.settings, trained("first", snapshot=before), trained("second"))
     assert sizes(found) == {"data": 400}
-    assert found["data"]["diff"]["rows"] == {"added": 400, "removed": 0, "kept": 400, "changed": 0}
+    assert found.data.changes.rows == {"added": 400, "removed": 0, "kept": 400, "changed": 0}
     assert "digits@v1 -> digits@v2" in render(found)
     assert "rows: 400 added, 0 removed, 0 changed, 400 kept" in render(found)
 
@@ -87,16 +88,16 @@ def test_another_split_of_the_same_version_is_other_data(world, trained) -> None
     read = snapshot.prepare(world.settings, versions.get(world.settings, "digits", 2), halves)
     found = why(world.settings, trained("first"), trained("second", snapshot=read))
     assert sizes(found) == {"data": 1}
-    assert found["data"]["split"] == [world.snapshot.split, halves]
+    assert found.data.settings["split"] == [world.snapshot.split, halves]
 
 
 def test_what_was_not_recorded_is_never_the_same(world, trained) -> None:
     found = why(world.settings, trained("first", packages={}, hardware={}), trained("second"))
-    assert found["hardware"]["unknown"] == "one of the two recorded it"
-    assert not found["hardware"]["same"]
+    assert found.hardware.unknown == "one of the two recorded it"
+    assert not found.hardware.same
     gone = replace(world.snapshot, version=9, version_id="0" * 64)
     lost = why(world.settings, trained("third", snapshot=gone), trained("fourth"))
-    assert "digits@v9" in lost["data"]["unknown"]
+    assert "digits@v9" in lost.data.unknown
 
 
 def test_the_sources_are_found_after_the_home_moved(small, make_trained) -> None:
@@ -110,7 +111,7 @@ def test_the_sources_are_found_after_the_home_moved(small, make_trained) -> None
 def test_keys_and_models_name_a_training_too(world, trained) -> None:
     run = trained("first")
     found = why(world.settings, f"{world.pipeline.pipeline}/first", run)
-    assert found["first"] == found["second"] == run
+    assert found.first == found.second == run
 
 
 @pytest.mark.parametrize("target", ["nonsense", "", "../x", "0" * 32])

@@ -59,7 +59,7 @@ def test_a_half_registered_version_is_not_deployed_until_register_completes_it(s
         deploy(small.settings, "small", version)
     assert models.champion(api, "small") is None
     assert register(small, trained).version == version
-    assert deploy(small.settings, "small", version)["champion"] == version
+    assert deploy(small.settings, "small", version).champion == version
 
 
 @pytest.mark.parametrize(("model", "version"), [("small", "99"), ("small", "newest"), ("other", "1")])

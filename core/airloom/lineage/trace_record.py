@@ -1,0 +1,114 @@
+"""What `trace` answers: a record for each link of the chain, and its JSON."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from airloom.contracts import Record
+from airloom.monitoring.prediction_log import LoggedPrediction
+
+
+@dataclass(frozen=True)
+class TracedModel(Record):
+    """The model version that answered."""
+
+    name: str
+    version: str
+    aliases: list[str]
+    gate: str  # what the gate decided, a reason each
+    predictions: int  # that it has given
+
+
+@dataclass(frozen=True)
+class TracedRun(Record):
+    """The training, and the pipeline run that it belongs to."""
+
+    pipeline_run: str  # its key
+    parent: str  # its MLflow run
+    train: str  # MLflow run of the training; empty where there are none or several
+    name: str
+    kind: str
+    id: str = ""  # of the run that was asked for, where no single version came of it
+    status: str = ""  # of that run
+    trainings: list[str] = field(default_factory=list)  # all of its trainings, where it has several
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields; what only a run without a version has is left out where it is empty."""
+        values = dict(vars(self))
+        if not self.id:
+            del values["id"], values["status"]
+        if not self.trainings:
+            del values["trainings"]
+        return values
+
+
+@dataclass(frozen=True)
+class ReadRows(Record):
+    """What of a dataset version a snapshot takes."""
+
+    split: dict[str, float]
+    rows: dict[str, int]
+    since: int
+    tags: list[str]
+
+
+@dataclass(frozen=True)
+class TracedDataset(Record):
+    """The dataset version that was trained on."""
+
+    version: str = ""  # digits@v3; empty where nothing says which it was
+    id: str = ""
+    commit: str = ""
+
+
+@dataclass(frozen=True)
+class TracedCommit(Record):
+    """A commit of data, with what a later version still has of it."""
+
+    commit: str
+    version: str  # that it made
+    id: str
+    date: str
+    author: str
+    message: str
+    tags: list[str]
+    source: str
+    rows: int  # that the later version still has
+    read: int  # how many of them the snapshot takes
+    deleted: bool  # the version that it made
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """The whole chain of a prediction, a model version or a run."""
+
+    target: str  # as it was asked for
+    model: TracedModel | None  # None for a run that no single version came of
+    run: TracedRun
+    parameters: dict[str, str]
+    code: dict[str, str]
+    snapshot: str = ""  # its id
+    read: ReadRows | None = None  # None where no run recorded it
+    dataset: TracedDataset = TracedDataset()
+    commits: list[TracedCommit] = field(default_factory=list)  # newest first
+    missing: str = ""  # what could not be looked up, and why
+    prediction: str = ""  # its id, where a prediction was asked for
+    logged: LoggedPrediction | None = None  # its row of the log; None where it was not kept
+    models: list[str] | None = None  # where a run was asked for: the versions that it made
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON; `prediction` and `logged` are in it for a prediction only, `models` for a run only."""
+        asked: dict[str, Any] = {"target": self.target}
+        if self.prediction:
+            asked |= {"prediction": self.prediction, "logged": self.logged.to_dict() if self.logged else None}
+        chain = {
+            "model": self.model.to_dict() if self.model else None,
+            "run": self.run.to_dict(),
+            "parameters": self.parameters,
+            "code": self.code,
+            "snapshot": self.snapshot,
+            "read": self.read.to_dict() if self.read else None,
+            "dataset": self.dataset.to_dict(),
+            "commits": [commit.to_dict() for commit in self.commits],
+            "missing": self.missing,
+        }
+        return asked | chain | ({"models": self.models} if self.models is not None else {})
