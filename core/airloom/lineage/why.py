@@ -61,7 +61,7 @@ def why(settings: Settings, first: str, second: str) -> dict[str, Any]:
     found["data"] = _data(settings, a.snapshot, b.snapshot)
     found["code"] = _code(a, b)
     found["parameters"] = _pairs(a.run.parameters, b.run.parameters, "parameters")
-    found["environment"] = _pairs(a.packages, b.packages, "packages")
+    found["environment"] = _environment(a, b)
     seeds = [{"seed": one.run.tags[Tag.SEED]} if Tag.SEED in one.run.tags else {} for one in (a, b)]
     found["seed"] = _pairs(seeds[0], seeds[1], "seeds")
     found["hardware"] = _pairs(_hardware(a.run), _hardware(b.run), "properties")
@@ -147,6 +147,16 @@ def _sources(a: Training, b: Training) -> list[dict[str, str]]:
     if all(modules):
         return [{name.removeprefix("modules/"): text for name, text in side.items()} for side in modules]
     return [{n: t for n, t in one.source.items() if "/" not in n and n != "changes.diff"} for one in (a, b)]
+
+
+def _environment(a: Training, b: Training) -> dict[str, Any]:
+    """The packages, and torch as both processes named it: its build (`+cpu`) is rarely among the packages."""
+    found = _pairs(a.packages, b.packages, "packages")
+    torch = [training.run.tags.get(Tag.TORCH, "") for training in (a, b)]
+    if not all(torch) or torch[0] == torch[1]:
+        return found
+    diff = found.get("diff", {}) | {"torch": torch}
+    return found | {"same": False, "size": _size(len(diff), "packages"), "diff": diff}
 
 
 def _hardware(run: Run) -> dict[str, str]:
