@@ -30,5 +30,5 @@ def simulate(
 
     settings = load()
     policy = load_pipeline(find_file(settings, pipeline))
-    found = simulation.simulate(settings, policy, trials, seed, tries)
-    typer.echo(json.dumps(found.to_dict(), indent=1) if json_ else simulation.render(found))
+    rates = simulation.simulate(settings, policy, trials, seed, tries)
+    typer.echo(json.dumps(rates.to_dict(), indent=1) if json_ else simulation.render(rates))

@@ -100,8 +100,8 @@ def show_experiment(
     """A pipeline's runs, or one run with the leaderboard of its candidates."""
     from airloom.tracking import experiments
 
-    found = experiments.show(load(), target)
-    typer.echo(json.dumps(found, indent=1) if json_ else experiments.render(found))
+    shown = experiments.show(load(), target)
+    typer.echo(json.dumps(shown.to_dict(), indent=1) if json_ else experiments.render(shown))
 
 
 @experiment.command()
@@ -111,8 +111,8 @@ def compare(
     """What differs between runs: data, parameters, metrics, the gate's word."""
     from airloom.tracking import experiments
 
-    found = experiments.compare(load(), runs)
-    typer.echo(json.dumps(found, indent=1) if json_ else experiments.render_comparison(found))
+    comparison = experiments.compare(load(), runs)
+    typer.echo(json.dumps(comparison.to_dict(), indent=1) if json_ else experiments.render_comparison(comparison))
 
 
 def _print_deployment(deployment: "Deployment", model: str, *, as_json: bool) -> None:

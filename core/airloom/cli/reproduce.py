@@ -2,17 +2,24 @@
 
 import json
 import uuid
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from airloom.errors import ConfigError
 from airloom.settings import Settings, load
 
+if TYPE_CHECKING:
+    from airloom.spec.pipeline import Pipeline
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Candidate = Annotated[str, typer.Option(metavar="NAME", help="Which one, where the pipeline has several candidates.")]
 
 
 def reproduce(
     target: Annotated[str, typer.Argument(help="Id of an MLflow run, or a model: digits/3, digits@champion.")],
+    candidate: Candidate = "",
     json_: Json = False,
 ) -> None:
     """Train again what a run trained, from its snapshot, code, parameters and seed, and compare.
@@ -22,7 +29,7 @@ def reproduce(
     from airloom.training.reproducibility.past_run import past_run
 
     settings = load()
-    past = past_run(settings, target)
+    past = past_run(settings, target, candidate)
     threads = int(past.threads or 1)
     value = _run(settings, "airloom.training.reproducibility.reproduce:step", {"run": past.run}, threads)
     _print(value, json_, f"run {past.run}")
@@ -32,6 +39,7 @@ def check_determinism(
     pipeline: Annotated[str, typer.Argument(help="A pipeline's name, or the path of its file.")],
     version: Annotated[int | None, typer.Option(help="Dataset version; the newest when left out.")] = None,
     parameter: Annotated[list[str] | None, typer.Option("--parameter", "-p", help="name=value, repeatable.")] = None,
+    candidate: Candidate = "",
     json_: Json = False,
 ) -> None:
     """Train a pipeline's function twice, each time in a new process, and compare bit for bit.
@@ -42,11 +50,10 @@ def check_determinism(
     from airloom.datasets import versions
     from airloom.datasets.snapshots import snapshot
     from airloom.pipeline.run import find_file
-    from airloom.spec.load import load_pipeline
     from airloom.training.reproducibility.reproduce import Trace, compare, parameters_of
 
     settings = load()
-    found = load_pipeline(find_file(settings, pipeline))
+    found = _one_candidate(find_file(settings, pipeline), candidate)
     name, split = found.dataset.name, {str(part): share for part, share in found.dataset.split.items()}
     chosen = versions.latest(settings, name) if version is None else versions.get(settings, name, version)
     made = snapshot.prepare(settings, chosen, split)
@@ -59,6 +66,21 @@ def check_determinism(
     step, threads = "airloom.training.reproducibility.reproduce:once", found.resources.threads
     first, second = (Trace.from_dict(_run(settings, step, arguments, threads)) for _ in range(2))
     _print(compare(first, second).to_dict(), json_, f"{found.train} on {made.version_name}, twice")
+
+
+def _one_candidate(file: Path, candidate: str) -> "Pipeline":
+    """The pipeline of a file with one candidate, or of the named one of several."""
+    from airloom.spec.candidates import address
+    from airloom.spec.load import load_pipeline
+
+    pipeline = load_pipeline(file)
+    if candidate:
+        return load_pipeline(Path(address(str(file), candidate)))
+    if len(pipeline.candidates) > 1:
+        options = " or ".join(f"--candidate {name}" for name in pipeline.candidates)
+        message = f"{pipeline.pipeline} has several candidates: {', '.join(pipeline.candidates)}"
+        raise ConfigError(message, f"say which: {options}")
+    return pipeline
 
 
 def _run(settings: Settings, step: str, arguments: dict[str, Any], threads: int) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import difflib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from airloom.contracts import DatasetVersion, Snapshot
 from airloom.datasets import versions
@@ -64,7 +64,7 @@ def why(settings: Settings, first: str, second: str) -> TrainingDifference:
         data=_data(settings, a.snapshot, b.snapshot),
         code=_code(a, b),
         parameters=_values(a.run.parameters, b.run.parameters, "parameters"),
-        environment=_values(a.packages, b.packages, "packages"),
+        environment=_environment(a, b),
         seed=_values(_seed(a.run), _seed(b.run), "seeds"),
         hardware=_values(_hardware(a.run), _hardware(b.run), "properties"),
     )
@@ -155,6 +155,16 @@ def _sources(a: Training, b: Training) -> list[dict[str, str]]:
 
 def _seed(run: Run) -> dict[str, str]:
     return {"seed": run.tags[Tag.SEED]} if Tag.SEED in run.tags else {}
+
+
+def _environment(a: Training, b: Training) -> ValueDifference:
+    """The packages, and torch as both processes named it: its build (`+cpu`) is rarely among the packages."""
+    packages = _values(a.packages, b.packages, "packages")
+    torch = [training.run.tags.get(Tag.TORCH, "") for training in (a, b)]
+    if not all(torch) or torch[0] == torch[1]:
+        return packages
+    diff: dict[str, list[str | None]] = {**packages.diff, "torch": [*torch]}
+    return replace(packages, same=False, size=Size(len(diff), "packages"), diff=diff)
 
 
 def _hardware(run: Run) -> dict[str, str]:

@@ -263,6 +263,7 @@ def _lineage(s: Sources) -> list[Fact]:
         code or _missing("code", "put the project under git, and train again"),
         Fact("sha256 of the function's file", s.tag("code.sha256") or "none", **s.artifact("source", train)),
         Fact("environment", environment[:12], **packages) if environment else _missing("environment", s.again),
+        Fact("torch", s.tag("torch"), **s.artifact("", train)) if s.tag("torch") else _missing("torch", s.again),
         Fact("seed", s.tag("seed"), **s.artifact("", train)) if s.tag("seed") else _missing("seed", s.again),
     ]
 

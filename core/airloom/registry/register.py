@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-KEPT = (Tag.CODE, Tag.ENVIRONMENT, Tag.SEED, Tag.WEIGHTS)  # tags of the training run
+KEPT = (Tag.CODE, Tag.ENVIRONMENT, Tag.SEED, Tag.TORCH, Tag.WEIGHTS)  # tags of the training run
 
 
 def register(

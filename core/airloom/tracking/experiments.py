@@ -3,9 +3,12 @@
 import json
 import re
 import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airloom.contracts import Record
 from airloom.errors import RegistryError
 from airloom.settings import Settings
 from airloom.tracking import runs as mlflow_runs
@@ -16,10 +19,100 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 LEADERBOARD = "evaluation/leaderboard.json"
+NEWEST_FIRST = ["attributes.start_time DESC"]
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_MLFLOW_ID = re.compile(r"[0-9a-f]{32}")
+Value = str | float | None
 
 
-def show(settings: Settings, target: str) -> dict[str, Any]:
+@dataclass(frozen=True)
+class PipelineRun(Record):
+    """One run of a pipeline.
+
+    Attributes:
+        key: of the pipeline run; empty where somebody made the run by hand.
+        run: id of its MLflow run.
+        dataset: the version that it read, `digits@v3`.
+        gate: passed, refused or overridden; empty before the gate.
+        outcome: how the run ended.
+        metrics: of the candidate on the test split.
+        champion: the champion's on the same rows.
+    """
+
+    key: str
+    run: str
+    dataset: str
+    gate: str
+    outcome: str
+    metrics: dict[str, float]
+    champion: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Place(Record):
+    """A candidate on the leaderboard, as `airloom.evaluation.leaderboard` writes it."""
+
+    name: str
+    value: float
+    interval: tuple[float, float]
+    behind: float
+    behind_interval: tuple[float, float]
+    run: str
+    cost: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Leaderboard(Record):
+    """The candidates of a run by the gate's metric, the best one first."""
+
+    metric: str
+    places: list[Place]
+
+
+@dataclass(frozen=True)
+class Training(Record):
+    """The final training of one candidate, of this run or taken from an earlier one."""
+
+    run: str
+    candidate: str
+    function: str
+    parameters: dict[str, str]
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class PipelineRunDetails(PipelineRun):
+    """A run with its candidates; without a leaderboard where it had one candidate only."""
+
+    leaderboard: Leaderboard | None = None
+    trainings: list[Training] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types; an empty leaderboard where there is none."""
+        return super().to_dict() | {"leaderboard": self.leaderboard.to_dict() if self.leaderboard else {}}
+
+
+@dataclass(frozen=True)
+class PipelineRuns(Record):
+    """All runs of a pipeline, newest first."""
+
+    pipeline: str
+    runs: list[PipelineRun]
+
+
+@dataclass(frozen=True)
+class RunComparison:
+    """What differs between runs: by name, the value of each run; None where it has none."""
+
+    targets: list[str]
+    differences: dict[str, dict[str, Value]]
+
+    def to_dict(self) -> dict[str, dict[str, Value]]:
+        """By name and run."""
+        return self.differences
+
+
+def show(settings: Settings, target: str) -> PipelineRuns | PipelineRunDetails:
     """A pipeline's runs, newest first, or one run with its leaderboard.
 
     Args:
@@ -31,20 +124,27 @@ def show(settings: Settings, target: str) -> dict[str, Any]:
     """
     client = mlflow_runs.client(settings)
     with mlflow_runs.reachable(settings):
-        if _NAME.fullmatch(target) and not re.fullmatch(r"[0-9a-f]{32}", target):
-            return {"pipeline": target, "runs": [_facts(run) for run in _runs(client, target)]}
+        if _NAME.fullmatch(target) and not _MLFLOW_ID.fullmatch(target):
+            return PipelineRuns(target, [PipelineRun(**_facts(run)) for run in _pipeline_runs(client, target)])
         run = find(client, target)
-        return _facts(run) | {"leaderboard": _leaderboard(client, run), "trainings": _trainings(client, run)}
+        return PipelineRunDetails(
+            **_facts(run), leaderboard=_leaderboard(client, run), trainings=_trainings(client, run)
+        )
 
 
-def compare(settings: Settings, targets: list[str]) -> dict[str, dict[str, Any]]:
-    """What differs between runs: by name, the value of each run; what is equal in all is left out."""
+def compare(settings: Settings, targets: list[str]) -> RunComparison:
+    """What differs between runs; what is equal in all is left out.
+
+    Raises:
+        RegistryError: one of the targets names no run.
+    """
     client = mlflow_runs.client(settings)
     with mlflow_runs.reachable(settings):
-        columns = {target: _flat(client, find(client, target)) for target in targets}
+        columns = {target: _column(client, find(client, target)) for target in targets}
     names = sorted({name for column in columns.values() for name in column})
     table = {name: {target: column.get(name) for target, column in columns.items()} for name in names}
-    return {name: row for name, row in table.items() if len({json.dumps(value) for value in row.values()}) > 1}
+    differing = {name: row for name, row in table.items() if len({json.dumps(value) for value in row.values()}) > 1}
+    return RunComparison(targets, differing)
 
 
 def find(client: "MlflowClient", target: str) -> "Run":
@@ -56,7 +156,7 @@ def find(client: "MlflowClient", target: str) -> "Run":
     from mlflow.exceptions import MlflowException
 
     hint = "`airloom experiment show PIPELINE` lists its runs"
-    if re.fullmatch(r"[0-9a-f]{32}", target):
+    if _MLFLOW_ID.fullmatch(target):
         try:
             return client.get_run(target)
         except MlflowException:
@@ -64,23 +164,27 @@ def find(client: "MlflowClient", target: str) -> "Run":
     pipeline, _, rest = target.partition("/")
     if not _NAME.fullmatch(pipeline) or not rest:
         raise RegistryError(f"{target[:80]!r} names no run", hint)
-    found = [run for run in _runs(client, pipeline) if run.data.tags.get(Tag.KEY) == target]
-    if not found:
+    run = mlflow_runs._find(client, _experiment(client, pipeline), target)
+    if run is None or Tag.PARENT in run.data.tags:
         raise RegistryError(f"there is no run {target[:80]}", hint)
-    return found[0]
+    return run
 
 
-def _runs(client: "MlflowClient", pipeline: str) -> "list[Run]":
-    """The parent runs of a pipeline, newest first."""
+def _experiment(client: "MlflowClient", pipeline: str) -> str:
     experiment = client.get_experiment_by_name(f"airloom/{pipeline}")
     if experiment is None:
         raise RegistryError(f"pipeline {pipeline} has no runs", f"`airloom run {pipeline}` makes one")
-    newest = ["attributes.start_time DESC"]
-    runs = client.search_runs([experiment.experiment_id], "", max_results=1000, order_by=newest)
-    return [run for run in runs if Tag.PARENT not in run.data.tags]
+    return str(experiment.experiment_id)
+
+
+def _pipeline_runs(client: "MlflowClient", pipeline: str) -> "Iterator[Run]":
+    """The parent runs of a pipeline, newest first; a run has many children, so that MLflow has to leave them out."""
+    query = f"tags.`{Tag.PARENT}` IS NULL"
+    return mlflow_runs.pages(client.search_runs, [_experiment(client, pipeline)], query, order_by=NEWEST_FIRST)
 
 
 def _facts(run: "Run") -> dict[str, Any]:
+    """The arguments of a `PipelineRun`."""
     tags, metrics = run.data.tags, run.data.metrics
     return {
         "key": tags.get(Tag.KEY, ""),
@@ -93,75 +197,80 @@ def _facts(run: "Run") -> dict[str, Any]:
     }
 
 
-def _leaderboard(client: "MlflowClient", run: "Run") -> dict[str, Any]:
-    """Empty where the run had one candidate only."""
+def _leaderboard(client: "MlflowClient", run: "Run") -> Leaderboard | None:
+    """None where the run had one candidate only."""
     if not any(file.path == LEADERBOARD for file in client.list_artifacts(run.info.run_id, "evaluation")):
-        return {}
+        return None
     with tempfile.TemporaryDirectory(prefix="airloom-experiment-") as folder:
-        return dict(json.loads(Path(client.download_artifacts(run.info.run_id, LEADERBOARD, folder)).read_text()))
+        values = json.loads(Path(client.download_artifacts(run.info.run_id, LEADERBOARD, folder)).read_text())
+    return Leaderboard(values["metric"], [Place.from_dict(place) for place in values["places"]])
 
 
-def _trainings(client: "MlflowClient", run: "Run") -> list[dict[str, Any]]:
+def _trainings(client: "MlflowClient", run: "Run") -> list[Training]:
     query = f"tags.`{Tag.PARENT}` = '{run.info.run_id}' and tags.`{Tag.KIND}` = 'train'"
-    found = list(client.search_runs([run.info.experiment_id], query))
-    found += [client.get_run(other) for other in mlflow_runs.reused(run, "train").values()]
+    trained = list(mlflow_runs.pages(client.search_runs, [run.info.experiment_id], query))
+    trained += [client.get_run(run_id) for run_id in mlflow_runs.reused(run, "train").values()]
     return [
-        {
-            "run": one.info.run_id,
-            "candidate": one.data.tags.get(Tag.CANDIDATE, ""),
-            "function": one.data.tags.get(Tag.CODE_FUNCTION, ""),
-            "parameters": dict(one.data.params),
-            "metrics": dict(one.data.metrics),
-        }
-        for one in found
+        Training(
+            run=training.info.run_id,
+            candidate=training.data.tags.get(Tag.CANDIDATE, ""),
+            function=training.data.tags.get(Tag.CODE_FUNCTION, ""),
+            parameters=dict(training.data.params),
+            metrics=dict(training.data.metrics),
+        )
+        for training in trained
     ]
 
 
-def _flat(client: "MlflowClient", run: "Run") -> dict[str, Any]:
-    facts = _facts(run)
-    found: dict[str, Any] = {name: facts[name] for name in ("dataset", "gate", "outcome")}
-    found |= {f"test {name}": value for name, value in facts["metrics"].items()}
+def _column(client: "MlflowClient", run: "Run") -> dict[str, Value]:
+    """What `compare` shows of a run, by name."""
+    facts = PipelineRun(**_facts(run))
+    column: dict[str, Value] = {"dataset": facts.dataset, "gate": facts.gate, "outcome": facts.outcome}
+    column |= {f"test {name}": value for name, value in facts.metrics.items()}
     for training in _trainings(client, run):
-        label = f"{training['candidate']} " if training["candidate"] else ""
-        found |= {f"{label}{name}": value for name, value in training["parameters"].items()}
-    return found
+        label = f"{training.candidate} " if training.candidate else ""
+        column |= {f"{label}{name}": value for name, value in training.parameters.items()}
+    return column
 
 
-def render(found: dict[str, Any]) -> str:
+def render(shown: PipelineRuns | PipelineRunDetails) -> str:
     """For people."""
-    if "runs" in found:
-        return "\n".join(_line(run) for run in found["runs"]) or "no runs"
-    lines = [_line(found)]
-    board = found["leaderboard"]
-    for number, place in enumerate(board.get("places", []), 1):
-        low, high = place["interval"]
-        left, right = place["behind_interval"]
-        lines.append(
-            f"{number:3}. {place['name']:16} {board['metric']} {place['value']:.4f} ({low:.4f} to {high:.4f}), "
-            f"behind {place['behind']:.4f} ({left:.4f} to {right:.4f}), {place['cost']['latency_ms']:.3f} ms"
-        )
-    for training in found["trainings"]:
-        parameters = ", ".join(f"{name}={value}" for name, value in sorted(training["parameters"].items()))
-        lines.append(f"  {training['candidate'] or 'training'}: {training['function']} {parameters}")
+    if isinstance(shown, PipelineRuns):
+        return "\n".join(_line(run) for run in shown.runs) or "no runs"
+    lines = [_line(shown)]
+    if shown.leaderboard:
+        metric = shown.leaderboard.metric
+        lines += [_place(number, metric, place) for number, place in enumerate(shown.leaderboard.places, 1)]
+    for training in shown.trainings:
+        parameters = ", ".join(f"{name}={value}" for name, value in sorted(training.parameters.items()))
+        lines.append(f"  {training.candidate or 'training'}: {training.function} {parameters}")
     return "\n".join(lines)
 
 
-def render_comparison(table: dict[str, dict[str, Any]]) -> str:
+def render_comparison(comparison: RunComparison) -> str:
     """A line for each name, a column for each run."""
-    if not table:
+    if not comparison.differences:
         return "nothing differs"
-    targets = list(next(iter(table.values())))
-    lines = [f"{'':32} {' '.join(f'{target[-24:]:>24}' for target in targets)}"]
-    for name, row in table.items():
-        lines.append(f"{name[:32]:32} {' '.join(f'{_text(row[target]):>24}' for target in targets)}")
+    lines = [f"{'':32} {' '.join(f'{target[-24:]:>24}' for target in comparison.targets)}"]
+    for name, row in comparison.differences.items():
+        lines.append(f"{name[:32]:32} {' '.join(f'{_text(row[target]):>24}' for target in comparison.targets)}")
     return "\n".join(lines)
 
 
-def _line(run: dict[str, Any]) -> str:
-    shown = [name for name in ("accuracy", "log_loss", "mae") if name in run["metrics"]]
-    metrics = " ".join(f"{name} {run['metrics'][name]:.4f}" for name in shown)
-    return f"{run['key']:56} {run['dataset']:12} {run['gate']:10} {metrics}".rstrip()
+def _place(number: int, metric: str, place: Place) -> str:
+    low, high = place.interval
+    left, right = place.behind_interval
+    return (
+        f"{number:3}. {place.name:16} {metric} {place.value:.4f} ({low:.4f} to {high:.4f}), "
+        f"behind {place.behind:.4f} ({left:.4f} to {right:.4f}), {place.cost['latency_ms']:.3f} ms"
+    )
 
 
-def _text(value: Any) -> str:
+def _line(run: PipelineRun) -> str:
+    shown = [name for name in ("accuracy", "log_loss", "mae") if name in run.metrics]
+    metrics = " ".join(f"{name} {run.metrics[name]:.4f}" for name in shown)
+    return f"{run.key:56} {run.dataset:12} {run.gate:10} {metrics}".rstrip()
+
+
+def _text(value: Value) -> str:
     return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)[-24:]

@@ -157,7 +157,8 @@ def _record(
     own = tags | {Tag.THREADS: threads, Tag.SEED: str(pipeline.seed)}
     own |= {Tag.SNAPSHOT_RECORD: json.dumps(ctx.snapshot.to_dict()), Tag.SNAPSHOT: ctx.snapshot.id}
     own |= {Tag.DATASET: ctx.snapshot.version_name}
-    own |= {Tag.HARDWARE: json.dumps(hardware())}
+    # This very process trains, so that its torch counts, whatever environment the pipeline's steps are started from.
+    own |= {Tag.HARDWARE: json.dumps(hardware()), Tag.TORCH: torch.__version__}
     for target, names in ((run_id, own), (ctx.mlflow_run, tags)):
         for name, value in names.items():
             api.set_tag(target, name, value)

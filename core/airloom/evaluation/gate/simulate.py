@@ -1,7 +1,8 @@
 """How often the gate errs: stored predictions, resampled where the null just holds, through the gate itself."""
 
 import tempfile
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from airloom.errors import GateError
 from airloom.evaluation import predictions as kept
-from airloom.evaluation.evaluate import PREDICTIONS
+from airloom.evaluation.evaluate import FOLDER, PREDICTIONS
 from airloom.evaluation.gate.alpha_spending import Tries
 from airloom.evaluation.gate.evidence import judge_rows
 from airloom.evaluation.predictions import Rows
@@ -20,6 +21,7 @@ from airloom.tracking import runs as mlflow_runs
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 Array = np.ndarray[Any, Any]
 CONFIDENCE = 0.95
@@ -46,6 +48,7 @@ class Simulation:
     spent: float  # what the simulated try may use of it
     false_promotions: Share  # at the boundary of the null
     power: Share  # at the effect and size that the policy states
+    collected: list[str] = field(default_factory=list)  # newer MLflow runs, whose predictions are gone
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types."""
@@ -67,18 +70,18 @@ def simulate(settings: Settings, pipeline: Pipeline, trials: int = 500, seed: in
         tries: which try on the test split is simulated.
 
     Raises:
-        GateError: no run compared a candidate with a champion yet.
+        GateError: no run compared a candidate with a champion yet, or none of them has its predictions any more.
     """
     client = mlflow_runs.client(settings)
     with mlflow_runs.reachable(settings):
-        run, rows = _newest(client, pipeline)
+        run, rows, collected = _newest(client, pipeline)
     policy = pipeline.gate.model_copy(update={"at_most": {}, "slices": {}, "at_least": {}})
     rule, spent = policy.against_champion, Tries(tries, tries)
     size = rule.planned.rows or len(rows)
     generator = np.random.default_rng(seed)
     boundary = _share(policy, rows, -rule.margin, len(rows), trials, generator, spent)
     power = _share(policy, rows, rule.planned.effect, size, trials, generator, spent)
-    return Simulation(run, len(rows), size, rule.alpha, spent.alpha(rule.alpha), boundary, power)
+    return Simulation(run, len(rows), size, rule.alpha, spent.alpha(rule.alpha), boundary, power, collected)
 
 
 def _share(
@@ -143,33 +146,46 @@ def exact_interval(successes: int, trials: int, confidence: float = CONFIDENCE) 
     return low, high
 
 
-def _newest(client: "MlflowClient", pipeline: Pipeline) -> tuple[str, Rows]:
-    """The newest run that compared a candidate with a champion, and its rows."""
-    experiment = client.get_experiment_by_name(f"airloom/{pipeline.pipeline}")
+def _newest(client: "MlflowClient", pipeline: Pipeline) -> tuple[str, Rows, list[str]]:
+    """The newest run that still has its predictions of a candidate and a champion, its rows, and the newer runs."""
     hint = f"run `airloom run {pipeline.pipeline}` until a second model was evaluated"
-    if experiment is None:
-        raise GateError(f"pipeline {pipeline.pipeline} has no stored predictions yet", hint)
-    query = "metrics.champion_test_accuracy >= 0"
-    if pipeline.gate.against_champion.metric in ("mae", "mse"):
-        query = "metrics.champion_test_mae >= 0"
-    runs = client.search_runs(
-        [experiment.experiment_id], query, max_results=50, order_by=["attributes.start_time DESC"]
-    )
-    for run in runs:
+    collected: list[str] = []
+    for run in _comparing(client, pipeline, hint):
+        run_id = str(run.info.run_id)
+        if not any(file.path == PREDICTIONS for file in client.list_artifacts(run_id, FOLDER)):
+            collected.append(run_id)
+            continue
         with tempfile.TemporaryDirectory(prefix="airloom-simulate-") as folder:
-            path = Path(client.download_artifacts(run.info.run_id, PREDICTIONS, folder))
-            return str(run.info.run_id), kept.read(path, with_champion=True)
+            path = Path(client.download_artifacts(run_id, PREDICTIONS, folder))
+            return run_id, kept.read(path, with_champion=True), collected
+    if collected:
+        message = f"no run of {pipeline.pipeline} has its stored predictions any more"
+        gone = f"the file was collected in {len(collected)}: {', '.join(collected[:3])}"
+        raise GateError(f"{message}; {gone}{', …' if len(collected) > 3 else ''}", hint)
     raise GateError(f"no run of {pipeline.pipeline} compared a candidate with a champion yet", hint)
 
 
-def render(found: Simulation) -> str:
+def _comparing(client: "MlflowClient", pipeline: Pipeline, hint: str) -> "Iterator[Run]":
+    """The runs that compared a candidate with a champion, newest first."""
+    experiment = client.get_experiment_by_name(f"airloom/{pipeline.pipeline}")
+    if experiment is None:
+        raise GateError(f"pipeline {pipeline.pipeline} has no stored predictions yet", hint)
+    metric = "mae" if pipeline.gate.against_champion.metric in ("mae", "mse") else "accuracy"
+    query, newest_first = f"metrics.champion_test_{metric} >= 0", ["attributes.start_time DESC"]
+    return mlflow_runs.pages(client.search_runs, [experiment.experiment_id], query, order_by=newest_first)
+
+
+def render(simulation: Simulation) -> str:
     """For people."""
     lines = [
-        f"{found.stored_rows} stored rows of MLflow run {found.run}, alpha {found.alpha}, of it {found.spent:.4f} spent"
+        f"{simulation.stored_rows} stored rows of MLflow run {simulation.run}, "
+        f"alpha {simulation.alpha}, of it {simulation.spent:.4f} spent"
     ]
+    if simulation.collected:
+        lines.append(f"newer, but without their predictions, which were collected: {', '.join(simulation.collected)}")
     for name, share, rows in (
-        ("false promotions", found.false_promotions, found.stored_rows),
-        ("power", found.power, found.rows),
+        ("false promotions", simulation.false_promotions, simulation.stored_rows),
+        ("power", simulation.power, simulation.rows),
     ):
         low, high = share.interval
         lines.append(

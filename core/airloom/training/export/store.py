@@ -97,10 +97,15 @@ def _log(model: "Module | Path", example: "Tensor", folder: Path, extra: list[st
             name="model",
             signature=infer_signature(example.numpy(), answers),
             input_example=example.numpy(),
-            pip_requirements=["torch==2.13.0"],
+            pip_requirements=[requirement(torch.__version__)],
             extra_files=[made["onnx"], made["golden"], *extra],
         )
     return str(info.model_uri)
+
+
+def requirement(version: str) -> str:
+    """The torch that a model needs, as pip takes it: without the build (`+cpu`), which an index may name otherwise."""
+    return f"torch=={version.partition('+')[0]}"
 
 
 def _log_onnx(model: Any, example: "Tensor", folder: Path, extra: list[str]) -> str:

@@ -42,15 +42,21 @@ class Past:
     answers: list[Any] = field(default_factory=list)
 
 
-def past_run(settings: Settings, target: str) -> Past:
+def past_run(settings: Settings, target: str, candidate: str = "") -> Past:
     """Look up a training by the id of its run or of its pipeline's run, or by its model: `digits/3`, `digits@champion`.
 
+    Args:
+        settings: of this installation.
+        target: what to look up.
+        candidate: which of a pipeline run's candidates; empty where it had one only, or the target is a training.
+
     Raises:
-        RegistryError: there is no such run or model, or it trained nothing that can be trained again.
+        RegistryError: there is no such run or model, it trained nothing that can be trained again, or it had several
+            candidates and none of them was named.
     """
     client = runs.client(settings)
     with runs.reachable(settings):
-        run = _run_of(client, target)
+        run = _run_of(client, target, candidate)
         tags = run.data.tags
         missing = [name for name in (Tag.CODE_FUNCTION, Tag.PARAMETERS, Tag.SNAPSHOT_RECORD) if name not in tags]
         if missing:
@@ -78,32 +84,73 @@ def past_run(settings: Settings, target: str) -> Past:
     )
 
 
-def _run_of(client: "MlflowClient", target: str) -> "Run":
+def _run_of(client: "MlflowClient", target: str, candidate: str) -> "Run":
     from mlflow.exceptions import MlflowException
 
     name = target.removeprefix("models:/")
     try:
         if re.fullmatch(r"[0-9a-f]{32}", name):
-            return _training(client, client.get_run(name))
+            return _training(client, client.get_run(name), candidate)
         model, at, alias = name.partition("@")
         number = "" if at else name.partition("/")[2]
         model = model if at else name.partition("/")[0]
         found = client.get_model_version_by_alias(model, alias) if at else client.get_model_version(model, number)
-        return client.get_run(found.run_id)
+        return _only(client.get_run(found.run_id), candidate)
     except MlflowException as error:
         hint = "give the id of a run, or a model as digits/3 or digits@champion"
         raise RegistryError(f"there is no run or model {target[:100]!r}: {str(error)[:200]}", hint) from None
 
 
-def _training(client: "MlflowClient", run: "Run") -> "Run":
-    """The run itself, or the training below a pipeline's run."""
+def _training(client: "MlflowClient", run: "Run", candidate: str) -> "Run":
+    """The run itself, or the training below a pipeline's run.
+
+    Raises:
+        RegistryError: below it are several candidates and none was named, or none of that name.
+    """
     if Tag.CODE_FUNCTION in run.data.tags and Tag.PARAMETERS in run.data.tags:
+        return _only(run, candidate)
+    trainings = _trainings(client, run)
+    if not trainings:
         return run
-    children = client.search_runs(
-        [run.info.experiment_id], f"tags.`{Tag.PARENT}` = '{run.info.run_id}' and tags.`{Tag.KIND}` = 'train'"
+    names = ", ".join(sorted(trainings))
+    if candidate and candidate not in trainings:
+        hint = f"give one of these: {names}" if names else "leave --candidate out: it trained one model"
+        raise RegistryError(f"run {run.info.run_id} has no candidate {candidate[:100]!r}", hint)
+    if not candidate and len(trainings) > 1:
+        options = " or ".join(f"--candidate {name}" for name in sorted(trainings))
+        raise RegistryError(f"run {run.info.run_id} trained several candidates: {names}", f"say which: {options}")
+    return trainings[candidate] if candidate else next(iter(trainings.values()))
+
+
+def _trainings(client: "MlflowClient", run: "Run") -> "dict[str, Run]":
+    """The training of each candidate of a pipeline run, by its name, "" where the pipeline has one only.
+
+    A step that was cleared trained again: the newest training counts, and one that finished before one that did not.
+    """
+    taken = {name: client.get_run(run_id) for name, run_id in runs.reused(run, "train").items()}
+    query = f"tags.`{Tag.PARENT}` = '{run.info.run_id}' and tags.`{Tag.KIND}` = 'train'"
+    children = list(
+        runs.pages(client.search_runs, [run.info.experiment_id], query, order_by=["attributes.start_time ASC"])
     )
-    taken = list(runs.reused(run, "train").values())
-    return children[0] if children else client.get_run(taken[0]) if taken else run
+    children.sort(key=lambda child: child.info.status == "FINISHED")  # keeps the order by time among equals
+    return taken | {_candidate(run, child): child for child in children}
+
+
+def _candidate(run: "Run", training: "Run") -> str:
+    """Of `digits/manual__1/cnn/train/0`, a training of the pipeline run `digits/manual__1`: cnn."""
+    own = str(training.data.tags.get(Tag.KEY, "")).removeprefix(f"{run.data.tags.get(Tag.KEY, '')}/")
+    return str(training.data.tags.get(Tag.CANDIDATE) or own.rpartition("train/")[0].rstrip("/"))
+
+
+def _only(training: "Run", candidate: str) -> "Run":
+    """That training, unless somebody asks for one of several.
+
+    Raises:
+        RegistryError: a candidate was named.
+    """
+    if candidate:
+        raise RegistryError(f"run {training.info.run_id} is one training, of one candidate", "leave --candidate out")
+    return training
 
 
 def _golden(settings: Settings, tags: dict[str, str]) -> dict[str, Any]:

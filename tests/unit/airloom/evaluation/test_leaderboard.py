@@ -66,8 +66,8 @@ def test_the_best_candidate_is_gated_and_all_are_counted(world, tmp_path: Path) 
     assert (spent["first"], spent["last"]) == (1, 3)
     assert spent["alpha"] < 0.05 * 0.61
     shown = experiments.show(world.settings, ctx.key)
-    assert [place["name"] for place in shown["leaderboard"]["places"]] == ["two", "three", "one"]
-    assert {training["candidate"] for training in shown["trainings"]} == {"one", "two", "three"}
+    assert [place.name for place in shown.leaderboard.places] == ["two", "three", "one"]
+    assert {training.candidate for training in shown.trainings} == {"one", "two", "three"}
     assert "  1. two" in experiments.render(shown)
 
 
@@ -77,12 +77,12 @@ def test_runs_are_compared_by_what_differs(world) -> None:
         ctx = world.ctx(key)
         evaluate_all(world.settings, world.pipeline, ctx, {"": world.train(ctx, wrong=wrong)})
         keys.append(ctx.key)
-    table = experiments.compare(world.settings, keys)
-    assert table["test recall_1"] == {keys[0]: 1.0, keys[1]: 0.0}
-    assert "width" not in table  # equal in both
-    assert "test recall_1" in experiments.render_comparison(table)
+    comparison = experiments.compare(world.settings, keys)
+    assert comparison.differences["test recall_1"] == {keys[0]: 1.0, keys[1]: 0.0}
+    assert "width" not in comparison.differences  # equal in both
+    assert "test recall_1" in experiments.render_comparison(comparison)
     listed = experiments.show(world.settings, world.pipeline.pipeline)
-    assert [run["key"] for run in listed["runs"]] == keys[::-1]
+    assert [run.key for run in listed.runs] == keys[::-1]
 
 
 @pytest.mark.parametrize("target", ["", "nothing", "../x", "nothing/run", "0" * 32, "A/b", "digits/' or 1"])

@@ -29,6 +29,7 @@ def make_trained():
         tags = {"airloom.snapshot.record": json.dumps(read.to_dict()), "airloom.snapshot": read.id}
         tags |= {"airloom.code.function": "model.py:train", "airloom.seed": changes.get("seed", "0")}
         tags |= {"airloom.hardware": json.dumps(changes.get("hardware", HARDWARE))}
+        tags |= {"airloom.torch": changes["torch"]} if "torch" in changes else {}
         run = mlflow_runs.ensure_child(client, ctx, "train", tags=tags)
         mlflow_runs.log_parameters(client, run, changes.get("parameters", {"lr": 0.1, "width": 8}))
         for name, text in changes.get("code", CODE).items():
@@ -72,6 +73,16 @@ def test_one_change_alone_is_named_with_its_size(world, trained, kind: str) -> N
     found = why(world.settings, trained("first"), trained("second", **changes))
     assert sizes(found) == {kind: size}
     assert all(line in render(found) for line in says)
+
+
+@pytest.mark.parametrize("packages", [PACKAGES, PACKAGES | {"torch": "2.12.0"}], ids=["same", "other"])
+def test_another_torch_is_named_by_its_build(world, trained, packages: dict[str, str]) -> None:
+    first, second = trained("first", torch="2.13.0+cpu"), trained("second", torch="2.13.0+cu128", packages=packages)
+    found = why(world.settings, first, second)
+    assert sizes(found) == {"environment": 1}
+    assert "  torch: 2.13.0+cpu -> 2.13.0+cu128" in render(found).splitlines()
+    assert why(world.settings, first, trained("third", torch="2.13.0+cpu"))["environment"]["same"]
+    assert why(world.settings, first, trained("before the tag"))["environment"]["same"]
 
 
 def test_other_data_are_told_by_rows(world, trained) -> None:

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from airloom.cli.models import app
+from airloom.contracts import Decision, Evaluation
 from airloom.evaluation.evaluate import evaluate
 from airloom.evaluation.gate.evidence import gate
 from airloom.registry import card, card_pages, models, register
@@ -49,6 +50,21 @@ def test_each_value_names_its_evidence_or_the_command_that_measures_it(world, re
     )
     assert found["Lineage: pipeline run"].value == f"{registered.model}/manual__1"
     assert all(fact.evidence for fact in found.values())
+
+
+def test_the_card_and_the_version_name_the_torch_of_the_training(world):
+    ctx, client = world.ctx("with torch"), runs.client(world.settings)
+    trained = world.train(ctx)
+    client.set_tag(trained.mlflow_run, Tag.TORCH, "2.13.0+cpu")
+    evaluation = Evaluation({"accuracy": 1.0}, "", {}, "evaluation/predictions.parquet", 10)
+    decision = Decision(True, ["passed"], "gate/evidence.json", None)
+    made = register.register(world.settings, world.pipeline, ctx, trained, evaluation, decision)
+    assert models.get_version(world.settings, made.model, made.version).tags[Tag.TORCH] == "2.13.0+cpu"
+    torch = facts(card.card(world.settings, made.model, made.version))["Lineage: torch"]
+    assert (torch.value, torch.evidence) == ("2.13.0+cpu", f"run {trained.mlflow_run}")
+    before = world.register("before the tag")
+    torch = facts(card.card(world.settings, before.model, before.version))["Lineage: torch"]
+    assert (torch.value, torch.evidence) == (card.NOT_MEASURED, f"airloom run {before.model}")
 
 
 def test_the_card_stands_at_the_version_from_its_first_moment(world, registered, tmp_path):

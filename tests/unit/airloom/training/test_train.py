@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import mlflow  # noqa: TID253 - a test of MLflow code
 import numpy as np
 import pytest
@@ -5,6 +7,7 @@ import pytest
 from airloom.errors import ConfigError, JobFailed, RegistryError
 from airloom.settings import Settings
 from airloom.tracking import runs
+from airloom.tracking.tags import Tag
 from airloom.training import TensorSource
 from airloom.training.stopping import Budget
 from airloom.training.train import train
@@ -25,6 +28,14 @@ def test_train_logs_a_model_without_pickle_and_a_retry_returns_the_same(settings
     assert len(api.get_run(ctx.mlflow_run).data.tags["airloom.code.sha256"]) == 64
     model = mlflow.pyfunc.load_model(first.model_uri)
     assert model.predict(np.zeros((5, 1, 8, 8), np.float32)).shape == (5, 10)
+
+
+def test_the_run_and_the_models_environment_name_the_torch_that_trained(settings, pipeline, ctx, data, monkeypatch):
+    monkeypatch.setattr("torch.__version__", "9.8.7+cu999")  # as in an environment of resources.interpreter
+    trained = train(settings, pipeline, ctx, BEST, data)
+    assert runs.client(settings).get_run(trained.mlflow_run).data.tags[Tag.TORCH] == "9.8.7+cu999"
+    folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=trained.model_uri))
+    assert "torch==9.8.7" in (folder / "requirements.txt").read_text().splitlines()
 
 
 def test_other_parameters_train_again_under_another_child(settings, pipeline, ctx, data):

@@ -14,7 +14,7 @@ from airloom.datasets.snapshots.snapshot import load_split
 from airloom.errors import CorruptFile, GateError, RegistryError
 from airloom.evaluation.evaluate import PREDICTIONS, evaluate
 from airloom.evaluation.gate.evidence import EVIDENCE, PAGE, gate
-from airloom.evaluation.gate.simulate import simulate
+from airloom.evaluation.gate.simulate import render, simulate
 from airloom.pipeline.steps import evaluate as evaluate_step
 from airloom.pipeline.steps import promote
 from airloom.spec.pipeline import Pipeline
@@ -262,3 +262,26 @@ def test_the_gate_errs_at_the_boundary_as_often_as_it_says(world, champion) -> N
     assert found.false_promotions.promoted <= 16
     assert found.power.promoted > found.false_promotions.promoted
     assert simulate(world.settings, world.pipeline, trials=20) == simulate(world.settings, world.pipeline, trials=20)
+
+
+def test_a_simulation_takes_the_newest_run_that_still_has_its_predictions(world, champion) -> None:
+    ctxs = [world.ctx(key) for key in ("older", "newer", "newest")]
+    for ctx in ctxs:
+        evaluate(world.settings, world.pipeline, ctx, world.train(ctx, wrong=(3, 5)))
+    older, newer, newest = (ctx.mlflow_run for ctx in ctxs)
+    assert simulate(world.settings, world.pipeline, trials=10).run == newest
+    for run in (newest, newer):
+        collect(world, run)
+    simulation = simulate(world.settings, world.pipeline, trials=10)
+    assert (simulation.run, simulation.collected) == (older, [newest, newer])
+    assert f"MLflow run {older}" in render(simulation)
+    assert f"{newest}, {newer}" in render(simulation)
+    collect(world, older)
+    with pytest.raises(GateError, match=f"collected in 3: {newest}, {newer}, {older}"):
+        simulate(world.settings, world.pipeline, trials=10)
+
+
+def collect(world, run: str) -> None:
+    """Take a run's predictions out of the artifact store."""
+    (file,) = (world.settings.home / "mlflow").glob(f"**/{run}/artifacts/{PREDICTIONS}")
+    file.unlink()
