@@ -17,7 +17,7 @@ from airloom.spec.load import load_pipeline
 from airloom.stack.airflow_api import AirflowApi
 from airloom.tracking import runs
 from airloom.tuning.slots import COMPLETE, Slots
-from airloom.tuning.trials import Rows
+from airloom.tuning.trials import OptunaTrials
 
 LIMIT = 240.0  # seconds for anything; on a busy machine a start takes half a minute
 
@@ -45,7 +45,7 @@ class Play:
     def _tuned(self, file: Path, context: RunContext) -> None:
         """The study as a tuning of one trial leaves it: the crashes are for the training."""
         pipeline, slots = load_pipeline(file), Slots(self.settings.database_address)
-        rows, slot = Rows(self.settings, pipeline, context), slots.reserve(context.key, "process:nobody:1:1", 0)
+        rows, slot = OptunaTrials(self.settings, pipeline, context), slots.reserve(context.key, "process:nobody:1:1", 0)
         assert slot is not None
         begun = rows.begin(slot, {})
         slots.hold(slot, trial=begun.trial.number, parameters={"unused": 1}, logged=1)

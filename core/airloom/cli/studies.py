@@ -52,9 +52,11 @@ def list_(json_: Json = False) -> None:
     """Every study, oldest first, and how far it is."""
     from airloom.tuning import queries
 
-    found = queries.every(load())
-    lines = [f"{s['state']:10} {s['finished']:>5}/{s['trials']:<5} {s['study']}  {s['failed'][:80]}" for s in found]
-    typer.echo(json.dumps(found, indent=1) if json_ else "\n".join(lines) or "no studies")
+    studies = queries.list_studies(load())
+    lines = [
+        f"{s.state:10} {s.tally.finished:>5}/{s.tally.trials:<5} {s.study}  {s.tally.failed[:80]}" for s in studies
+    ]
+    typer.echo(json.dumps([s.to_dict() for s in studies], indent=1) if json_ else "\n".join(lines) or "no studies")
 
 
 @app.command()
@@ -63,15 +65,16 @@ def show(study: Name, json_: Json = False) -> None:
     from airloom.cli import study_view
     from airloom.tuning import queries
 
-    found = queries.one(load(), study)
+    detail = queries.show_study(load(), study)
     if json_:
-        typer.echo(json.dumps(found, indent=1))
+        typer.echo(json.dumps(detail.to_dict(), indent=1))
         return
+    tally = detail.tally
     typer.echo(
-        f"{found['study']}: {found['state']}, {found['finished']} of {found['trials']} trials, "
-        f"{found['seconds']:.0f} s, {found['device_seconds']:.0f} device-seconds {found['failed']}"
+        f"{detail.study}: {detail.state}, {tally.finished} of {tally.trials} trials, "
+        f"{tally.seconds:.0f} s, {tally.device_seconds:.0f} device-seconds {tally.failed}"
     )
-    typer.echo("\n".join(study_view.line(slot) for slot in found["slots"]))
+    typer.echo("\n".join(study_view.line(slot) for slot in detail.slots))
 
 
 @app.command()
@@ -83,9 +86,11 @@ def best(
     """The best trials; of several objectives, the Pareto front."""
     from airloom.tuning import queries
 
-    found = queries.best(load(), study, count)
-    lines = [f"trial {t['trial']}: {t['values']} with {t['parameters']}" for t in found]
-    typer.echo(json.dumps(found, indent=1) if json_ else "\n".join(lines) or "no trial is complete")
+    trials = queries.best_trials(load(), study, count)
+    lines = [f"trial {t.trial}: {t.values} with {t.parameters}" for t in trials]
+    typer.echo(
+        json.dumps([t.to_dict() for t in trials], indent=1) if json_ else "\n".join(lines) or "no trial is complete"
+    )
 
 
 @app.command()
@@ -97,7 +102,7 @@ def export(
     from airloom.files import write_private
     from airloom.tuning import queries
 
-    text = queries.table(load(), study)
+    text = queries.to_csv(load(), study)
     if file is None:
         typer.echo(text, nl=False)
     else:

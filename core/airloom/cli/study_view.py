@@ -90,10 +90,10 @@ def cells(slot: Slot) -> list[str]:
     return [str(slot.slot), _number(slot.trial), state, _number(slot.step), value, f"{slot.seconds:.1f}", parameters]
 
 
-def line(values: dict[str, Any]) -> str:
+def line(slot: Slot) -> str:
     """A slot as one line."""
-    slot, trial, state, step, value, seconds, parameters = cells(Slot.from_dict(values))
-    return f"{slot:>4} trial {trial:>4} {state:24} step {step:>4} {value:>9} {seconds:>7} s  {parameters}"
+    number, trial, state, step, value, seconds, parameters = cells(slot)
+    return f"{number:>4} trial {trial:>4} {state:24} step {step:>4} {value:>9} {seconds:>7} s  {parameters}"
 
 
 def _number(value: int) -> str:

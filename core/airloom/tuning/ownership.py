@@ -9,14 +9,15 @@ import psutil
 
 from airloom import database
 from airloom.errors import JobError, JobsAway
-from airloom.jobs import files, processes
+from airloom.jobs import processes
+from airloom.jobs.launch_record import read_launch
 from airloom.jobs.submit import host, settle
 from airloom.jobs.table import Attempts
 from airloom.settings import Settings
 from airloom.tuning.slots import TAKEN, Slots
 
 if TYPE_CHECKING:
-    from airloom.tuning.trials import Rows
+    from airloom.tuning.trials import OptunaTrials
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 def this_owner() -> str:
     """The name of this process as an owner."""
     if folder := os.environ.get(processes.MARK):
-        return f"attempt:{(files.read(Path(folder) / files.LAUNCH) or {})['id']}"
+        return f"attempt:{read_launch(Path(folder)).id}"
     return f"process:{host()}:{os.getpid()}:{psutil.Process().create_time():.2f}"
 
 
@@ -47,14 +48,21 @@ def is_alive(settings: Settings, owner: str) -> bool:
         return False
 
 
-def reap(settings: Settings, slots: Slots, study: str, rows: "Rows") -> None:
-    """Give back the slots whose owners died, and close the rows that nobody works on."""
+def reap(settings: Settings, slots: Slots, study: str, trials: "OptunaTrials") -> None:
+    """Give back the slots whose owners died, and close the rows that nobody works on.
+
+    Args:
+        settings: of this installation.
+        slots: of the study.
+        study: its name.
+        trials: its rows in Optuna.
+    """
     taken = slots.all(study, TAKEN)
     for slot in taken:
         if not is_alive(settings, slot.owner):
             log.warning("the worker of slot %d died at step %d", slot.slot, slot.step)
             slots.release(slot, "its worker died", fault=False, keep=True)
-    rows.close_orphans({slot.slot: slot for slot in slots.all(study, TAKEN)})
+    trials.close_orphans({slot.slot: slot for slot in slots.all(study, TAKEN)})
 
 
 def _attempt_lives(settings: Settings, identity: int) -> bool:

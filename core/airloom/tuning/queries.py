@@ -3,22 +3,78 @@
 import csv
 import io
 import json
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+from airloom.contracts import Record
 from airloom.errors import JobFailed
 from airloom.settings import Settings
-from airloom.tuning.slots import Slots, Tally
+from airloom.tuning.slots import Slot, Slots, Tally
 from airloom.tuning.study import METRICS, open_study
 
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.trial import FrozenTrial
 
-def every(settings: Settings) -> list[dict[str, Any]]:
-    """All studies, oldest first: `study`, `state` (running, waiting, finished, failed), and its counts."""
+
+@dataclass(frozen=True)
+class StudyStatus:
+    """How far a study is.
+
+    Attributes:
+        study: its name.
+        tally: its counts.
+    """
+
+    study: str
+    tally: Tally
+
+    @property
+    def state(self) -> str:
+        """`running`, `waiting`, `finished` or `failed`."""
+        if self.tally.failed:
+            return "failed"
+        return "finished" if self.tally.over else "running" if self.tally.taken else "waiting"
+
+    def to_dict(self) -> dict[str, Any]:
+        """All in one mapping, as `--json` prints it."""
+        return {"study": self.study, "state": self.state, **vars(self.tally)}
+
+
+@dataclass(frozen=True)
+class StudyDetail(StudyStatus):
+    """A study slot by slot."""
+
+    slots: list[Slot]
+
+    def to_dict(self) -> dict[str, Any]:
+        """With the slots under a name of their own."""
+        return {**super().to_dict(), "slots": [slot.to_dict() for slot in self.slots]}
+
+
+@dataclass(frozen=True)
+class RankedTrial(Record):
+    """One of the best trials.
+
+    Attributes:
+        trial: number of its row in Optuna.
+        values: of the objectives, by metric.
+        parameters: of the search space.
+    """
+
+    trial: int
+    values: dict[str, float]
+    parameters: dict[str, Any]
+
+
+def list_studies(settings: Settings) -> list[StudyStatus]:
+    """All studies, oldest first."""
     slots = _slots(settings)
-    return [_summary(name, slots.tally(name)) for name in slots.names()]
+    return [StudyStatus(name, slots.tally(name)) for name in slots.names()]
 
 
-def one(settings: Settings, study: str) -> dict[str, Any]:
-    """A study with its `slots`.
+def show_study(settings: Settings, study: str) -> StudyDetail:
+    """A study with its slots.
 
     Raises:
         JobFailed: there is none of that name.
@@ -27,10 +83,10 @@ def one(settings: Settings, study: str) -> dict[str, Any]:
     tally = slots.tally(study)
     if not tally.trials:
         raise JobFailed(f"there is no study {study}", "`airloom study list` shows those that there are")
-    return {**_summary(study, tally), "slots": [slot.to_dict() for slot in slots.all(study)]}
+    return StudyDetail(study, tally, slots.all(study))
 
 
-def best(settings: Settings, study: str, count: int = 1) -> list[dict[str, Any]]:
+def best_trials(settings: Settings, study: str, count: int = 1) -> list[RankedTrial]:
     """The best complete trials of a study, best first; of several objectives the Pareto front.
 
     Raises:
@@ -38,52 +94,57 @@ def best(settings: Settings, study: str, count: int = 1) -> list[dict[str, Any]]
     """
     from optuna.trial import TrialState
 
-    found = open_study(settings, study).study
-    names = found.user_attrs.get(METRICS, [f"value{n}" for n in range(len(found.directions))])
-    rows = [row for row in found.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)) if row.values]
-    if len(found.directions) > 1:
-        rows = found.best_trials if rows else []
+    optuna_study = open_study(settings, study).study
+    rows = [row for row in optuna_study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)) if row.values]
+    if len(optuna_study.directions) > 1:
+        rows = optuna_study.best_trials if rows else []
     else:
-        sign = -1 if found.directions[0].name == "MAXIMIZE" else 1
-        rows = sorted(rows, key=lambda row: (sign * row.values[0], row.number))
+        sign = -1 if optuna_study.directions[0].name == "MAXIMIZE" else 1
+        rows = sorted(rows, key=lambda row: (sign * row.values[0], row.number))[:count]
+    names = _metrics(optuna_study)
     parameters = {slot.trial: slot.parameters for slot in Slots(settings.database_address).all(study)}
     return [
-        {
-            "trial": row.number,
-            "values": dict(zip(names, row.values, strict=True)),
-            "parameters": parameters.get(row.number) or dict(row.params),
-        }
-        for row in rows[: count if len(found.directions) == 1 else None]
+        RankedTrial(
+            trial=row.number,
+            values=dict(zip(names, row.values, strict=True)),
+            parameters=parameters.get(row.number) or dict(row.params),
+        )
+        for row in rows
     ]
 
 
-def table(settings: Settings, study: str) -> str:
+def to_csv(settings: Settings, study: str) -> str:
     """Every row of Optuna's as CSV.
 
     Raises:
         JobFailed: there is no such study.
     """
-    found = open_study(settings, study).study
-    rows = found.get_trials(deepcopy=False)
+    optuna_study = open_study(settings, study).study
+    rows, metrics = optuna_study.get_trials(deepcopy=False), _metrics(optuna_study)
     parameters = sorted({name for row in rows for name in row.params})
-    metrics = found.user_attrs.get(METRICS, [f"value{n}" for n in range(len(found.directions))])
-    fixed = ["trial", "state", *metrics, "begun", "ended", "steps"]
     attributes = sorted({name for row in rows for name in row.user_attrs})
+    columns = ["trial", "state", *metrics, "begun", "ended", "steps"]
+    columns += [f"param.{name}" for name in parameters] + [f"attr.{name}" for name in attributes]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*fixed, *(f"param.{name}" for name in parameters), *(f"attr.{name}" for name in attributes)])
+    writer.writerow(columns)
     for row in rows:
-        times = [str(row.datetime_start or ""), str(row.datetime_complete or "")]
-        values = list(row.values or [""] * len(metrics))
-        steps = json.dumps({str(step): value for step, value in row.intermediate_values.items()})
         own = [row.params.get(name, "") for name in parameters] + [row.user_attrs.get(name, "") for name in attributes]
-        writer.writerow([row.number, row.state.name, *values, *times, steps, *own])
+        writer.writerow([*_cells(row, len(metrics)), *own])
     return text.getvalue()
 
 
-def _summary(study: str, tally: Tally) -> dict[str, Any]:
-    state = "failed" if tally.failed else "finished" if tally.over else "running" if tally.taken else "waiting"
-    return {"study": study, "state": state, **vars(tally)}
+def _cells(row: "FrozenTrial", metrics: int) -> list[Any]:
+    """What every row has: number, state, values, times, and what it reported by step."""
+    values = list(row.values or [""] * metrics)
+    steps = json.dumps({str(step): value for step, value in row.intermediate_values.items()})
+    times = [str(row.datetime_start or ""), str(row.datetime_complete or "")]
+    return [row.number, row.state.name, *values, *times, steps]
+
+
+def _metrics(study: "Study") -> list[str]:
+    names: list[str] = study.user_attrs.get(METRICS, [f"value{n}" for n in range(len(study.directions))])
+    return names
 
 
 def _slots(settings: Settings) -> Slots:

@@ -41,7 +41,7 @@ _SINGLE = {"cmaes"}  # samplers for one objective
 
 
 def check(pipeline: Pipeline) -> None:
-    """Build both once: every option is checked before the first trial.
+    """Build sampler and pruner once, so that every option is checked before the first trial.
 
     Raises:
         ConfigError: an option is unknown or has a value that Optuna refuses, or the sampler does not go with the space.
@@ -75,8 +75,10 @@ def sampler(pipeline: Pipeline, fixed: dict[str, Any] | None = None, number: int
         given["search_space"] = grid(space)
     if asked.name == "qmc":
         given["warn_asynchronous_seeding"] = False
-    made: BaseSampler = _make("sampler", "optuna.samplers", _SAMPLERS[asked.name], {**given, **asked.options}, given)
-    return made
+    instance: BaseSampler = _make(
+        "sampler", "optuna.samplers", _SAMPLERS[asked.name], {**given, **asked.options}, given
+    )
+    return instance
 
 
 def pruner(pipeline: Pipeline) -> "BasePruner":
@@ -89,8 +91,8 @@ def pruner(pipeline: Pipeline) -> "BasePruner":
         given = {"max_resource": int(tune.epochs or pipeline.parameters.get("epochs", 100))}
     if asked.name == "patient":
         given = {"wrapped_pruner": None}
-    made: BasePruner = _make("pruner", "optuna.pruners", _PRUNERS[asked.name], {**given, **asked.options}, {})
-    return made
+    instance: BasePruner = _make("pruner", "optuna.pruners", _PRUNERS[asked.name], {**given, **asked.options}, {})
+    return instance
 
 
 def grid(space: dict[str, Distribution]) -> dict[str, list[Any]]:
@@ -99,20 +101,20 @@ def grid(space: dict[str, Distribution]) -> dict[str, list[Any]]:
     Raises:
         ConfigError: a dimension has no end of values, or exists only sometimes.
     """
-    found: dict[str, list[Any]] = {}
+    values: dict[str, list[Any]] = {}
     for name, d in space.items():
         if d.when:
             raise ConfigError(f"tune.sampler: a grid has no conditional dimension such as {name}", "use brute_force")
         if d.choice is not None or d.value is not None:
-            found[name] = list(d.choice) if d.choice is not None else [d.value]
+            values[name] = list(d.choice) if d.choice is not None else [d.value]
         elif d.int_ is not None and not d.log:
-            found[name] = list(range(d.int_[0], d.int_[1] + 1, int(d.step or 1)))
+            values[name] = list(range(d.int_[0], d.int_[1] + 1, int(d.step or 1)))
         elif d.float_ is not None and d.step:
             count = int((d.float_[1] - d.float_[0]) / d.step + 1e-9) + 1
-            found[name] = [d.float_[0] + number * d.step for number in range(count)]
+            values[name] = [d.float_[0] + number * d.step for number in range(count)]
         else:
             raise ConfigError(f"tune.sampler: a grid needs steps, {name} has none", "give it step, or use choice")
-    return found
+    return values
 
 
 def _points(values: dict[str, list[Any]]) -> int:
@@ -148,10 +150,10 @@ def _make(key: str, module: str, name: str, options: dict[str, Any], own: dict[s
 
 def _options(kind: type) -> dict[str, list[str]]:
     """The options of a class that a file can give, with the names of their types."""
-    found = {}
+    options = {}
     for parameter in inspect.signature(kind.__init__).parameters.values():  # type: ignore[misc]
         hint = parameter.annotation
         types = (hint if isinstance(hint, str) else getattr(hint, "__name__", str(hint))).split(" | ")
         if parameter.name != "self" and set(types) <= _PLAIN:
-            found[parameter.name] = [*types, "int"] if "float" in types else types
-    return {name: [t for t in dict.fromkeys(types) if t != "None"] for name, types in found.items()}
+            options[parameter.name] = [*types, "int"] if "float" in types else types
+    return {name: [t for t in dict.fromkeys(types) if t != "None"] for name, types in options.items()}

@@ -156,13 +156,13 @@ class Slots:
         """Have at least `trials` slots in the study; returns how many it has. Safe to call twice, and at once."""
 
         def write(connection: Connection) -> int:
-            there = connection.execute(select(func.count()).where(slots.c.study == study)).scalar_one()
+            count = connection.execute(select(func.count()).where(slots.c.study == study)).scalar_one()
             if not connection.execute(select(studies.c.name).where(studies.c.name == study)).first():
                 connection.execute(insert(studies).values(name=study, created=time.time()))
-            new = [{"study": study, "slot": number} for number in range(there, trials)]
+            new = [{"study": study, "slot": number} for number in range(count, trials)]
             if new:
                 connection.execute(insert(slots), new)
-            return max(there, trials)
+            return max(count, trials)
 
         try:
             return self._write(write)
@@ -172,35 +172,34 @@ class Slots:
     def reserve(self, study: str, owner: str, worker: int) -> Slot | None:
         """Take a free slot, one with a trial to go on with first; None where there is none."""
         claim = f"{owner}#{uuid.uuid4().hex[:12]}"  # so that a reservation whose answer was lost is found again
-        mine = (slots.c.study == study, slots.c.state == TAKEN, slots.c.owner == claim)
+        own = (slots.c.study == study, slots.c.state == TAKEN, slots.c.owner == claim)
         free = (slots.c.study == study, slots.c.state == FREE)
         order = (case((slots.c.trial >= 0, 0), else_=1), slots.c.slot)
 
         def write(connection: Connection) -> bool:
-            if connection.execute(select(slots.c.slot).where(*mine)).first():
+            if connection.execute(select(slots.c.slot).where(*own)).first():
                 return True
-            found = connection.execute(
-                select(slots.c.slot, slots.c.token).where(*free).order_by(*order).limit(1)
-            ).first()
-            if found is None:
+            query = select(slots.c.slot, slots.c.token).where(*free).order_by(*order).limit(1)
+            first = connection.execute(query).first()
+            if first is None:
                 return True
-            this = (slots.c.study == study, slots.c.slot == found.slot, slots.c.token == found.token)
-            values = {"state": TAKEN, "owner": claim, "worker": worker, "token": found.token + 1}
+            this = (slots.c.study == study, slots.c.slot == first.slot, slots.c.token == first.token)
+            values = {"state": TAKEN, "owner": claim, "worker": worker, "token": first.token + 1}
             done = connection.execute(update(slots).where(*this, slots.c.state == FREE).values(**values))
             return bool(done.rowcount)
 
         while not self._write(write):  # another worker was quicker
             pass
-        return next(iter(self._read(*mine)), None)
+        return next(iter(self._read(*own)), None)
 
     def hold(self, slot: Slot, **values: Any) -> bool:
-        """Change a slot that this reservation still has; whether it has."""
+        """Change a slot that this reservation still has; returns whether it has."""
         this = (slots.c.study == slot.study, slots.c.slot == slot.slot, slots.c.token == slot.token)
         query = update(slots).where(*this, slots.c.state == TAKEN).values(**values)
         return self._write(lambda connection: connection.execute(query).rowcount == 1)
 
     def finish(self, slot: Slot, state: str, **values: Any) -> bool:
-        """The slot's trial is COMPLETE or PRUNED."""
+        """Record that the slot's trial is COMPLETE or PRUNED; returns whether this reservation still had it."""
         return self.hold(slot, state=state, owner="", reason="", **values)
 
     def release(self, slot: Slot, reason: str, *, fault: bool, keep: bool) -> bool:
@@ -212,12 +211,8 @@ class Slots:
             fault: it counts as a failure by its own fault, else as preempted.
             keep: go on with the same parameters; False: with new ones.
         """
-        count = (
-            {"faults": slots.c.faults + 1, "again": slots.c.again + 1}
-            if fault
-            else {"preempted": slots.c.preempted + 1}
-        )
-        values = {"state": FREE, "owner": "", "reason": reason[:4000], **count}
+        counters = ("faults", "again") if fault else ("preempted",)
+        values = {"state": FREE, "owner": "", "reason": reason[:4000], **{n: slots.c[n] + 1 for n in counters}}
         return self.hold(slot, **(values if keep else values | _fresh()))
 
     def renew(self, slot: Slot) -> bool:
@@ -232,7 +227,7 @@ class Slots:
         self._write(lambda connection: connection.execute(update(slots).where(*this).values(**values)))
 
     def beat(self, study: str) -> None:
-        """Somebody works on the study: its wall time goes on."""
+        """Record that somebody works on the study: its wall time goes on."""
         this, now = studies.c.name == study, time.time()
 
         def write(connection: Connection) -> None:
@@ -245,15 +240,13 @@ class Slots:
         self._write(write)
 
     def fail(self, study: str, reason: str) -> None:
-        """The study has failed; the first reason stays."""
-        this, values = (
-            (studies.c.name == study, studies.c.failed == ""),
-            {"failed": reason[:4000], "failed_at": time.time()},
-        )
-        self._write(lambda connection: connection.execute(update(studies).where(*this).values(**values)))
+        """Record that the study has failed; the first reason stays."""
+        query = update(studies).where(studies.c.name == study, studies.c.failed == "")
+        values = {"failed": reason[:4000], "failed_at": time.time()}
+        self._write(lambda connection: connection.execute(query.values(**values)))
 
     def reopen(self, study: str, before: float | None = None) -> bool:
-        """Give a study that failed, before a time, another chance: its failures are forgotten. Whether it had."""
+        """Forget the failures of a study that failed, before a time; returns whether it had."""
         at = time.time() if before is None else before
         this = (studies.c.name == study, studies.c.failed != "", studies.c.failed_at < at)
 
@@ -266,7 +259,7 @@ class Slots:
         return self._write(write)
 
     def tally(self, study: str) -> Tally:
-        """How far the study is."""
+        """Count how far the study is."""
         counts = (
             func.count(),
             func.sum(case((slots.c.state.in_(FINISHED), 1), else_=0)),
@@ -277,8 +270,8 @@ class Slots:
 
         def read(connection: Connection) -> Tally:
             row = connection.execute(select(studies.c.seconds, studies.c.failed).where(studies.c.name == study)).first()
-            found = connection.execute(select(*counts).where(slots.c.study == study)).one()
-            trials, finished, taken, faults, used = (value or 0 for value in found)
+            totals = connection.execute(select(*counts).where(slots.c.study == study)).one()
+            trials, finished, taken, faults, used = (value or 0 for value in totals)
             seconds, failed = (row.seconds, row.failed) if row else (0.0, "")
             return Tally(trials, int(finished), int(taken), int(faults), seconds, float(used), failed)
 

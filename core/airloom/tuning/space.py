@@ -33,10 +33,10 @@ def suggest(trial: "Trial", space: dict[str, Distribution], fixed: dict[str, Any
 
 def searched(values: dict[str, Any], pipeline: Pipeline, fixed: dict[str, Any]) -> dict[str, Any]:
     """All parameters of a trial: the file's, those searched, this run's own, and the epochs of a trial."""
-    every = {**pipeline.parameters, **values, **fixed}
+    parameters = {**pipeline.parameters, **values, **fixed}
     if pipeline.tune.epochs and "epochs" not in values:
-        every["epochs"] = pipeline.tune.epochs
-    return every
+        parameters["epochs"] = pipeline.tune.epochs
+    return parameters
 
 
 def suggester(pipeline: Pipeline, project: Path, fixed: dict[str, Any]) -> Suggest:
@@ -47,8 +47,8 @@ def suggester(pipeline: Pipeline, project: Path, fixed: dict[str, Any]) -> Sugge
     """
     tune = pipeline.tune
     if not tune.space_function:
-        every = {**pipeline.parameters, **fixed}
-        return lambda trial: suggest(trial, tune.dimensions, every)
+        known = {**pipeline.parameters, **fixed}
+        return lambda trial: suggest(trial, tune.dimensions, known)
     function, name = load_function(project, tune.space_function), f"tune.space_function: {tune.space_function}"
 
     def call(trial: "Trial") -> dict[str, Any]:

@@ -16,9 +16,9 @@ def new_storage(settings: Settings) -> "RDBStorage":
 
     address = settings.study_address
     if address.startswith("sqlite:") and not (settings.home / "optuna.db").exists():
-        with sqlite3.connect(settings.home / "optuna.db") as made:  # the mode stays in the file
-            made.execute("PRAGMA journal_mode=WAL")
-        made.close()
+        with sqlite3.connect(settings.home / "optuna.db") as connection:  # the mode stays in the file
+            connection.execute("PRAGMA journal_mode=WAL")
+        connection.close()
     # Its tables were looked at when the study was created.
     storage = RDBStorage(address, engine_kwargs=database.options(address))
     database.prepare(storage.engine)

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Any
 from airloom import database
 from airloom.contracts import RunContext
 from airloom.errors import ConfigError, JobFailed
+from airloom.jobs import context
+from airloom.jobs.launch_record import read_launch
+from airloom.jobs.states import FAILED
+from airloom.jobs.table import Attempts
 from airloom.settings import Settings
 from airloom.spec.pipeline import Pipeline
+from airloom.spec.tuning import TuneSection
 from airloom.tuning import samplers
-from airloom.tuning.slots import Slots
+from airloom.tuning.slots import Slots, Tally
+from airloom.tuning.storage import new_storage
 
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.storages import BaseStorage
-from airloom.jobs import context, files
-from airloom.jobs.states import FAILED
-from airloom.jobs.table import Attempts
-from airloom.spec.tuning import TuneSection
-from airloom.tuning.slots import Tally
-from airloom.tuning.storage import new_storage
 
 PIPELINE, DATASET, PARENT, METRICS, BEGINNINGS = (
     f"airloom.{name}" for name in ("pipeline", "dataset", "mlflow_run", "metrics", "beginnings")
@@ -28,7 +28,7 @@ PIPELINE, DATASET, PARENT, METRICS, BEGINNINGS = (
 
 
 @dataclass
-class Opened:
+class OpenStudy:
     """A study, open in one thread.
 
     Attributes:
@@ -66,18 +66,22 @@ def create(settings: Settings, pipeline: Pipeline, ctx: RunContext) -> str:
         if PIPELINE not in study.user_attrs:  # written last, so a killed `create` is done again from its beginning
             study.set_user_attr(BEGINNINGS, warm_start.beginnings(settings, pipeline, study))
             _describe(study, pipeline, ctx)
-        there = slots.make(name, pipeline.tune.trials)
+        count = slots.make(name, pipeline.tune.trials)
         slots.reopen(name)
-    if there > pipeline.tune.trials:
-        message = f"the study {name} has {there} trials, tune.trials is {pipeline.tune.trials}"
-        raise ConfigError(
-            message, f"a study can grow, not shrink: set tune.trials to {there} or more, or start a new run"
-        )
+    if count > pipeline.tune.trials:
+        message = f"the study {name} has {count} trials, tune.trials is {pipeline.tune.trials}"
+        hint = f"a study can grow, not shrink: set tune.trials to {count} or more, or start a new run"
+        raise ConfigError(message, hint)
     return name
 
 
-def open_study(settings: Settings, name: str, pipeline: Pipeline | None = None) -> Opened:
-    """The study; with a pipeline, to work on it: with its pruner. Every draw sets its own sampler.
+def open_study(settings: Settings, name: str, pipeline: Pipeline | None = None) -> OpenStudy:
+    """Open a study of Optuna's database. Every draw sets its own sampler.
+
+    Args:
+        settings: of this installation.
+        name: of the study.
+        pipeline: for one that is worked on: it has the pruner.
 
     Raises:
         JobFailed: there is no such study.
@@ -97,7 +101,7 @@ def open_study(settings: Settings, name: str, pipeline: Pipeline | None = None) 
         )
     except KeyError:
         raise JobFailed(f"there is no study {name}", "`airloom study list` shows those that there are") from None
-    return Opened(study, storage, storage.get_study_id_from_name(name))
+    return OpenStudy(study, storage, storage.get_study_id_from_name(name))
 
 
 def _create(settings: Settings, pipeline: Pipeline, name: str) -> "Study":
@@ -114,11 +118,10 @@ def _same_objectives(study: "Study", pipeline: Pipeline) -> None:
     """Optuna takes a study that exists as it is, whatever directions it is asked for."""
     wanted: dict[str, str] = {target.metric: target.direction for target in pipeline.tune.targets}
     names = study.user_attrs.get(METRICS, list(wanted))
-    found = dict(zip(names, (direction.name.lower() for direction in study.directions), strict=False))
-    if found != wanted or len(study.directions) != len(wanted):
-        message = (
-            f"the study {study.study_name} exists with the objectives {_text(found)}, the file has {_text(wanted)}"
-        )
+    present = dict(zip(names, (direction.name.lower() for direction in study.directions), strict=False))
+    if present != wanted or len(study.directions) != len(wanted):
+        name = study.study_name
+        message = f"the study {name} exists with the objectives {_text(present)}, the file has {_text(wanted)}"
         raise ConfigError(message, "start a new run: a study keeps its objectives")
 
 
@@ -135,24 +138,24 @@ def _describe(study: "Study", pipeline: Pipeline, ctx: RunContext) -> None:
 
 def over(tune: TuneSection, tally: Tally) -> str:
     """Which budget is used up, in words; empty for none."""
-    asked = tune.budget
-    if asked.time is not None and tally.seconds >= asked.time:
-        return f"tune.budget.time: its {asked.time:g} s are over"
-    if asked.device_seconds is not None and tally.device_seconds >= asked.device_seconds:
-        return f"tune.budget.device_seconds: its {asked.device_seconds:g} s are over"
+    budget = tune.budget
+    if budget.time is not None and tally.seconds >= budget.time:
+        return f"tune.budget.time: its {budget.time:g} s are over"
+    if budget.device_seconds is not None and tally.device_seconds >= budget.device_seconds:
+        return f"tune.budget.device_seconds: its {budget.device_seconds:g} s are over"
     return ""
 
 
 def forgive(settings: Settings, slots: Slots, study: str) -> None:
-    """A worker that failed with its study and is tried again, by a retry or a clear, gives the study another chance.
+    """Reopen a study that failed, where the attempt of this worker before this one FAILED with it.
 
-    So the failures that a study survives are those since then, and a mended training function goes on. A worker that
-    was only killed forgives nothing.
+    So a retry, or a clear, gives the study another chance: the failures that it survives are those since then, and a
+    mended training function goes on. A worker that was only killed forgives nothing.
     """
     job = context.current()
     if job is None or job.rank:
         return
     table = Attempts(settings.database_address)
-    attempt = table.get((files.read(job.folder / files.LAUNCH) or {})["id"])
+    attempt = table.get(read_launch(job.folder).id)
     if any(earlier.number == attempt.number - 1 and earlier.state == FAILED for earlier in table.of(attempt.key)):
         slots.reopen(study, before=attempt.submitted)

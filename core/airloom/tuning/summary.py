@@ -1,6 +1,9 @@
 """The end of a study: checked, completed in MLflow, and summed up on the parent run."""
 
 import logging
+import warnings
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airloom.contracts import RunContext, StudyResult
@@ -10,28 +13,20 @@ from airloom.spec.pipeline import Pipeline
 from airloom.tracking import runs
 from airloom.tracking.tags import Tag
 from airloom.training.reporting.journal import Journal
-from airloom.tuning import selection, summary, trial_folders
+from airloom.tuning import selection, trial_folders
 from airloom.tuning import study as budget
 from airloom.tuning.ownership import reap
 from airloom.tuning.slots import FINISHED, Slot, Slots
 from airloom.tuning.space import searched
 from airloom.tuning.study import open_study
-from airloom.tuning.trials import Rows
-from airloom.tuning.worker import failures
-from airloom.tuning.worker.recorder import ASIDE, KIND, Entry, Recorder
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-import warnings
-from collections.abc import Callable
-from functools import partial
+from airloom.tuning.trials import OptunaTrials
+from airloom.tuning.worker.recorder import ASIDE, KIND, Recorder, TrialRecord
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from optuna import Study
 
-log = logging.getLogger(__name__)
-FOLDER = "study"
+FOLDER = "study"  # of the figures, among the artifacts of the parent run
 log = logging.getLogger(__name__)
 
 
@@ -44,8 +39,7 @@ def finish(settings: Settings, pipeline: Pipeline, ctx: RunContext) -> StudyResu
         MlflowAway: MLflow does not take what is left to bring.
     """
     slots = Slots(settings.database_address)
-    rows = Rows(settings, pipeline, ctx)
-    _agree(settings, slots, rows, ctx.key)
+    _agree(settings, slots, OptunaTrials(settings, pipeline, ctx), ctx.key)
     tally = slots.tally(ctx.key)
     over = "" if tally.over else budget.over(pipeline.tune, tally)
     if not tally.over and not (over and tally.finished):
@@ -59,10 +53,10 @@ def finish(settings: Settings, pipeline: Pipeline, ctx: RunContext) -> StudyResu
     return result
 
 
-def _agree(settings: Settings, slots: Slots, rows: Rows, study: str) -> None:
-    """No row is RUNNING without a worker, and no slot finished without its row."""
-    reap(settings, slots, study, rows)
-    states = rows.states()
+def _agree(settings: Settings, slots: Slots, trials: OptunaTrials, study: str) -> None:
+    """See to it that no row is RUNNING without a worker, and no slot finished without its row."""
+    reap(settings, slots, study, trials)
+    states = trials.states()
     for slot in slots.all(study, *FINISHED):
         if states.get(slot.trial) not in FINISHED:
             log.warning("slot %d is %s, its trial %d is not: it is done again", slot.slot, slot.state, slot.trial)
@@ -70,32 +64,31 @@ def _agree(settings: Settings, slots: Slots, rows: Rows, study: str) -> None:
 
 
 def _bring(settings: Settings, pipeline: Pipeline, ctx: RunContext, slots: Slots) -> None:
-    """What workers that were killed had not brought to MLflow, and away with runs that their end left twice."""
+    """Bring what killed workers left to MLflow, and remove the runs that they left twice."""
     left = [slot for slot in slots.all(ctx.key, *FINISHED) if not slot.logged]
     if left:
         recorder = Recorder(settings, ctx, slots)
         for slot in left:
-            recorder.begin(_entry(settings, pipeline, ctx, slot))
+            recorder.begin(_record_of(settings, pipeline, ctx, slot))
         recorder.close()
     api = runs.client(settings)
-    _once(api, ctx)
+    _remove_doubles(api, ctx)
     for run in runs.children(api, ctx, ASIDE):
         if run.info.status == "RUNNING":
             api.set_terminated(run.info.run_id, "FAILED")
     trial_folders.remove(trial_folders.study_folder(settings, ctx.key))
 
 
-def _entry(settings: Settings, pipeline: Pipeline, ctx: RunContext, slot: Slot) -> Entry:
+def _record_of(settings: Settings, pipeline: Pipeline, ctx: RunContext, slot: Slot) -> TrialRecord:
     folder = trial_folders.folder_of(settings, slot)
     parameters = searched(slot.parameters or {}, pipeline, ctx.parameters)
-    entry = Entry(slot, parameters, Journal(folder / trial_folders.JOURNAL), folder, asked=True)
-    failures.describe(entry)
-    entry.status = "FINISHED"
-    return entry
+    record = TrialRecord(slot, parameters, Journal(folder / trial_folders.JOURNAL), folder, run_sought=True)
+    record.finish()
+    return record
 
 
-def _once(api: "MlflowClient", ctx: RunContext) -> None:
-    """A worker that was killed while MLflow created a run for it may leave a second one."""
+def _remove_doubles(api: "MlflowClient", ctx: RunContext) -> None:
+    """Remove second runs: a worker that was killed while MLflow created a run for it may leave one."""
     seen: set[str] = set()
     for run in sorted(runs.children(api, ctx, KIND), key=lambda run: run.info.status != "FINISHED"):
         key = run.data.tags[Tag.KEY]
@@ -111,11 +104,9 @@ def _result(settings: Settings, pipeline: Pipeline, ctx: RunContext, slots: Slot
     pruned = len(done) - len(complete)
     if not complete:
         raise JobFailed(f"all {pruned} trials were pruned", "set tune.pruner to none")
-    found = selection.best(pipeline.tune, complete)
-    parameters = dict(done[found.number].parameters or {})
-    return StudyResult(
-        ctx.key, len(done), pruned, found.number, found.value, parameters, found.values, found.front, over
-    )
+    best = selection.best(pipeline.tune, complete)
+    parameters = dict(done[best.number].parameters or {})
+    return StudyResult(ctx.key, len(done), pruned, best.number, best.value, parameters, best.values, best.front, over)
 
 
 def _record(settings: Settings, pipeline: Pipeline, ctx: RunContext, result: StudyResult) -> None:
@@ -131,13 +122,13 @@ def _record(settings: Settings, pipeline: Pipeline, ctx: RunContext, result: Stu
     metrics = {f"best.{name}": value for name, value in result.values.items()}
     metrics |= {"trials": float(result.trials), "pruned_trials": float(result.pruned)}
     runs.log_metrics(api, ctx.mlflow_run, metrics, result.trials)
-    summary.record(settings, pipeline, ctx, api)
+    _draw_figures(settings, pipeline, ctx, api)
     for name, value in {**tags, Tag.STUDY_TRIALS: str(result.trials)}.items():
         api.set_tag(ctx.mlflow_run, name, value)
 
 
-def record(settings: Settings, pipeline: Pipeline, ctx: RunContext, api: "MlflowClient") -> list[str]:
-    """Draw and log them: `study/history.png`, …; returns which. One that cannot be drawn does not end the study."""
+def _draw_figures(settings: Settings, pipeline: Pipeline, ctx: RunContext, api: "MlflowClient") -> None:
+    """Draw the study's figures and log them: `study/history.png`, …; one that cannot be drawn is left out."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -145,7 +136,6 @@ def record(settings: Settings, pipeline: Pipeline, ctx: RunContext, api: "Mlflow
 
     study = open_study(settings, ctx.key).study
     names = [target.metric for target in pipeline.tune.targets]
-    made = []
     for name, draw in _figures(study, names).items():
         try:
             with warnings.catch_warnings():
@@ -154,37 +144,35 @@ def record(settings: Settings, pipeline: Pipeline, ctx: RunContext, api: "Mlflow
                 figure = _figure_of(axes)
                 figure.set_size_inches(9, 6)
                 api.log_figure(ctx.mlflow_run, figure, f"{FOLDER}/{name}.png")
-            made.append(name)
         except (ValueError, RuntimeError, ImportError) as error:  # too few trials, or no parameter at all
             log.warning("the figure %s cannot be drawn: %s", name, error)
         finally:
             pyplot.close("all")
-    return made
 
 
 def _figures(study: "Study", names: list[str]) -> dict[str, Callable[[], Any]]:
     from optuna.visualization import matplotlib as draw
 
-    found: dict[str, Callable[[], Any]] = {"timeline": lambda: draw.plot_timeline(study)}
+    figures: dict[str, Callable[[], Any]] = {"timeline": lambda: draw.plot_timeline(study)}
     if len(names) in (2, 3):
-        found["pareto_front"] = lambda: draw.plot_pareto_front(study, target_names=names)
+        figures["pareto_front"] = lambda: draw.plot_pareto_front(study, target_names=names)
     for index, metric in enumerate(names):
         # A target makes it one objective; without one Optuna takes the study's own.
         options: dict[str, Any] = {"target_name": metric}
         if len(names) > 1:
             options["target"] = lambda trial, index=index: trial.values[index]
         end = f"_{metric}" if len(names) > 1 else ""
-        found |= {
+        figures |= {
             f"history{end}": partial(draw.plot_optimization_history, study, **options),
             f"parallel_coordinates{end}": partial(draw.plot_parallel_coordinate, study, **options),
             f"slice{end}": partial(draw.plot_slice, study, **options),
             f"importances{end}": partial(draw.plot_param_importances, study, **options),
         }
-    return found
+    return figures
 
 
 def _figure_of(axes: Any) -> Any:
-    """Of one pair of axes, or of several."""
+    """The figure of one pair of axes, or of several."""
     while not hasattr(axes, "get_figure"):
         axes = axes[0]
     return axes.get_figure()

@@ -23,5 +23,5 @@ def folder_of(settings: Settings, slot: Slot) -> Path:
 
 
 def remove(folder: Path) -> None:
-    """Its trial is over, and MLflow has it."""
+    """Remove a folder: its trial is over, and MLflow has it."""
     shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The rows of Optuna's study: drawn, gone on with, told.
+"""The rows of Optuna's study: drawn, gone on with, and ended.
 
 Every call waits while the database is away and may then be done twice, so each is safe to repeat.
 """
@@ -22,8 +22,8 @@ REASON = "reason"  # user attribute: why the row is in state FAIL
 
 
 @dataclass
-class Begun:
-    """A trial in work.
+class ActiveTrial:
+    """A trial in work, as Optuna has it.
 
     Attributes:
         trial: Optuna's.
@@ -41,8 +41,13 @@ class Begun:
         return max(self.known, default=-1)
 
 
-class Rows:
-    """The rows of one study, for one thread."""
+class OptunaTrials:
+    """The rows of one study, for one thread.
+
+    Raises:
+        JobFailed: there is no such study.
+        ConfigError: the function that defines the search space cannot be found.
+    """
 
     def __init__(self, settings: Settings, pipeline: Pipeline, ctx: RunContext) -> None:
         opened = open_study(settings, ctx.key, pipeline)
@@ -52,8 +57,8 @@ class Rows:
         self._prunes = pipeline.tune.pruning.name != "none"
         self._beginnings = list(self._study.user_attrs.get(BEGINNINGS, []))
 
-    def begin(self, slot: Slot, facts: dict[str, Any]) -> Begun:
-        """A row in state RUNNING for the slot's trial: drawn, or with all that its lost row had.
+    def begin(self, slot: Slot, facts: dict[str, Any]) -> ActiveTrial:
+        """Create a row in state RUNNING for the slot's trial: drawn anew, or with all that its lost row had.
 
         Args:
             slot: as reserved.
@@ -65,29 +70,32 @@ class Rows:
         lost = self.get(slot.trial)
         self.fail(slot.trial, f"preempted: {slot.reason or 'its worker died'}")
         trial = database.patiently(lambda: self._again(lost, {**own, "retry_of": slot.trial}))
-        return Begun(trial, dict(slot.parameters or {}), frozenset(lost.intermediate_values))
+        return ActiveTrial(trial, dict(slot.parameters or {}), frozenset(lost.intermediate_values))
 
     def get(self, number: int) -> "FrozenTrial":
         """A row as it is now."""
         return database.patiently(lambda: self._storage.get_trial(self._key(number)))
 
-    def report(self, begun: Begun, step: int, value: float) -> bool:
-        """Give the pruner a value; whether the trial goes on. A step that an attempt before had is judged already."""
-        if step < 0 or step in begun.known:
+    def report(self, active: ActiveTrial, step: int, value: float) -> bool:
+        """Give the pruner a value; returns whether the trial goes on.
+
+        A step that an earlier attempt reported is not judged again.
+        """
+        if step < 0 or step in active.known:
             return True
 
         def work() -> bool:
-            begun.trial.report(value, step)
-            return not (self._prunes and begun.trial.should_prune())
+            active.trial.report(value, step)
+            return not (self._prunes and active.trial.should_prune())
 
         return database.patiently(work)
 
-    def note(self, begun: Begun, name: str, value: Any) -> None:
+    def note(self, active: ActiveTrial, name: str, value: Any) -> None:
         """Set a user attribute."""
-        database.patiently(lambda: begun.trial.set_user_attr(name, value))
+        database.patiently(lambda: active.trial.set_user_attr(name, value))
 
     def tell(self, number: int, state: str, values: list[float] | None = None) -> None:
-        """The row is COMPLETE, with its values, or PRUNED; one that is finished stays as it is."""
+        """Make the row COMPLETE, with its values, PRUNED or FAIL; one that is finished stays as it is."""
         from optuna.trial import TrialState
 
         def work() -> None:
@@ -100,35 +108,38 @@ class Rows:
         database.patiently(work)
 
     def fail(self, number: int, reason: str) -> None:
-        """The row is in state FAIL, for this reason; one that is finished stays as it is."""
+        """Put the row in state FAIL, for this reason; one that is finished stays as it is."""
         if not self.get(number).state.is_finished():
             text = reason[:2000]
             database.patiently(lambda: self._storage.set_trial_user_attr(self._key(number), REASON, text))
             self.tell(number, "FAIL")
 
     def close_orphans(self, held: dict[int, Slot]) -> int:
-        """Fail what is RUNNING and belongs to no reservation: its worker died between two steps; returns how many.
+        """Fail the rows that are RUNNING and belong to no reservation: their workers died between two steps.
 
         Args:
             held: the slots in work, by number.
+
+        Returns:
+            How many there were.
         """
         from optuna.trial import TrialState
 
         running = database.patiently(lambda: self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
-        found = 0
+        orphans = 0
         for row in running:
             slot = held.get(row.user_attrs.get("slot", -1))
             if slot is None or slot.token != row.user_attrs.get("token"):
                 self.fail(row.number, "its worker died")
-                found += 1
-        return found
+                orphans += 1
+        return orphans
 
     def states(self) -> dict[int, str]:
         """The state of each row, by its number."""
         rows = database.patiently(lambda: self._study.get_trials(deepcopy=False))
         return {row.number: row.state.name for row in rows}
 
-    def _draw(self, slot: Slot, facts: dict[str, Any]) -> Begun:
+    def _draw(self, slot: Slot, facts: dict[str, Any]) -> ActiveTrial:
         from optuna.trial import Trial, TrialState, create_trial
 
         fixed = self._beginnings[slot.slot] if slot.slot < len(self._beginnings) and not slot.tries else {}
@@ -139,7 +150,7 @@ class Rows:
         )
         # As `Study.ask` does, but the row says from its first moment whose it is.
         trial = Trial(self._study, self._storage.create_new_trial(self._id, template))
-        return Begun(trial, self._suggest(trial))
+        return ActiveTrial(trial, self._suggest(trial))
 
     def _again(self, lost: "FrozenTrial", facts: dict[str, Any]) -> "Trial":
         from optuna.trial import Trial, TrialState, create_trial
@@ -159,5 +170,5 @@ class Rows:
 
 
 def finished(row: "FrozenTrial") -> str:
-    """COMPLETE or PRUNED where the row is; else nothing."""
+    """COMPLETE or PRUNED where the row is finished, else empty."""
     return row.state.name if row.state.name in (COMPLETE, PRUNED) else ""

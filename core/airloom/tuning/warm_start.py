@@ -11,6 +11,7 @@ from airloom.tuning.space import distribution
 
 if TYPE_CHECKING:
     from optuna import Study
+    from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
 
 MOST = 5  # trials that begin with old parameters, and never more than a quarter of all
@@ -46,17 +47,17 @@ def fit(parameters: dict[str, Any], pipeline: Pipeline) -> dict[str, Any]:
     tune = pipeline.tune
     if tune.space_function:
         return dict(parameters)
-    kept = {}
+    allowed = {}
     for name, value in parameters.items():
-        there = distribution(tune.dimensions[name]) if name in tune.dimensions else None
-        if there is not None and _contains(there, value):
-            kept[name] = value
-    return kept
+        space = distribution(tune.dimensions[name]) if name in tune.dimensions else None
+        if space is not None and _contains(space, value):
+            allowed[name] = value
+    return allowed
 
 
-def _contains(there: Any, value: Any) -> bool:
+def _contains(space: "BaseDistribution", value: Any) -> bool:
     try:
-        return bool(there._contains(there.to_internal_repr(value)))
+        return bool(space._contains(space.to_internal_repr(value)))
     except (ValueError, TypeError):
         return False
 
@@ -67,10 +68,10 @@ def _best_first(earlier: "list[Study]", study: "Study") -> "list[FrozenTrial]":
     from optuna.trial import TrialState
 
     ranked: list[tuple[int, FrozenTrial]] = []
-    for one in earlier:
-        trials = [t for t in one.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)) if t.values]
-        if len(one.directions) > 1:
-            best = one.best_trials if trials else []
+    for past in earlier:
+        trials = [t for t in past.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)) if t.values]
+        if len(past.directions) > 1:
+            best = past.best_trials if trials else []
         else:
             sign = -1 if study.directions[0] == StudyDirection.MAXIMIZE else 1
             best = sorted(trials, key=lambda t: sign * t.values[0])
@@ -82,8 +83,8 @@ def _named(settings: Settings, pipeline: Pipeline, names: list[str]) -> "list[St
     known = {study.study_name: study for study in _all(settings)}
     for name in names:
         if name not in known:
-            there = ", ".join(sorted(known)[:10]) or "none"
-            raise ConfigError(f"tune.warm_start: there is no study {name!r}", f"there are: {there}")
+            names_known = ", ".join(sorted(known)[:10]) or "none"
+            raise ConfigError(f"tune.warm_start: there is no study {name!r}", f"there are: {names_known}")
         if not _fits(known[name], pipeline):
             raise ConfigError(f"tune.warm_start: {name} has other objectives", "name studies of the same objectives")
     return [known[name] for name in names]

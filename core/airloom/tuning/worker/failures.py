@@ -2,22 +2,18 @@
 
 import signal
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 from airloom.spec.pipeline import Pipeline
-from airloom.tracking.tags import Tag
 from airloom.tuning.slots import Slot
-
-if TYPE_CHECKING:
-    from airloom.tuning.worker.recorder import Entry
+from airloom.tuning.worker.messages import End, TrialEnd
 
 AGAIN = 2  # deaths without a step forward after which other parameters are drawn
 _OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What is to happen.
+class TrialVerdict:
+    """What is to happen with the slot of a trial that was not finished.
 
     Attributes:
         fault: it counts as the trial's own failure, else as preempted.
@@ -30,7 +26,7 @@ class Verdict:
     reason: str
 
 
-def judge(slot: Slot, ended: dict[str, Any], moved: bool) -> Verdict:
+def judge(slot: Slot, ended: TrialEnd, moved: bool) -> TrialVerdict:
     """Tell a preempted trial from a failing one.
 
     A trial that raised has failed: the same parameters would raise again. A process that was killed from outside was
@@ -40,27 +36,23 @@ def judge(slot: Slot, ended: dict[str, Any], moved: bool) -> Verdict:
 
     Args:
         slot: as reserved.
-        ended: `end` (failed, died, stopped, unusable), `error`, and of one that died its `code`.
+        ended: failed, died, stopped or unusable.
         moved: it reported a step that no attempt before it had reached.
     """
-    how, error = ended["end"], str(ended.get("error", ""))
-    if how in ("stopped", "unusable"):
-        return Verdict(fault=False, keep=True, reason=f"preempted: {error}")
-    if how == "failed":
-        return Verdict(fault=True, keep=False, reason=error)
-    if ended["code"] in _OUTSIDE and moved:
-        return Verdict(fault=False, keep=True, reason=f"preempted: its process {error}")
-    hint = " (often: out of memory)" if ended["code"] == -signal.SIGKILL else ""
-    return Verdict(
-        fault=True,
-        keep=slot.again + 1 < AGAIN,
-        reason=f"its process {error}{hint}, without a step forward"
-        if ended["code"] in _OUTSIDE
-        else f"its process {error}",
-    )
+    if ended.end in (End.STOPPED, End.UNUSABLE):
+        return TrialVerdict(fault=False, keep=True, reason=f"preempted: {ended.error}")
+    if ended.end == End.FAILED:
+        return TrialVerdict(fault=True, keep=False, reason=ended.error)
+    if ended.code in _OUTSIDE and moved:
+        return TrialVerdict(fault=False, keep=True, reason=f"preempted: its process {ended.error}")
+    reason = f"its process {ended.error}"
+    if ended.code in _OUTSIDE:
+        hint = " (often: out of memory)" if ended.code == -signal.SIGKILL else ""
+        reason = f"{reason}{hint}, without a step forward"
+    return TrialVerdict(fault=True, keep=slot.again + 1 < AGAIN, reason=reason)
 
 
-def broken(pipeline: Pipeline, memory: int, seconds: float) -> str:
+def broken_limit(pipeline: Pipeline, memory: int, seconds: float) -> str:
     """Which limit a trial breaks; empty for none.
 
     Args:
@@ -74,17 +66,3 @@ def broken(pipeline: Pipeline, memory: int, seconds: float) -> str:
     if seconds > pipeline.resources.time:
         return f"wall time: its {pipeline.resources.time:g} s are over; raise resources.time"
     return ""
-
-
-def describe(entry: "Entry", samples: int = 0, loop_seconds: float = 0.0) -> None:
-    """State and cost of a finished trial, for MLflow."""
-    slot = entry.slot
-    entry.tags |= {Tag.STATE: slot.state}
-    entry.metrics |= {
-        "cost.device_seconds": slot.seconds + slot.lost,
-        "cost.cpu_seconds": slot.cpu_seconds,
-        "cost.peak_memory_bytes": float(slot.peak_memory),
-        "preempted": float(slot.preempted),
-    }
-    if samples and loop_seconds:
-        entry.metrics["cost.samples_per_second"] = samples / loop_seconds

@@ -3,26 +3,23 @@
 import logging
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
 
+from airloom.contracts import Record
 from airloom.errors import AirloomError, ConfigError, JobFailed
 from airloom.jobs.submit import host
-from airloom.tracking.tags import Tag
 from airloom.training.reporting.journal import Journal
 from airloom.tuning import trial_folders
-from airloom.tuning.going import Going
 from airloom.tuning.ownership import reap
 from airloom.tuning.slots import COMPLETE, PRUNED, TAKEN, Slot
 from airloom.tuning.space import searched
-from airloom.tuning.trials import Begun, Rows, finished
+from airloom.tuning.trials import OptunaTrials, finished
 from airloom.tuning.worker import failures
-from airloom.tuning.worker.recorder import Entry
+from airloom.tuning.worker.messages import BrokenMessage, End, Ready, Reply, Report, RunTrial, Sync, TrialEnd, expect
+from airloom.tuning.worker.recorder import TrialRecord
 from airloom.tuning.worker.trial_process import Died, TrialProcess
+from airloom.tuning.worker.worker import RunningTrial, Worker
 
-if TYPE_CHECKING:
-    from airloom.tuning.worker.worker import Worker
-
-TICK = 0.5  # seconds between two looks while a trial says nothing
+TICK = 0.5  # seconds between two looks while a trial reports nothing
 BEAT = 2.0  # seconds between two notes of how far it is
 WAIT = 0.3  # seconds between two looks for a free slot
 REAP = 2.0  # seconds between two looks for dead owners
@@ -36,28 +33,36 @@ class Lane:
     Args:
         worker: that it belongs to.
         number: among the worker's lanes.
+
+    Attributes:
+        finished: how many trials it brought to their end.
+        failed: how many failed by their own fault.
     """
 
-    def __init__(self, worker: "Worker", number: int) -> None:
+    def __init__(self, worker: Worker, number: int) -> None:
         self._worker, self._number = worker, number
         self._slots, self._metrics = worker.slots, [target.metric for target in worker.pipeline.tune.targets]
         self._process: TrialProcess | None = None
         self._reaped = -REAP
-        self.done = self.failed = 0
+        self.finished = self.failed = 0
 
     def run(self) -> None:
-        """To the end of the study, or of its budget; raises what no other trial would change."""
+        """Run trials until the study has all of them, its budget is used up, or the worker is to end.
+
+        Raises:
+            AirloomError: what no other trial would change.
+        """
         try:
-            self._rows = Rows(self._worker.settings, self._worker.pipeline, self._worker.ctx)
-            while (slot := self._next()) is not None:
-                self._trial(slot)
+            self._trials = OptunaTrials(self._worker.settings, self._worker.pipeline, self._worker.ctx)
+            while (slot := self._next_slot()) is not None:
+                self._run_trial(slot)
         finally:
             if self._process:
                 self._process.end()
 
     # -- between trials
 
-    def _next(self) -> Slot | None:
+    def _next_slot(self) -> Slot | None:
         """A slot, as soon as there is one; None when the study is over, or this worker is to end."""
         worker = self._worker
         while not worker.ends():
@@ -68,203 +73,209 @@ class Lane:
                 continue
             if time.monotonic() - self._reaped > REAP:
                 self._reaped = time.monotonic()
-                reap(worker.settings, worker.slots, worker.ctx.key, self._rows)
+                reap(worker.settings, worker.slots, worker.ctx.key, self._trials)
             worker.ending.wait(WAIT)
         return None
 
-    def _warm(self) -> TrialProcess:
-        """A process that is ready for a trial."""
+    def _warm_process(self) -> TrialProcess:
+        """A process that is ready for a trial: the last trial's, or a new one."""
         if self._process and not self._process.alive:
-            self._cool()
-        while self._process is None:
+            self._end_process()
+        if self._process is None:
             worker = self._worker
-            made = TrialProcess(worker.setup(self._number), worker.pipeline.resources.threads)
+            process = TrialProcess(worker.setup(self._number), worker.pipeline.resources.threads)
             try:
-                said = None
-                while said is None:
-                    said = made.next(TICK)
-            except Died as error:
-                made.end()
-                raise JobFailed(
-                    f"the process for trials {error} before its first trial", "the log may say why"
-                ) from None
-            if "ready" not in said:
-                made.end()
-                raise _as_error(said)
-            self._process = made
-            self._worker.recorder.warm()
+                _await_ready(process)
+            except BaseException:
+                process.end()
+                raise
+            self._process = process
+            worker.recorder.warm()
         return self._process
 
-    def _cool(self) -> None:
+    def _end_process(self) -> None:
         if self._process:
             self._process.end()
         self._process = None
 
     # -- one trial
 
-    def _trial(self, slot: Slot) -> None:
+    def _run_trial(self, slot: Slot) -> None:
         try:
-            process = self._warm()
+            process = self._warm_process()
         except BaseException:
             self._slots.hold(slot, state="FREE", owner="")
             raise
-        if slot.resumes and (ended := finished(row := self._rows.get(slot.trial))):
-            # Its worker died after it had told Optuna.
+        if slot.resumes and (ended := finished(row := self._trials.get(slot.trial))):
+            # Its worker died between ending the row and finishing the slot.
             value = row.values[0] if row.values else None
             self._slots.finish(slot, ended, **({} if value is None else {"value": value}))
             return
-        going = self._begin(slot, process)
-        process.tell({"parameters": going.entry.parameters, "folder": str(going.entry.folder)})
-        self._end(going, self._follow(going, process))
+        trial = self._begin(slot, process)
+        process.send(RunTrial(trial.record.parameters, str(trial.record.folder)))
+        self._end(trial, self._follow(trial, process))
 
-    def _begin(self, slot: Slot, process: TrialProcess) -> Going:
+    def _begin(self, slot: Slot, process: TrialProcess) -> RunningTrial:
         worker = self._worker
         folder = trial_folders.folder_of(worker.settings, slot)
-        facts = {"worker": worker.number, "host": host(), "pid": process.pid}
-        begun = self._rows.begin(slot, facts)
-        number = begun.trial.number
-        self._slots.hold(slot, trial=number, parameters=begun.values, step=begun.step)
-        slot = replace(slot, trial=number, parameters=begun.values, step=begun.step)
-        parameters = searched(begun.values, worker.pipeline, worker.ctx.parameters)
-        entry = Entry(slot, parameters, Journal(folder / trial_folders.JOURNAL), folder)
-        worker.recorder.begin(entry)
-        how = f"goes on, retry of {self._retry_of(begun)}" if begun.step >= 0 else "begins"
-        log.info("trial %d of slot %d %s: %s", number, slot.slot, how, begun.values)
+        active = self._trials.begin(slot, {"worker": worker.number, "host": host(), "pid": process.pid})
+        number = active.trial.number
+        self._slots.hold(slot, trial=number, parameters=active.values, step=active.step)
+        slot = replace(slot, trial=number, parameters=active.values, step=active.step)
+        parameters = searched(active.values, worker.pipeline, worker.ctx.parameters)
+        record = TrialRecord(slot, parameters, Journal(folder / trial_folders.JOURNAL), folder)
+        worker.recorder.begin(record)
+        lost = active.trial.user_attrs.get("retry_of")
+        how = f"goes on, retry of {lost}" if active.step >= 0 else "begins"
+        log.info("trial %d of slot %d %s: %s", number, slot.slot, how, active.values)
         now = time.monotonic()
-        return Going(slot, begun, entry, now, begun.step, now)
+        return RunningTrial(slot, active, record, started=now, step=active.step, measured=now)
 
-    def _retry_of(self, begun: Begun) -> Any:
-        return begun.trial.user_attrs.get("retry_of")
-
-    def _follow(self, going: Going, process: TrialProcess) -> dict[str, Any]:
-        """Answer what the trial says until it ends; how it ended."""
+    def _follow(self, trial: RunningTrial, process: TrialProcess) -> TrialEnd:
+        """Answer what the trial reports until it ends; returns how it ended."""
         while True:
             try:
-                message = process.next(TICK)
+                message = process.receive(TICK)
+                if ended := self._look(trial, process):
+                    return ended
+                if isinstance(message, TrialEnd):
+                    return message
+                if message is not None:
+                    process.send(self._answer(trial, message))
             except Died as error:
-                self._cool()
-                return {"end": "died", "error": str(error), "code": error.code}
-            if ended := self._look(going, process):
-                return ended
-            if message is None:
-                continue
-            if "report" in message:
-                process.tell({"go": self._report(going, message)})
-            elif "sync" in message:
-                going.entry.journal.sync()
-                process.tell({})
-            else:
-                return message
+                self._end_process()
+                return TrialEnd(End.DIED, error=str(error), code=error.code)
+            except BrokenMessage as error:
+                self._end_process()
+                return TrialEnd(End.UNUSABLE, error=error.message, hint=error.hint)
 
-    def _report(self, going: Going, message: dict[str, Any]) -> bool:
-        """Write a report down and give it to the pruner; whether the trial goes on."""
-        step, metrics = int(message["report"]), message["metrics"]
-        going.entry.journal.add(step, metrics)
-        if message["resumed"] >= 0 and not going.resumed:
-            going.resumed = True
-            self._rows.note(going.begun, "resumed_at", message["resumed"])
-        if len(self._metrics) > 1 or self._metrics[0] not in metrics:
-            going.step = max(going.step, step)
-            return True
-        goes_on = self._rows.report(going.begun, step, metrics[self._metrics[0]])
-        going.step = max(going.step, step)
+    def _answer(self, trial: RunningTrial, message: Record) -> Reply:
+        if isinstance(message, Sync):
+            trial.record.journal.sync()
+            return Reply()
+        return Reply(self._report(trial, expect(message, Report)))
+
+    def _report(self, trial: RunningTrial, report: Report) -> bool:
+        """Write a report down and give it to the pruner; returns whether the trial goes on."""
+        trial.record.journal.add(report.step, report.metrics)
+        if report.resumed >= 0 and not trial.resumed:
+            trial.resumed = True
+            self._trials.note(trial.active, "resumed_at", report.resumed)
+        goes_on = True
+        if len(self._metrics) == 1 and self._metrics[0] in report.metrics:
+            goes_on = self._trials.report(trial.active, report.step, report.metrics[self._metrics[0]])
+        trial.step = max(trial.step, report.step)
         return goes_on
 
-    def _look(self, going: Going, process: TrialProcess) -> dict[str, Any] | None:
-        """Now and then: note how far it is, keep its limits, stop it where this worker is to end."""
+    def _look(self, trial: RunningTrial, process: TrialProcess) -> TrialEnd | None:
+        """Note now and then how far it is, keep its limits, stop it where this worker is to end."""
         now, worker = time.monotonic(), self._worker
-        if now - going.looked > BEAT:
-            going.looked = now
+        if now - trial.measured > BEAT:
+            trial.measured = now
             memory, cpu = process.usage()
-            going.cpu_before = cpu if going.cpu_before < 0 else going.cpu_before
-            going.memory, going.cpu = max(going.memory, memory), max(going.cpu, cpu - going.cpu_before)
-            if not self._slots.hold(going.slot, **going.used(), step=going.step):
-                self._cool()
-                return {"end": "fenced"}
+            trial.measure(memory, cpu)
+            if not self._slots.hold(trial.slot, **trial.used(), step=trial.step):
+                self._end_process()
+                return TrialEnd(End.FENCED)
             worker.beat()
-            if broken := failures.broken(worker.pipeline, memory, now - going.began):
-                self._cool()
-                return {"end": "failed", "error": broken}
-        if worker.ends() and not going.asked:
-            going.asked = now
+            if reason := failures.broken_limit(worker.pipeline, memory, now - trial.started):
+                self._end_process()
+                return TrialEnd(End.FAILED, error=reason)
+        if worker.ends() and not trial.stop_sent:
+            trial.stop_sent = now
             process.stop()
-        if going.asked and now - going.asked > STOPPING:
-            self._cool()
-            return {"end": "stopped", "error": "it did not stop in time"}
+        if trial.stop_sent and now - trial.stop_sent > STOPPING:
+            self._end_process()
+            return TrialEnd(End.STOPPED, error="it did not stop in time")
         return None
 
     # -- the end of one trial
 
-    def _end(self, going: Going, ended: dict[str, Any]) -> None:
-        """Optuna first, then the slot, then MLflow: whoever finds a part done does the rest."""
-        going.cpu = max(going.cpu, ended.get("cpu_seconds", 0.0))
-        going.memory = max(going.memory, ended.get("peak_memory", 0))
-        if ended["end"] == "fenced":
-            going.entry.paused = True
-            self._rows.fail(going.slot.trial, "another worker has its slot")
-        elif ended["end"] == "complete":
-            self._complete(going, ended)
-        elif ended["end"] == "pruned":
-            self._finish(going, PRUNED, None)
+    def _end(self, trial: RunningTrial, ended: TrialEnd) -> None:
+        """Write its end to Optuna, then to the slot, then to MLflow: who finds a part done does the rest."""
+        trial.cpu = max(trial.cpu, ended.cpu_seconds)
+        trial.memory = max(trial.memory, ended.peak_memory)
+        if ended.end == End.FENCED:
+            trial.record.paused = True
+            self._trials.fail(trial.slot.trial, "another worker has its slot")
+        elif ended.end == End.COMPLETE:
+            self._complete(trial, ended)
+        elif ended.end == End.PRUNED:
+            self._finish(trial, PRUNED, None)
         else:
-            self._lost(going, ended)
+            self._interrupted(trial, ended)
         self._worker.recorder.end()
 
-    def _complete(self, going: Going, ended: dict[str, Any]) -> None:
-        newest = going.entry.journal.last
+    def _complete(self, trial: RunningTrial, ended: TrialEnd) -> None:
+        newest = trial.record.journal.last
         missing = [metric for metric in self._metrics if metric not in newest]
         if missing:
-            there = ", ".join(sorted(newest)) or "nothing"
-            reason = f"the objective {missing[0]!r} was never reported; reported: {there}"
-            self._give_up(going, reason)
+            reported = ", ".join(sorted(newest)) or "nothing"
+            reason = f"the objective {missing[0]!r} was never reported; reported: {reported}"
+            self._give_up(trial, reason)
             self._worker.fail(reason)  # no other parameters would change it
             return
-        self._finish(going, COMPLETE, [newest[metric] for metric in self._metrics], ended.get("samples", 0))
+        self._finish(trial, COMPLETE, [newest[metric] for metric in self._metrics], ended.samples)
 
-    def _finish(self, going: Going, state: str, values: list[float] | None, samples: int = 0) -> None:
-        number, slot = going.slot.trial, going.slot
-        self._rows.tell(number, state, values)
-        value = values[0] if values else going.entry.journal.last.get(self._metrics[0])
-        used = going.used() | ({} if value is None else {"value": value})
-        if not self._slots.finish(slot, state, step=going.step, **used):
-            going.entry.paused = True  # another worker has the slot and its run, or the end of the study completes it
+    def _finish(self, trial: RunningTrial, state: str, values: list[float] | None, samples: int = 0) -> None:
+        slot = trial.slot
+        self._trials.tell(slot.trial, state, values)
+        value = values[0] if values else trial.record.journal.last.get(self._metrics[0])
+        used = trial.used() | ({} if value is None else {"value": value})
+        if not self._slots.finish(slot, state, step=trial.step, **used):
+            trial.record.paused = True  # another worker has the slot and its run, or the end of the study completes it
             return
-        self.done += 1
-        log.info("trial %d of slot %d: %s %s", number, slot.slot, state, "" if value is None else f"{value:g}")
-        going.entry.slot = replace(slot, state=state, step=going.step, **used)
-        failures.describe(going.entry, samples, going.seconds)
-        going.entry.status = "FINISHED"
+        self.finished += 1
+        log.info("trial %d of slot %d: %s %s", slot.trial, slot.slot, state, "" if value is None else f"{value:g}")
+        trial.record.slot = replace(slot, state=state, step=trial.step, **used)
+        trial.record.finish(samples, trial.seconds)
 
-    def _lost(self, going: Going, ended: dict[str, Any]) -> None:
-        """It failed, was killed, or was stopped."""
-        worker, slot = self._worker, going.slot
-        found = failures.judge(slot, ended, going.step > going.begun.step)
-        log.warning("trial %d of slot %d %s", slot.trial, slot.slot, found.reason)
-        if found.fault and not found.keep:
-            self._give_up(going, found.reason)
+    def _interrupted(self, trial: RunningTrial, ended: TrialEnd) -> None:
+        """Give its slot back: it failed, was killed, or was stopped."""
+        worker, slot = self._worker, trial.slot
+        verdict = failures.judge(slot, ended, trial.moved)
+        log.warning("trial %d of slot %d %s", slot.trial, slot.slot, verdict.reason)
+        if verdict.fault and not verdict.keep:
+            self._give_up(trial, verdict.reason)
         else:
-            self._rows.fail(slot.trial, found.reason)
-            self._slots.hold(slot, **going.used(), step=going.step)
-            self._slots.release(slot, found.reason, fault=found.fault, keep=True)
-            going.entry.paused = True
-        self.failed += found.fault
-        if ended["end"] == "unusable":
+            self._trials.fail(slot.trial, verdict.reason)
+            self._slots.hold(slot, **trial.used(), step=trial.step)
+            self._slots.release(slot, verdict.reason, fault=verdict.fault, keep=True)
+            trial.record.paused = True
+        self.failed += verdict.fault
+        if ended.end == End.UNUSABLE:
             raise _as_error(ended)
         tally = self._slots.tally(worker.ctx.key)
-        if found.fault and tally.faults > worker.pipeline.tune.most_failures:
-            worker.fail(f"{tally.faults} trials failed, the last with: {found.reason}")
+        if verdict.fault and tally.faults > worker.pipeline.tune.most_failures:
+            worker.fail(f"{tally.faults} trials failed, the last with: {verdict.reason}")
 
-    def _give_up(self, going: Going, reason: str) -> None:
-        """The slot begins anew with other parameters."""
-        slot = going.slot
-        self._rows.fail(slot.trial, reason)
-        self._slots.hold(slot, **going.used())
+    def _give_up(self, trial: RunningTrial, reason: str) -> None:
+        """Have the slot begin anew with other parameters."""
+        slot = trial.slot
+        self._trials.fail(slot.trial, reason)
+        self._slots.hold(slot, **trial.used())
         self._slots.release(slot, reason, fault=True, keep=False)
-        going.entry.tags |= {Tag.STATE: "FAIL", Tag.REASON: reason[:4000]}
-        going.entry.aside = slot.trial
-        going.entry.status = "FAILED"
+        trial.record.give_up(reason)
 
 
-def _as_error(said: dict[str, Any]) -> AirloomError:
-    kind = ConfigError if said.get("type") == "ConfigError" else JobFailed
-    return kind(str(said["error"]), str(said.get("hint", "")))
+def _await_ready(process: TrialProcess) -> None:
+    """Wait until the process takes trials.
+
+    Raises:
+        JobFailed: it died before, or cannot train.
+        ConfigError: the training function cannot be found, or the like.
+    """
+    message: Record | None = None
+    try:
+        while message is None:
+            message = process.receive(TICK)
+    except Died as error:
+        raise JobFailed(f"the process for trials {error} before its first trial", "the log may say why") from None
+    if isinstance(message, TrialEnd):
+        raise _as_error(message)
+    expect(message, Ready)
+
+
+def _as_error(ended: TrialEnd) -> AirloomError:
+    kind = ConfigError if ended.type == "ConfigError" else JobFailed
+    return kind(ended.error, ended.hint)

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class Entry:
+class TrialRecord:
     """A trial on its way to MLflow.
 
     Attributes:
@@ -42,6 +42,11 @@ class Entry:
         metrics: to add at its end.
         aside: the number of its row, where its slot begins with other parameters: the run gives its place up.
         paused: this worker has no more of it, another one may go on.
+        run_id: of its MLflow run, once it is known.
+        sender: brings the journal to the run.
+        run_sought: a run was looked for, or created, before: there may be one.
+        parameters_sent: MLflow has the parameters.
+        began: milliseconds of Unix time.
     """
 
     slot: Slot
@@ -55,18 +60,38 @@ class Entry:
     paused: bool = False
     run_id: str = ""
     sender: Sender | None = None
-    asked: bool = False  # a run was asked for before, so there may be one
-    told: bool = False  # MLflow has the parameters
-    began: int = field(default_factory=lambda: int(time.time() * 1000))  # milliseconds of Unix time
+    run_sought: bool = False
+    parameters_sent: bool = False
+    began: int = field(default_factory=lambda: int(time.time() * 1000))
 
     @property
     def over(self) -> bool:
         """Whether nothing more will come."""
         return bool(self.status) or self.paused
 
+    def finish(self, samples: int = 0, loop_seconds: float = 0.0) -> None:
+        """Have its run end with state and cost, where `samples` are known also with how many a second it took."""
+        slot = self.slot
+        self.tags |= {Tag.STATE: slot.state}
+        self.metrics |= {
+            "cost.device_seconds": slot.seconds + slot.lost,
+            "cost.cpu_seconds": slot.cpu_seconds,
+            "cost.peak_memory_bytes": float(slot.peak_memory),
+            "preempted": float(slot.preempted),
+        }
+        if samples and loop_seconds:
+            self.metrics["cost.samples_per_second"] = samples / loop_seconds
+        self.status = "FINISHED"  # last: from here on the recorder may take it
+
+    def give_up(self, reason: str) -> None:
+        """Have its run end as failed, and give its place up: its slot begins with other parameters."""
+        self.tags |= {Tag.STATE: "FAIL", Tag.REASON: reason[:4000]}
+        self.aside = self.slot.trial
+        self.status = "FAILED"  # last: from here on the recorder may take it
+
 
 class Recorder:
-    """The thread.
+    """The thread that brings trials to MLflow.
 
     Args:
         settings: of this installation.
@@ -77,7 +102,7 @@ class Recorder:
     def __init__(self, settings: Settings, ctx: RunContext, slots: Slots) -> None:
         self._settings, self._ctx, self._slots = settings, ctx, slots
         self._api: MlflowClient | None = None
-        self._entries: list[Entry] = []
+        self._records: list[TrialRecord] = []
         self._changed = threading.Condition()
         self._closing = False
         self._deadline = 0.0
@@ -90,14 +115,14 @@ class Recorder:
         """Wait until MLflow is imported, which takes seconds of CPU that the first trial would miss."""
         self._ready.wait()
 
-    def begin(self, entry: Entry) -> None:
-        """A trial begins, or goes on."""
+    def begin(self, record: TrialRecord) -> None:
+        """Take a trial that begins, or goes on."""
         with self._changed:
-            self._entries.append(entry)
+            self._records.append(record)
             self._changed.notify()
 
     def end(self) -> None:
-        """An entry was changed: it is over."""
+        """Look at the records: one was changed, it is over."""
         with self._changed:
             self._changed.notify()
 
@@ -111,8 +136,8 @@ class Recorder:
             self._closing, self._deadline = True, time.monotonic() + timeout
             self._changed.notify()
         self._thread.join(timeout + 30)
-        if self._entries:
-            message = f"MLflow did not take {len(self._entries)} trials of {self._ctx.key}: {self._error}"
+        if self._records:
+            message = f"MLflow did not take {len(self._records)} trials of {self._ctx.key}: {self._error}"
             raise MlflowAway(message, "they are kept: start MLflow (`airloom up`), and retry the task")
 
     def _work(self) -> None:
@@ -124,11 +149,11 @@ class Recorder:
         while True:
             with self._changed:
                 self._changed.wait_for(
-                    lambda: self._closing or any(e.over for e in self._entries), due - time.monotonic()
+                    lambda: self._closing or any(record.over for record in self._records), due - time.monotonic()
                 )
                 closing, everything = self._closing, time.monotonic() >= due
-                entries = [entry for entry in self._entries if everything or closing or entry.over]
-            error = self._bring_all(entries)
+                records = [record for record in self._records if everything or closing or record.over]
+            error = self._bring_all(records)
             if error is None:
                 if self._error is not None:
                     log.warning("MLflow takes trials again")
@@ -145,77 +170,93 @@ class Recorder:
             time.sleep(1.0 if closing else pause)
             due = 0.0
 
-    def _bring_all(self, entries: list[Entry]) -> Exception | None:
+    def _bring_all(self, records: list[TrialRecord]) -> Exception | None:
         """What went wrong with one of them; the others go their way, the trials too, and the end says so."""
         wrong: Exception | None = None
-        for entry in entries:
+        for record in records:
             try:
-                self._bring(entry)
+                self._bring(record)
             except Exception as error:
                 wrong = error
         return wrong
 
-    def _bring(self, entry: Entry) -> None:
-        over = entry.over  # looked at first: what comes after it is for the next time
+    def _bring(self, record: TrialRecord) -> None:
+        over = record.over  # looked at first: what comes after it is for the next time
         api = self._client()
-        if not entry.sender:
-            entry.run_id = ensure_run(api, self._ctx, self._slots, entry)
-            entry.sender = Sender(entry.journal, entry.folder / trial_folders.SENT, api, entry.run_id)
-        if not entry.told and not (entry.status and over):
-            runs.log_parameters(api, entry.run_id, entry.parameters)
-            entry.told = True
-        if entry.status and over:
-            finish_run(api, self._ctx, entry, entry.sender)
-            self._slots.note(entry.slot, logged=1)
+        if not record.sender:
+            record.run_id = ensure_run(api, self._ctx, self._slots, record)
+            record.sender = Sender(record.journal, record.folder / trial_folders.SENT, api, record.run_id)
+        if not record.parameters_sent and not (record.status and over):
+            runs.log_parameters(api, record.run_id, record.parameters)
+            record.parameters_sent = True
+        if record.status and over:
+            finish_run(api, self._ctx, record, record.sender)
+            self._slots.note(record.slot, logged=1)
         else:
-            entry.sender.send(last=over)
+            record.sender.send(last=over)
         if not over:
             return
-        entry.journal.close()
-        if entry.status:
-            trial_folders.remove(entry.folder)
+        record.journal.close()
+        if record.status:
+            trial_folders.remove(record.folder)
         with self._changed:
-            self._entries.remove(entry)
+            self._records.remove(record)
 
     def _client(self) -> "MlflowClient":
         self._api = self._api or runs.client(self._settings)
         return self._api
 
 
-def ensure_run(api: "MlflowClient", ctx: RunContext, slots: Slots, entry: Entry) -> str:
-    """The slot's child run; the same one however often its workers were killed."""
-    slot = entry.slot
+def ensure_run(api: "MlflowClient", ctx: RunContext, slots: Slots, record: TrialRecord) -> str:
+    """The slot's child run; the same one however often its workers were killed.
+
+    Args:
+        api: of MLflow.
+        ctx: of the pipeline run, whose MLflow run is the parent.
+        slots: where the run is noted.
+        record: of the slot's trial.
+    """
+    slot = record.slot
     if slot.mlflow_run:
         api.update_run(slot.mlflow_run, status="RUNNING")
         return slot.mlflow_run
-    new = slot.token == 1 and not entry.asked
-    found = None if new else runs.find_child(api, ctx, KIND, slot.slot)
-    entry.asked = True
-    if found and found.data.tags.get(Tag.TRY) != str(slot.tries):  # of a worker that died before it set it aside
-        number = found.data.tags[Tag.TRIAL]
-        _set_aside(api, found.info.run_id, runs.child_key(ctx, ASIDE, int(number)))
-        api.set_terminated(found.info.run_id, "FAILED")
+    new = slot.token == 1 and not record.run_sought
+    run = None if new else runs.find_child(api, ctx, KIND, slot.slot)
+    record.run_sought = True
+    if run and run.data.tags.get(Tag.TRY) != str(slot.tries):  # of a worker that died before it set it aside
+        number = run.data.tags[Tag.TRIAL]
+        _set_aside(api, run.info.run_id, runs.child_key(ctx, ASIDE, int(number)))
+        api.set_terminated(run.info.run_id, "FAILED")
     tags = {Tag.STUDY: ctx.key, Tag.SLOT: str(slot.slot), Tag.TRIAL: str(slot.trial)}
-    if not found:
-        (entry.folder / trial_folders.SENT).unlink(missing_ok=True)  # a new run has nothing of the journal
-    make = partial(runs.create_child, began=entry.began) if new else runs.ensure_child
-    run_id = make(api, ctx, KIND, slot.slot, {**tags, Tag.TRY: str(slot.tries)})
+    if not run:
+        (record.folder / trial_folders.SENT).unlink(missing_ok=True)  # a new run has nothing of the journal
+    create = partial(runs.create_child, began=record.began) if new else runs.ensure_child
+    run_id = create(api, ctx, KIND, slot.slot, {**tags, Tag.TRY: str(slot.tries)})
     slots.note(slot, mlflow_run=run_id)
     return run_id
 
 
-def finish_run(api: "MlflowClient", ctx: RunContext, entry: Entry, sender: Sender) -> None:
-    """The rest of its reports and everything else, in one request, and its end."""
+def finish_run(api: "MlflowClient", ctx: RunContext, record: TrialRecord, sender: Sender) -> None:
+    """Send the rest of its reports and everything else in one request, and end its run.
+
+    Args:
+        api: of MLflow.
+        ctx: of the pipeline run.
+        record: of a trial that ended.
+        sender: of its reports.
+    """
     from mlflow.entities import Metric, Param, RunTag
 
-    tags, now = {**entry.tags, Tag.TRIAL: str(entry.slot.trial)}, int(time.time() * 1000)
-    if entry.aside is not None:
-        _set_aside(api, entry.run_id, runs.child_key(ctx, ASIDE, entry.aside))
-    metrics = [Metric(name, value, now, max(0, entry.slot.step)) for name, value in entry.metrics.items()]
-    parameters = [] if entry.told else [Param(name, str(value)) for name, value in entry.parameters.items()]
+    tags, now = {**record.tags, Tag.TRIAL: str(record.slot.trial)}, int(time.time() * 1000)
+    if record.aside is not None:
+        _set_aside(api, record.run_id, runs.child_key(ctx, ASIDE, record.aside))
+    metrics = [Metric(name, value, now, max(0, record.slot.step)) for name, value in record.metrics.items()]
+    parameters = (
+        [] if record.parameters_sent else [Param(name, str(value)) for name, value in record.parameters.items()]
+    )
     sender.finish(metrics, [RunTag(*pair) for pair in tags.items()], parameters)
-    entry.told = True
-    api.set_terminated(entry.run_id, entry.status)
+    record.parameters_sent = True
+    api.set_terminated(record.run_id, record.status)
 
 
 def _set_aside(api: "MlflowClient", run_id: str, key: str) -> None:

@@ -1,24 +1,24 @@
 """The process that trains, one trial after another: `python -m airloom.tuning.worker.trial IN OUT PARENT`.
 
-It is told what to do, and tells what happens, in JSON lines over two pipes; see `trial_process`. It knows
-neither Optuna nor MLflow, and whatever becomes of it costs its present trial only.
+It exchanges `messages` with its worker over two pipes; see `trial_process`. It knows neither Optuna nor MLflow, and
+whatever becomes of it costs its present trial only.
 """
 
 import gc
-import json
 import logging
 import os
 import resource
 import sys
-import time
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
-from airloom.contracts import Snapshot
-from airloom.errors import ConfigError, JobFailed, StoppedByRequest
+from airloom.contracts import Record
+from airloom.errors import AirloomError, ConfigError, JobFailed, StoppedByRequest
 from airloom.jobs import processes
-from airloom.jobs.context import explain
+from airloom.jobs.results import Failure
 from airloom.settings import load
+from airloom.tuning.worker import messages
+from airloom.tuning.worker.messages import BrokenMessage, End, M, Ready, Reply, Report, RunTrial, Setup, Sync, TrialEnd
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,16 +34,21 @@ def main(arguments: list[str]) -> int:
     if os.getppid() != int(arguments[2]):  # it died before it could take this process along
         return 1
     _first_to_die()
-    with os.fdopen(int(arguments[0]), "rb") as asked, os.fdopen(int(arguments[1]), "wb", buffering=0) as told:
-        pipe = Pipe(asked, told)
+    with os.fdopen(int(arguments[0]), "rb") as source, os.fdopen(int(arguments[1]), "wb", buffering=0) as target:
+        pipe = Pipe(source, target)
         try:
-            trainer = Trainer(pipe, pipe.ask())
+            trainer = Trainer(pipe, pipe.receive(Setup))
         except Exception as error:
-            pipe.tell({"end": "unusable", **_explained(error)})
+            pipe.send(_ended_by(error, End.UNUSABLE))
             return 1
-        pipe.tell({"ready": os.getpid()})
+        pipe.send(Ready())
         while True:
-            pipe.tell(trainer.run(pipe.ask()))
+            try:
+                trial = pipe.receive(RunTrial)
+            except BrokenMessage as error:
+                pipe.send(_ended_by(error, End.UNUSABLE))
+                return 1
+            pipe.send(trainer.run(trial))
 
 
 def _first_to_die() -> None:
@@ -57,19 +62,23 @@ def _first_to_die() -> None:
 class Pipe:
     """Messages from and to the worker."""
 
-    def __init__(self, asked: IO[bytes], told: IO[bytes]) -> None:
-        self._asked, self._told = asked, told
+    def __init__(self, source: IO[bytes], target: IO[bytes]) -> None:
+        self._source, self._target = source, target
 
-    def ask(self) -> dict[str, Any]:
-        """The next message; the process ends where there will be none."""
-        line = self._asked.readline()
+    def receive(self, kind: type[M]) -> M:
+        """The next message; the process ends where there will be none.
+
+        Raises:
+            BrokenMessage: it is none of this kind.
+        """
+        line = self._source.readline()
         if not line:
             sys.exit(0)
-        return dict(json.loads(line))
+        return messages.expect(messages.decode(line), kind)
 
-    def tell(self, message: dict[str, Any]) -> None:
+    def send(self, message: Record) -> None:
         """Send a message."""
-        self._told.write(json.dumps(message).encode() + b"\n")
+        self._target.write(messages.encode(message))
 
 
 class TrialSink:
@@ -87,15 +96,14 @@ class TrialSink:
         """
         from airloom.training.run import Pruned
 
-        resumed = self.run.progress.resumed if self.run else -1
-        self._pipe.tell({"report": step, "metrics": metrics, "resumed": resumed})
-        if not self._pipe.ask()["go"]:
+        self._pipe.send(Report(step, metrics, self.run.progress.resumed if self.run else -1))
+        if not self._pipe.receive(Reply).go:
             raise Pruned
 
     def sync(self) -> None:
         """Have the worker force the reports to the disk: a checkpoint behind them follows."""
-        self._pipe.tell({"sync": True})
-        self._pipe.ask()
+        self._pipe.send(Sync())
+        self._pipe.receive(Reply)
 
     def save(self, model: "Module | Path", example: "Tensor") -> None:
         """A trial's model is not kept: the best parameters are trained again at full length."""
@@ -106,48 +114,47 @@ class Trainer:
 
     Args:
         pipe: to the worker.
-        setup: `train` or `command`, `snapshot`, `seed`, `cpus` to run on, `reads`: files known to be read.
+        setup: what all trials share.
+
+    Raises:
+        ConfigError: the training function cannot be found, or the snapshot cannot be read.
     """
 
-    def __init__(self, pipe: Pipe, setup: dict[str, Any]) -> None:
+    def __init__(self, pipe: Pipe, setup: Setup) -> None:
         from airloom.project.functions import load_function
         from airloom.training.run import deterministic
         from airloom.training.source import SnapshotSource
 
-        if setup["cpus"]:
-            os.sched_setaffinity(0, setup["cpus"])
+        if setup.cpus:
+            os.sched_setaffinity(0, setup.cpus)
         self._pipe, self._setup, self._settings = pipe, setup, load()
         self._read: dict[str, str] = {}  # sha256 by path of files that no manifest names
-        self._function = load_function(self._settings.project, setup["train"]) if setup["train"] else None
-        self._source = SnapshotSource(self._settings, Snapshot.from_dict(setup["snapshot"]))
+        self._function = load_function(self._settings.project, setup.train) if setup.train else None
+        self._source = SnapshotSource(self._settings, setup.snapshot)
         deterministic()  # imports much of torch: before the first trial, so that its time is its own
         gc.freeze()  # what stays is not looked through after each trial
 
-    def run(self, trial: dict[str, Any]) -> dict[str, Any]:
-        """Run one trial; how it ended, as a message.
-
-        Args:
-            trial: `parameters`, and `folder`, which survives its attempts.
-        """
+    def run(self, trial: RunTrial) -> TrialEnd:
+        """Run one trial; returns how it ended."""
         from airloom.training.run import Pruned, TrainingRun
 
-        sink, folder = TrialSink(self._pipe), Path(trial["folder"])
-        began, used = time.monotonic(), _cpu_seconds()
+        sink, folder = TrialSink(self._pipe), Path(trial.folder)
+        used = _cpu_seconds()
         try:
-            sink.run = run = TrainingRun(trial["parameters"], self._setup["seed"], self._source, sink, state=folder)
+            sink.run = run = TrainingRun(trial.parameters, self._setup.seed, self._source, sink, state=folder)
             self._train(run, folder)
-            end: dict[str, Any] = {"end": "complete", "samples": run.progress.at.samples}
+            ended = TrialEnd(End.COMPLETE, samples=run.progress.at.samples)
         except Pruned:
-            end = {"end": "pruned"}
+            ended = TrialEnd(End.PRUNED)
         except StoppedByRequest as error:
-            end = {"end": "stopped", "error": error.message}
+            ended = TrialEnd(End.STOPPED, error=error.message)
         except Exception as error:
             # A wrong argument may come of the parameters that were drawn; damaged data do not.
-            own = isinstance(error, JobFailed | ConfigError)
-            end = {"end": "failed" if own else "unusable", **_explained(error)}
+            ended = _ended_by(error, End.FAILED if isinstance(error, JobFailed | ConfigError) else End.UNUSABLE)
         sink.run = None
         _tidy()
-        return {**end, **_usage(), "seconds": time.monotonic() - began, "cpu_seconds": _cpu_seconds() - used}
+        peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return ended.with_(cpu_seconds=_cpu_seconds() - used, peak_memory=peak)
 
     def _train(self, run: "TrainingRun", folder: Path) -> None:
         from airloom.project import watch
@@ -157,19 +164,21 @@ class Trainer:
         if self._function:
             seen, project = len(self._read), self._settings.project
             try:
-                with watch.reading(project, self._settings.home, self._setup["reads"], self._read):
-                    execute(self._function, run, self._setup["train"])
+                with watch.reading(project, self._settings.home, self._setup.reads, self._read):
+                    execute(self._function, run, self._setup.train)
             finally:
                 if len(self._read) > seen:
                     watch.keep(folder.parent, self._read)
         else:
-            run_command(self._setup["command"], run, self._source, self._settings.project, folder)
+            run_command(self._setup.command, run, self._source, self._settings.project, folder)
 
 
-def _explained(error: Exception) -> dict[str, Any]:
-    if not hasattr(error, "hint"):
+def _ended_by(error: Exception, end: End) -> TrialEnd:
+    """The end by an error; of one that we did not expect, the log gets the traceback."""
+    if not isinstance(error, AirloomError):
         logging.getLogger(__name__).exception("the trial failed")
-    return explain(error)
+    failure = Failure.of(error)
+    return TrialEnd(end, failure.error, failure.hint, failure.type)
 
 
 def _tidy() -> None:
@@ -184,16 +193,6 @@ def _tidy() -> None:
 def _cpu_seconds() -> float:
     parts = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(part.ru_utime + part.ru_stime for part in parts)
-
-
-def _usage() -> dict[str, int]:
-    import torch
-
-    found = {"peak_memory": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}
-    if torch.cuda.is_available():
-        found["device_memory"] = torch.cuda.max_memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-    return found
 
 
 if __name__ == "__main__":

@@ -1,22 +1,21 @@
-"""The worker's side of a trial process: start it, talk to it in JSON lines, end it with all that it started."""
+"""The worker's side of a trial process: start it, exchange messages with it, end it with all that it started."""
 
 import contextlib
-import json
 import os
 import select
 import signal
 import subprocess
 import sys
-from typing import Any
 
+from airloom.contracts import Record
 from airloom.jobs import processes
-from airloom.tuning.worker import trial
+from airloom.tuning.worker import messages, trial
 
 _BLOCK = 65_536
 
 
 class Died(Exception):
-    """The process ended without saying how; `code` as of `subprocess`: negative for a signal."""
+    """The process ended without a message about it; `code` as of `subprocess`: negative for a signal."""
 
     def __init__(self, code: int) -> None:
         super().__init__(processes.how(code))
@@ -30,52 +29,53 @@ class TrialProcess:
         pid: of the process.
 
     Args:
-        setup: what all trials share; see `airloom.tuning.worker.trial.Trainer`.
+        setup: what all trials share.
         threads: CPU threads of the process.
     """
 
-    def __init__(self, setup: dict[str, Any], threads: int) -> None:
-        asked_read, self._asked = os.pipe()
-        self._told, told_write = os.pipe()
+    def __init__(self, setup: messages.Setup, threads: int) -> None:
+        its_input, self._input = os.pipe()
+        self._output, its_output = os.pipe()
         names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-        words = [str(number) for number in (asked_read, told_write, os.getpid())]
+        words = [str(number) for number in (its_input, its_output, os.getpid())]
         try:
             # A session of its own, so that what it starts ends with it. Standard input passes the job's lock on.
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", trial.__name__, *words],
                 env={**os.environ, **dict.fromkeys(names, str(threads))},
-                pass_fds=(asked_read, told_write),
+                pass_fds=(its_input, its_output),
                 start_new_session=True,
             )
         finally:
-            os.close(asked_read)
-            os.close(told_write)
+            os.close(its_input)
+            os.close(its_output)
         self.pid = self._process.pid
         self._buffer = b""
-        self.tell(setup)
+        self.send(setup)
 
-    def tell(self, message: dict[str, Any]) -> None:
-        """Send a message; a process that is gone shows when the next one is asked for."""
-        data = memoryview(json.dumps(message).encode() + b"\n")
+    def send(self, message: Record) -> None:
+        """Send a message; a process that is gone shows when the next one is received."""
+        data = memoryview(messages.encode(message))
         with contextlib.suppress(BrokenPipeError):
             while data:
-                data = data[os.write(self._asked, data) :]
+                data = data[os.write(self._input, data) :]
 
-    def next(self, seconds: float) -> dict[str, Any] | None:
+    def receive(self, seconds: float) -> Record | None:
         """The next message; None where none comes in time.
 
         Raises:
             Died: the process is gone.
+            BrokenMessage: it sent what is no message.
         """
         while b"\n" not in self._buffer:
-            if not select.select([self._told], [], [], seconds)[0]:
+            if not select.select([self._output], [], [], seconds)[0]:
                 return None
-            block = os.read(self._told, _BLOCK)
+            block = os.read(self._output, _BLOCK)
             if not block:
                 raise Died(self._process.wait())
             self._buffer += block
         line, _, self._buffer = self._buffer.partition(b"\n")
-        return dict(json.loads(line))
+        return messages.decode(line)
 
     @property
     def alive(self) -> bool:
@@ -96,6 +96,6 @@ class TrialProcess:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
-        for descriptor in (self._asked, self._told):
+        for descriptor in (self._input, self._output):
             with contextlib.suppress(OSError):
                 os.close(descriptor)

@@ -1,58 +1,25 @@
-"""A worker of a study. Killed at any point and started again, it goes on where the study stands."""
+"""What one worker of a study holds: what its lanes share, and the trial that a lane has in work."""
 
+import importlib
 import os
-import signal
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airloom.cache.manifest import files_of
-from airloom.errors import JobFailed, MlflowAway, StoppedByRequest
 from airloom.tuning import ownership, study
-from airloom.tuning.slots import Slots, Tally
-from airloom.tuning.trials import Rows
-from airloom.tuning.worker.lane import Lane
-from airloom.tuning.worker.recorder import Recorder
+from airloom.tuning.slots import Slot, Slots, Tally
+from airloom.tuning.worker.messages import Setup
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from airloom.contracts import RunContext
     from airloom.settings import Settings
     from airloom.spec.pipeline import Pipeline
+    from airloom.tuning.trials import ActiveTrial
+    from airloom.tuning.worker.recorder import Recorder, TrialRecord
 
 LOOK = 1.0  # seconds between two looks at the study
 BEAT = 2.0  # seconds between two signs of life
-
-
-def work(settings: "Settings", pipeline: "Pipeline", ctx: "RunContext", number: int) -> dict[str, Any]:
-    """Run trials of the study until all its slots are finished, or its budget is over.
-
-    Args:
-        settings: of this installation.
-        pipeline: says what to search.
-        ctx: of the pipeline run.
-        number: of this worker, for people.
-
-    Returns:
-        `worker`, `trials` (finished by this attempt), `failed` (by own fault) and `over` (which budget is).
-
-    Raises:
-        JobFailed: the study has failed; the message says how many of its trials are finished.
-        StoppedByRequest: the job was asked to end; its trials saved their checkpoints.
-        ConfigError: the training function cannot be found, or the like: no trial would change it.
-        MlflowAway: all is done, but MLflow has not taken it.
-    """
-    slots = Slots(settings.database_address)
-    if not slots.tally(ctx.key).trials:
-        raise JobFailed(f"there is no study {ctx.key}", "start a new run; `resolve` creates it")
-    study.forgive(settings, slots, ctx.key)
-    worker = Worker(settings, pipeline, ctx, number, slots, Recorder(settings, ctx, slots))
-    with worker.stoppable():
-        return worker.run()
 
 
 @dataclass
@@ -60,6 +27,14 @@ class Worker:
     """What the lanes of a worker share.
 
     Attributes:
+        settings: of this installation.
+        pipeline: says what to search.
+        ctx: of the pipeline run.
+        number: of this worker, for people.
+        slots: of the study.
+        recorder: brings its trials to MLflow.
+        reads: files of the project that a training is known to read.
+        owner: its name on the slots that it holds.
         ending: set when no lane is to begin another trial.
         stopped: the job was asked to end.
     """
@@ -69,7 +44,8 @@ class Worker:
     ctx: "RunContext"
     number: int
     slots: Slots
-    recorder: Recorder
+    recorder: "Recorder"
+    reads: list[str] = field(default_factory=list)
     owner: str = field(default_factory=ownership.this_owner)
     ending: threading.Event = field(default_factory=threading.Event)
     stopped: bool = False
@@ -78,32 +54,6 @@ class Worker:
         self._lock = threading.Lock()
         self._beaten = self._looked = -LOOK
         self._tally: Tally | None = None
-        self._reads: list[str] = []
-
-    def run(self) -> dict[str, Any]:
-        """All lanes to their end."""
-        lanes = [Lane(self, number) for number in range(self.pipeline.tune.lanes)]
-        try:
-            # Once, and in one thread: Python 3.11 may fail when two parse at a time (gh-106905).
-            self._reads = files_of(self.settings, self.pipeline)
-            with ThreadPoolExecutor(len(lanes), thread_name_prefix="airloom-lane") as pool:
-                for ended in as_completed([pool.submit(self._guarded, lane) for lane in lanes]):
-                    ended.result()
-        except BaseException:
-            with suppress(MlflowAway):  # what went wrong first matters more
-                self.recorder.close(5)
-            raise
-        self.recorder.close()
-        ownership.reap(self.settings, self.slots, self.ctx.key, Rows(self.settings, self.pipeline, self.ctx))
-        tally = self.slots.tally(self.ctx.key)
-        if tally.failed:
-            message = f"the study failed with {tally.finished} of {tally.trials} trials finished: {tally.failed}"
-            raise JobFailed(message, "mend the cause; a retry, or clearing its workers, goes on where they stood")
-        if self.stopped and not tally.over:
-            raise StoppedByRequest("stopped on request", "the next attempt goes on where the study stands")
-        done, failed = sum(lane.done for lane in lanes), sum(lane.failed for lane in lanes)
-        over = "" if tally.over else study.over(self.pipeline.tune, tally)
-        return {"worker": self.number, "trials": done, "failed": failed, "over": over}
 
     def ends(self) -> bool:
         """Whether nothing more is to begin: the study is over, has failed, is out of budget, or this job is to end."""
@@ -118,45 +68,92 @@ class Worker:
             return self.ending.is_set()
 
     def fail(self, reason: str) -> None:
-        """The study has failed: no other trial begins."""
+        """Record that the study has failed: no other trial begins."""
         self.slots.fail(self.ctx.key, reason)
         self.ending.set()
 
+    def stop(self) -> None:
+        """Have the lanes save and end: the job was asked to."""
+        self.stopped = True
+        self.ending.set()
+
     def beat(self) -> None:
-        """Somebody works on the study."""
+        """Record, now and then, that somebody works on the study."""
         with self._lock:
             if time.monotonic() - self._beaten < BEAT:
                 return
             self._beaten = time.monotonic()
         self.slots.beat(self.ctx.key)
 
-    def setup(self, lane: int) -> dict[str, Any]:
-        """What all trials of a lane share."""
+    def setup(self, lane: int) -> Setup:
+        """What all trials of a lane share; where there are CPUs enough, each lane has its own."""
         lanes, cpus = self.pipeline.tune.lanes, sorted(os.sched_getaffinity(0))
-        mine = cpus[lane::lanes] if lanes > 1 and len(cpus) >= lanes else []
-        values: dict[str, Any] = {"train": self.pipeline.train, "command": self.pipeline.command, "cpus": mine}
-        values |= {"snapshot": self.ctx.snapshot.to_dict(), "seed": self.pipeline.seed}
-        return {**values, "reads": self._reads}
+        return Setup(
+            train=self.pipeline.train,
+            command=self.pipeline.command,
+            snapshot=self.ctx.snapshot,
+            seed=self.pipeline.seed,
+            cpus=cpus[lane::lanes] if lanes > 1 and len(cpus) >= lanes else [],
+            reads=self.reads,
+        )
 
-    @contextmanager
-    def stoppable(self) -> "Iterator[None]":
-        """Take SIGTERM as the wish to save and end."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = signal.signal(signal.SIGTERM, self._on_signal)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGTERM, before)
 
-    def _on_signal(self, *_: object) -> None:
-        self.stopped = True
-        self.ending.set()
+@dataclass
+class RunningTrial:
+    """The trial that a lane has in work.
 
-    def _guarded(self, lane: Lane) -> None:
-        try:
-            lane.run()
-        except BaseException:
-            self.ending.set()  # the other lanes save and end
-            raise
+    Attributes:
+        slot: as reserved.
+        active: its row in Optuna.
+        record: its way to MLflow.
+        started: when this attempt began, of time.monotonic.
+        step: newest one reported, by earlier attempts too.
+        measured: when it was last looked at and noted down, of time.monotonic.
+        stop_sent: when it was asked to stop, 0: it was not.
+        memory: most bytes seen.
+        cpu: seconds of the processor in this attempt; until it ends only since the first look.
+        cpu_before: of its process at the first look.
+        resumed: it was noted that a checkpoint let it go on.
+    """
+
+    slot: Slot
+    active: "ActiveTrial"
+    record: "TrialRecord"
+    started: float
+    step: int
+    measured: float
+    stop_sent: float = 0.0
+    memory: int = 0
+    cpu: float = 0.0
+    cpu_before: float = -1.0
+    resumed: bool = False
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of this try, all attempts together."""
+        return self.slot.seconds + time.monotonic() - self.started
+
+    @property
+    def moved(self) -> bool:
+        """Whether it reported a step that no attempt before it had reached."""
+        return self.step > self.active.step
+
+    def measure(self, memory: int, cpu: float) -> None:
+        """Take what its process uses now: bytes, and seconds of the processor since the process began."""
+        self.cpu_before = cpu if self.cpu_before < 0 else self.cpu_before
+        self.memory, self.cpu = max(self.memory, memory), max(self.cpu, cpu - self.cpu_before)
+
+    def used(self) -> dict[str, Any]:
+        """What this try has used until now, by the columns of its slot."""
+        return {
+            "seconds": self.seconds,
+            "cpu_seconds": self.slot.cpu_seconds + self.cpu,
+            "peak_memory": max(self.slot.peak_memory, self.memory),
+        }
+
+
+def work(settings: "Settings", pipeline: "Pipeline", ctx: "RunContext", number: int) -> dict[str, Any]:
+    """`airloom.tuning.worker.main.work`, by the address that `airloom.tuning.step` has for it."""
+    main = importlib.import_module("airloom.tuning.worker.main")
+    values: dict[str, Any] = main.work(settings, pipeline, ctx, number)
+    return values

@@ -70,23 +70,23 @@ def test_a_killed_worker_starts_again_and_the_study_ends_with_its_trials(played)
 
 def test_list_show_and_best_say_the_same(played):
     settings, key, result, _ = played
-    listed = next(study for study in queries.every(settings) if study["study"] == key)
-    assert (listed["state"], listed["finished"], listed["trials"]) == ("finished", 4, 4)
-    shown = queries.one(settings, key)
-    assert [slot["slot"] for slot in shown["slots"]] == [0, 1, 2, 3]
-    assert all("x 0." in study_view.line(slot) for slot in shown["slots"])
-    best = queries.best(settings, key, 2)
-    assert best[0] == {
+    listed = next(study for study in queries.list_studies(settings) if study.study == key)
+    assert (listed.state, listed.tally.finished, listed.tally.trials) == ("finished", 4, 4)
+    shown = queries.show_study(settings, key)
+    assert [slot.slot for slot in shown.slots] == [0, 1, 2, 3]
+    assert all("x 0." in study_view.line(slot) for slot in shown.slots)
+    best = queries.best_trials(settings, key, 2)
+    assert best[0].to_dict() == {
         "trial": result["best_trial"],
         "values": {"score": result["best_value"]},
         "parameters": result["best_parameters"],
     }
-    assert best[1]["values"]["score"] <= best[0]["values"]["score"]
+    assert best[1].values["score"] <= best[0].values["score"]
 
 
 def test_export_has_every_row_the_lost_ones_too(played):
     settings, key, _, _ = played
-    rows = list(csv.DictReader(io.StringIO(queries.table(settings, key))))
+    rows = list(csv.DictReader(io.StringIO(queries.to_csv(settings, key))))
     assert sum(row["state"] in ("COMPLETE", "PRUNED") for row in rows) == 4
     lost = [row for row in rows if row["state"] == "FAIL"]
     assert lost
@@ -96,7 +96,7 @@ def test_export_has_every_row_the_lost_ones_too(played):
 
 def test_a_study_that_is_not_there_is_named(played):
     settings, *_ = played
-    for look_at in (queries.one, queries.best, queries.table):
+    for look_at in (queries.show_study, queries.best_trials, queries.to_csv):
         with pytest.raises(JobFailed, match="there is no study nowhere"):
             look_at(settings, "nowhere")
 

@@ -11,7 +11,7 @@ from airloom.settings import Settings
 from airloom.spec.pipeline import Pipeline
 from airloom.tracking import runs as mlflow_runs
 from airloom.tuning.study import create, open_study
-from airloom.tuning.worker.worker import work
+from airloom.tuning.worker.main import work
 
 MODEL = '''
 import os, signal, sys, time
@@ -33,6 +33,10 @@ def raises(run):
     if run.params["x"] > run.params.get("limit", -1):
         raise ValueError("no such layer")
     run.report(0, score=0.5)
+
+def babble(run):
+    """Writes to the worker what is no message."""
+    os.write(int(sys.argv[2]), b"hello\\n")
 
 def silent(run):
     run.report(0, other=1.0)

@@ -16,7 +16,7 @@ from airloom import database
 from airloom.errors import JobFailed, JobsAway
 from airloom.tuning.study import create, open_study
 from airloom.tuning.summary import finish
-from airloom.tuning.worker.worker import work
+from airloom.tuning.worker.main import work
 
 
 def wait_for(condition, seconds=60):

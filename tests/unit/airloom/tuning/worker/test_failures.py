@@ -6,13 +6,14 @@ import signal
 import pytest
 
 from airloom.tuning.slots import TAKEN, Slot
-from airloom.tuning.worker.failures import broken, judge
+from airloom.tuning.worker.failures import broken_limit, judge
+from airloom.tuning.worker.messages import End, TrialEnd
 
 SLOT = Slot("s", 0, TAKEN, 1, "o", 0, 3, {}, 0, 0, 0, 0, 4, None, 0, 0, 0, 0, "", 0)
 
 
 def died(how):
-    return {"end": "died", "error": f"was killed by {how.name}", "code": -how}
+    return TrialEnd(End.DIED, error=f"was killed by {how.name}", code=-how)
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
@@ -33,20 +34,20 @@ def test_killed_again_and_again_without_a_step_forward_is_a_failure_and_then_get
 @pytest.mark.parametrize("how", [signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS])
 def test_a_crash_is_a_failure_also_after_a_step(how):
     assert judge(SLOT, died(how), moved=True).fault
-    assert judge(SLOT, {"end": "died", "error": "ended with exit code 3", "code": 3}, moved=True).fault
+    assert judge(SLOT, TrialEnd(End.DIED, error="ended with exit code 3", code=3), moved=True).fault
 
 
 def test_what_raised_begins_anew_and_what_was_stopped_goes_on():
-    raised = judge(SLOT, {"end": "failed", "error": "no such layer"}, moved=True)
+    raised = judge(SLOT, TrialEnd(End.FAILED, error="no such layer"), moved=True)
     assert (raised.fault, raised.keep, raised.reason) == (True, False, "no such layer")
-    stopped = judge(SLOT, {"end": "stopped", "error": "on request"}, moved=False)
+    stopped = judge(SLOT, TrialEnd(End.STOPPED, error="on request"), moved=False)
     assert (stopped.fault, stopped.keep) == (False, True)
 
 
 def test_limits_are_those_of_a_trial(make):
     pipeline = make(resources={"memory": "1GiB", "time": 60})
-    assert broken(pipeline, 2**30, 59) == ""
-    assert broken(pipeline, 2**30 + 1, 1).startswith("memory: it used 1024 of 1024 MiB")
-    assert broken(pipeline, 0, 61).startswith("wall time: its 60 s are over")
+    assert broken_limit(pipeline, 2**30, 59) == ""
+    assert broken_limit(pipeline, 2**30 + 1, 1).startswith("memory: it used 1024 of 1024 MiB")
+    assert broken_limit(pipeline, 0, 61).startswith("wall time: its 60 s are over")
     shared = make(resources={"memory": "1GiB", "devices": 1}, share=0.5)
-    assert broken(shared, 600 * 2**20, 1).startswith("memory: it used 600 of 512 MiB")
+    assert broken_limit(shared, 600 * 2**20, 1).startswith("memory: it used 600 of 512 MiB")

@@ -18,7 +18,7 @@ from airloom.tuning.slots import TAKEN, Slots
 from airloom.tuning.study import create
 from airloom.tuning.summary import finish
 from airloom.tuning.worker.lane import Lane
-from airloom.tuning.worker.worker import work
+from airloom.tuning.worker.main import work
 
 SLOW = {"steps": 12, "sleep": 0.15}
 WORKER = """
@@ -26,7 +26,7 @@ import json, sys
 from airloom.contracts import RunContext
 from airloom.spec.pipeline import Pipeline
 from airloom.settings import load
-from airloom.tuning.work import work
+from airloom.tuning.worker.main import work
 pipeline, ctx = json.load(sys.stdin)
 work(load(), Pipeline.model_validate(pipeline), RunContext.from_dict(ctx), int(sys.argv[1]))
 """

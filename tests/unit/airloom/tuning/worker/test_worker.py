@@ -12,9 +12,9 @@ from airloom.tracking import runs as mlflow_runs
 from airloom.tuning.slots import Slots
 from airloom.tuning.study import create
 from airloom.tuning.summary import finish
-from airloom.tuning.worker import worker as module
+from airloom.tuning.worker import main
+from airloom.tuning.worker.main import work
 from airloom.tuning.worker.recorder import Recorder
-from airloom.tuning.worker.worker import work
 
 
 def states(rows):
@@ -165,8 +165,8 @@ def test_of_several_objectives_the_rule_picks_one(settings, make, ctx, tune):
 
 
 def test_two_trials_share_a_device_where_the_file_says_so(settings, make, ctx, tune, rows, monkeypatch):
-    parsed, found_by = [], module.files_of
-    monkeypatch.setattr(module, "files_of", lambda *of: parsed.append(threading.current_thread()) or found_by(*of))
+    parsed, found_by = [], main.files_of
+    monkeypatch.setattr(main, "files_of", lambda *of: parsed.append(threading.current_thread()) or found_by(*of))
     pipeline = make(trials=6, parameters={"sleep": 0.5}, share=0.5, resources={"devices": 1})
     tune(pipeline)
     assert parsed == [threading.main_thread()]  # once, not by each lane: two threads cannot parse at a time
