@@ -70,12 +70,9 @@ def check_determinism(
 
 def _one_candidate(file: Path, candidate: str) -> "Pipeline":
     """The pipeline of a file with one candidate, or of the named one of several."""
-    from airloom.spec.candidates import address
     from airloom.spec.load import load_pipeline
 
-    pipeline = load_pipeline(file)
-    if candidate:
-        return load_pipeline(Path(address(str(file), candidate)))
+    pipeline = load_pipeline(file, candidate)
     if len(pipeline.candidates) > 1:
         options = " or ".join(f"--candidate {name}" for name in pipeline.candidates)
         message = f"{pipeline.pipeline} has several candidates: {', '.join(pipeline.candidates)}"
