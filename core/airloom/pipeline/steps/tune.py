@@ -89,7 +89,7 @@ SUMMARY = Step("study", "airloom.pipeline.steps.tune:finish", resources=light)
 
 def work(context: dict[str, Any], worker: int) -> dict[str, Any]:
     """Job entry: be one of the study's workers; see `airloom.tuning.worker`."""
-    from airloom.tuning.worker.worker import work as work_on
+    from airloom.tuning.worker.main import work as work_on
 
     ctx = RunContext.from_dict(context)
     return work_on(load(), definition(ctx), ctx, worker)

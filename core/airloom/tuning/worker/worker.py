@@ -1,6 +1,5 @@
 """What one worker of a study holds: what its lanes share, and the trial that a lane has in work."""
 
-import importlib
 import os
 import threading
 import time
@@ -150,10 +149,3 @@ class RunningTrial:
             "cpu_seconds": self.slot.cpu_seconds + self.cpu,
             "peak_memory": max(self.slot.peak_memory, self.memory),
         }
-
-
-def work(settings: "Settings", pipeline: "Pipeline", ctx: "RunContext", number: int) -> dict[str, Any]:
-    """`airloom.tuning.worker.main.work`, by the address that `airloom.tuning.step` has for it."""
-    main = importlib.import_module("airloom.tuning.worker.main")
-    values: dict[str, Any] = main.work(settings, pipeline, ctx, number)
-    return values
