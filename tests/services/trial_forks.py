@@ -124,7 +124,7 @@ def _run(channel: socket.socket, environment: dict[str, str], pipes: array.array
 
 
 def _threads(number: int) -> None:
-    import torch  # noqa: TID253 - as trainings do
+    import torch
 
     torch.set_num_threads(number)
 

@@ -12,7 +12,9 @@ from airloom.training.train import train
 BEST = {"width": 8}
 
 
-def test_train_logs_a_model_without_pickle_and_a_retry_returns_the_same(settings, pipeline, ctx, data):
+def test_train_logs_a_model_without_pickle_a_retry_returns_it_and_other_parameters_train_again(
+    settings, pipeline, ctx, data
+):
     first = train(settings, pipeline, ctx, BEST, data)
     assert {"extra_files/model.onnx", "extra_files/golden.json", "MLmodel"} <= set(first.digests)
     assert not [name for name in first.digests if name.endswith((".pth", ".pkl"))]
@@ -26,9 +28,6 @@ def test_train_logs_a_model_without_pickle_and_a_retry_returns_the_same(settings
     model = mlflow.pyfunc.load_model(first.model_uri)
     assert model.predict(np.zeros((5, 1, 8, 8), np.float32)).shape == (5, 10)
 
-
-def test_other_parameters_train_again_under_another_child(settings, pipeline, ctx, data):
-    first = train(settings, pipeline, ctx, BEST, data)
     other = train(settings, pipeline, ctx, {"width": 4}, data)
     assert other.mlflow_run != first.mlflow_run
     assert other.parameters["width"] == 4
