@@ -27,9 +27,7 @@ def wait_for(condition, seconds=200):
     return found
 
 
-def test_a_study_in_postgresql_survives_kills_and_a_server_that_is_away(
-    settings, make, ctx, monkeypatch, runs, caplog
-):
+def test_a_study_in_postgresql_survives_kills_and_a_server_that_is_away(settings, make, ctx, monkeypatch, runs, caplog):
     """The trial is killed, then the server is gone until the worker waits; both in mid-study, and no trial is lost."""
     pipeline = make(trials=3, parameters={"steps": 8, "sleep": 0.15})
     with postgres_server() as server:

@@ -62,7 +62,10 @@ def three(settings):
 
 @pytest.fixture
 def own(tmp_path, batch):
-    """A home of the test's own, as processes in the background may write to it after the test; and version 3."""
+    """A home of the test's own, and version 3: processes in the background may write to it after the test.
+
+    This process also keeps the shards that it has opened, by their path.
+    """
     settings = Settings(home=tmp_path / "a home", project=PROJECT)
     return settings, commit_three(settings, batch)
 
@@ -174,7 +177,8 @@ def test_a_version_whose_content_changed_is_refused(settings, three):
         snapshot.open_snapshot(settings, type(made).from_dict(forged))
 
 
-def test_missing_shards_are_fetched_with_progress(settings, three):
+def test_missing_shards_are_fetched_with_progress(own):
+    settings, three = own
     made = snapshot.prepare(settings, three, SPLIT)
     opened = snapshot.open_snapshot(settings, made)
     for path in (settings.dvc_cache / "files").rglob("*"):
