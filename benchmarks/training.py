@@ -170,7 +170,7 @@ def _fit(data: dict[str, Any], sink: Any = None, state: Path | None = None) -> t
     import torch
     from torch.nn.functional import cross_entropy
 
-    from airloom.training import TensorSource, TrainingRun, loop
+    from airloom.training import TensorSource, TrainingRun, fit
     from airloom.training.reproducibility.reproduce import Memory
     from airloom.training.run import execute
 
@@ -180,7 +180,7 @@ def _fit(data: dict[str, Any], sink: Any = None, state: Path | None = None) -> t
         model = _model()
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
         clock = Clock()
-        loop(run, model, loss=cross_entropy, optimizer=optimizer, epochs=EPOCHS, batch_size=BATCH)
+        fit(run, model, loss=cross_entropy, optimizer=optimizer, epochs=EPOCHS, batch_size=BATCH)
         measured.append((clock.read(), _accuracy(model, data)))
 
     execute(function, TrainingRun({}, 0, TensorSource(data), sink or Memory(), "cpu", state=state), "benchmark")

@@ -28,10 +28,10 @@ def digits(run: Any) -> None:
     """A small network on the demo's dataset; some of its parameters are hopeless from the first epochs on."""
     import torch
 
-    from airloom.training import loop
+    from airloom.training import fit
 
     torch.manual_seed(run.seed)
     layers = [torch.nn.Flatten(), torch.nn.Linear(64, run.params["width"]), torch.nn.ReLU()]
     model = torch.nn.Sequential(*layers, torch.nn.Linear(run.params["width"], 10))
     optimizer = torch.optim.SGD(model.parameters(), lr=run.params["lr"], momentum=run.params["momentum"])
-    loop(run, model, loss=torch.nn.functional.cross_entropy, optimizer=optimizer)
+    fit(run, model, loss=torch.nn.functional.cross_entropy, optimizer=optimizer)

@@ -5,7 +5,7 @@ from itertools import pairwise
 import torch  # noqa: TID253 - a training script; nothing light imports it
 from torch import Tensor, nn  # noqa: TID253 - as above
 
-from airloom.training import Normalise, TrainingRun, loop
+from airloom.training import Normalise, TrainingRun, fit
 
 
 class Layers(nn.Module):
@@ -27,5 +27,5 @@ def train(run: TrainingRun) -> None:
     images, labels = run.tensors("train")
     model = Layers(Normalise.of(images), run.params.get("depth", 1), run.params.get("width", 64))
     optimizer = torch.optim.Adam(model.parameters(), lr=run.params.get("lr", 3e-3))
-    loop(run, model, loss=nn.functional.cross_entropy, optimizer=optimizer, data=(images, labels))
+    fit(run, model, loss=nn.functional.cross_entropy, optimizer=optimizer, data=(images, labels))
     run.save_model(model)

@@ -3,7 +3,7 @@
 import torch  # noqa: TID253 - a training script; nothing light imports it
 from torch import Tensor, nn  # noqa: TID253 - as above
 
-from airloom.training import TrainingRun, loop
+from airloom.training import TrainingRun, fit
 
 
 class Digits(nn.Module):
@@ -35,5 +35,5 @@ def train(run: TrainingRun) -> None:
     if run.params.get("permute_labels"):
         # A sanity experiment: with shuffled labels nothing can be learned, so a good score would be a leak.
         labels = labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(run.seed))]
-    loop(run, model, loss=nn.functional.cross_entropy, optimizer=optimizer, data=(images, labels))
+    fit(run, model, loss=nn.functional.cross_entropy, optimizer=optimizer, data=(images, labels))
     run.save_model(model)

@@ -10,14 +10,14 @@ from pathlib import Path
 import torch  # noqa: TID253 - user code
 from torch import nn  # noqa: TID253 - user code
 
-from airloom.training import TrainingRun, loop
+from airloom.training import TrainingRun, fit
 
 
 def good(run: TrainingRun) -> None:
     """A small network, as one would write it."""
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Dropout(0.1), nn.Linear(32, 10))
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    loop(run, model, loss=nn.functional.cross_entropy, optimizer=optimizer)
+    fit(run, model, loss=nn.functional.cross_entropy, optimizer=optimizer)
     run.save_model(model)
 
 

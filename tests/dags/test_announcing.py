@@ -207,36 +207,48 @@ def test_a_repository_that_git_cannot_read_passes_no_version_over(announcer, rep
     assert announcer.events() == [("v1", 1)]
 
 
-async def watch(seconds: float, then: Callable[[int], None]) -> list[dict[str, Any]]:
-    """What the watcher sends in some seconds; `then` is called with the count after each event."""
-    watcher = DatasetVersionTrigger("ticks")
+async def watch(wanted: int, then: Callable[[int], None] = print) -> list[dict[str, Any]]:
+    """So many events of the watcher, however long they take, and any that come soon after them.
+
+    `then` is called with the count after each event.
+    """
+    watcher, enough = DatasetVersionTrigger("ticks"), asyncio.Event()
     found: list[dict[str, Any]] = []
 
     async def take() -> None:
         async for event in watcher.run():
             found.append(event.payload)
             then(len(found))
+            if len(found) >= wanted:
+                enough.set()
 
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(take(), seconds)
+    taking = asyncio.create_task(take())
+    if wanted:
+        waiting = asyncio.create_task(enough.wait())
+        await asyncio.wait([taking, waiting], timeout=100, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+    await asyncio.wait([taking], timeout=0.3)
+    taking.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await taking
     return found
 
 
 def test_the_watcher_wakes_once_a_step_and_does_not_spin(repository, monkeypatch) -> None:
     monkeypatch.setattr(trigger, "POLL_SECONDS", 0.01)
-    assert asyncio.run(watch(0.3, print)) == []
+    assert asyncio.run(watch(0)) == []
     repository.publish(1, 2)
 
     def announce_one(count: int) -> None:
         keep(Settings(), "ticks", count)
 
-    assert asyncio.run(watch(1, announce_one)) == [
+    assert asyncio.run(watch(2, announce_one)) == [
         {"newest": 2, "announced": 0},
         {"newest": 2, "announced": 1},
     ]
-    assert asyncio.run(watch(0.3, print)) == []  # after a restart
+    assert asyncio.run(watch(0)) == []  # after a restart
     repository.publish(3)
-    assert asyncio.run(watch(0.5, print)) == [{"newest": 3, "announced": 2}]  # nobody announces it
+    assert asyncio.run(watch(1)) == [{"newest": 3, "announced": 2}]  # nobody announces it
 
 
 def test_the_watcher_wakes_again_when_nothing_came_of_it_and_outlives_a_failing_git(repository, monkeypatch) -> None:
@@ -251,6 +263,6 @@ def test_the_watcher_wakes_again_when_nothing_came_of_it_and_outlives_a_failing_
             head.write_text("nonsense")
             threading.Timer(0.3, head.write_text, [text]).start()
 
-    found = asyncio.run(watch(1.2, spoil_once))
+    found = asyncio.run(watch(2, spoil_once))
     assert len(found) >= 2
     assert {tuple(event.items()) for event in found} == {(("newest", 1), ("announced", 0))}

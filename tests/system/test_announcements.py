@@ -112,7 +112,7 @@ def stopped(settings, *signals: signal.Signals) -> Iterator[None]:
             if not gone(pid):
                 os.killpg(pid, number)
                 time.sleep(2)
-        until(lambda: all(gone(pid) for pid in pids), 20)
+        until(lambda: all(gone(pid) for pid in pids), 100)
         yield
     finally:
         supervisor.resume()

@@ -46,7 +46,7 @@ def test_everything_killed_then_the_demo_again_then_nothing_left(airloom) -> Non
     for process in control.strays(airloom.settings):
         with contextlib.suppress(ProcessLookupError):  # some end with their parents
             os.kill(process.pid, signal.SIGKILL)
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while control.supervisor_pid(airloom.settings) and time.monotonic() < until:  # the kernel takes a moment
         time.sleep(0.05)
     assert control.supervisor_pid(airloom.settings) is None
@@ -57,5 +57,5 @@ def test_everything_killed_then_the_demo_again_then_nothing_left(airloom) -> Non
     sleeper = [sys.executable, "-c", "import time; time.sleep(300)"]
     orphan = subprocess.Popen(sleeper, env={config.MARK: str(airloom.home)}, start_new_session=True)
     assert airloom.run("down").returncode == 0
-    assert orphan.wait(timeout=5)
+    assert orphan.wait(timeout=60)
     assert control.strays(airloom.settings) == []

@@ -87,7 +87,7 @@ def test_a_database_that_is_away_delays_no_answer_and_catches_up(tmp_path: Path)
     began = time.monotonic()
     for _ in range(10_000):
         counter.add("digits", "1", 1)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 20  # a hundredth of a second for each would take a hundred
     _until(lambda: counter.problem)
     place.unlink()
     place.mkdir()
@@ -97,7 +97,7 @@ def test_a_database_that_is_away_delays_no_answer_and_catches_up(tmp_path: Path)
     counter.stop()
 
 
-def _until(condition, seconds: float = 10) -> None:
+def _until(condition, seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end

@@ -22,7 +22,7 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(home=tmp_path / "a home", project=PROJECT)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def batch() -> Callable[..., pa.Table]:
     def make(seed: int = 0, rows: int = 6) -> pa.Table:
         random = np.random.default_rng(seed)

@@ -103,7 +103,7 @@ def wait_for(process: subprocess.Popen, settings: Settings, before: Traces, mome
 
 def settle(settings: Settings) -> None:
     """A git that outlived its parent ends by itself; what it pushes counts."""
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while time.monotonic() < end:
         found = (p.info for p in psutil.process_iter(["name", "cwd"]))
         if not any(p["name"].startswith("git") and p["cwd"] == str(settings.data_repo) for p in found):

@@ -57,7 +57,7 @@ def test_without_a_stack_it_returns_and_says_so(tmp_path) -> None:
 def test_it_waits_until_the_version_is_served(tmp_path, answers) -> None:
     url, queue = answers
     queue += [(503, {}), (200, {"models": {}}), served("1"), served("2")]
-    assert wait(tmp_path, url, timeout=10) == ["digits version 2 is served"]
+    assert wait(tmp_path, url, timeout=60) == ["digits version 2 is served"]
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ def job(settings: Settings):
 
 @pytest.fixture
 def until():
-    def wait(condition, seconds=20):
+    def wait(condition, seconds=100):
         end = time.monotonic() + seconds
         while not condition() and time.monotonic() < end:
             time.sleep(0.05)

@@ -39,7 +39,7 @@ def four(settings, monkeypatch):
 
 def test_a_lease_names_its_devices_and_ends_with_the_job(four, job, tmp_path, until):
     arguments = {"path": str(tmp_path / "tmp" / "d"), "seconds": 0.1}
-    attempt = wait(four, job("device", arguments, devices=2, at=four), seconds=30)
+    attempt = wait(four, job("device", arguments, devices=2, at=four), seconds=200)
     assert value(attempt) == {"devices": ["pretended:0", "pretended:1"]}
     assert attempt.devices == "pretended:0,pretended:1"
     assert attempt.device_seconds > 0.1
@@ -52,12 +52,12 @@ def test_who_holds_a_device_is_known_while_it_runs(four, job, tmp_path, until, t
     until(path.exists)
     assert devices.holder(four.home, "pretended:0")["key"] == "k"
     os.kill(table.get(attempt.id).pid, signal.SIGKILL)
-    wait(four, attempt, seconds=20)
+    wait(four, attempt, seconds=200)
     until(lambda: devices.holder(four.home, "pretended:0") is None)
 
 
 def test_more_devices_than_there_are_is_said_at_once(four, job):
-    found = wait(four, job("device", {"path": "x", "seconds": 0}, devices=5, at=four), seconds=20)
+    found = wait(four, job("device", {"path": "x", "seconds": 0}, devices=5, at=four), seconds=200)
     assert (found.state, found.reason.splitlines()[0]) == ("FAILED", "the job wants 5 devices, this machine has 4")
 
 
@@ -71,7 +71,7 @@ def test_no_small_job_overtakes_a_large_one_and_a_dead_one_in_line_is_passed_ove
     until(lambda: table.get(dead.id).owner)
     os.kill(table.get(dead.id).owner, signal.SIGKILL)
     assert table.get(small.id).state == "QUEUED"  # one device is free, but the large one is first
-    ended = {attempt.key: wait(four, attempt, seconds=40) for attempt in (first, large, small)}
+    ended = {attempt.key: wait(four, attempt, seconds=200) for attempt in (first, large, small)}
     assert [attempt.state for attempt in ended.values()] == ["SUCCEEDED"] * 3
     assert ended["first"].ended <= ended["large"].started <= ended["small"].started
     assert submit.settle(table, table.get(dead.id)).state == "LOST"

@@ -18,7 +18,7 @@ from airloom.jobs.wait import value, wait, wait_or_cancel
 
 
 def ended(settings, attempt, on_line=None):
-    return wait(settings, attempt, on_line, seconds=40)
+    return wait(settings, attempt, on_line, seconds=200)
 
 
 def test_a_step_gives_its_value_and_its_lines(settings, job):
@@ -154,7 +154,7 @@ def test_a_step_that_is_not_there_is_named(settings, job):
 def test_the_wall_time_ends_even_a_child_that_ignores_term(settings, job, tmp_path, monkeypatch):
     path = tmp_path / "tmp" / "pid"
     attempt = job("stubborn", {"path": str(path)}, time=2)
-    found = wait(settings, attempt, seconds=60)
+    found = wait(settings, attempt, seconds=200)
     assert (found.state, found.reason) == ("FAILED", "wall time: its 2 s are over; raise resources.time")
     assert not processes.marked(attempt.path)
 

@@ -67,10 +67,10 @@ def once_more(settings, job, table, place, until):
     """The job is submitted again until it went well, as Airflow does; then nothing is left but its result."""
     four = replace(settings, devices=4)
     arguments = {"path": str(place / "ran")}
-    end, found = time.monotonic() + 90, None
+    end, found = time.monotonic() + 250, None
     while found is None or found.state != "SUCCEEDED":
         assert time.monotonic() < end, table.of("k")
-        found = wait(four, job("hostile_steps:alone", arguments, at=four, devices=1), seconds=60)
+        found = wait(four, job("hostile_steps:alone", arguments, at=four, devices=1), seconds=200)
     assert value(found) == {"ran": True}
     assert "overlap" not in (place / "ran").read_text()
     attempts = table.of("k")
@@ -95,7 +95,7 @@ def test_of_the_supervisor(settings, job, table, place, until, record_property, 
     site = settings.project / "sitecustomize.py"
     site.write_text(SITE.format(last=line, folder=FOLDER, report=str(place / "killed")))
     four = replace(settings, devices=4)
-    wait(four, job("hostile_steps:alone", {"path": str(place / "ran")}, at=four, devices=1), seconds=60)
+    wait(four, job("hostile_steps:alone", {"path": str(place / "ran")}, at=four, devices=1), seconds=200)
     site.unlink()
     assert (place / "killed").exists(), f"it ended before line {line}"
     once_more(settings, job, table, place, until)

@@ -98,7 +98,7 @@ def test_two_that_make_the_table_at_once_are_safe(tmp_path):
 
 def test_a_job_runs_with_its_table_in_postgresql(settings, job, server):
     there = replace(settings, database=server)
-    found = wait(there, job("hello", {"name": "ada"}, key="postgres", at=there), seconds=40)
+    found = wait(there, job("hello", {"name": "ada"}, key="postgres", at=there), seconds=200)
     assert value(found)["hello"] == "ada"
     recorded = [path.read_text() for path in Path(found.folder).iterdir() if path.suffix == ".json"]
     assert not [text for text in recorded if "postgresql" in text]  # the address may hold a password

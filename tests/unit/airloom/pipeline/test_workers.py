@@ -48,7 +48,7 @@ def played(shared_home, digits):
     command = [sys.executable, "-m", "airloom", "tune", str(file), "--key", key, "--json"]
     variables = os.environ | settings.as_environment()
     running = subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    slots, until = Slots(settings.database_address), time.monotonic() + 90
+    slots, until = Slots(settings.database_address), time.monotonic() + 250
     while not any(slot.worker == 0 and slot.state == TAKEN and slot.resumes for slot in slots.all(key)):
         assert time.monotonic() < until, running.kill() or running.communicate()
         time.sleep(0.05)

@@ -38,7 +38,7 @@ def work(seconds: float) -> JobSpec:
 def run_to_its_end(settings, key: str) -> dict:
     """Until its supervisor is gone too, which lives a moment longer than the job."""
     done = run_job(settings, key, work(0))
-    until = time.monotonic() + 30
+    until = time.monotonic() + 120
     while any(files.is_locked(attempt.path) for attempt in Attempts(settings.database_address).of(key)):
         assert time.monotonic() < until
         time.sleep(0.02)

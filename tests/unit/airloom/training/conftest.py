@@ -120,8 +120,20 @@ def trainee():
     """The process that forks trainings; one for all tests, as it takes seconds to import."""
     command = [sys.executable, str(Path(__file__).with_name("trainee.py"))]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        yield process
+        yield Trainee(process)
         process.stdin.close()
+
+
+class Trainee:
+    """It answers a request at a time."""
+
+    def __init__(self, process):
+        self._process = process
+
+    def ask(self, request):
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
 
 
 class Training:
@@ -153,9 +165,7 @@ class Training:
             port = free.getsockname()[1]
         (self.folder / "batches").write_bytes(b"")
         request = self.request | {"ranks": self.ranks, "port": port, "at": at, "signal": int(sign)} | more
-        self.trainee.stdin.write(json.dumps(request) + "\n")
-        self.trainee.stdin.flush()
-        return json.loads(self.trainee.stdout.readline())
+        return self.trainee.ask(request)
 
     def text(self, name):
         path = self.folder / name

@@ -11,7 +11,7 @@ from torch import nn  # noqa: TID253
 from torch.optim.lr_scheduler import OneCycleLR  # noqa: TID253
 from torch.utils.data import DataLoader  # noqa: TID253
 
-from airloom.training import loop
+from airloom.training import fit
 
 
 def make(run):
@@ -47,7 +47,7 @@ def finish(run, model):
 
 def with_fit(run):
     model, optimizer, schedule = make(run)
-    loop(
+    fit(
         run,
         model,
         loss=nn.functional.cross_entropy,
@@ -93,7 +93,7 @@ def without_chance(run):
 
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    loop(
+    fit(
         run,
         model,
         loss=nn.functional.cross_entropy,

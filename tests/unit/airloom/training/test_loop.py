@@ -7,7 +7,7 @@ from torch import nn  # noqa: TID253
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, ReduceLROnPlateau  # noqa: TID253
 
 from airloom.errors import ConfigError, JobFailed
-from airloom.training import EarlyStopping, TensorSource, loop
+from airloom.training import EarlyStopping, TensorSource, fit
 
 LOSS = nn.functional.cross_entropy
 
@@ -21,7 +21,7 @@ def fitting(**options):
     def function(run):
         model, optimizer = make()
         made = {name: value(optimizer) if name == "schedule" else value for name, value in options.items()}
-        loop(run, model, loss=LOSS, optimizer=optimizer, **{"epochs": 2, "batch_size": 32, **made})
+        fit(run, model, loss=LOSS, optimizer=optimizer, **{"epochs": 2, "batch_size": 32, **made})
         run.save_model(model)
         run.lr = optimizer.param_groups[0]["lr"]
 
@@ -123,7 +123,7 @@ def test_early_stopping_ends_and_gives_the_best_weights_back(start):
             return {"badness": next(losses)}
 
         early = EarlyStopping("validation_badness", patience=2)
-        loop(run, model, loss=LOSS, optimizer=optimizer, epochs=9, metrics=measured, early_stopping=early)
+        fit(run, model, loss=LOSS, optimizer=optimizer, epochs=9, metrics=measured, early_stopping=early)
         run.save_model(model)
 
     ended = start(function)
@@ -144,7 +144,7 @@ def test_nan_is_named(start):
     def function(run):
         model = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 10))
         optimizer = torch.optim.SGD(model.parameters(), lr=1e30)
-        loop(run, model, loss=LOSS, optimizer=optimizer, epochs=3, batch_size=32)
+        fit(run, model, loss=LOSS, optimizer=optimizer, epochs=3, batch_size=32)
 
     with pytest.raises(JobFailed, match=r"diverged: \w+ is (nan|inf) in epoch \d"):
         start(function)

@@ -15,7 +15,9 @@ from airloom.training.train import train
 BEST = {"width": 8}
 
 
-def test_train_logs_a_model_without_pickle_and_a_retry_returns_the_same(settings, pipeline, ctx, data):
+def test_train_logs_a_model_without_pickle_a_retry_returns_it_and_other_parameters_train_again(
+    settings, pipeline, ctx, data
+):
     first = train(settings, pipeline, ctx, BEST, data)
     assert {"extra_files/model.onnx", "extra_files/golden.json", "MLmodel"} <= set(first.digests)
     assert not [name for name in first.digests if name.endswith((".pth", ".pkl"))]
@@ -29,17 +31,6 @@ def test_train_logs_a_model_without_pickle_and_a_retry_returns_the_same(settings
     model = mlflow.pyfunc.load_model(first.model_uri)
     assert model.predict(np.zeros((5, 1, 8, 8), np.float32)).shape == (5, 10)
 
-
-def test_the_run_and_the_models_environment_name_the_torch_that_trained(settings, pipeline, ctx, data, monkeypatch):
-    monkeypatch.setattr("torch.__version__", "9.8.7+cu999")  # as in an environment of resources.interpreter
-    trained = train(settings, pipeline, ctx, BEST, data)
-    assert runs.client(settings).get_run(trained.mlflow_run).data.tags[Tag.TORCH] == "9.8.7+cu999"
-    folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=trained.model_uri))
-    assert "torch==9.8.7" in (folder / "requirements.txt").read_text().splitlines()
-
-
-def test_other_parameters_train_again_under_another_child(settings, pipeline, ctx, data):
-    first = train(settings, pipeline, ctx, BEST, data)
     other = train(settings, pipeline, ctx, {"width": 4}, data)
     assert other.mlflow_run != first.mlflow_run
     assert other.parameters["width"] == 4
@@ -119,3 +110,11 @@ def test_a_dead_server_is_named(tmp_path, monkeypatch):
     settings = Settings(home=tmp_path, tracking_uri="http://127.0.0.1:9")
     with pytest.raises(RegistryError, match=r"127\.0\.0\.1:9(.|\n)*airloom up"):
         runs.ensure_parent(settings, "small", "k", {})
+
+
+def test_the_run_and_the_models_environment_name_the_torch_that_trained(settings, pipeline, ctx, data, monkeypatch):
+    monkeypatch.setattr("torch.__version__", "9.8.7+cu999")  # as in an environment of resources.interpreter
+    trained = train(settings, pipeline, ctx, BEST, data)
+    assert runs.client(settings).get_run(trained.mlflow_run).data.tags[Tag.TORCH] == "9.8.7+cu999"
+    folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=trained.model_uri))
+    assert "torch==9.8.7" in (folder / "requirements.txt").read_text().splitlines()

@@ -3,8 +3,6 @@
 import os
 import signal
 import socket
-import subprocess
-import sys
 from collections import Counter
 from itertools import islice
 
@@ -59,22 +57,6 @@ def test_a_changed_number_of_ranks_trains_on_each_row_once(make_training, make_h
     assert training.steps() == list(range(EPOCHS))
 
 
-LEAVES = """
-import os, sys
-import torch
-from torch.nn.parallel import DistributedDataParallel
-from airloom.training.world import joined
-
-for port in sys.argv[1:]:
-    os.environ["MASTER_PORT"] = port
-    with joined():
-        model = DistributedDataParallel(torch.nn.Linear(8, 8))
-        for _ in range(3):
-            model(torch.randn(4, 8)).sum().backward()
-    del model
-"""
-
-
 def free(port):
     """Below those that the system hands out itself, so that no connection of the ranks takes it meanwhile."""
     try:
@@ -84,16 +66,7 @@ def free(port):
     return True
 
 
-def test_a_model_that_outlives_its_ranks_does_not_wait_for_ever():
+def test_a_model_that_outlives_its_ranks_does_not_wait_for_ever(trainee):
     """Torch frees a DDP model's group under the GIL; one in twenty then waited for a thread that wanted it."""
-    ports = [str(port) for port in islice(filter(free, range(20_000 + os.getpid() % 10_000, 32_000)), 60)]
-    names = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
-    ranks = [
-        subprocess.Popen([sys.executable, "-c", LEAVES, *ports], env=os.environ | names | {"RANK": str(rank)})
-        for rank in range(2)
-    ]
-    try:
-        assert [rank.wait(120) for rank in ranks] == [0, 0]
-    finally:
-        for rank in ranks:
-            rank.kill()
+    ports = list(islice(filter(free, range(20_000 + os.getpid() % 10_000, 32_000)), 60))
+    assert trainee.ask({"leave": ports, "ranks": 2, "limit": 200})["codes"] == [0, 0]

@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from services.postgres import postgres
+from services.trial_forks import Forks, forks
 
 from airloom.contracts import RunContext, Snapshot
 from airloom.settings import Settings
 from airloom.spec.pipeline import Pipeline
 from airloom.tracking import runs as mlflow_runs
 from airloom.tuning.study import create, open_study
+from airloom.tuning.worker import trial_process
 from airloom.tuning.worker.main import work
 
 MODEL = '''
@@ -72,8 +75,22 @@ GATE = {"at_least": {"accuracy": 0.5}, "against_champion": {"metric": "accuracy"
 Make = Callable[..., Pipeline]
 
 
+@pytest.fixture(scope="package")
+def trial_forks() -> Iterator[Forks]:
+    with forks() as made:
+        yield made
+
+
 @pytest.fixture
-def settings(tmp_path: Path, make_home: Callable[[Path], Settings], monkeypatch: pytest.MonkeyPatch) -> Settings:
+def _forked_trials(trial_forks: Forks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The workers of the test's own process fork their trial processes; those of other processes start them."""
+    monkeypatch.setattr(trial_process, "subprocess", SimpleNamespace(Popen=trial_forks.start))
+
+
+@pytest.fixture
+def settings(
+    tmp_path: Path, make_home: Callable[[Path], Settings], monkeypatch: pytest.MonkeyPatch, _forked_trials: None
+) -> Settings:
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
         monkeypatch.setenv(name, "")  # client() writes them; this puts the old state back
     made = make_home(tmp_path)

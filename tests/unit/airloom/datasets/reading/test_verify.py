@@ -105,13 +105,13 @@ LEFT_OPEN = """
 import sys, time
 from pathlib import Path
 import numpy as np, pyarrow as pa
-from airloom.datasets.layout import Layout
+from airloom.datasets.storage.schema import Layout
 from airloom.datasets.reading import verify
 from airloom.datasets.reading.loader import Loader
 from airloom.datasets.reading.mapped import Mapped, ShardFile
 from airloom.datasets.reading.split_data import SplitData
 
-verify.verify = lambda mapped, shard: time.sleep(0.2)
+verify.verify = lambda mapped, shard: time.sleep(1)
 path = Path(sys.argv[1])
 schema = pa.ipc.open_file(str(path)).schema
 files = [ShardFile(path, path.stem, 70)] * 1000
@@ -125,6 +125,6 @@ next(batches), next(batches)
 def test_a_program_that_leaves_an_iterator_open_ends_soon_and_silently(source, threads):
     begin = time.monotonic()
     command = [sys.executable, "-c", LEFT_OPEN, str(source.files[0].path), threads]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=200)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
-    assert time.monotonic() - begin < 30  # all shards would take 100 s
+    assert time.monotonic() - begin < 150  # all shards would take 500 s

@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
 import signal
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -17,7 +19,9 @@ from airloom.datasets.ingest import from_table
 from airloom.datasets.snapshots import snapshot
 from airloom.datasets.storage.schema import Layout
 from airloom.errors import ConfigError, CorruptFile, DataError
+from airloom.settings import Settings
 
+PROJECT = Path(__file__).resolve().parents[5]
 SPLIT = {"train": 0.6, "validation": 0.15, "test": 0.25}
 
 
@@ -25,12 +29,45 @@ def rows(table):
     return sorted(map(str, table.to_pylist()))
 
 
-@pytest.fixture
-def three(settings, batch):
+def commit_three(settings, batch):
     """Versions 1 to 3 with 30 rows each, tagged left, right, and left and dark."""
     for number, tags in enumerate((["left"], ["right"], ["left", "dark"]), 1):
         commit(settings, "digits", batch(number, 30), message=str(number), tags=tags)
     return versions.latest(settings, "digits")
+
+
+@pytest.fixture(scope="module")
+def committed(tmp_path_factory, batch):
+    """A home with the three versions, and a copy of it."""
+    folder = tmp_path_factory.mktemp("three")
+    settings = Settings(home=folder / "a home", project=PROJECT)
+    commit_three(settings, batch)
+    shutil.copytree(settings.home, folder / "copy", symlinks=True)
+    return settings, folder / "copy"
+
+
+@pytest.fixture
+def settings(committed):
+    """That home as it was; DVC's configuration has its path, so it lies in the same place for all tests."""
+    settings, copy = committed
+    shutil.rmtree(settings.home)
+    shutil.copytree(copy, settings.home, symlinks=True)
+    return settings
+
+
+@pytest.fixture
+def three(settings):
+    return versions.latest(settings, "digits")
+
+
+@pytest.fixture
+def own(tmp_path, batch):
+    """A home of the test's own, and version 3: processes in the background may write to it after the test.
+
+    This process also keeps the shards that it has opened, by their path.
+    """
+    settings = Settings(home=tmp_path / "a home", project=PROJECT)
+    return settings, commit_three(settings, batch)
 
 
 def table(settings, made):
@@ -91,12 +128,13 @@ def test_what_cannot_be_chosen_is_said(settings, three):
             snapshot.record(settings, bad)
 
 
-def test_a_prepared_snapshot_in_the_background_becomes_ready_with_statistics(settings, three):
+def test_a_prepared_snapshot_in_the_background_becomes_ready_with_statistics(own):
+    settings, three = own
     asked = snapshot.ask(settings, three, SPLIT, tags=["left"])
     assert snapshot.start(settings, asked) == "RUNNING"
-    made = snapshot.fetch(settings, asked.id, timeout=60)
+    made = snapshot.fetch(settings, asked.id, timeout=200)
     assert sum(made.rows.values()) == 60
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while "statistics" not in snapshot.record(settings, asked.id) and time.monotonic() < end:
         time.sleep(0.1)
     counted = snapshot.record(settings, asked.id)["statistics"]["train"]["label"]
@@ -104,29 +142,29 @@ def test_a_prepared_snapshot_in_the_background_becomes_ready_with_statistics(set
     assert snapshot.start(settings, asked) == "READY"
 
 
-def test_a_preparation_that_fails_or_dies_says_so_and_can_be_asked_again(settings, three):
+def test_a_preparation_that_fails_or_dies_says_so_and_can_be_asked_again(own):
+    settings, three = own
     asked = snapshot.ask(settings, three, SPLIT, tags=["nobody"])
     snapshot.start(settings, asked)
     with pytest.raises(DataError, match=r"failed.*no rows"):
-        snapshot.fetch(settings, asked.id, timeout=60)
+        snapshot.fetch(settings, asked.id, timeout=200)
     good = snapshot.ask(settings, three, SPLIT)
     snapshot.start(settings, good)
     os.kill(snapshot.record(settings, good.id)["process"][0], signal.SIGKILL)
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while snapshot.record(settings, good.id)["state"] == "RUNNING" and time.monotonic() < end:
         time.sleep(0.05)
     found = snapshot.record(settings, good.id)
     if found["state"] == "FAILED":
         assert "without a result" in found["error"]
     snapshot.start(settings, good)
-    assert snapshot.fetch(settings, good.id, timeout=60).rows == snapshot.prepare(settings, three, SPLIT).rows
+    assert snapshot.fetch(settings, good.id, timeout=200).rows == snapshot.prepare(settings, three, SPLIT).rows
 
 
 def test_another_home_prepares_the_same_rows_from_the_record(settings, three, batch, tmp_path):
     made = snapshot.prepare(settings, three, SPLIT)
     other = replace(settings, home=tmp_path / "other")
-    for number, tags in enumerate((["left"], ["right"], ["left", "dark"]), 1):
-        commit(other, "digits", batch(number, 30), message=str(number), tags=tags)
+    commit_three(other, batch)
     there = snapshot.open_snapshot(other, made)
     for name in SPLIT:
         assert there.table(name).equals(snapshot.open_snapshot(settings, made).table(name))
@@ -139,7 +177,8 @@ def test_a_version_whose_content_changed_is_refused(settings, three):
         snapshot.open_snapshot(settings, type(made).from_dict(forged))
 
 
-def test_missing_shards_are_fetched_with_progress(settings, three):
+def test_missing_shards_are_fetched_with_progress(own):
+    settings, three = own
     made = snapshot.prepare(settings, three, SPLIT)
     opened = snapshot.open_snapshot(settings, made)
     for path in (settings.dvc_cache / "files").rglob("*"):

@@ -67,7 +67,7 @@ def start(process):
 
 
 def await_file(path: Path) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 200
     while not path.exists():
         assert time.monotonic() < end, f"{path} did not come"
         time.sleep(0.01)

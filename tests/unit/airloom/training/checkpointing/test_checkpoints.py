@@ -75,7 +75,7 @@ def test_a_full_disk_keeps_the_one_before(tmp_path):
     code = f"""
 import logging, resource, torch
 from pathlib import Path
-from airloom.training.checkpoint import Checkpoints
+from airloom.training.checkpointing.checkpoints import Checkpoints
 logging.basicConfig()
 checkpoints = Checkpoints(Path({str(tmp_path)!r}))
 checkpoints.save({{"n": 1}})

@@ -1,14 +1,17 @@
 """A model trained here answers alike in the server and in plain MLflow, which knows nothing of Airloom."""
 
+import hashlib
 import json
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 import torch  # noqa: TID253 - a test of training code
 from torch import nn  # noqa: TID253 - as above
 
+from airloom.contracts import RunContext, Snapshot
 from airloom.errors import CorruptFile
 from airloom.processing import Processing, Tokenise
 from airloom.tracking import artifacts, runs
@@ -20,17 +23,20 @@ from airloom_serving.model import load as load_served
 TEXTS = ["well made", "well done!", "broke at once", "it broke"]
 # A stranger: mlflow, torch and numpy only; airloom and our serving cannot even be imported.
 STRANGER = """
-import json, sys
+import json, os, sys
 for name in ("airloom", "airloom_serving", "airloom_operators", "onnxruntime"):
     sys.modules[name] = None
 import numpy as np, mlflow
-model = mlflow.pyfunc.load_model(sys.argv[1])
 answers = {}
-for size in (1, 7, 300):
-    rows = np.load(f"{sys.argv[2]}/{size}.npy")
-    answers[size] = np.asarray(model.predict(rows)).tolist()
-json.dump(answers, open(f"{sys.argv[2]}/answers.json", "w"))
+for kind, address in json.loads(sys.argv[1]).items():
+    os.mkdir(kind)  # not in the store itself: MLflow writes a file of its own beside what it loads
+    model = mlflow.pyfunc.load_model(address, dst_path=kind)
+    for size in (1, 7, 300):
+        rows = np.load(f"{kind}-{size}.npy")
+        answers[f"{kind}-{size}"] = np.asarray(model.predict(rows)).tolist()
+json.dump(answers, open("answers.json", "w"))
 """
+SIZES = (1, 7, 300)
 
 
 class Words(nn.Module):
@@ -67,12 +73,68 @@ def rows_of(kind: str, size: int) -> np.ndarray:
     return generator.integers(0, 10, (size, 6))
 
 
-@pytest.fixture(params=["image", "text"])
-def stored(request, settings, ctx):
-    model, example, declared = image_model() if request.param == "image" else text_model()
-    client = runs.client(settings)
-    run = runs.ensure_child(client, ctx, "train")
-    return request.param, model, store_model(run, model, example, {}, {}, declared)
+MODELS = {"image": image_model, "text": text_model}
+
+
+@pytest.fixture(scope="module")
+def settings(make_home, tmp_path_factory):
+    """One store for all tests: each leaves it as it was."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+            patch.setenv(name, "")  # client() writes them
+        yield make_home(tmp_path_factory.mktemp("alike"))
+
+
+@pytest.fixture(scope="module")
+def models(settings):
+    """By kind the model, what was declared with it, and what was stored: an export takes seconds."""
+    stored = {}
+    for kind, make in MODELS.items():
+        model, example, declared = make()
+        experiment, parent = runs.ensure_parent(settings, "small", f"small/{kind}", {})
+        snapshot = Snapshot("s", "small", 1, "v", "c", {"train": 1.0}, {})
+        ctx = RunContext("small", "unused.yaml", f"small/{kind}", parent, experiment, snapshot)
+        run = runs.ensure_child(runs.client(settings), ctx, "train")
+        stored[kind] = model, declared, store_model(run, model, example, {}, {}, declared)
+    return stored
+
+
+@pytest.fixture(params=MODELS)
+def stored(request, models):
+    model, _, trained = models[request.param]
+    return request.param, model, trained
+
+
+@pytest.fixture(scope="module")
+def stranger(settings, models, tmp_path_factory):
+    """What the stranger answers to the rows of each kind and size; one process, as it takes seconds to import."""
+    folder = tmp_path_factory.mktemp("stranger")
+    for kind in models:
+        for size in SIZES:
+            np.save(folder / f"{kind}-{size}.npy", rows_of(kind, size))
+    environment = {
+        "MLFLOW_TRACKING_URI": settings.mlflow_uri,
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        "HOME": str(folder),
+        "PATH": "/usr/bin:/bin",
+        "no_proxy": "*",
+    }
+    addresses = json.dumps({kind: trained.model_uri for kind, (_, _, trained) in models.items()})
+    command = [sys.executable, "-c", STRANGER, addresses]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads((folder / "answers.json").read_text())
+
+
+@contextmanager
+def changed(path, data):
+    """The file with other bytes, for the block."""
+    whole = path.read_bytes()
+    path.write_bytes(data)
+    try:
+        yield
+    finally:
+        path.write_bytes(whole)
 
 
 def served(settings, trained, tmp_path):
@@ -80,33 +142,19 @@ def served(settings, trained, tmp_path):
     return load_served("m", "1", folder, trained.digests)
 
 
-def test_plain_mlflow_without_airloom_gives_the_served_answers(settings, stored, tmp_path):
+def test_plain_mlflow_without_airloom_gives_the_served_answers(settings, stored, stranger, tmp_path):
     kind, model, trained = stored
     ours = served(settings, trained, tmp_path)
-    for size in (1, 7, 300):
-        np.save(tmp_path / f"{size}.npy", rows_of(kind, size))
-    environment = {
-        "MLFLOW_TRACKING_URI": settings.mlflow_uri,
-        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-        "HOME": str(tmp_path),
-        "PATH": "/usr/bin:/bin",
-        "no_proxy": "*",
-    }
-    command = [sys.executable, "-c", STRANGER, trained.model_uri, str(tmp_path)]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    answers = json.loads((tmp_path / "answers.json").read_text())
-    for size in (1, 7, 300):
+    for size in SIZES:
         expected = ours.scores(rows_of(kind, size))
-        assert np.abs(np.asarray(answers[str(size)]) - expected).max() <= 1e-5
+        assert np.abs(np.asarray(stranger[f"{kind}-{size}"]) - expected).max() <= 1e-5
         with torch.no_grad():
             assert np.abs(model(torch.from_numpy(rows_of(kind, size))).numpy() - expected).max() <= 1e-5
 
 
-def test_the_server_takes_texts_and_answers_with_names(settings, ctx, tmp_path):
-    model, example, declared = text_model()
-    run = runs.ensure_child(runs.client(settings), ctx, "train")
-    ours = served(settings, store_model(run, model, example, {}, {}, declared), tmp_path)
+def test_the_server_takes_texts_and_answers_with_names(settings, models, tmp_path):
+    model, declared, trained = models["text"]
+    ours = served(settings, trained, tmp_path)
     with torch.no_grad():
         expected = model(torch.from_numpy(declared.tokenise(TEXTS))).argmax(1).tolist()
     assert ours.answers(ours.parse(TEXTS)) == [["bad", "good"][number] for number in expected]
@@ -120,10 +168,9 @@ def test_a_flipped_byte_in_any_file_is_refused_before_it_is_parsed(settings, sto
     folder = artifacts.fetch_model(settings, trained.model_uri, trained.digests, tmp_path / "cache" / "m")
     for name in (artifacts.ONNX, artifacts.GOLDEN, artifacts.PROCESSING):
         whole = (folder / name).read_bytes()
-        (folder / name).write_bytes(bytes([whole[0] ^ 1]) + whole[1:])
-        with pytest.raises(CorruptFile, match=name.rpartition("/")[2]):
+        flipped = bytes([whole[0] ^ 1]) + whole[1:]
+        with changed(folder / name, flipped), pytest.raises(CorruptFile, match=name.rpartition("/")[2]):
             load_served("m", "1", folder, trained.digests)
-        (folder / name).write_bytes(whole)
     assert load_served("m", "1", folder, trained.digests)
 
 
@@ -134,25 +181,22 @@ def test_each_stored_file_has_a_digest_and_a_flip_of_any_is_named(settings, stor
     assert set(files) <= set(trained.digests)
     for name, path in files.items():
         whole = path.read_bytes()
-        path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-        with pytest.raises(CorruptFile) as refusal:
+        with changed(path, whole[:-1] + bytes([whole[-1] ^ 1])), pytest.raises(CorruptFile) as refusal:
             artifacts.fetch_model(settings, trained.model_uri, trained.digests, tmp_path / "cache" / "m")
         assert name in str(refusal.value)
-        path.write_bytes(whole)
 
 
 def test_a_hostile_program_with_a_forged_digest_beside_it_is_refused(settings, stored, tmp_path):
     """Digests stand in the registry; whatever lies beside the files counts for nothing."""
-    import hashlib
-
     _, _, trained = stored
     root = next((settings.home / "mlflow").glob(f"**/{trained.model_uri.rpartition('/')[2]}/artifacts"))
     (hostile,) = root.rglob("*.pt2")
-    hostile.write_bytes(b"import os; os.abort()")
+    program = b"import os; os.abort()"
     sidecar = hostile.with_name(f"{hostile.name}.sha256")
-    sidecar.write_text(hashlib.sha256(hostile.read_bytes()).hexdigest())
-    with pytest.raises(CorruptFile, match="pt2"):
+    sidecar.write_text(hashlib.sha256(program).hexdigest())
+    with changed(hostile, program), pytest.raises(CorruptFile, match="pt2"):
         artifacts.fetch_model(settings, trained.model_uri, trained.digests, tmp_path / "cache" / "m")
+    sidecar.unlink()
     assert not (tmp_path / "cache" / "m").exists()
 
 

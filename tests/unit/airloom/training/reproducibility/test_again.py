@@ -87,10 +87,10 @@ def test_another_seed_differs_from_the_first_step_on(again):
     assert done.stdout.startswith(f"DIFFERS: run {run}\nthe first step that differs is 0 (train_loss)")
 
 
-def test_what_cannot_be_trained_again_is_named(again):
+def test_what_cannot_be_trained_again_is_named(again, world):
     assert isinstance(again.run("reproduce", "0" * 32).exception, RegistryError)
-    run = again.trained()
-    again.api.delete_tag(run, "airloom.snapshot.record")
+    run = runs.ensure_child(again.api, world.ctx(), "train", tags={"airloom.code.function": "model.py:train"})
+    again.api.set_tag(run, "airloom.parameters", "{}")  # and which snapshot it trained on is said nowhere
     failed = again.run("reproduce", run).exception
     assert isinstance(failed, RegistryError)
     assert "does not say what it trained: no airloom.snapshot.record" in str(failed)

@@ -17,6 +17,7 @@ from airloom.tuning import ownership
 from airloom.tuning.slots import TAKEN, Slots
 from airloom.tuning.study import create
 from airloom.tuning.summary import finish
+from airloom.tuning.worker import trial_process
 from airloom.tuning.worker.lane import Lane
 from airloom.tuning.worker.main import work
 
@@ -43,7 +44,7 @@ def start(pipeline, ctx, number=0):
 
 def running(rows, step=1):
     """The first row that is past a step, as soon as there is one."""
-    until = time.monotonic() + 60
+    until = time.monotonic() + 200
     while time.monotonic() < until:
         for row in rows():
             if row.state.name == "RUNNING" and (row.last_step or 0) >= step:
@@ -94,7 +95,7 @@ def test_a_killed_worker_takes_its_trial_process_along_and_the_next_one_goes_on(
     row = running(rows, step=4)
     first.kill()
     first.wait()
-    until = time.monotonic() + 5
+    until = time.monotonic() + 60
     while psutil.pid_exists(row.user_attrs["pid"]) and time.monotonic() < until:
         time.sleep(0.05)
     assert not psutil.pid_exists(row.user_attrs["pid"])
@@ -148,7 +149,8 @@ def test_a_trial_that_always_crashes_gets_other_parameters_and_ends_the_study(se
 
 
 @pytest.mark.long
-def test_a_trial_over_its_memory_is_ended_and_named(settings, make, ctx, tune, rows):
+def test_a_trial_over_its_memory_is_ended_and_named(settings, make, ctx, tune, rows, monkeypatch):
+    monkeypatch.setattr(trial_process, "subprocess", subprocess)  # a forked one would count what it shares
     pipeline = make("hungry", trials=1, failures=0, space={"x": {"value": 0.5}}, resources={"memory": "400MiB"})
     with pytest.raises(JobFailed, match=r"0 of 1 trials finished: .*memory: it used \d+ of 400 MiB"):
         tune(pipeline)
