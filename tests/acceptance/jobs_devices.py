@@ -35,7 +35,7 @@ def freed(settings: Settings) -> None:
     control.cancel(settings, "accept/holder", "enough")
     ended = wait(settings, table_of(settings).of("accept/waits")[-1])
     print(f"{ended.key} {ended.state} with {ended.devices}, CUDA_VISIBLE_DEVICES {value(ended)['cuda']}")
-    took = until(lambda: not [d for d in control.list_devices(settings) if d["key"]])
+    took = until(lambda: not [d for d in control.list_devices(settings) if d.key])
     print(f"all free {took:.1f} s later")
 
 

@@ -116,7 +116,7 @@ def _check(settings: Settings, ended: Any, said: str) -> None:
 
     assert re.match(said, f"{ended.state} {ended.reason}", re.DOTALL), (said, ended)
     assert not processes.marked(ended.path)
-    free = [{"device": "pretended:0", "key": "", "attempt": 0}]
+    free = [control.DeviceUse("pretended:0")]
     until(lambda: control.list_devices(settings) == free, 10)  # the supervisor holds it until it ends itself
     assert not Path(FUNCTIONS).with_name("stray.txt").exists()
 

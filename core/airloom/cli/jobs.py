@@ -2,11 +2,15 @@
 
 import json
 import time
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from airloom.settings import load
+
+if TYPE_CHECKING:
+    from airloom.jobs.control import JobStatus
+    from airloom.jobs.states import Attempt
 
 app = typer.Typer(help="The heavy work: processes that outlive who started them.", no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
@@ -20,13 +24,14 @@ def list_(
 ) -> None:
     """The newest attempt of each job, newest first."""
     from airloom.jobs import control
-    from airloom.jobs.states import ALIVE
 
-    found = [job for job in control.list_jobs(load()) if not alive or job["state"] in ALIVE]
+    jobs = [job for job in control.list_jobs(load()) if not alive or job.attempt.alive]
     lines = [
-        f"{_state(job):14} {_age(job):>8}  attempt {job['number']}  {job['key']}  {job['reason'][:80]}" for job in found
+        f"{_state(job):14} {_age(job.attempt):>8}  attempt {job.attempt.number}  {job.attempt.key}  "
+        f"{job.attempt.reason[:80]}"
+        for job in jobs
     ]
-    typer.echo(json.dumps(found, indent=1) if json_ else "\n".join(lines) or "no jobs")
+    typer.echo(json.dumps([job.to_dict() for job in jobs], indent=1) if json_ else "\n".join(lines) or "no jobs")
 
 
 @app.command()
@@ -34,8 +39,9 @@ def show(key: Key, json_: Json = False) -> None:
     """All attempts of a job: how each ended, and what it used."""
     from airloom.jobs import control
 
-    found = control.show(load(), key)
-    typer.echo(json.dumps(found, indent=1) if json_ else "\n\n".join(_describe(job) for job in found))
+    jobs = control.show(load(), key)
+    text = json.dumps([job.to_dict() for job in jobs], indent=1) if json_ else "\n\n".join(map(_describe, jobs))
+    typer.echo(text)
 
 
 @app.command()
@@ -47,16 +53,13 @@ def logs(
     """What a job printed."""
     from airloom.errors import JobError
     from airloom.jobs import control, files
-    from airloom.jobs.states import Attempt
     from airloom.jobs.wait import wait
 
     settings = load()
-    found = [
-        Attempt.from_dict({k: v for k, v in job.items() if k != "position"}) for job in control.show(settings, key)
-    ]
-    chosen = [job for job in found if job.number == (attempt or found[-1].number)]
+    attempts = [job.attempt for job in control.show(settings, key)]
+    chosen = [job for job in attempts if job.number == (attempt or attempts[-1].number)]
     if not chosen:
-        raise JobError(f"{key} has no attempt {attempt}", f"it has {', '.join(str(job.number) for job in found)}")
+        raise JobError(f"{key} has no attempt {attempt}", f"it has {', '.join(str(job.number) for job in attempts)}")
     if follow:
         ended = wait(settings, chosen[0], typer.echo)
         typer.echo(f"{ended.state} {ended.reason}", err=True)
@@ -80,38 +83,36 @@ def devices(json_: Json = False) -> None:
     """This machine's devices, and which job holds each."""
     from airloom.jobs import control
 
-    found = control.list_devices(load())
-    lines = (f"{d['device']:14} {d['key'] + ' attempt ' + str(d['attempt']) if d['key'] else 'free'}" for d in found)
+    uses = control.list_devices(load())
+    lines = (f"{use.device:14} {f'{use.key} attempt {use.attempt}' if use.key else 'free'}" for use in uses)
     hint = "no devices; AIRLOOM_DEVICES=4 declares four that exist in name only"
-    typer.echo(json.dumps(found, indent=1) if json_ else "\n".join(lines) or hint)
+    typer.echo(json.dumps([use.to_dict() for use in uses], indent=1) if json_ else "\n".join(lines) or hint)
 
 
-def _state(job: dict[str, Any]) -> str:
-    return f"{job['state']} ({job['position']})" if job.get("position") else str(job["state"])
+def _state(job: "JobStatus") -> str:
+    return f"{job.attempt.state} ({job.position})" if job.position else job.attempt.state
 
 
-def _age(job: dict[str, Any]) -> str:
+def _age(attempt: "Attempt") -> str:
     """How long it has run, or waited."""
-    begun = job["started"] or job["submitted"]
-    return f"{(job['ended'] or time.time()) - begun:.0f} s"
+    begun = attempt.started or attempt.submitted
+    return f"{(attempt.ended or time.time()) - begun:.0f} s"
 
 
-def _describe(job: dict[str, Any]) -> str:
-    stamps = {
-        name: time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(job[name]))
-        for name in ("submitted", "started", "ended")
-        if job[name]
-    }
+def _describe(job: "JobStatus") -> str:
+    attempt = job.attempt
+    times = {"submitted": attempt.submitted, "started": attempt.started, "ended": attempt.ended}
+    stamps = {name: time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(at)) for name, at in times.items() if at}
     lines = {
-        "attempt": f"{job['number']} of {job['key']}",
-        "state": f"{_state(job)} {job['reason']}",
-        "does": job["name"],
+        "attempt": f"{attempt.number} of {attempt.key}",
+        "state": f"{_state(job)} {attempt.reason}",
+        "does": attempt.name,
         **{name: f"{text} UTC" for name, text in stamps.items()},
-        "host": f"{job['host']}, supervisor {job['owner']}, process {job['pid']}",
-        "used": f"{job['cpu_seconds']:.1f} CPU-seconds, {job['peak_memory'] / 2**20:.0f} MiB at most"
-        + (f", {job['device_seconds']:.1f} device-seconds" if job["wanted"] else ""),
-        "devices": job["devices"],
-        "task": ", ".join(f"{name} {value}" for name, value in job["task"].items()),
-        "folder": job["folder"],
+        "host": f"{attempt.host}, supervisor {attempt.owner}, process {attempt.pid}",
+        "used": f"{attempt.cpu_seconds:.1f} CPU-seconds, {attempt.peak_memory / 2**20:.0f} MiB at most"
+        + (f", {attempt.device_seconds:.1f} device-seconds" if attempt.wanted else ""),
+        "devices": attempt.devices,
+        "task": ", ".join(f"{name} {value}" for name, value in attempt.task.items()),
+        "folder": attempt.folder,
     }
     return "\n".join(f"{name:10} {text}" for name, text in lines.items() if text)

@@ -14,8 +14,10 @@ from types import FrameType
 from typing import Any
 
 from airloom.errors import AirloomError, ConfigError, StoppedByRequest
-from airloom.jobs import context, files
-from airloom.jobs.spec import PROTOCOL
+from airloom.jobs import context
+from airloom.jobs.launch_record import read_launch
+from airloom.jobs.results import Failure, JobResult, write_result
+from airloom.jobs.spec import JobSpec
 
 
 def main(arguments: list[str]) -> int:
@@ -24,26 +26,18 @@ def main(arguments: list[str]) -> int:
     logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     signal.signal(signal.SIGTERM, _stop)
     context.rank_began(folder, rank)
-    result = run(files.read(folder / files.LAUNCH) or {}, folder, rank)
+    result = run(folder, rank)
     if rank == 0:
-        files.write(folder / files.RESULT, result)
-    return 0 if result["ok"] else 1
+        write_result(folder, result)
+    return 0 if result.ok else 1
 
 
-def run(launch: dict[str, Any], folder: Path, rank: int) -> dict[str, Any]:
-    """Call the step with its arguments; an error becomes a result, what the log needs goes there."""
+def run(folder: Path, rank: int) -> JobResult:
+    """Call the step of an attempt with its arguments; an error becomes a result, and its traceback goes to the log."""
     try:
-        if launch.get("protocol", PROTOCOL) != PROTOCOL:
-            message = f"this airloom speaks protocol {PROTOCOL} of jobs, the submitter's {launch['protocol']}"
-            raise ConfigError(message, f"install the same airloom for {sys.executable}")
-        spec = launch["spec"]
-        module, name = spec["step"].split(":")
-        value = getattr(importlib.import_module(module), name)(**spec["arguments"]) or {}
-        if not isinstance(value, dict):
-            raise ConfigError(f"{spec['step']} returned a {type(value).__name__}", "a step returns a dict of JSON")
-        json.dumps(value)  # fails here, where the error still gets a result
+        value = _call(read_launch(folder).spec)
         context.rank_ended(folder, rank)
-        return {"ok": True, "value": value}
+        return JobResult(ok=True, value=value)
     except Exception as error:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun ends the ranks that are left; the result comes first
         context.rank_ended(folder, rank, error)
@@ -52,12 +46,21 @@ def run(launch: dict[str, Any], folder: Path, rank: int) -> dict[str, Any]:
         several = int(os.environ.get("WORLD_SIZE", 1)) > 1
         cause = context.first_failure(folder, rank, 0 if stopped else context.PATIENCE) if several else None
         if cause is None:
-            return {"ok": False, "stopped": stopped, **context.explain(error)}
-        return {"ok": False, "stopped": False, **cause, "error": f"rank {cause['rank']} failed first: {cause['error']}"}
+            return JobResult(ok=False, failure=Failure.of(error), stopped=stopped)
+        return JobResult(ok=False, failure=cause.with_(error=f"rank {cause.rank} failed first: {cause.error}"))
+
+
+def _call(spec: JobSpec) -> dict[str, Any]:
+    module, name = spec.step.split(":")
+    value = getattr(importlib.import_module(module), name)(**spec.arguments) or {}
+    if not isinstance(value, dict):
+        raise ConfigError(f"{spec.step} returned a {type(value).__name__}", "a step returns a dict of JSON")
+    json.dumps(value)  # fails here, where the error still gets a result
+    return value
 
 
 def _log(error: Exception) -> None:
-    """Of what we expected, the message says all; of the rest, the traceback tells where to look."""
+    """Log the message of an expected error, and of any other the traceback."""
     log = logging.getLogger(__name__)
     if isinstance(error, StoppedByRequest):
         log.info("%s", error)
@@ -68,7 +71,7 @@ def _log(error: Exception) -> None:
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:
-    """SIGTERM: end soon. While it trains, the training saves first, with a handler of its own."""
+    """End soon after SIGTERM. While it trains, the training saves first, with a handler of its own."""
     raise StoppedByRequest("stopped on request", "the next attempt goes on, or does the step again")
 
 

@@ -1,17 +1,16 @@
 """What a process knows of the job that it belongs to; the supervisor sets the variables read here."""
 
-import json
 import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 
-from airloom.errors import AirloomError, ConfigError, StoppedByRequest
-from airloom.files import write_private
+from airloom.errors import ConfigError, StoppedByRequest
+from airloom.jobs import files, results
+from airloom.jobs.results import Failure, RankFailure
 
 PATIENCE = 3.0  # seconds that a rank waits to learn which other rank failed before it
 
@@ -63,57 +62,58 @@ def current(environment: Mapping[str, str] = os.environ) -> JobContext | None:
 
 
 def rank_began(folder: Path, rank: int) -> None:
-    """Say which process is this rank, so that the others can tell when it is dead."""
-    write_private(folder / f"rank{rank}.json", json.dumps({"pid": os.getpid(), "ended": False}))
+    """Write down which process is this rank, so that the others can tell when it is dead."""
+    _write_rank(folder, rank, ended=False)
 
 
 def rank_ended(folder: Path, rank: int, error: BaseException | None = None) -> None:
-    """Say how this rank ended; what was said first stays, as later errors follow from it.
+    """Write down how this rank ended; its first failure stays, as later errors follow from it.
 
     Call it before the connections to the other ranks close: they fail then, and look for who was first.
     """
-    path = folder / f"error-rank{rank}.json"
-    if error is not None and not path.exists():
+    if error is not None:
+        cause = Failure.of(error).to_dict()
         stopped = isinstance(error, StoppedByRequest)
-        values = {"rank": rank, "time": time.time(), "stopped": stopped, **explain(error)}
-        write_private(path, json.dumps(values))
-    write_private(folder / f"rank{rank}.json", json.dumps({"pid": os.getpid(), "ended": True}))
+        results.write_rank_failure(folder, RankFailure(**cause, rank=rank, time=time.time(), stopped=stopped))
+    _write_rank(folder, rank, ended=True)
 
 
-def first_failure(folder: Path, rank: int, patience: float = PATIENCE) -> dict[str, Any] | None:
-    """The rank that failed before this one: `rank`, `error`, `hint`, `type`; None where this one was the first."""
+def first_failure(folder: Path, rank: int, patience: float = PATIENCE) -> RankFailure | None:
+    """The failure of the rank that failed before this one; None where this one was the first.
+
+    Args:
+        folder: of the attempt.
+        rank: this one.
+        patience: seconds to wait for the others.
+    """
     end = time.monotonic() + patience
-    own = _read(folder / f"error-rank{rank}.json") or {"time": time.time()}
+    own = results.read_rank_failure(folder, rank)
+    before = own.time if own else time.time()
     while True:
-        for path in sorted(folder.glob("rank*.json")):
-            other = int(path.stem.removeprefix("rank"))
-            if other != rank and (died := _died(path, other)):
-                return died
-        errors = [found for path in folder.glob("error-rank*.json") if (found := _read(path))]
-        earlier = [e for e in errors if e["rank"] != rank and e["time"] < own["time"] and not e["stopped"]]
+        ranks = [int(path.stem.removeprefix("rank")) for path in folder.glob("rank*.json")]
+        for number in sorted(ranks):
+            if number != rank and (death := _death(folder, number)):
+                return death
+        earlier = [f for f in results.rank_failures(folder) if f.rank != rank and f.time < before]
         if earlier:
-            return min(earlier, key=lambda error: float(error["time"]))
-        ended = [bool((_read(path) or {}).get("ended")) for path in folder.glob("rank*.json")]
-        if all(ended) or time.monotonic() > end:
+            return earlier[0]
+        if all(_has_ended(folder, number) for number in ranks) or time.monotonic() > end:
             return None
         time.sleep(0.05)
 
 
-def explain(error: BaseException) -> dict[str, Any]:
-    """An error as JSON: `error`, `hint`, `type`, and whether it was `expected`."""
-    ours = isinstance(error, AirloomError)
-    message = error.message if isinstance(error, AirloomError) else f"{type(error).__name__}: {error}"
-    hint = error.hint if isinstance(error, AirloomError) else "the log has the traceback"
-    return {"error": message, "hint": hint, "type": type(error).__name__, "expected": ours}
-
-
-def _died(path: Path, rank: int) -> dict[str, Any] | None:
-    process = _read(path)
-    if process is None or process["ended"] or _alive(process["pid"]) or (_read(path) or process)["ended"]:
+def _death(folder: Path, rank: int) -> RankFailure | None:
+    """The failure of a rank that died without one of its own."""
+    process = files.read(_rank_file(folder, rank))
+    if process is None or process["ended"] or _alive(process["pid"]) or _has_ended(folder, rank):
         return None
     message = f"rank {rank} (process {process['pid']}) died without an error of its own"
     hint = "killed, out of memory, or crashed in native code; the log may say more"
-    return {"rank": rank, "error": message, "hint": hint, "type": "RankDied", "expected": True}
+    return RankFailure(message, hint, "RankDied", rank, time.time())
+
+
+def _has_ended(folder: Path, rank: int) -> bool:
+    return bool((files.read(_rank_file(folder, rank)) or {}).get("ended"))
 
 
 def _alive(pid: int) -> bool:
@@ -123,8 +123,9 @@ def _alive(pid: int) -> bool:
         return False
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return None
+def _write_rank(folder: Path, rank: int, *, ended: bool) -> None:
+    files.write(_rank_file(folder, rank), {"pid": os.getpid(), "ended": ended})
+
+
+def _rank_file(folder: Path, rank: int) -> Path:
+    return folder / f"rank{rank}.json"

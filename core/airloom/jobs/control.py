@@ -1,8 +1,10 @@
 """Look at jobs and devices, stop and cancel them."""
 
 import time
+from dataclasses import dataclass
 from typing import Any
 
+from airloom.contracts import Record
 from airloom.errors import JobError
 from airloom.jobs import devices, processes
 from airloom.jobs.launch import STOP_GRACE
@@ -12,7 +14,39 @@ from airloom.jobs.table import Attempts
 from airloom.settings import Settings
 
 
-def list_jobs(settings: Settings, *, everything: bool = False) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class JobStatus:
+    """An attempt, and its place in the queue for devices.
+
+    Attributes:
+        attempt: as it really is.
+        position: from 1; 0 where it has just left the queue, None where it waits for no devices.
+    """
+
+    attempt: Attempt
+    position: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """All in one mapping, as `--json` prints it."""
+        return self.attempt.to_dict() | ({} if self.position is None else {"position": self.position})
+
+
+@dataclass(frozen=True)
+class DeviceUse(Record):
+    """A device of this machine.
+
+    Attributes:
+        device: its name.
+        key: of the job that holds it; empty where it is free.
+        attempt: number of the attempt.
+    """
+
+    device: str
+    key: str = ""
+    attempt: int = 0
+
+
+def list_jobs(settings: Settings, *, everything: bool = False) -> list[JobStatus]:
     """The newest attempt of each key, newest first; without `everything` of the last thousand attempts only."""
     table = _table(settings)
     newest: dict[str, Attempt] = {}
@@ -21,7 +55,7 @@ def list_jobs(settings: Settings, *, everything: bool = False) -> list[dict[str,
     return [describe(table, settle(table, attempt) or attempt) for attempt in newest.values()]
 
 
-def show(settings: Settings, key: str) -> list[dict[str, Any]]:
+def show(settings: Settings, key: str) -> list[JobStatus]:
     """All attempts of a key, oldest first.
 
     Raises:
@@ -31,13 +65,12 @@ def show(settings: Settings, key: str) -> list[dict[str, Any]]:
     return [describe(table, settle(table, attempt) or attempt) for attempt in _of(table, key)]
 
 
-def describe(table: Attempts, attempt: Attempt) -> dict[str, Any]:
-    """An attempt for people and programs, with its place in the queue where it waits for devices."""
-    values = attempt.to_dict()
-    if attempt.state == QUEUED and attempt.wanted:
-        waiting = [other.id for other in table.alive() if other.state == QUEUED and other.wanted]
-        values["position"] = waiting.index(attempt.id) + 1 if attempt.id in waiting else 0
-    return values
+def describe(table: Attempts, attempt: Attempt) -> JobStatus:
+    """An attempt with its place in the queue, where it waits for devices."""
+    if attempt.state != QUEUED or not attempt.wanted:
+        return JobStatus(attempt)
+    queue = [queued.id for queued in table.alive() if queued.state == QUEUED and queued.wanted]
+    return JobStatus(attempt, queue.index(attempt.id) + 1 if attempt.id in queue else 0)
 
 
 def cancel(settings: Settings, key: str, reason: str) -> Attempt:
@@ -73,19 +106,19 @@ def stop_all(settings: Settings, reason: str) -> int:
     return len(living)
 
 
-def list_devices(settings: Settings) -> list[dict[str, Any]]:
-    """This machine's devices with who holds each: `device`, and `key` and `attempt` where it is held."""
-    found = []
+def list_devices(settings: Settings) -> list[DeviceUse]:
+    """This machine's devices, with who holds each."""
+    uses = []
     for name in devices.discover(settings.devices):
         held = devices.holder(settings.home, name)
-        found.append({"device": name, "key": held["key"] if held else "", "attempt": held["number"] if held else 0})
-    return found
+        uses.append(DeviceUse(name, held.key, held.number) if held else DeviceUse(name))
+    return uses
 
 
 def _here(settings: Settings, table: Attempts) -> list[Attempt]:
     """What lives on this machine, of this state folder: others may share the table."""
-    mine = [a for a in table.alive() if a.host == host() and a.path.is_relative_to(settings.home)]
-    return [attempt for attempt in mine if (settle(table, attempt) or attempt).alive]
+    own = [a for a in table.alive() if a.host == host() and a.path.is_relative_to(settings.home)]
+    return [attempt for attempt in own if (settle(table, attempt) or attempt).alive]
 
 
 def _table(settings: Settings) -> Attempts:
@@ -94,7 +127,7 @@ def _table(settings: Settings) -> Attempts:
 
 
 def _of(table: Attempts, key: str) -> list[Attempt]:
-    found = table.of(key)
-    if not found:
+    attempts = table.of(key)
+    if not attempts:
         raise JobError(f"there is no job {key[:200]!r}", "`airloom jobs list`")
-    return found
+    return attempts

@@ -4,17 +4,33 @@ A lease is a file `home/devices/<name>.json` that names an attempt. It holds as 
 every process of the attempt holds that, so the lease ends when the last of them does, however they die.
 """
 
-import json
 import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
 
+from airloom.contracts import Record
 from airloom.errors import ConfigError
-from airloom.files import write_private
 from airloom.jobs import files, processes
+
+
+@dataclass(frozen=True)
+class Lease(Record):
+    """The attempt that holds a device.
+
+    Attributes:
+        id: of the attempt in the table.
+        key: of its job.
+        number: of the attempt.
+        folder: of the attempt, where its lock is.
+    """
+
+    id: int
+    key: str
+    number: int
+    folder: str
 
 
 def discover(pretended: int = 0) -> list[str]:
@@ -33,8 +49,14 @@ def discover(pretended: int = 0) -> list[str]:
     return [f"cuda:{line.strip()}" for line in done.stdout.splitlines() if line.strip().isdigit()]
 
 
-def lease(home: Path, names: list[str], wanted: int, attempt: dict[str, Any]) -> list[str]:
+def lease(home: Path, names: list[str], wanted: int, holder: Lease) -> list[str]:
     """Lease `wanted` of the devices for an attempt whose lock this process holds: all or none.
+
+    Args:
+        home: the state folder.
+        names: of all devices.
+        wanted: how many to lease.
+        holder: the attempt.
 
     Returns:
         Their names; empty while there are too few free ones.
@@ -52,25 +74,30 @@ def lease(home: Path, names: list[str], wanted: int, attempt: dict[str, Any]) ->
         if len(free) < wanted:
             return []
         for name in free:
-            write_private(_file(home, name), json.dumps(attempt))
+            files.write(_file(home, name), holder.to_dict())
     return free
 
 
-def holder(home: Path, name: str) -> dict[str, Any] | None:
-    """The attempt that holds a device (`id`, `key`, `number`, `folder`), None where it is free."""
-    found = files.read(_file(home, name))
-    return found if found and files.is_locked(Path(found["folder"])) else None
+def holder(home: Path, name: str) -> Lease | None:
+    """The attempt that holds a device, None where it is free."""
+    held = _read(home, name)
+    return held if held and files.is_locked(Path(held.folder)) else None
 
 
 def _is_free(home: Path, name: str) -> bool:
     """Whether nobody holds a device. A process that closed the lock may still compute, so it is ended first."""
-    found = files.read(_file(home, name))
-    if found is None:
+    held = _read(home, name)
+    if held is None:
         return True
-    if files.is_locked(Path(found["folder"])) or not processes.end_attempt(Path(found["folder"])):
+    if files.is_locked(Path(held.folder)) or not processes.end_attempt(Path(held.folder)):
         return False
     _file(home, name).unlink()
     return True
+
+
+def _read(home: Path, name: str) -> Lease | None:
+    values = files.read(_file(home, name))
+    return Lease.from_dict(values) if values else None
 
 
 def _file(home: Path, name: str) -> Path:

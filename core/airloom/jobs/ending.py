@@ -1,4 +1,4 @@
-"""How a job ends: asked to, killed with all that it left, and what its exit says."""
+"""How a job ends: asked to, killed with all that it left, and what its exit means."""
 
 import contextlib
 import os
@@ -6,9 +6,9 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
 
-from airloom.jobs import files, processes
+from airloom.jobs import processes
+from airloom.jobs.results import rank_failures, read_result
 from airloom.jobs.states import FAILED, LOST, SUCCEEDED
 
 KILLING = 10.0  # seconds to find and kill what goes on making processes
@@ -36,31 +36,31 @@ def end_descendants(job: "subprocess.Popen[bytes] | None") -> None:
 def reap(job: "subprocess.Popen[bytes]") -> None:
     """Bury the orphans that ended: they would stay as zombies as long as this process lives."""
     with contextlib.suppress(ChildProcessError):
-        while found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-            if found.si_pid == job.pid:
+        while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            if ended.si_pid == job.pid:
                 job.poll()  # its exit code is wanted
             else:
-                os.waitpid(found.si_pid, 0)
+                os.waitpid(ended.si_pid, 0)
 
 
 def outcome(folder: Path, code: int, *, is_command: bool) -> tuple[str, str]:
-    """State and reason by the exit code and the result file."""
-    result = files.read_result(folder)
+    """State and reason of an attempt, by what its job wrote down and by its exit code.
+
+    Args:
+        folder: of the attempt.
+        code: of the job's first process, negative for a signal.
+        is_command: a command needs no result file.
+    """
+    result = read_result(folder)
     if result is not None:
-        if result["ok"]:
+        if result.ok:
             return SUCCEEDED, ""
-        return (LOST if result.get("stopped") else FAILED), result["error"]
+        return (LOST if result.stopped else FAILED), result.failure.error
     if is_command and code == 0:
         return SUCCEEDED, ""
-    if failed := _first_rank_to_fail(folder):
-        return FAILED, f"rank {failed['rank']} failed: {failed['error']}"
+    if failures := rank_failures(folder):  # rank 0 had no time left for a result
+        return FAILED, f"rank {failures[0].rank} failed: {failures[0].error}"
     if code < 0:
         hint = " (often: out of memory)" if -code == signal.SIGKILL else ""
         return FAILED, f"it was killed by {signal.Signals(-code).name}{hint}"
     return FAILED, f"it ended with exit code {code}{'' if is_command else ' and no result'}"
-
-
-def _first_rank_to_fail(folder: Path) -> dict[str, Any] | None:
-    """What the ranks wrote down, where rank 0 had no time left to say it."""
-    errors = [files.read(path) or {} for path in folder.glob("error-rank*.json")]
-    return min((e for e in errors if e and not e["stopped"]), key=lambda e: float(e["time"]), default=None)

@@ -85,25 +85,6 @@ def read(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def read_result(folder: Path) -> dict[str, Any] | None:
-    """How the job says that it ended: `ok` with a `value`, or an `error`; None where it said nothing.
-
-    A command may write the file too, so it may hold anything.
-    """
-    path = folder / RESULT
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        return {"ok": False, "error": f"its {RESULT} cannot be read: {error}"}
-    wanted = {True: ("value", dict), False: ("error", str)}
-    ok = found.get("ok") if isinstance(found, dict) else None
-    if isinstance(ok, bool) and isinstance(found.get(wanted[ok][0]), wanted[ok][1]):
-        return dict(found)
-    return {"ok": False, "error": f"its {RESULT} has neither ok: true with a value, nor ok: false with an error"}
-
-
 def write(path: Path, values: dict[str, Any]) -> None:
     """Write at once or not at all, readable by the owner only."""
     write_private(path, json.dumps(values))

@@ -36,7 +36,7 @@ class Usage:
         return memory
 
     def ended(self) -> None:
-        """All processes have ended and were waited for: the kernel has their seconds, also of those seen by no look."""
+        """Take what the kernel counted, once all processes ended and were waited for: also of those seen by no look."""
         of_children = resource.getrusage(resource.RUSAGE_CHILDREN)
         self.cpu_seconds = max(self.cpu_seconds, of_children.ru_utime + of_children.ru_stime)
         self.peak_memory = self.peak_memory or of_children.ru_maxrss * 1024
@@ -53,8 +53,8 @@ class Limits:
     def broken(self, memory: int) -> str:
         """Which limit is broken, in words; empty for none."""
         if self.memory and memory > self.memory:
-            used, may = (f"{value / 2**20:.0f} MiB" for value in (memory, self.memory))
-            return f"memory: it used {used} of {may}; raise resources.memory"
+            used, allowed = (f"{value / 2**20:.0f} MiB" for value in (memory, self.memory))
+            return f"memory: it used {used} of {allowed}; raise resources.memory"
         if time.monotonic() - self.began > self.seconds:
             return f"wall time: its {self.seconds:g} s are over; raise resources.time"
         return ""

@@ -37,12 +37,12 @@ def descendants() -> dict[int, int]:
         state, parent, group = _state(pid)
         if state not in GONE:
             children.setdefault(parent, {})[pid] = group
-    found, queue = dict[int, int](), [os.getpid()]
+    groups, queue = dict[int, int](), [os.getpid()]
     while queue:
         below = children.get(queue.pop(), {})
-        found |= below
+        groups |= below
         queue += below
-    return found
+    return groups
 
 
 def childless() -> bool:
@@ -57,25 +57,25 @@ def childless() -> bool:
 def marked(folder: Path) -> dict[int, int]:
     """Pid and group of all processes of an attempt, wherever they hang: also those whose supervisor was killed."""
     wanted = f"{MARK}={folder}".encode()
-    found: dict[int, int] = {}
+    groups: dict[int, int] = {}
     for pid in _pids():
         if pid == os.getpid():
             continue
         with contextlib.suppress(OSError), Path(f"/proc/{pid}/environ").open("rb") as file:
             if wanted in file.read().split(b"\0"):
                 state, _, group = _state(pid)
-                found |= {} if state in GONE else {pid: group}
-    return found
+                groups |= {} if state in GONE else {pid: group}
+    return groups
 
 
 def group(leader: int) -> list[int]:
     """Pids of the other living processes of a session, by its leader."""
-    found = []
+    members = []
     for pid in _pids():
         with contextlib.suppress(OSError):
             if pid != leader and os.getsid(pid) == leader and _state(pid)[0] not in GONE:
-                found.append(pid)
-    return found
+                members.append(pid)
+    return members
 
 
 def holders(lock: Path) -> dict[int, int]:
@@ -91,9 +91,9 @@ def _holds(pid: int, wanted: tuple[int, int]) -> bool:
     with contextlib.suppress(OSError):
         for path in Path(f"/proc/{pid}/fd").iterdir():
             with contextlib.suppress(OSError):
-                found, said = path.stat(), Path(f"/proc/{pid}/fdinfo/{path.name}")
+                status, info = path.stat(), Path(f"/proc/{pid}/fdinfo/{path.name}")
                 # Whoever only tries the lock has the file open too, but the lock is not in its open file.
-                if (found.st_dev, found.st_ino) == wanted and "FLOCK" in said.read_text():
+                if (status.st_dev, status.st_ino) == wanted and "FLOCK" in info.read_text():
                     return True
     return False
 
@@ -118,12 +118,16 @@ def end(pids: Iterable[int], how: signal.Signals) -> None:
             os.kill(pid, how)
 
 
-def kill(found: dict[int, int]) -> None:
-    """Kill processes with their groups, this one's own excepted: nothing forks out of a group that is killed."""
-    for group in set(found.values()) - {0, os.getpgrp()}:
+def kill(groups: dict[int, int]) -> None:
+    """Kill processes with their groups, this one's own excepted: nothing forks out of a group that is killed.
+
+    Args:
+        groups: process group by pid.
+    """
+    for group in set(groups.values()) - {0, os.getpgrp()}:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(group, signal.SIGKILL)
-    end(found, signal.SIGKILL)
+    end(groups, signal.SIGKILL)
 
 
 def _left(folder: Path) -> dict[int, int]:

@@ -27,8 +27,8 @@ class _Beneath(ctypes.Structure):
 
 def version() -> int:
     """Landlock's ABI in this kernel, 0 where there is none."""
-    found = ctypes.CDLL(None).syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(1))
-    return max(0, int(found))
+    abi = ctypes.CDLL(None).syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(1))
+    return max(0, int(abi))
 
 
 def confine(folders: Iterable[Path]) -> None:

@@ -6,7 +6,9 @@ from typing import Any
 from airloom.contracts import Record
 from airloom.errors import ConfigError
 
-PROTOCOL = 1  # between the supervisor and `airloom.jobs.child`; an interpreter with another one is refused
+# Of `launch.json`, and of the addresses of job functions in it: raise it when the record changes, or a job function
+# moves. Where submitter, supervisor and child (which may be of another environment) differ, the attempt is refused.
+PROTOCOL = 2
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,8 @@ class Resources(Record):
     time: float = 600
 
     def __post_init__(self) -> None:
-        wrong = [n for n in ("devices", "memory") if getattr(self, n) < 0]
-        wrong += [n for n in ("processes", "threads", "time") if getattr(self, n) <= 0]
+        wrong = [name for name in ("devices", "memory") if getattr(self, name) < 0]
+        wrong += [name for name in ("processes", "threads", "time") if getattr(self, name) <= 0]
         if wrong:
             raise ConfigError(f"resources.{wrong[0]} is {getattr(self, wrong[0])}", "give a positive number")
 

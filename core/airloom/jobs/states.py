@@ -53,5 +53,5 @@ class Attempt(Record):
 
     @property
     def path(self) -> Path:
-        """Its folder."""
+        """Its folder, which has its files."""
         return Path(self.folder)

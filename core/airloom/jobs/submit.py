@@ -11,7 +11,9 @@ from typing import Any
 from airloom.errors import ConfigError, JobError
 from airloom.jobs import files, processes
 from airloom.jobs.environment import allowed
-from airloom.jobs.spec import PROTOCOL, JobSpec
+from airloom.jobs.launch_record import Launch, write_launch
+from airloom.jobs.results import read_result
+from airloom.jobs.spec import JobSpec
 from airloom.jobs.states import CANCELLED, LAUNCHING, LOST, QUEUED, SUCCEEDED, Attempt
 from airloom.jobs.table import KEY_LENGTH, Attempts
 from airloom.settings import Settings
@@ -39,6 +41,13 @@ def submit(
     This holds when a submitter dies between any two steps and when two submit at once: who holds the lock of the next
     attempt may insert it, the table has one living attempt a key, and an attempt whose lock nobody holds is over.
 
+    Args:
+        settings: of this installation.
+        key: of the job.
+        spec: what it does.
+        generation: a higher one than before starts it anew.
+        task: who waits for it, for people.
+
     Raises:
         ConfigError: the key cannot be one.
         JobError: a cancelled attempt does not end, or the disk or the table refuses the new one.
@@ -55,12 +64,12 @@ def submit(
             end(table, newest, "cleared: a newer run of the task starts it anew")
             continue
         try:
-            made = _begin(settings, table, key, spec, generation, task or {}, newest)
+            attempt = _begin(settings, table, key, spec, generation, task or {}, newest)
         except OSError as error:
             message = f"job {key} cannot be started: {error}"
             raise JobError(message, f"make room in {settings.home}, or look at its rights") from None
-        if made:
-            return made
+        if attempt:
+            return attempt
         if time.monotonic() > until:
             raise JobError(f"another submitter has {key} in hand and does not get on", "end it, and submit again")
         time.sleep(0.02)
@@ -105,11 +114,11 @@ def _begin(
         row = {"key": key, "number": number, "generation": max(generation, newest.generation if newest else 0)}
         row |= {"folder": str(folder), "name": spec.name, "host": host(), "wanted": spec.resources.devices}
         row |= {"state": QUEUED if spec.resources.devices else LAUNCHING, "token": 1, "task": task}
-        made = table.add(row)
-        if made is None:
+        attempt = table.add(row)
+        if attempt is None:
             return None
-        _launch(settings, made, spec, lock, first_of(table.of(key), made))
-        return table.get(made.id)
+        _launch(settings, attempt, spec, lock, first_of(table.of(key), attempt))
+        return table.get(attempt.id)
     finally:
         os.close(lock)
 
@@ -117,7 +126,7 @@ def _begin(
 def first_of(history: list[Attempt], attempt: Attempt) -> int:
     """Number of the attempt since which the key's state is kept: none was cancelled, and nobody cleared the task."""
     first = attempt.number
-    for earlier in reversed([other for other in history if other.number < attempt.number]):
+    for earlier in reversed([before for before in history if before.number < attempt.number]):
         if earlier.state == CANCELLED or earlier.generation != attempt.generation:
             break
         first = earlier.number
@@ -126,19 +135,28 @@ def first_of(history: list[Attempt], attempt: Attempt) -> int:
 
 def _launch(settings: Settings, attempt: Attempt, spec: JobSpec, lock: int, first: int) -> None:
     """Start the supervisor, which inherits the attempt's lock."""
-    values = {"id": attempt.id, "token": 1, "key": attempt.key, "number": attempt.number, "host": host()}
-    values |= {"home": str(settings.home), "project": str(settings.project), "spec": spec.to_dict()}
-    values |= {"pretended": settings.devices, "confined": settings.confine_jobs, "protocol": PROTOCOL}
-    values |= {"state": str(files.state_folder(attempt.path, first))}
-    files.write(attempt.path / files.LAUNCH, values)
+    record = Launch(
+        id=attempt.id,
+        token=attempt.token,
+        key=attempt.key,
+        number=attempt.number,
+        host=host(),
+        home=str(settings.home),
+        project=str(settings.project),
+        state=str(files.state_folder(attempt.path, first)),
+        spec=spec,
+        pretended=settings.devices,
+        confined=settings.confine_jobs,
+    )
+    write_launch(attempt.path, record)
     variables = allowed(os.environ, spec.environment) | settings.as_environment()
     command = [sys.executable, "-P", "-m", "airloom.jobs.supervise", str(attempt.path), str(lock)]
-    with (attempt.path / "supervisor.txt").open("ab") as said:
+    with (attempt.path / "supervisor.txt").open("ab") as output:
         subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=said,
+            stdout=output,
+            stderr=output,
             cwd=settings.home,
             env=variables,
             start_new_session=True,
@@ -181,10 +199,10 @@ def _abandoned(attempt: Attempt) -> bool:
 
 
 def _record(table: Attempts, attempt: Attempt) -> None:
-    """What is left of an attempt that nobody saw end: its result where it wrote one, else it is lost."""
-    result = files.read_result(attempt.path)
+    """Record the end of an attempt that nobody saw: SUCCEEDED where its result says so, else CANCELLED or LOST."""
+    result = read_result(attempt.path)
     state, reason = LOST, attempt.stop or "its processes are gone; nobody saw it end"
-    if result and result["ok"]:
+    if result and result.ok:
         state, reason = SUCCEEDED, ""
     elif attempt.cancel:
         state, reason = CANCELLED, attempt.cancel

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airloom.errors import ConfigError, JobsAway
 from airloom.jobs import devices, ending, files, launch, processes
+from airloom.jobs.launch_record import Launch, read_launch
 from airloom.jobs.limits import Limits, Usage, cut_log
+from airloom.jobs.results import Failure, JobResult, read_result, write_result
 from airloom.jobs.states import CANCELLED, FAILED, LAUNCHING, LOST, QUEUED, RUNNING, SUCCEEDED
 
 if TYPE_CHECKING:
@@ -36,18 +38,39 @@ def main(arguments: list[str]) -> int:
     """Supervise the attempt in FOLDER; LOCK is the inherited descriptor of its lock."""
     folder, lock = Path(arguments[0]), int(arguments[1])
     os.set_inheritable(lock, False)
-    values = files.read(folder / files.LAUNCH) or {}
+    try:
+        record = read_launch(folder)
+    except ConfigError as error:
+        return _refuse(folder, error)
     processes.adopt_orphans()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the submitter's affair
-    return Supervisor(folder, lock, values).run()
+    return Supervisor(folder, lock, record).run()
+
+
+def _refuse(folder: Path, error: ConfigError) -> int:
+    """Record that the attempt FAILED: another airloom submitted it, and its step may stand elsewhere in this one."""
+    from airloom.jobs.table import Attempts
+
+    write_result(folder, JobResult(ok=False, failure=Failure.of(error)))
+    values = files.read(folder / files.LAUNCH) or {}
+    if "id" in values and "token" in values:
+        table, identity, claim = Attempts(os.environ["AIRLOOM_DATABASE"]), values["id"], values["token"]
+        table.change(identity, claim=claim, state=FAILED, reason=error.message, ended=time.time())
+    return 1
 
 
 class Supervisor:
-    """State of one attempt while it is alive."""
+    """State of one attempt while it is alive.
 
-    def __init__(self, folder: Path, lock: int, values: dict[str, Any]) -> None:
-        self.folder, self.lock, self.values = folder, lock, values
-        self.resources = values["spec"]["resources"]
+    Args:
+        folder: of the attempt.
+        lock: descriptor of its lock.
+        record: what to run.
+    """
+
+    def __init__(self, folder: Path, lock: int, record: Launch) -> None:
+        self.folder, self.lock, self.record = folder, lock, record
+        self.resources, self.is_command = record.spec.resources, bool(record.spec.command)
         self.job: subprocess.Popen[bytes] | None = None
         self.usage = Usage()
         self.leased: list[str] = []
@@ -60,9 +83,9 @@ class Supervisor:
         self.terminated = True
 
     def run(self) -> int:
-        """Run it to its end; 0 when that is on record."""
+        """Run the job to its end; 0 when that is on record."""
         try:
-            if not self.resources["devices"]:  # the quick path: the table is told when the job already works
+            if not self.resources.devices:  # the quick path: the table is told when the job already works
                 self._start()
                 state, reason = self._watch()
             else:
@@ -82,7 +105,7 @@ class Supervisor:
         return self._opened
 
     def _ask(self, question: "Callable[[Attempts], T]", otherwise: T) -> T:
-        """An answer of the table; `otherwise` while it gives none, which is said once."""
+        """An answer of the table; `otherwise` while it gives none, which is printed once."""
         try:
             answer = question(self._table())
         except JobsAway as error:
@@ -95,11 +118,11 @@ class Supervisor:
 
     def _change(self, **values: Any) -> bool:
         """Write, unless another supervisor has the attempt; a table that does not answer is written to later."""
-        identity, claim = self.values["id"], self.values["token"]
+        identity, claim = self.record.id, self.record.token
         return self._ask(lambda table: table.change(identity, claim=claim, **values), True)
 
     def _beat(self) -> bool:
-        """Say that it runs, and what it used; False where another supervisor has the attempt."""
+        """Record that it runs, and what it used; False where another supervisor has the attempt."""
         job = self._running()
         return self._change(
             state=RUNNING, owner=os.getpid(), pid=job.pid, started=self.started, heartbeat=time.time(), **self._used()
@@ -113,7 +136,7 @@ class Supervisor:
 
     def _finish(self, state: str, reason: str) -> bool:
         """Write down how it ended. The lock is held meanwhile, so nobody takes the attempt for lost."""
-        identity, claim = self.values["id"], self.values["token"]
+        identity, claim = self.record.id, self.record.token
         values = {"state": state, "reason": reason[:4000], "ended": time.time(), **self._used()}
         until = time.monotonic() + INSISTING
         while time.monotonic() < until:
@@ -127,18 +150,18 @@ class Supervisor:
 
     def _start(self) -> None:
         self.began, self.started = time.monotonic(), time.time()
-        self.job = launch.start(self.folder, self.values, self.lock, self.leased)
+        self.job = launch.start(self.folder, self.record, self.lock, self.leased)
 
     def _wait_for_devices(self) -> "tuple[str, str] | None":
         """Queue up and start with the lease; how it ended, where it did while it waited."""
-        names, beaten = devices.discover(self.values["pretended"]), -BEAT
+        names, beaten = devices.discover(self.record.pretended), -BEAT
         while True:
             if time.monotonic() - beaten > BEAT:
                 beaten = time.monotonic()
                 if not self._change(owner=os.getpid(), heartbeat=time.time()):
                     return CANCELLED, FENCED
             queue = self._ask(lambda table: table.alive(), list["Attempt"]())
-            me = next((attempt for attempt in queue if attempt.id == self.values["id"]), None)
+            me = next((attempt for attempt in queue if attempt.id == self.record.id), None)
             if self.terminated or (me and (me.cancel or me.stop)):
                 return self._unstarted(me)
             place = self._place(queue) if me else 1  # without an answer nobody starts
@@ -159,21 +182,21 @@ class Supervisor:
 
     def _place(self, queue: "list[Attempt]") -> int:
         """How many earlier attempts of this state folder wait for devices; a dead one waits no more."""
-        home, mine = Path(self.values["home"]), self.values["id"]
-        here = [a for a in queue if a.host == self.values["host"] and a.path.is_relative_to(home)]
-        earlier = [a for a in here if a.state == QUEUED and a.wanted and a.id < mine]
+        home, own = Path(self.record.home), self.record.id
+        here = [a for a in queue if a.host == self.record.host and a.path.is_relative_to(home)]
+        earlier = [a for a in here if a.state == QUEUED and a.wanted and a.id < own]
         return sum(files.is_locked(attempt.path) for attempt in earlier)
 
     def _lease(self, names: list[str]) -> list[str]:
-        me = {name: self.values[name] for name in ("id", "key", "number")} | {"folder": str(self.folder)}
-        return devices.lease(Path(self.values["home"]), names, self.resources["devices"], me)
+        holder = devices.Lease(self.record.id, self.record.key, self.record.number, str(self.folder))
+        return devices.lease(Path(self.record.home), names, self.resources.devices, holder)
 
     # -- while it runs
 
     def _watch(self) -> tuple[str, str]:
         """Wait for the job's end; how it ended, and why."""
         job = self._running()
-        limits = Limits(self.resources["memory"], self.resources["time"], self.began)
+        limits = Limits(self.resources.memory, self.resources.time, self.began)
         beaten, looked, measured, memory = 0.0, time.monotonic(), 0.0, 0
         while True:
             now = time.monotonic()
@@ -197,20 +220,20 @@ class Supervisor:
                     return wish
             time.sleep(STEP)
         cut_log(self.folder)
-        return ending.outcome(self.folder, job.returncode, is_command=bool(self.values["spec"]["command"]))
+        return ending.outcome(self.folder, job.returncode, is_command=self.is_command)
 
     def _wish(self) -> "tuple[str, str] | None":
         """Do what the table, or a signal, asks for: end for good, or stop at a checkpoint."""
-        now = self._ask(lambda table: table.get(self.values["id"]), None)
-        if now and (now.token != self.values["token"] or not now.alive):
+        now = self._ask(lambda table: table.get(self.record.id), None)
+        if now and (now.token != self.record.token or not now.alive):
             return CANCELLED, FENCED
         if now and now.cancel:
             self._terminate(launch.GRACE)
             return CANCELLED, now.cancel
         if self.terminated or (now and now.stop):
             self._terminate(launch.STOP_GRACE)
-            result = files.read_result(self.folder)
-            if result and result["ok"]:
+            result = read_result(self.folder)
+            if result and result.ok:
                 return SUCCEEDED, ""
             return LOST, (now.stop if now else "") or "its supervisor was told to end"
         return None
@@ -218,7 +241,7 @@ class Supervisor:
     def _terminate(self, grace: float) -> None:
         """TERM, and time to end; what is left then is killed."""
         job = self._running()
-        ending.ask_to_end(job, everybody=bool(self.values["spec"]["command"]))
+        ending.ask_to_end(job, everybody=self.is_command)
         until = time.monotonic() + grace
         beaten = time.monotonic()
         while job.poll() is None and time.monotonic() < until:

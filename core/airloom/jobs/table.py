@@ -91,15 +91,15 @@ class Attempts:
         Raises:
             JobError: there is none.
         """
-        found = self._select(attempts.c.id == identity)
-        if not found:
+        rows = self._select(attempts.c.id == identity)
+        if not rows:
             raise JobError(f"there is no attempt {identity}", "`airloom jobs list`")
-        return found[0]
+        return rows[0]
 
     def newest(self, key: str) -> Attempt | None:
         """The newest attempt of a key."""
-        found = self.of(key)
-        return found[-1] if found else None
+        history = self.of(key)
+        return history[-1] if history else None
 
     def of(self, key: str) -> list[Attempt]:
         """All attempts of a key, oldest first."""
@@ -115,6 +115,12 @@ class Attempts:
 
     def change(self, identity: int, *, claim: int | None = None, states: Sequence[str] = ALIVE, **values: Any) -> bool:
         """Change an attempt that is in one of these states and, where given, has the token `claim`.
+
+        Args:
+            identity: of the attempt.
+            claim: its token.
+            states: in which it may be.
+            values: of its columns.
 
         Returns:
             Whether it was changed.

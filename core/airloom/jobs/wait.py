@@ -8,6 +8,7 @@ from typing import Any
 from airloom import database
 from airloom.errors import JobFailed, JobLost
 from airloom.jobs import files
+from airloom.jobs.results import read_result
 from airloom.jobs.spec import JobSpec
 from airloom.jobs.states import CANCELLED, FAILED, LOST, SUCCEEDED, Attempt
 from airloom.jobs.submit import end, settle, submit
@@ -24,7 +25,13 @@ OnLine = Callable[[str], None]
 def wait(
     settings: Settings, attempt: Attempt, on_line: OnLine | None = None, *, seconds: float | None = None
 ) -> Attempt:
-    """The attempt as soon as it ended, or after `seconds`; `on_line` gets each line of its log.
+    """The attempt as soon as it ended, or after `seconds`.
+
+    Args:
+        settings: of this installation.
+        attempt: to wait for.
+        on_line: gets each line of its log.
+        seconds: to wait at most; None: until it ended.
 
     Raises:
         JobsAway: the table of jobs is away for longer than `database.PATIENCE`; the job goes on.
@@ -44,12 +51,12 @@ def wait(
 
 
 def _look(table: Attempts, identity: int, closely: bool) -> Attempt:
-    found = table.get(identity)
-    return (settle(table, found) or found) if closely and found.alive else found
+    attempt = table.get(identity)
+    return (settle(table, attempt) or attempt) if closely and attempt.alive else attempt
 
 
 def wait_or_cancel(settings: Settings, attempt: Attempt, on_line: OnLine | None = None) -> Attempt:
-    """As `wait`, and whoever interrupts the waiting ends the job too: a person at a terminal means both."""
+    """As `wait`, but who interrupts the waiting ends the job too: a person at a terminal means both."""
     try:
         return wait(settings, attempt, on_line)
     except BaseException:
@@ -64,21 +71,22 @@ def value(attempt: Attempt) -> dict[str, Any]:
         JobLost: it was stopped, or nobody saw it end.
         JobFailed: it failed or was cancelled; the message says why, the hint has the end of its log.
     """
-    result = files.read_result(attempt.path)
+    result = read_result(attempt.path)
     if attempt.state == SUCCEEDED:
-        return dict(result["value"]) if result else {}
+        return result.value if result else {}
     log = str(attempt.path / files.LOG)
-    hint = result["hint"] if result and result.get("hint") and not result["ok"] else _tail(attempt)
+    failure = result.failure if result and not result.ok else None
+    hint = failure.hint if failure and failure.hint else _tail(attempt)
     kind = JobLost if attempt.state == LOST else JobFailed
     verb = {CANCELLED: "was cancelled", LOST: "was lost"}.get(attempt.state, "failed")
-    ours = bool(result and not result["ok"] and attempt.reason == result["error"][:4000])
-    message = attempt.reason if ours else f"{attempt.name} {verb}: {attempt.reason}"
+    explained = failure is not None and attempt.reason == failure.error[:4000]
+    message = attempt.reason if explained else f"{attempt.name} {verb}: {attempt.reason}"
     raise kind(message, f"{hint}\n  log: {log}", log)
 
 
 def was_killed(attempt: Attempt) -> bool:
-    """Whether it ended without a word of its own: killed, crashed, or with nobody there to see it."""
-    return attempt.state in (FAILED, LOST) and files.read_result(attempt.path) is None
+    """Whether it ended without a result of its own: killed, crashed, or with nobody there to see it."""
+    return attempt.state in (FAILED, LOST) and read_result(attempt.path) is None
 
 
 def _tail(attempt: Attempt) -> str:

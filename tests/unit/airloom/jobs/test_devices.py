@@ -50,7 +50,7 @@ def test_who_holds_a_device_is_known_while_it_runs(four, job, tmp_path, until, t
     path = tmp_path / "tmp" / "d"
     attempt = job("device", {"path": str(path), "seconds": 30}, devices=1, at=four)
     until(path.exists)
-    assert devices.holder(four.home, "pretended:0")["key"] == "k"
+    assert devices.holder(four.home, "pretended:0").key == "k"
     os.kill(table.get(attempt.id).pid, signal.SIGKILL)
     wait(four, attempt, seconds=200)
     until(lambda: devices.holder(four.home, "pretended:0") is None)

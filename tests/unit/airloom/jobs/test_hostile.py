@@ -59,7 +59,7 @@ def test_a_daemon_without_a_supervisor_is_ended_by_whoever_looks_next(settings, 
     attempt = hostile("daemon", arguments={"seconds": 60})
     until(lambda: mark.exists() and mark.read_text() and table.get(attempt.id).owner)
     os.kill(table.get(attempt.id).owner, signal.SIGKILL)
-    until(lambda: control.list_jobs(settings)[0]["state"] == "LOST")
+    until(lambda: control.list_jobs(settings)[0].attempt.state == "LOST")
     assert not lives(int(mark.read_text()))
 
 
@@ -142,7 +142,7 @@ def test_a_result_that_is_none_is_a_failure_with_that_reason(settings, hostile, 
     assert (attempt.state, reason in attempt.reason) == ("FAILED", True), attempt.reason
     with pytest.raises(JobFailed, match=r"result\.json"):
         value(attempt)
-    assert control.list_jobs(settings)[0]["state"] == "FAILED"
+    assert control.list_jobs(settings)[0].attempt.state == "FAILED"
 
 
 def test_a_step_that_returns_no_mapping_says_so(settings, job):
@@ -156,15 +156,6 @@ def test_a_job_that_removes_its_own_folder_does_not_confuse_its_supervisor(setti
     assert found.state in ("SUCCEEDED", "LOST", "FAILED")
     assert "cannot be started" not in found.reason
     assert not processes.marked(attempt.path)
-
-
-def test_another_protocol_is_refused_with_both_numbers(tmp_path):
-    files.write(tmp_path / files.LAUNCH, {"protocol": 99, "spec": {"step": "a:b", "arguments": {}}})
-    done = subprocess.run([sys.executable, "-m", "airloom.jobs.child", str(tmp_path)], capture_output=True, check=False)
-    result = files.read(tmp_path / files.RESULT)
-    assert done.returncode == 1
-    assert "protocol 1 of jobs, the submitter's 99" in result["error"]
-    assert "install the same airloom" in result["hint"]
 
 
 def test_a_stop_leaves_a_training_its_helpers_to_save_with(settings, hostile, mark, table, until):
@@ -263,7 +254,7 @@ def test_another_home_with_the_same_numbers_is_left_alone(settings, hostile, mar
 @pytest.mark.parametrize("key", ["x" * 900, "schedule 2026-01-01T00:00:00+00:00/ümläut 日本 😀", "-rf", "a'b\"c;d$(e)"])
 def test_any_printable_key_works(settings, job, key):
     assert value(ended(settings, job("hello", {"name": "ada"}, key=key)))["hello"] == "ada"
-    assert control.show(settings, key)[0]["state"] == "SUCCEEDED"
+    assert control.show(settings, key)[0].attempt.state == "SUCCEEDED"
 
 
 @pytest.mark.parametrize("key", ["", "x" * 1001, "a\nb", "a\0b", "\ud800", "a\u200bb"])
