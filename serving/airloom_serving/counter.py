@@ -1,4 +1,4 @@
-"""Counts answered predictions by model version, and writes the totals behind the answers."""
+"""Counts answered predictions by model version, and writes the totals in a thread of its own."""
 
 import logging
 import threading
@@ -61,10 +61,10 @@ class PredictionCounter:
             # A database is away in many ways, and none of them may end the counting.
             with self._lock:
                 self._changed |= changed
-            said = str(error).splitlines()[0][:300]
+            reason = str(error).splitlines()[0][:300]
             if not self.problem:
-                log.warning("the counts of predictions are kept until the database answers: %s", said)
-            self.problem = said
+                log.warning("the counts of predictions are kept until the database answers: %s", reason)
+            self.problem = reason
             return False
         self.problem = ""
         return True

@@ -1,4 +1,4 @@
-"""Writes the prediction log behind the answers, in finished files; their form: `airloom.monitoring.prediction_log`."""
+"""Writes the prediction log in a thread of its own; the form of its files: `airloom.monitoring.prediction_log`."""
 
 import logging
 import random
@@ -101,8 +101,8 @@ def write(folder: Path, answered: Sequence[Answered]) -> list[Path]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    rows = sorted(row for one in answered for row in _rows(one))
-    made = []
+    rows = sorted(row for request in answered for row in _rows(request))
+    files = []
     for name, part in groupby(rows, key=lambda row: day(row[1])):
         columns = list(zip(*part, strict=True))
         target = schema()
@@ -114,19 +114,20 @@ def write(folder: Path, answered: Sequence[Answered]) -> list[Path]:
             # Ids are all different: a dictionary of them would only be written in vain.
             how = {"compression": "zstd", "use_dictionary": ["model", "version", "prediction"], "row_group_size": GROUP}
             pq.write_table(pa.table(arrays, schema=target), hidden, **how)
-            made.append(hidden.rename(place / file_name(columns[1][0], columns[1][-1], unique)))
+            files.append(hidden.rename(place / file_name(columns[1][0], columns[1][-1], unique)))
         finally:
             hidden.unlink(missing_ok=True)
-    return made
+    return files
 
 
-def _rows(one: Answered) -> list[tuple[Any, ...]]:
+def _rows(answered: Answered) -> list[tuple[Any, ...]]:
+    """A row of the log for each prediction, its columns as `airloom.monitoring.prediction_log` names them."""
     return [
         (
-            *(identity, int(identity[:8] + identity[9:13], 16), one.model, one.version),
-            *(answer if isinstance(answer, str) else repr(answer), _number(answer), one.latency_ms, one.rows),
+            *(identity, int(identity[:8] + identity[9:13], 16), answered.model, answered.version),
+            *(answer if isinstance(answer, str) else repr(answer), _number(answer), answered.latency_ms, answered.rows),
         )
-        for identity, answer in zip(one.ids, one.predictions, strict=True)
+        for identity, answer in zip(answered.ids, answered.predictions, strict=True)
     ]
 
 
@@ -135,8 +136,8 @@ def _number(answer: Any) -> float | None:
 
 
 def _sampled(answered: Answered, share: float) -> Answered:
-    kept = [place for place in range(len(answered.ids)) if random.random() < share]  # noqa: S311 - a sample, no secret
-    ids, predictions = ([values[place] for place in kept] for values in (answered.ids, answered.predictions))
+    places = [place for place in range(len(answered.ids)) if random.random() < share]  # noqa: S311 - no secret
+    ids, predictions = ([values[place] for place in places] for values in (answered.ids, answered.predictions))
     return answered._replace(ids=ids, predictions=predictions)
 
 

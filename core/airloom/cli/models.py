@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from airloom.cli.console import Json, answer
 from airloom.settings import load
 
 if TYPE_CHECKING:
     from airloom.deployment.record import Deployment
+    from airloom.registry.model_records import ListedVersion
 
 app = typer.Typer(help="Registered model versions, and which of them serves.", no_args_is_help=True)
 experiment = typer.Typer(help="Pipeline runs and their candidates, side by side.", no_args_is_help=True)
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Reference = Annotated[str, typer.Argument(help="digits/3, digits@previous, or digits for its champion.")]
 
 
@@ -23,9 +24,9 @@ def list_(json_: Json = False) -> None:
     """All models and their versions, newest first."""
     from airloom.registry import models
 
-    found = models.list_models(load())
-    lines = [_line(model["name"], version) for model in found for version in model["versions"]]
-    typer.echo(json.dumps(found, indent=1) if json_ else "\n".join(lines) or "no registered models")
+    listed = models.list_models(load())
+    lines = [_line(model.name, version) for model in listed for version in model.versions]
+    answer([model.to_dict() for model in listed], json_, "\n".join(lines) or "no registered models")
 
 
 @app.command()
@@ -33,13 +34,11 @@ def show(version: Reference, json_: Json = False) -> None:
     """Where a version comes from: data, code, environment, parameters, metrics, decision, digests."""
     from airloom.registry import models
 
-    found = models.show(load(), version)
-    if json_:
-        typer.echo(json.dumps(found, indent=1))
-        return
-    packages = found.pop("packages")
-    typer.echo("\n".join(f"{name:20} {_text(value)}" for name, value in found.items()))
-    typer.echo(f"{'packages':20} {len(packages)}, in environment/requirements.txt of run {found['train_run']}")
+    details = models.show(load(), version)
+    values = details.to_dict()
+    lines = [f"{name:20} {_text(value)}" for name, value in values.items() if name != "packages"]
+    packages = f"{len(details.packages)}, in environment/requirements.txt of run {values.get('train_run', 'unknown')}"
+    answer(values, json_, "\n".join([*lines, f"{'packages':20} {packages}"]))
 
 
 @app.command()
@@ -55,13 +54,13 @@ def card(
 
     settings = load()
     chosen = models.find(settings, version)
-    made = cards.card(settings, chosen.name, str(chosen.version))
-    text = card_pages.page(made) if html else card_pages.markdown(made)
+    composed = cards.card(settings, chosen.name, str(chosen.version))
+    text = card_pages.page(composed) if html else card_pages.markdown(composed)
     if output is None:
         typer.echo(text, nl=False)
     else:
         write_private(output, text)
-        typer.echo(f"{output}: the card of {made.title}", err=True)
+        typer.echo(f"{output}: the card of {composed.title}", err=True)
 
 
 @app.command()
@@ -88,9 +87,9 @@ def diff(first: Reference, second: Reference, json_: Json = False) -> None:
     """What differs between two versions: parameters, metrics, data, code, packages, files."""
     from airloom.registry import models
 
-    found = models.diff(load(), first, second)
-    lines = [f"{name:40} {_text(a)} -> {_text(b)}" for name, (a, b) in found.items()]
-    typer.echo(json.dumps(found, indent=1) if json_ else "\n".join(lines) or "nothing differs")
+    difference = models.diff(load(), first, second)
+    lines = [f"{name:40} {_text(a)} -> {_text(b)}" for name, (a, b) in difference.values.items()]
+    answer(difference.to_dict(), json_, "\n".join(lines) or "nothing differs")
 
 
 @experiment.command("show")
@@ -119,19 +118,15 @@ def compare(
 def _print_deployment(deployment: "Deployment", model: str, *, as_json: bool) -> None:
     before = f", version {deployment.previous} is the previous one" if deployment.previous else ""
     text = f"{model} version {deployment.champion} is the champion{before} (generation {deployment.generation})"
-    typer.echo(json.dumps(deployment.to_dict(), indent=1) if as_json else text)
+    answer(deployment.to_dict(), as_json, text)
 
 
-def _line(name: str, version: dict[str, Any]) -> str:
-    created = datetime.fromtimestamp(version["created"] / 1000, UTC).strftime("%Y-%m-%d %H:%M")
-    aliases = " ".join(f"@{alias}" for alias in version["aliases"])
-    metrics = " ".join(
-        f"{key} {version['metrics'][key]:.4g}" for key in ("accuracy", "mae") if key in version["metrics"]
-    )
-    overridden = "overridden" if version["overridden"] else ""
-    return (
-        f"{name}/{version['version']:4} {created}  {version['dataset']:16} {metrics:18} {overridden} {aliases}".rstrip()
-    )
+def _line(name: str, version: "ListedVersion") -> str:
+    created = datetime.fromtimestamp(version.created / 1000, UTC).strftime("%Y-%m-%d %H:%M")
+    aliases = " ".join(f"@{alias}" for alias in version.aliases)
+    metrics = " ".join(f"{key} {version.metrics[key]:.4g}" for key in ("accuracy", "mae") if key in version.metrics)
+    overridden = "overridden" if version.overridden else ""
+    return f"{name}/{version.version:4} {created}  {version.dataset:16} {metrics:18} {overridden} {aliases}".rstrip()
 
 
 def _text(value: Any) -> str:

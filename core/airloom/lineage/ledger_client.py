@@ -1,4 +1,4 @@
-"""The ledger over MLflow's client, for a server whose tables cannot be reached: right, and as slow as its searches."""
+"""The ledger over MLflow's client, for a server whose tables cannot be reached. It is as slow as MLflow's searches."""
 
 from collections.abc import Collection, Iterator
 from functools import cached_property
@@ -10,7 +10,7 @@ from airloom.tracking import runs as mlflow_runs
 from airloom.tracking.tags import Tag
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run as Found
+    from mlflow.entities import Run as MlflowRun
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 
@@ -25,27 +25,27 @@ class ClientLedger:
         return sorted((v.name, str(v.version), v.run_id or "") for v in self._versions)
 
     def version(self, model: str, number: str) -> Version | None:
-        found = self._or_none(lambda: self._api.get_model_version(model, number))
-        return Version(model, number, found.run_id or "", dict(found.tags)) if found else None
+        version = self._or_none(lambda: self._api.get_model_version(model, number))
+        return Version(model, number, version.run_id or "", dict(version.tags)) if version else None
 
     def aliases(self) -> dict[str, dict[str, str]]:
         return {m.name: {alias: str(n) for alias, n in m.aliases.items()} for m in self._models}
 
     def run(self, identity: str) -> Run | None:
-        found = self._or_none(lambda: self._api.get_run(identity))
-        return _run(found) if found else None
+        run = self._or_none(lambda: self._api.get_run(identity))
+        return _run(run) if run else None
 
     def briefs(self, identities: Collection[str]) -> list[Brief]:
-        runs = (self._runs[one] for one in sorted(identities) if one in self._runs)
+        runs = (self._runs[identity] for identity in sorted(identities) if identity in self._runs)
         return [Brief(r.id, r.name, r.status, r.tags.get(Tag.KEY, ""), r.tags.get(Tag.KIND, "")) for r in runs]
 
     def tagged_runs(self, key: str, values: Collection[str] | None = None) -> dict[str, str]:
-        found = {run.id: run.tags[key] for run in self._runs.values() if key in run.tags}
-        return found if values is None else {run: value for run, value in found.items() if value in set(values)}
+        tagged = {run.id: run.tags[key] for run in self._runs.values() if key in run.tags}
+        return tagged if values is None else {run: value for run, value in tagged.items() if value in set(values)}
 
     def tagged_versions(self, key: str, values: Collection[str] | None = None) -> dict[tuple[str, str], str]:
-        found = {(v.name, str(v.version)): v.tags[key] for v in self._versions if key in v.tags}
-        return found if values is None else {which: value for which, value in found.items() if value in set(values)}
+        tagged = {(v.name, str(v.version)): v.tags[key] for v in self._versions if key in v.tags}
+        return tagged if values is None else {which: value for which, value in tagged.items() if value in set(values)}
 
     @cached_property
     def _runs(self) -> dict[str, Run]:
@@ -80,8 +80,8 @@ class ClientLedger:
             return None
 
 
-def _run(found: "Found") -> Run:
-    info, data = found.info, found.data
+def _run(run: "MlflowRun") -> Run:
+    info, data = run.info, run.data
     deleted = info.lifecycle_stage == "deleted"
     name = info.run_name or ""
     return Run(info.run_id, name, info.status, deleted, info.artifact_uri or "", dict(data.tags), dict(data.params))

@@ -1,4 +1,4 @@
-"""The ledger over MLflow's own tables. A test holds that it answers as MLflow's client does."""
+"""The ledger over MLflow's own tables. A test compares its answers with those of MLflow's client."""
 
 from collections.abc import Collection
 
@@ -17,7 +17,7 @@ _LIVE = "SELECT name, version, run_id FROM model_versions WHERE (current_stage <
 
 
 class SqlLedger:
-    """Reads; never writes, never makes a table."""
+    """Reads MLflow's tables; never writes, never makes one."""
 
     def __init__(self, address: str) -> None:
         self._read = Reader(address)
@@ -40,26 +40,24 @@ class SqlLedger:
         return True
 
     def numbers(self) -> list[tuple[str, str, str]]:
-        found = self._read.rows(_LIVE, gone=DELETED)
-        return sorted((str(name), str(number), str(run or "")) for name, number, run in found)
+        rows = self._read.rows(_LIVE, gone=DELETED)
+        return sorted((str(name), str(number), str(run or "")) for name, number, run in rows)
 
     def version(self, model: str, number: str) -> Version | None:
-        found = self._read.rows(
-            f"{_LIVE} AND name = :name AND version = :number", **_which(model, number), gone=DELETED
-        )
-        if not found:
+        rows = self._read.rows(f"{_LIVE} AND name = :name AND version = :number", **_which(model, number), gone=DELETED)
+        if not rows:
             return None
         statement = "SELECT key, value FROM model_version_tags WHERE name = :name AND version = :number"
         tags: dict[str, str] = dict(self._read.rows(statement, **_which(model, number)))
-        return Version(model, number, str(found[0][2] or ""), tags)
+        return Version(model, number, str(rows[0][2] or ""), tags)
 
     def aliases(self) -> dict[str, dict[str, str]]:
-        known: dict[str, dict[str, str]] = {
+        aliases: dict[str, dict[str, str]] = {
             name: {} for (name,) in self._read.rows("SELECT name FROM registered_models")
         }
         for name, alias, number in self._read.rows("SELECT name, alias, version FROM registered_model_aliases"):
-            known[name][alias] = str(number)
-        return known
+            aliases[name][alias] = str(number)
+        return aliases
 
     def run(self, identity: str) -> Run | None:
         wanted = "SELECT name, status, lifecycle_stage, artifact_uri FROM runs WHERE run_uuid = :id"
@@ -74,9 +72,9 @@ class SqlLedger:
     def briefs(self, identities: Collection[str]) -> list[Brief]:
         wanted = sorted(identities)
         keys, kinds = self._tags_of(Tag.KEY, wanted), self._tags_of(Tag.KIND, wanted)
-        found = self._some("SELECT run_uuid, name, status FROM runs WHERE run_uuid IN (:wanted)", wanted)
+        rows = self._some("SELECT run_uuid, name, status FROM runs WHERE run_uuid IN (:wanted)", wanted)
         return [
-            Brief(one, name or "", state or "", keys.get(one, ""), kinds.get(one, "")) for one, name, state in found
+            Brief(run, name or "", status or "", keys.get(run, ""), kinds.get(run, "")) for run, name, status in rows
         ]
 
     def _tags_of(self, key: str, runs: list[str]) -> dict[str, str]:
@@ -85,7 +83,7 @@ class SqlLedger:
         )
 
     def _some(self, statement: str, runs: list[str], **values: str) -> list[Row]:
-        """The rows of these runs, told apart by their first column; of very many it is quicker to read all."""
+        """The rows of these runs, whose id is the first column; for very many it is quicker to read all rows."""
         if len(runs) <= MOST:
             return self._read.rows_of(statement, runs, **values)
         wanted = set(runs)

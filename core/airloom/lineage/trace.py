@@ -237,5 +237,5 @@ def _commit_line(commit: TracedCommit) -> str:
     source = f", from {commit.source}" if commit.source else ""
     read = f", {commit.read} read" if commit.read != commit.rows else ""
     deleted = ", version deleted" if commit.deleted else ""
-    made = f"{commit.version} {commit.date} {commit.author}: {commit.message}"
-    return f"commit {commit.commit[:12]} {made}; {commit.rows} rows{read}{deleted}{source}"
+    version = f"{commit.version} {commit.date} {commit.author}: {commit.message}"
+    return f"commit {commit.commit[:12]} {version}; {commit.rows} rows{read}{deleted}{source}"

@@ -1,7 +1,6 @@
 """A model card (Mitchell et al. 2019) from evidence: each value names what measured it, or says what would.
 
-Nothing is written by hand and nothing is guessed. What has no evidence stands as "not measured", with the command that
-measures it.
+Nothing is written by hand. What has no evidence stands as "not measured", with the command that measures it.
 """
 
 import hashlib
@@ -96,14 +95,22 @@ def card(settings: Settings, name: str, version: str) -> Card:
     Raises:
         RegistryError: there is no such version, or MLflow does not answer.
     """
-    found = models.get_version(settings, name, version)
+    registered = models.get_version(settings, name, version)
     client = runs.client(settings)
     with runs.reachable(settings):
-        return compose(settings, client, name, str(found.version), dict(found.tags))
+        return compose(settings, client, name, str(registered.version), dict(registered.tags))
 
 
 def compose(settings: Settings, client: "MlflowClient", name: str, version: str, tags: dict[str, str]) -> Card:
-    """The card of a version that has these tags."""
+    """The card of a version that has these tags.
+
+    Args:
+        settings: of this installation.
+        client: of MLflow.
+        name: of the model.
+        version: its number; empty before it has one.
+        tags: those of the version.
+    """
     run = client.get_run(tags[Tag.TRAIN_RUN])
     sources = Sources(settings, name, version, tags, dict(run.data.tags), {}, run.info.experiment_id)
     sources.evidence = _evidence(client, sources)
@@ -175,14 +182,14 @@ def _data(s: Sources) -> list[Fact]:
 
 
 def _metrics(s: Sources) -> list[Fact]:
-    found, champion = json.loads(s.tag("metrics") or "{}"), s.evidence.get("champion_metrics", {})
-    kept = s.artifact("evaluation/metrics.json")
-    if not found:
+    metrics, champion = json.loads(s.tag("metrics") or "{}"), s.evidence.get("champion_metrics", {})
+    measured = s.artifact("evaluation/metrics.json")
+    if not metrics:
         return [_missing("metrics", s.again)]
     facts = []
-    for name, value in found.items():
-        other = f" (champion {s.evidence['champion_version']}: {_number(champion[name])})" if name in champion else ""
-        facts.append(Fact(name, f"{_number(value)}{other}", **kept))
+    for name, value in metrics.items():
+        before = f" (champion {s.evidence['champion_version']}: {_number(champion[name])})" if name in champion else ""
+        facts.append(Fact(name, f"{_number(value)}{before}", **measured))
     return facts
 
 
@@ -194,38 +201,40 @@ def _slices(s: Sources) -> list[Fact]:
 
 
 def _gate(s: Sources) -> list[Fact]:
-    kept = s.artifact("gate/evidence.html")
+    page = s.artifact("gate/evidence.html")
     if not s.evidence:
         return [
             Fact("decision", s.tag("gate") or NOT_MEASURED, "the tag airloom.gate of the version"),
             _missing("evidence", f"the kept file is gone or another; {s.again}"),
         ]
-    facts = [Fact(f"rule {number}", reason, **kept) for number, reason in enumerate(s.evidence["reasons"], 1)]
+    facts = [Fact(f"rule {number}", reason, **page) for number, reason in enumerate(s.evidence["reasons"], 1)]
     if tries := s.evidence.get("tries"):
         spent = f"{tries['first']} to {tries['last']}, alpha {tries['alpha']:.5f} of {tries['of']}"
-        facts.append(Fact("try on this test split", spent, **kept))
+        facts.append(Fact("try on this test split", spent, **page))
     compared = s.evidence.get("comparison")
     if compared:
         low, high = compared["interval"]
-        facts.append(Fact("gain over the champion", f"{compared['effect']:+.5f} ({low:+.5f} to {high:+.5f})", **kept))
-        facts.append(Fact("power", _number(compared["power"]), **kept))
+        facts.append(Fact("gain over the champion", f"{compared['effect']:+.5f} ({low:+.5f} to {high:+.5f})", **page))
+        facts.append(Fact("power", _number(compared["power"]), **page))
     else:
         facts.append(_missing("gain over the champion", f"there was no champion; {s.again}"))
     if override := s.tag("override"):
-        said = json.loads(override)
-        facts.append(Fact("let through by", f"{said['by']}: {said['reason']}", **s.artifact("gate/override.json")))
+        approval = json.loads(override)
+        facts.append(
+            Fact("let through by", f"{approval['by']}: {approval['reason']}", **s.artifact("gate/override.json"))
+        )
     return facts
 
 
 def _limits(s: Sources) -> list[Fact]:
-    """What nobody looked at is a limit too."""
+    """What is known of its limits; what nobody measured is listed as one."""
     metrics, reference = json.loads(s.tag("metrics") or "{}"), f"{s.name}/{s.version or 'VERSION'}"
-    kept = s.artifact("evaluation/metrics.json")
+    measured = s.artifact("evaluation/metrics.json")
     rows = s.evidence.get("predictions", {}).get("rows")
     facts = [Fact("test rows", str(rows), **s.artifact("gate/evidence.json"))] if rows else []
     for name, unit in (("latency_ms", "ms, one row, on the machine that evaluated"), ("size_mb", "MB")):
         known = name in metrics
-        facts.append(Fact(name, f"{_number(metrics[name])} {unit}", **kept) if known else _missing(name, s.again))
+        facts.append(Fact(name, f"{_number(metrics[name])} {unit}", **measured) if known else _missing(name, s.again))
     slices = {name: part["rows"] for name, part in s.evidence.get("slices", {}).items() if "rows" in part}
     if slices:
         small = min(slices, key=lambda name: slices[name])

@@ -1,4 +1,4 @@
-"""A model card as Markdown and as one HTML file. Whatever a name or a message holds, it stays text."""
+"""A model card as Markdown and as one HTML file. Names and messages are escaped: whatever they hold stays text."""
 
 import html
 import re
@@ -16,7 +16,7 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~-])")
 
 
 def markdown(card: Card) -> str:
-    """For MLflow, git and people."""
+    """The card as Markdown, as MLflow and git show it."""
     lines = [f"# Model card: {_plain(card.title)}"]
     for title, facts in card.sections.items():
         lines += ["", f"## {_plain(title)}", "", "| | | evidence |", "|---|---|---|"]
@@ -25,7 +25,7 @@ def markdown(card: Card) -> str:
 
 
 def page(card: Card) -> str:
-    """Readable without any network; nothing in it runs."""
+    """The card as an HTML page that loads nothing and runs nothing."""
     title = html.escape(f"Model card: {card.title}")
     head = f'<meta charset=utf-8><meta http-equiv=Content-Security-Policy content="{_POLICY}"><title>{title}</title>'
     parts = [f"<!doctype html><html lang=en><head>{head}<style>{_STYLE}</style></head><body><h1>{title}</h1>"]
@@ -58,4 +58,4 @@ def _plain(text: str) -> str:
 
 
 def _address(link: str) -> str:
-    return re.sub(r"[<>\s\\|]", lambda found: f"%{ord(found[0]):02X}", link)
+    return re.sub(r"[<>\s\\|]", lambda match: f"%{ord(match[0]):02X}", link)

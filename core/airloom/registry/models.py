@@ -1,4 +1,4 @@
-"""Looking at registered models: what there is, what a version carries, what differs between two."""
+"""Registered models: what there is, what a version carries, what differs between two, which one is the champion."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airloom.errors import RegistryError
-from airloom.registry import models
+from airloom.registry.model_records import ListedModel, ListedVersion, VersionDetails, VersionDifference
 from airloom.settings import Settings
 from airloom.tracking import runs
 from airloom.tracking.tags import READY, Tag
@@ -15,10 +15,6 @@ from airloom.tracking.tags import READY, Tag
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
 ENVIRONMENT = "environment/requirements.txt"  # of the training run
 _REFERENCE = re.compile(
@@ -37,73 +33,89 @@ def find(settings: Settings, reference: str) -> "ModelVersion":
         hint = "write a version as digits/3, an alias as digits@champion"
         raise RegistryError(f"{reference[:80]!r} names no model version", hint)
     if parts["version"]:
-        return models.get_version(settings, parts["name"], parts["version"])
-    alias, aliases = parts["alias"] or "champion", _model(settings, parts["name"])["aliases"]
+        return get_version(settings, parts["name"], parts["version"])
+    alias, aliases = parts["alias"] or "champion", _aliases(settings, parts["name"])
     if alias not in aliases:
-        there = ", ".join(f"{name}@{n}" for name, n in aliases.items()) or "none"
-        raise RegistryError(f"model {parts['name']} has no alias {alias!r}", f"it has {there}")
-    return models.get_version(settings, parts["name"], aliases[alias])
+        known = ", ".join(f"{name}@{number}" for name, number in aliases.items()) or "none"
+        raise RegistryError(f"model {parts['name']} has no alias {alias!r}", f"it has {known}")
+    return get_version(settings, parts["name"], aliases[alias])
 
 
-def list_models(settings: Settings) -> list[dict[str, Any]]:
-    """All registered models with their complete versions, newest first."""
+def list_models(settings: Settings) -> list[ListedModel]:
+    """All registered models with their complete versions, newest first.
+
+    Raises:
+        RegistryError: MLflow does not answer.
+    """
     client = runs.client(settings)
     with runs.reachable(settings):
-        names = [model.name for model in runs.pages(client.search_registered_models)]
-    return [_model(settings, name) for name in names]
+        registered = list(runs.pages(client.search_registered_models))
+    return [_listed(settings, model.name, _numbers(model.aliases)) for model in registered]
 
 
-def _model(settings: Settings, name: str) -> dict[str, Any]:
+def _listed(settings: Settings, name: str, aliases: dict[str, str]) -> ListedModel:
+    versions = [
+        ListedVersion(
+            version=str(version.version),
+            aliases=[alias for alias, number in aliases.items() if number == str(version.version)],
+            dataset=version.tags.get(Tag.DATASET, ""),
+            metrics=json.loads(version.tags.get(Tag.METRICS, "{}")),
+            overridden=Tag.OVERRIDE in version.tags,
+            created=version.creation_timestamp,
+        )
+        for version in list_versions(settings, name)
+    ]
+    return ListedModel(name, aliases, versions)
+
+
+def _aliases(settings: Settings, name: str) -> dict[str, str]:
+    """The number that each alias of a model names. A search for versions leaves aliases out (MLflow 3.17)."""
     from mlflow.exceptions import MlflowException
 
     client = runs.client(settings)
     with runs.reachable(settings):
         try:
-            # A search for versions leaves their aliases out (MLflow 3.17); the model has them.
-            aliases = {key: str(value) for key, value in client.get_registered_model(name).aliases.items()}
+            return _numbers(client.get_registered_model(name).aliases)
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
             raise RegistryError(f"there is no registered model {name}", "`airloom model list` shows all") from None
-    versions = [
-        {
-            "version": str(version.version),
-            "aliases": [alias for alias, number in aliases.items() if number == str(version.version)],
-            "dataset": version.tags.get(Tag.DATASET, ""),
-            "metrics": json.loads(version.tags.get(Tag.METRICS, "{}")),
-            "overridden": Tag.OVERRIDE in version.tags,
-            "created": version.creation_timestamp,
-        }
-        for version in models.list_versions(settings, name)
-    ]
-    return {"name": name, "aliases": aliases, "versions": versions}
 
 
-def show(settings: Settings, reference: str) -> dict[str, Any]:
-    """Everything that a version carries, by plain names."""
+def _numbers(aliases: dict[str, Any]) -> dict[str, str]:
+    return {alias: str(number) for alias, number in aliases.items()}
+
+
+def show(settings: Settings, reference: str) -> VersionDetails:
+    """Everything that a version carries.
+
+    Raises:
+        RegistryError: the reference names no version, or MLflow does not answer.
+    """
     version = find(settings, reference)
     client = runs.client(settings)
     with runs.reachable(settings):
         signature = _signature(version)
         packages = _packages(client, version)
-    tags = {key.removeprefix("airloom."): value for key, value in version.tags.items() if key.startswith("airloom.")}
-    for name in ("digests", "metrics", "parameters", "override"):
-        if name in tags:
-            tags[name] = json.loads(tags[name])
-    aliases = _model(settings, version.name)["aliases"]
-    mine = [alias for alias, number in aliases.items() if number == str(version.version)]
-    facts = {"name": version.name, "version": str(version.version), "aliases": mine, "signature": signature}
-    return {**facts, **tags, "packages": packages}
+    number = str(version.version)
+    return VersionDetails(
+        name=version.name,
+        version=number,
+        aliases=[alias for alias, aliased in _aliases(settings, version.name).items() if aliased == number],
+        signature=signature,
+        tags={tag: value for tag, value in version.tags.items() if tag.startswith("airloom.")},
+        packages=packages,
+    )
 
 
 def _signature(version: "ModelVersion") -> dict[str, Any]:
     import mlflow
 
     try:
-        found = mlflow.models.get_model_info(version.tags[Tag.MODEL_URI]).signature
+        signature = mlflow.models.get_model_info(version.tags[Tag.MODEL_URI]).signature
     except mlflow.exceptions.MlflowException as error:
         return {"error": str(error)[:200]}
-    return dict(found.to_dict()) if found else {}
+    return dict(signature.to_dict()) if signature else {}
 
 
 def _packages(client: "MlflowClient", version: "ModelVersion") -> dict[str, str]:
@@ -116,21 +128,23 @@ def _packages(client: "MlflowClient", version: "ModelVersion") -> dict[str, str]
     return dict(line.split("==", 1) for line in lines if "==" in line)
 
 
-def diff(settings: Settings, first: str, second: str) -> dict[str, list[Any]]:
-    """What differs between two versions, by name: `[of the first, of the second]`; None where one has it not."""
-    before, after = (_flat(show(settings, reference)) for reference in (first, second))
-    names = sorted({*before, *after})
-    return {name: [before.get(name), after.get(name)] for name in names if before.get(name) != after.get(name)}
+def diff(settings: Settings, first: str, second: str) -> VersionDifference:
+    """What differs between two versions, by name.
+
+    Raises:
+        RegistryError: one of the references names no version, or MLflow does not answer.
+    """
+    before, after = (_flat(show(settings, reference).to_dict()) for reference in (first, second))
+    pairs = {name: (before.get(name), after.get(name)) for name in sorted({*before, *after})}
+    return VersionDifference({name: pair for name, pair in pairs.items() if pair[0] != pair[1]})
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, object]:
+    """The values of nested dicts, their names with dots between."""
+    flat: dict[str, object] = {}
     for name, value in values.items():
-        if isinstance(value, dict):
-            found |= _flat(value, f"{prefix}{name}.")
-        else:
-            found[f"{prefix}{name}"] = value
-    return found
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat
 
 
 def get_version(settings: Settings, name: str, version: str) -> "ModelVersion":
@@ -144,15 +158,15 @@ def get_version(settings: Settings, name: str, version: str) -> "ModelVersion":
     client = runs.client(settings)
     with runs.reachable(settings):
         try:
-            found = client.get_model_version(name, version)
+            registered = client.get_model_version(name, version)
         except MlflowException as error:
             if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
                 raise
             raise RegistryError(f"there is no version {version} of model {name}", "see the MLflow UI") from None
-    if found.tags.get(Tag.STATE) != READY:
+    if registered.tags.get(Tag.STATE) != READY:
         hint = "run its `register` task again"
         raise RegistryError(f"version {version} of {name} was not registered completely by Airloom", hint)
-    return found
+    return registered
 
 
 def deployable(settings: Settings, name: str, version: str) -> None:
@@ -170,10 +184,9 @@ def list_versions(settings: Settings, name: str) -> "list[ModelVersion]":
     """The versions that were registered completely, newest first; empty for an unknown model."""
     client = runs.client(settings)
     with runs.reachable(settings):
-        found = [
-            v for v in runs.pages(client.search_model_versions, f"name = '{name}'") if v.tags.get(Tag.STATE) == READY
-        ]
-    return sorted(found, key=lambda version: int(version.version), reverse=True)
+        versions = list(runs.pages(client.search_model_versions, f"name = '{name}'"))
+    complete = [version for version in versions if version.tags.get(Tag.STATE) == READY]
+    return sorted(complete, key=lambda version: int(version.version), reverse=True)
 
 
 def champion(client: "MlflowClient", name: str) -> "ModelVersion | None":
@@ -191,11 +204,11 @@ def champion(client: "MlflowClient", name: str) -> "ModelVersion | None":
 def champions(client: "MlflowClient") -> dict[str, str]:
     """By model the number of its champion; models without one are left out. One request for each thousand models."""
     # A search for models tells their aliases; one for versions does not (MLflow 3.17).
-    models = runs.pages(client.search_registered_models)
-    return {model.name: str(model.aliases["champion"]) for model in models if "champion" in model.aliases}
+    registered = runs.pages(client.search_registered_models)
+    return {model.name: str(model.aliases["champion"]) for model in registered if "champion" in model.aliases}
 
 
-def uri_of(version: Any) -> str:
+def uri_of(version: "ModelVersion") -> str:
     """The address of a version's files, `models:/m-…`.
 
     Raises:
@@ -208,6 +221,6 @@ def uri_of(version: Any) -> str:
     return str(uri)
 
 
-def digests_of(version: Any) -> dict[str, str]:
+def digests_of(version: "ModelVersion") -> dict[str, str]:
     """The recorded sha256 of each file of a version; empty when none were recorded."""
     return dict(json.loads(version.tags.get(Tag.DIGESTS, "{}")))

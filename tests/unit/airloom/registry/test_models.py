@@ -1,5 +1,6 @@
 """`airloom model`: what there is, what a version carries, promotions and their losers, over a real registry."""
 
+import json
 import threading
 
 import pytest
@@ -41,7 +42,7 @@ def test_a_version_is_found_by_number_by_alias_and_as_champion(two):
 def test_all_models_and_versions_are_listed_however_few_mlflow_tells_at_once(two, monkeypatch):
     runs.client(two.settings).create_registered_model("another")
     monkeypatch.setattr(runs, "PAGE", 1)
-    listed = {model["name"]: [v["version"] for v in model["versions"]] for model in models.list_models(two.settings)}
+    listed = {model.name: [v.version for v in model.versions] for model in models.list_models(two.settings)}
     assert listed == {"another": [], "small": ["2", "1"]}
 
 
@@ -72,12 +73,13 @@ def test_list_and_show_say_where_a_version_comes_from(two, monkeypatch):
     assert "@champion" in listed
     assert "@previous" in listed
     shown = models.show(two.settings, "small")
-    assert shown["aliases"] == ["champion"]
-    assert shown["metrics"] == {"accuracy": 1.0}
-    assert shown["parameters"] == {"width": 8}
-    assert shown["dataset"] == "digits@v1"
-    assert "extra_files/model.onnx" in shown["digests"]
-    assert shown["study"] == "small/two"
+    assert shown.aliases == ["champion"]
+    assert shown.metrics == {"accuracy": 1.0}
+    assert shown.parameters == {"width": 8}
+    assert shown.tags[Tag.DATASET] == "digits@v1"
+    assert "extra_files/model.onnx" in shown.digests
+    assert shown.tags[Tag.STUDY] == "small/two"
+    assert json.loads(run(two, monkeypatch, "show", "small", "--json").output)["digests"] == shown.digests
     assert "extra_files/model.onnx" in run(two, monkeypatch, "show", "small/1").output
 
 
@@ -98,9 +100,9 @@ def test_without_a_previous_one_nothing_is_rolled_back(small):
 
 
 def test_diff_names_what_differs_and_nothing_else(two, monkeypatch):
-    found = models.diff(two.settings, "small/1", "small/2")
-    assert found["version"] == ["1", "2"]
-    assert found["pipeline_run"] == ["small/one", "small/two"]
+    found = models.diff(two.settings, "small/1", "small/2").values
+    assert found["version"] == ("1", "2")
+    assert found["pipeline_run"] == ("small/one", "small/two")
     assert not [name for name in found if name.startswith(("metrics", "parameters", "dataset", "code"))]
     assert "nothing differs" in run(two, monkeypatch, "diff", "small/1", "small/1").output
 
@@ -161,7 +163,7 @@ def test_an_overridden_candidate_says_who_let_it_through(small, monkeypatch):
         with pytest.raises(RegistryError, match="the gate refused"):
             register.register(*arguments, REFUSED.with_(override=lacking))
     made = register.register(*arguments, REFUSED.with_(override=approval))
-    assert models.show(small.settings, f"small/{made.version}")["override"] == approval
+    assert models.show(small.settings, f"small/{made.version}").override == approval
     version = models.get_version(small.settings, "small", made.version)
     assert "Let through by Ada" in version.description
     assert "overridden" in run(small, monkeypatch, "list").output

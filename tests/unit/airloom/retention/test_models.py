@@ -34,7 +34,7 @@ def test_files_of_old_models_go_but_not_those_with_an_alias(home, small):
     assert planned[refused.model_uri].goes
     home.collect()
     assert files(home) == 2
-    assert shown.show(home.settings, "small/1")["collected"]  # what is known of it stays
+    assert shown.show(home.settings, "small/1").tags[Tag.COLLECTED]  # what is known of it stays
     assert [str(version.version) for version in registered_models.list_versions(home.settings, "small")] == [
         "3",
         "2",
