@@ -1,6 +1,7 @@
 """The few calls of Airflow's REST API that the command line makes."""
 
 from collections.abc import Collection
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -40,11 +41,12 @@ class AirflowApi:
             raise StackError(f"Airflow answered {answer.status_code} to {method} {path}: {answer.text[:300]}")
         return answer.json()
 
-    def _all(self, path: str, name: str, order: str = "id") -> list[dict[str, Any]]:
+    def _all(self, path: str, name: str, order: str = "id", **filters: Any) -> list[dict[str, Any]]:
         """Every entry of a list, page by page: Airflow cuts a larger limit to 100 without a word."""
         found: list[dict[str, Any]] = []
         while True:
-            page = self._request("GET", path, params={"order_by": order, "limit": PAGE, "offset": len(found)})
+            params = filters | {"order_by": order, "limit": PAGE, "offset": len(found)}
+            page = self._request("GET", path, params=params)
             found += page[name]
             if not page[name] or len(found) >= page["total_entries"]:
                 return found
@@ -57,6 +59,19 @@ class AirflowApi:
             if " 404 " in error.message:
                 return []
             raise
+
+    def dag_runs_in(self, states: Collection[str], *, updated_since: datetime | None = None) -> list[dict[str, Any]]:
+        """The runs of all DAGs that are in one of these states, of those that changed since then."""
+        since = {"updated_at_gte": updated_since.isoformat()} if updated_since else {}
+        return self._all("/api/v2/dags/~/dagRuns", "dag_runs", state=list(states), **since)
+
+    def dag_run_or_none(self, dag: str, run: str) -> dict[str, Any] | None:
+        """One run of a DAG, None where it is gone."""
+        return self._or_none("/".join(quote(part, safe="") for part in (dag, "dagRuns", run)))
+
+    def events(self, dag: str, run: str) -> list[dict[str, Any]]:
+        """What the audit log has of a run and its tasks."""
+        return self._all("/api/v2/eventLogs", "event_logs", dag_id=dag, run_id=run)
 
     def tasks(self, dag: str, run: str) -> list[dict[str, Any]]:
         """The task instances of a run."""
@@ -72,7 +87,11 @@ class AirflowApi:
 
     def task_or_none(self, dag: str, run: str, task: str, map_index: int = -1) -> dict[str, Any] | None:
         """One task instance, None where it, or its run, is gone."""
-        place = "/".join(quote(part, safe="") for part in (dag, "dagRuns", run, "taskInstances", task, str(map_index)))
+        return self._or_none(
+            "/".join(quote(part, safe="") for part in (dag, "dagRuns", run, "taskInstances", task, str(map_index)))
+        )
+
+    def _or_none(self, place: str) -> dict[str, Any] | None:
         try:
             return dict(self._request("GET", f"/api/v2/dags/{place}"))
         except StackError as error:
@@ -100,8 +119,17 @@ class AirflowApi:
 
     def xcom(self, dag: str, run: str, task: str, map_index: int = -1) -> Any:
         """The return value of a task."""
-        path = f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances/{task}/xcomEntries/return_value"
+        path = f"/api/v2/dags/{dag}/dagRuns/{quote(run, safe='')}/taskInstances/{task}/xcomEntries/return_value"
         return self._request("GET", path, params={"map_index": map_index, "deserialize": "false"})["value"]
+
+    def xcom_or_none(self, dag: str, run: str, task: str, map_index: int = -1) -> Any:
+        """The return value of a task, None where it has none."""
+        try:
+            return self.xcom(dag, run, task, map_index)
+        except StackError as error:
+            if " 404 " in error.message and "XCom entry" in error.message:
+                return None
+            raise
 
     def log(self, dag: str, run: str, task: str, attempt: int, map_index: int = -1) -> str:
         """A task's log as text, with the messages of its errors."""

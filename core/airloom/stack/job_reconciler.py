@@ -1,7 +1,8 @@
 """Ends jobs that nobody waits for any more: `python -m airloom.stack.job_reconciler`, a process of the stack.
 
 A task that waits in place cannot tell a shutdown from a person who marks or clears it: both are a SIGTERM. So it only
-lets go of its job, and this process compares living jobs with the states of their tasks.
+lets go of its job, and this process compares living jobs with the states of their tasks. A thread of it ends the MLflow
+runs of pipeline runs; see `airloom.stack.run_endings`.
 """
 
 import logging
@@ -15,6 +16,7 @@ from airloom.jobs.states import Attempt
 from airloom.jobs.submit import host, settle
 from airloom.jobs.table import Attempts
 from airloom.settings import Settings, load
+from airloom.stack import run_endings
 from airloom.stack.airflow_api import AirflowApi
 
 log = logging.getLogger(__name__)
@@ -62,13 +64,16 @@ def once(table: Attempts, api: AirflowApi, home: Path) -> bool:
 def main() -> None:
     """Compare for ever; while Airflow is away nothing is ended."""
     logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each of its requests would fill the log
     settings: Settings = load()
-    table = Attempts(settings.database_address)
+    table, endings = Attempts(settings.database_address), run_endings.start(settings)
     while True:
         try:
             with AirflowApi(settings) as api:
                 while True:
                     time.sleep(CLOSE if once(table, api, settings.home) else SELDOM)
+                    if not endings.is_alive():  # of something that nobody foresaw; the log has it
+                        endings = run_endings.start(settings)
         except StackError as error:
             log.warning("%s", error.message)
         except AirloomError as error:

@@ -127,3 +127,15 @@ def test_an_airflow_that_only_starts_makes_no_task_gone(airflow, make_home, tmp_
     monkeypatch.setattr(Airflow, "tasks", [])
     with AirflowApi(settings) as api, pytest.raises(StackError, match="404"):
         api.task_or_none("d", "r", "t")
+
+
+def test_a_task_without_a_value_is_told_from_an_airflow_that_only_starts(airflow, make_home, tmp_path, monkeypatch):
+    settings = make_home(tmp_path)
+    settings.__dict__["stack"] = {"airflow_url": airflow, "airflow_user": "admin", "airflow_password": "p"}
+    monkeypatch.setattr(Airflow, "tasks", [])
+    with AirflowApi(settings) as api:
+        monkeypatch.setattr(Airflow, "missing", "XCom entry with key: `return_value` not found")
+        assert api.xcom_or_none("d", "r/1", "t") is None
+        monkeypatch.setattr(Airflow, "missing", "Not Found")
+        with pytest.raises(StackError, match="404"):
+            api.xcom_or_none("d", "r/1", "t")
