@@ -14,7 +14,7 @@ from airloom.pipeline.steps.submit import LogLine, decide, run_step
 from airloom.pipeline.workers import run_study, run_workers
 from airloom.settings import Settings
 from airloom.spec.load import find_pipelines
-from airloom.tracking.tags import Tag
+from airloom.tracking.ending import end_run, ending
 
 
 def find_file(settings: Settings, name: str) -> Path:
@@ -61,6 +61,11 @@ def run_pipeline(
         ConfigError: the pipeline file, or what is asked for, is wrong.
     """
     context = _resolved(settings, file, log_line, version, parameters, key, cache=cache)
+    with ending(settings, context):
+        return _steps(settings, context, log_line)
+
+
+def _steps(settings: Settings, context: RunContext, log_line: LogLine) -> dict[str, Any]:
     trained = {name: _train(settings, one, log_line) for name, one in contexts(context).items()}
     models = {name: result["model"] for name, result in trained.items()}
     arguments = {"trained": models.get("", models)}
@@ -108,21 +113,16 @@ def tune_pipeline(
         JobFailed: the study failed.
         ConfigError: the pipeline file, or what it asks for, is wrong.
     """
-    from airloom.tracking import runs
-
     context = _resolved(settings, file, log_line, version, parameters, key, cache=cache)
-    result = run_study(settings, context, log_line, follow)
-    runs.client(settings).set_terminated(context.mlflow_run, "FINISHED")
+    with ending(settings, context):
+        result = run_study(settings, context, log_line, follow)
+    end_run(settings, context.mlflow_run, "FINISHED")
     return result
 
 
 def finish(settings: Settings, context: RunContext, passed: bool) -> None:
     """End the parent MLflow run. A refused candidate is a finished run too: the pipeline did its work."""
-    from airloom.tracking import runs
-
-    client = runs.client(settings)
-    client.set_tag(context.mlflow_run, Tag.OUTCOME, "deployed" if passed else "refused")
-    client.set_terminated(context.mlflow_run, "FINISHED")
+    end_run(settings, context.mlflow_run, "FINISHED", "deployed" if passed else "refused")
 
 
 def _resolved(

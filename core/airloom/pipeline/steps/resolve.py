@@ -12,6 +12,7 @@ from airloom.pipeline.steps import tune
 from airloom.settings import Settings
 from airloom.spec.load import checked, digest, full, read_values
 from airloom.spec.pipeline import Pipeline
+from airloom.tracking.ending import ending
 from airloom.tracking.tags import Tag
 
 DEFINITION = "definition/pipeline.json"  # artifact of the pipeline run: the definition with every default in it
@@ -56,8 +57,9 @@ def resolve(
     prepared = snapshot.prepare(settings, read, split, since=dataset.since, tags=dataset.tags)
     experiment, run = _parent(settings, pipeline, name, read, prepared.id)
     context = RunContext(pipeline.pipeline, values, name, run, experiment, prepared, overrides, cache)
-    # Here, once: workers that start together would race for the tables, and might not agree on the cache.
-    studies = {name: tune.prepare(settings, one) for name, one in contexts(context).items()}
+    with ending(settings, context):
+        # Here, once: workers that start together would race for the tables, and might not agree on the cache.
+        studies = {name: tune.prepare(settings, one) for name, one in contexts(context).items()}
     return context.with_(studies={name: decision.to_dict() for name, decision in studies.items() if decision})
 
 
