@@ -62,7 +62,7 @@ def look_up(settings: Settings, ctx: RunContext, step: Cacheable, arguments: Map
 
 def take(settings: Settings, ctx: RunContext, step: Cacheable, decision: CacheDecision) -> None:
     """Leave in this pipeline run what the step would have left in it, and which run it comes from."""
-    with runs.reachable(settings):
+    with runs.connection_errors(settings):
         step.adopt(settings, ctx, decision)
         runs.client(settings).set_tag(ctx.mlflow_run, _reused(ctx, step), decision.run)
 
@@ -70,7 +70,7 @@ def take(settings: Settings, ctx: RunContext, step: Cacheable, decision: CacheDe
 def give_back(settings: Settings, ctx: RunContext, step: Cacheable) -> None:
     """A person wants the step anew: what it does from now on is this run's own."""
     api, tag = runs.client(settings), _reused(ctx, step)
-    with runs.reachable(settings):
+    with runs.connection_errors(settings):
         if tag in api.get_run(ctx.mlflow_run).data.tags:
             api.delete_tag(ctx.mlflow_run, tag)
 
@@ -143,7 +143,7 @@ def _switched_off(ctx: RunContext, step: Cacheable) -> list[str]:
 
 def _search(settings: Settings, ctx: RunContext, step: Cacheable, reads: Manifest) -> CacheDecision:
     api, name = runs.client(settings), entries.name_of(ctx, step.name)
-    with runs.reachable(settings):
+    with runs.connection_errors(settings):
         problems: list[str] = []
         for run in entries.same(api, ctx, name, reads.key):
             entry = entries.read(api, run, name)

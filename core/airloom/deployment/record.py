@@ -40,7 +40,7 @@ def current(settings: Settings, model: str) -> Deployment:
     from mlflow.exceptions import MlflowException
 
     client = runs.client(settings)
-    with runs.reachable(settings):
+    with runs.connection_errors(settings):
         try:
             tags = client.get_registered_model(model).tags
         except MlflowException as error:
@@ -59,7 +59,7 @@ def deploy(settings: Settings, model: str, version: str) -> Deployment:
     models.deployable(settings, model, version)
     expected, before = generation(settings, model), current(settings, model)
     client = runs.client(settings)
-    with runs.reachable(settings):
+    with runs.connection_errors(settings):
         champion = models.champion(client, model)
         serving = str(champion.version) if champion else ""
         if serving == version == before.champion:

@@ -69,7 +69,7 @@ def evaluate_all(
     table = leaderboard.rank({name: Rows(kind, labels, one.answers, None) for name, one in judged.items()}, metric)
     best = table[0].name
     client = runs.client(settings)
-    with runs.reachable(settings):
+    with runs.connection_errors(settings):
         serving = registered_models.champion(client, pipeline.pipeline)
     champion, problem = None, ""
     if serving is not None:
@@ -79,7 +79,7 @@ def evaluate_all(
             problem = error.message
     parts = masks(data, ctx.snapshot, pipeline.evaluate.slices)
     rows = Rows(kind, labels, judged[best].answers, champion.answers if champion else None, parts)
-    with runs.reachable(settings):
+    with runs.connection_errors(settings):
         mlflow_runs.log_input(client, ctx.mlflow_run, ctx.snapshot, "test")
         if len(models) > 1:
             leaderboard.keep(client, ctx, models, judged, table, metric)

@@ -65,14 +65,14 @@ class ClientLedger:
         return list(self._pages(self._api.search_registered_models))
 
     def _pages(self, search: Any, **asked: Any) -> Iterator[Any]:
-        with mlflow_runs.reachable(self._settings):
+        with mlflow_runs.connection_errors(self._settings):
             yield from mlflow_runs.pages(search, **asked)
 
     def _or_none(self, get: Any) -> Any:
         from mlflow.exceptions import MlflowException
 
         try:
-            with mlflow_runs.reachable(self._settings):
+            with mlflow_runs.connection_errors(self._settings):
                 return get()
         except MlflowException as error:
             if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:

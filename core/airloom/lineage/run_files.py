@@ -20,7 +20,7 @@ def texts(settings: Settings, run: Run, folder: str) -> dict[str, str]:
     from mlflow.exceptions import MlflowException
 
     client = runs.client(settings)
-    with tempfile.TemporaryDirectory(prefix="airloom-artifacts-") as place, runs.reachable(settings):
+    with tempfile.TemporaryDirectory(prefix="airloom-artifacts-") as place, runs.connection_errors(settings):
         try:
             return _read(Path(client.download_artifacts(run.id, folder, place)))
         except MlflowException as error:

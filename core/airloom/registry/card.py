@@ -97,7 +97,7 @@ def card(settings: Settings, name: str, version: str) -> Card:
     """
     registered = models.get_version(settings, name, version)
     client = runs.client(settings)
-    with runs.reachable(settings):
+    with runs.connection_errors(settings):
         return compose(settings, client, name, str(registered.version), dict(registered.tags))
 
 

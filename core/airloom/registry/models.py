@@ -45,7 +45,7 @@ def list_models(settings: Settings) -> list[ListedModel]:
         RegistryError: MLflow does not answer.
     """
     client = runs.client(settings)
-    with runs.reachable(settings):
+    with runs.connection_errors(settings):
         registered = list(runs.pages(client.search_registered_models))
     return [_listed(settings, model.name, _numbers(model.aliases)) for model in registered]
 
@@ -70,7 +70,7 @@ def _aliases(settings: Settings, name: str) -> dict[str, str]:
     from mlflow.exceptions import MlflowException
 
     client = runs.client(settings)
-    with runs.reachable(settings):
+    with runs.connection_errors(settings):
         try:
             return _numbers(client.get_registered_model(name).aliases)
         except MlflowException as error:
@@ -91,7 +91,7 @@ def show(settings: Settings, reference: str) -> VersionDetails:
     """
     version = find(settings, reference)
     client = runs.client(settings)
-    with runs.reachable(settings):
+    with runs.connection_errors(settings):
         signature = _signature(version)
         packages = _packages(client, version)
     number = str(version.version)
@@ -153,7 +153,7 @@ def get_version(settings: Settings, name: str, version: str) -> "ModelVersion":
     from mlflow.exceptions import MlflowException
 
     client = runs.client(settings)
-    with runs.reachable(settings):
+    with runs.connection_errors(settings):
         try:
             registered = client.get_model_version(name, version)
         except MlflowException as error:
@@ -180,7 +180,7 @@ def deployable(settings: Settings, name: str, version: str) -> None:
 def list_versions(settings: Settings, name: str) -> "list[ModelVersion]":
     """The versions that were registered completely, newest first; empty for an unknown model."""
     client = runs.client(settings)
-    with runs.reachable(settings):
+    with runs.connection_errors(settings):
         versions = list(runs.pages(client.search_model_versions, f"name = '{name}'"))
     complete = [version for version in versions if version.tags.get(Tag.STATE) == READY]
     return sorted(complete, key=lambda version: int(version.version), reverse=True)

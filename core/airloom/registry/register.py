@@ -49,7 +49,7 @@ def register(
         reasons = "; ".join(decision.reasons)
         raise RegistryError(f"the gate refused this candidate: {reasons}", "see the evidence in the MLflow run")
     client, name = runs.client(settings), ctx.pipeline
-    with runs.reachable(settings):
+    with runs.connection_errors(settings):
         tags = lineage(client, ctx, trained, evaluation, decision) | {Tag.STATE: READY}
         version = _find(client, name, trained)
         if version is None:

@@ -50,7 +50,7 @@ def needs(settings: Settings, rules: Rules) -> Needs:
             found.living.append(attempt)
             _of_job(found, attempt)
     client = mlflow_runs.client(settings)
-    with mlflow_runs.reachable(settings):
+    with mlflow_runs.connection_errors(settings):
         for model in mlflow_runs.pages(client.search_registered_models):
             aliases = {str(number): alias for alias, number in client.get_registered_model(model.name).aliases.items()}
             for version in mlflow_runs.pages(client.search_model_versions, f"name = '{model.name}'"):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def models(settings: Settings, rules: Rules, needs: Needs) -> Iterator[Item]:
     """Each logged model of a pipeline that still has files."""
     client = runs.client(settings)
-    with runs.reachable(settings):
+    with runs.connection_errors(settings):
         experiments = [one for one in runs.pages(client.search_experiments) if one.name.startswith("airloom/")]
         for experiment in experiments:
             for model in runs.pages(client.search_logged_models, [experiment.experiment_id]):

@@ -180,7 +180,7 @@ class RunEndings:
         from mlflow.exceptions import MlflowException
 
         client = runs.client(self.settings)
-        with runs.reachable(self.settings):
+        with runs.connection_errors(self.settings):
             try:
                 info = client.get_run(mlflow_run).info
             except MlflowException as error:

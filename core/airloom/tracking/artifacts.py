@@ -64,7 +64,7 @@ def _download(settings: Settings, uri: str, folder: Path) -> None:
     import mlflow
 
     folder.mkdir(parents=True)
-    with runs.reachable(settings):
+    with runs.connection_errors(settings):
         where = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder)))
     if where.resolve() != folder.resolve():  # some stores put a folder of their own below
         for entry in where.iterdir():

@@ -51,7 +51,7 @@ def end_run(settings: Settings, mlflow_run: str, status: str, outcome: str = "")
         MlflowAway: MLflow does not answer.
     """
     client = runs.client(settings)
-    with runs.reachable(settings):
+    with runs.connection_errors(settings):
         if outcome:
             client.set_tag(mlflow_run, Tag.OUTCOME, outcome)
         elif status == COMPLETE.status:
@@ -66,7 +66,7 @@ def open_again(settings: Settings, mlflow_run: str) -> None:
         MlflowAway: MLflow does not answer.
     """
     client = runs.client(settings)
-    with runs.reachable(settings):
+    with runs.connection_errors(settings):
         run = client.get_run(mlflow_run)
         _take_back(client, run)
         if run.info.status != "RUNNING":

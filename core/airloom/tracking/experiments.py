@@ -123,7 +123,7 @@ def show(settings: Settings, target: str) -> PipelineRuns | PipelineRunDetails:
         RegistryError: there is nothing of that name.
     """
     client = mlflow_runs.client(settings)
-    with mlflow_runs.reachable(settings):
+    with mlflow_runs.connection_errors(settings):
         if _NAME.fullmatch(target) and not _MLFLOW_ID.fullmatch(target):
             return PipelineRuns(target, [PipelineRun(**_facts(run)) for run in _pipeline_runs(client, target)])
         run = find(client, target)
@@ -139,7 +139,7 @@ def compare(settings: Settings, targets: list[str]) -> RunComparison:
         RegistryError: one of the targets names no run.
     """
     client = mlflow_runs.client(settings)
-    with mlflow_runs.reachable(settings):
+    with mlflow_runs.connection_errors(settings):
         columns = {target: _column(client, find(client, target)) for target in targets}
     names = sorted({name for column in columns.values() for name in column})
     table = {name: {target: column.get(name) for target, column in columns.items()} for name in names}

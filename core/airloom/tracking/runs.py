@@ -50,12 +50,12 @@ def client(settings: Settings) -> "MlflowClient":
         (settings.make_home() / "mlflow" / "artifacts").mkdir(parents=True, exist_ok=True)
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
-    with reachable(settings):
+    with connection_errors(settings):
         return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
 @contextmanager
-def reachable(settings: Settings) -> Iterator[None]:
+def connection_errors(settings: Settings) -> Iterator[None]:
     """Turn a failed connection inside the block into an error that names the address.
 
     Raises:
@@ -89,7 +89,7 @@ def pages(search: Callable[..., Any], *asked: Any, **more: Any) -> Iterator[Any]
 def failing(settings: Settings, api: "MlflowClient", run_id: str) -> Iterator[None]:
     """An error inside the block ends the run as FAILED; where MLflow itself is away the run stays as it is."""
     try:
-        with reachable(settings):
+        with connection_errors(settings):
             yield
     except MlflowAway:
         raise  # asking a dead server again would only delay the message
@@ -108,7 +108,7 @@ def ensure_parent(settings: Settings, pipeline_name: str, key: str, tags: dict[s
         RegistryError: MLflow does not answer, or the experiment was deleted.
     """
     api = client(settings)
-    with reachable(settings):
+    with connection_errors(settings):
         experiment = _experiment(api, settings, f"airloom/{pipeline_name}")
         found = _find(api, experiment, key)
         if found:

@@ -72,7 +72,7 @@ def train(
     values = {**pipeline.parameters, **parameters, **ctx.parameters}
     code = _code(settings, pipeline, command)
     job = context.current()
-    with runs.reachable(settings), joined() as world:
+    with runs.connection_errors(settings), joined() as world:
         begun = world.from_first(lambda: _begin(settings, pipeline, ctx, values, code))
         if begun["model"]:
             return TrainedModel.from_dict(begun["model"])

@@ -46,7 +46,7 @@ def finish(settings: Settings, pipeline: Pipeline, ctx: RunContext) -> StudyResu
         why = tally.failed or over or "not all of its workers came to their end"
         message = f"{tally.finished} of {tally.trials} trials finished: {why}"
         raise JobFailed(message, "clear the study's workers; they go on where they stood")
-    with runs.reachable(settings):
+    with runs.connection_errors(settings):
         _bring(settings, pipeline, ctx, slots)
         result = _result(settings, pipeline, ctx, slots, over)
         _record(settings, pipeline, ctx, result)

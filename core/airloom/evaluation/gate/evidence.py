@@ -36,7 +36,7 @@ def gate(settings: Settings, pipeline: Pipeline, ctx: RunContext, evaluation: Ev
     """
     client = runs.client(settings)
     spent = tries.count(settings, pipeline.pipeline, evaluation.split, evaluation.candidates or [ctx.mlflow_run])
-    with runs.reachable(settings):
+    with runs.connection_errors(settings):
         outcome, rows = _decide(client, pipeline, ctx, evaluation, spent)
         evidence = _evidence(pipeline, ctx, evaluation, outcome, spent)
         text = json.dumps(evidence, indent=1)

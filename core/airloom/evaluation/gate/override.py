@@ -37,7 +37,7 @@ def override(
         )
     approval = {"by": by.strip(), "reason": reason.strip(), "at": at}
     client = runs.client(settings)
-    with runs.reachable(settings):
+    with runs.connection_errors(settings):
         client.log_text(ctx.mlflow_run, json.dumps(approval | {"refused": decision.reasons}, indent=1), OVERRIDE)
         client.set_tag(ctx.mlflow_run, Tag.GATE, "overridden")
     return decision.with_(override=approval)

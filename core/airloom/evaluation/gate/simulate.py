@@ -73,7 +73,7 @@ def simulate(settings: Settings, pipeline: Pipeline, trials: int = 500, seed: in
         GateError: no run compared a candidate with a champion yet, or none of them has its predictions any more.
     """
     client = mlflow_runs.client(settings)
-    with mlflow_runs.reachable(settings):
+    with mlflow_runs.connection_errors(settings):
         run, rows, collected = _newest(client, pipeline)
     policy = pipeline.gate.model_copy(update={"at_most": {}, "slices": {}, "at_least": {}})
     rule, spent = policy.against_champion, Tries(tries, tries)

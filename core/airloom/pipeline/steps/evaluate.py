@@ -50,7 +50,7 @@ def _champion(settings: Settings, ctx: RunContext) -> str:
     """What serves, as an evaluation sees it: its version, and the address of its files; empty where nothing does."""
     from airloom.registry import models
 
-    with runs.reachable(settings):
+    with runs.connection_errors(settings):
         champion = models.champion(runs.client(settings), ctx.pipeline)
     return f"{champion.version} {champion.tags.get(Tag.MODEL_URI, '')}" if champion is not None else ""
 

@@ -77,7 +77,7 @@ def _parent(
 
     tags = {Tag.DATASET: version.name, Tag.DATASET_COMMIT: version.commit, Tag.SNAPSHOT: snapshot}
     experiment, run = runs.ensure_parent(settings, pipeline.pipeline, key, tags)
-    with runs.reachable(settings):
+    with runs.connection_errors(settings):
         api = runs.client(settings)
         api.log_text(run, json.dumps(full(pipeline), indent=1), DEFINITION)
         api.set_tag(run, Tag.SPEC, digest(pipeline))

@@ -83,7 +83,7 @@ def _sign(settings: Settings, ctx: RunContext, study: dict[str, Any], model: Tra
 
     job = job_context.current()
     api = runs.client(settings)
-    with runs.reachable(settings):
+    with runs.connection_errors(settings):
         api.set_tag(model.mlflow_run, Tag.STUDY, study["study"])
         api.set_tag(model.mlflow_run, Tag.JOB, job.key if job else str(STEP.key(ctx, {})))
 
@@ -96,7 +96,7 @@ def _keep(
     read: dict[str, str],
 ) -> None:
     api = runs.client(settings)
-    with runs.reachable(settings):
+    with runs.connection_errors(settings):
         ended = api.get_run(model.mlflow_run).data.tags.get(Tag.ENDED, "")
     cut = ended if "seconds" in ended else ""  # another machine would come further
     value, run = model.to_dict(), model.mlflow_run

@@ -136,7 +136,7 @@ def make_study(settings: Settings, ctx: RunContext) -> None:
     create(settings, definition(ctx), ctx)
     reading = reads(settings, ctx)
     if isinstance(reading, Manifest):
-        with runs.reachable(settings):
+        with runs.connection_errors(settings):
             runs.client(settings).set_tag(ctx.mlflow_run, _asked(ctx), reading.key)
 
 
@@ -155,7 +155,7 @@ def _keep(settings: Settings, ctx: RunContext, result: StudyResult, read: dict[s
     now, api = reads(settings, ctx), runs.client(settings)
     if not isinstance(now, Manifest):
         return
-    with runs.reachable(settings):
+    with runs.connection_errors(settings):
         asked = api.get_run(ctx.mlflow_run).data.tags.get(_asked(ctx))
     unless = result.over or ("" if asked == now.key else "what it reads changed while it ran")
     value, run = result.to_dict(), ctx.mlflow_run

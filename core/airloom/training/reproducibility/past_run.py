@@ -55,7 +55,7 @@ def past_run(settings: Settings, target: str, candidate: str = "") -> Past:
             candidates and none of them was named.
     """
     client = runs.client(settings)
-    with runs.reachable(settings):
+    with runs.connection_errors(settings):
         run = _run_of(client, target, candidate)
         tags = run.data.tags
         missing = [name for name in (Tag.CODE_FUNCTION, Tag.PARAMETERS, Tag.SNAPSHOT_RECORD) if name not in tags]
