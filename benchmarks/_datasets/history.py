@@ -12,7 +12,7 @@ from typing import Any
 
 from airloom.datasets import versions
 from airloom.datasets.storage import repository
-from airloom.datasets.storage.manifest import Manifest, Shard, Span
+from airloom.datasets.storage.manifest import Shard, Span, VersionManifest
 from airloom.settings import Settings
 from benchmarks._datasets import home
 
@@ -34,7 +34,7 @@ class History:
         return [max(pair) for pair in zip(self.log_s, self.show_s, strict=True)]
 
 
-def measure(folder: Path, real: Manifest, count: int, rounds: int) -> History:
+def measure(folder: Path, real: VersionManifest, count: int, rounds: int) -> History:
     """Time both commands in a repository whose manifests grow out of a real one."""
     settings, found = home.make(folder), History()
     _build(settings, real, count)
@@ -56,7 +56,7 @@ def _run(settings: Settings, *arguments: str) -> tuple[float, list[str]]:
     return time.perf_counter() - began, done.stdout.splitlines()
 
 
-def _build(settings: Settings, real: Manifest, count: int) -> None:
+def _build(settings: Settings, real: VersionManifest, count: int) -> None:
     """The objects as `repository.publish` writes them, but one push for all; packed as git would have packed them."""
     repo = repository.ensure(settings)
     parent, specs = repository.head(repo), list[str]()
@@ -83,7 +83,7 @@ def _point(repo: Path, head: str, specs: list[str]) -> None:
     repository.git(repo, "update-ref", "--stdin", given="\n".join(lines) + "\n")
 
 
-def _manifests(real: Manifest, count: int) -> Iterator[Manifest]:
+def _manifests(real: VersionManifest, count: int) -> Iterator[VersionManifest]:
     """Appends behind the shards of a real version, compacted now and then."""
     base = [replace(shard, spans=[Span(shard.rows, 1, [])]) for shard in real.shards]
     small, last, parent = list[Shard](), base[-1], ""
@@ -112,7 +112,7 @@ def _name(*words: Any) -> str:
     return hashlib.md5(repr(words).encode(), usedforsecurity=False).hexdigest()
 
 
-def _files(manifest: Manifest) -> dict[str, bytes]:
+def _files(manifest: VersionManifest) -> dict[str, bytes]:
     """What git holds of a version; the lists that the two .dvc files name are not made, as nobody reads them here."""
     files = {"manifest.json": manifest.to_json().encode(), ".gitignore": b"/shards\n/index\n"}
     for name in ("shards", "index"):

@@ -11,7 +11,7 @@ from airloom.contracts import Snapshot
 from airloom.datasets import versions
 from airloom.datasets.ingest import from_arrays, from_batches
 from airloom.datasets.snapshots import snapshot
-from airloom.datasets.storage.manifest import Manifest
+from airloom.datasets.storage.manifest import VersionManifest
 from airloom.datasets.storage.schema import Layout
 from airloom.settings import Settings
 from benchmarks._datasets import data, memory, ours, peer_hf, peer_litdata, peer_webdataset
@@ -62,7 +62,7 @@ def newest(settings: Settings, dataset: str) -> Snapshot:
     return snapshot.prepare(settings, versions.latest(settings, dataset), {"train": 1.0})
 
 
-def manifest(settings: Settings, dataset: str) -> Manifest:
+def manifest(settings: Settings, dataset: str) -> VersionManifest:
     """How the newest version is stored."""
     return versions.manifest_of(settings, versions.latest(settings, dataset))
 

@@ -29,10 +29,10 @@ def number_of(key: str) -> int:
     Raises:
         ConfigError: the key has another form.
     """
-    found = KEY.fullmatch(key)
-    if not found:
+    form = KEY.fullmatch(key)
+    if not form:
         raise ConfigError(f"the partition key {key[:80]!r} names no dataset version", "the form is vN, for example v3")
-    return int(found[1])
+    return int(form[1])
 
 
 def highest_key(keys: Iterable[str | None], floor: int = 0) -> int:
@@ -81,8 +81,8 @@ def _file(settings: Settings, dataset: str) -> Path:
 
 def pending(settings: Settings, dataset: str, known: int) -> DatasetVersion | None:
     """The oldest version that is newer than `known`; None when all are announced."""
-    found = versions.list_after(settings, dataset, known)
-    if found and found[0].number > known + 1:  # the one before was deleted, or its tag is not visible yet
+    newer = versions.list_after(settings, dataset, known)
+    if newer and newer[0].number > known + 1:  # the one before was deleted, or its tag is not visible yet
         time.sleep(GAP_SECONDS)
-        found = versions.list_after(settings, dataset, known)
-    return found[0] if found else None
+        newer = versions.list_after(settings, dataset, known)
+    return newer[0] if newer else None

@@ -15,9 +15,9 @@ import pyarrow as pa
 from airloom.contracts import DatasetVersion
 from airloom.datasets import versions
 from airloom.datasets.ingest import Batches, from_table
-from airloom.datasets.operations import Append, Operation, Outcome, Replace
+from airloom.datasets.operations import Append, NextVersion, Operation, Replace
 from airloom.datasets.storage import repository, schema
-from airloom.datasets.storage.manifest import Manifest, Shard, pack_schema
+from airloom.datasets.storage.manifest import Shard, VersionManifest, pack_schema
 from airloom.datasets.storage.schema import Layout
 from airloom.datasets.storage.shards import ShardWriter, cut_bits
 from airloom.datasets.storage.statistics import summarise
@@ -118,7 +118,7 @@ def commit(
     return land(settings, store, dataset, operation, details, staged, known)
 
 
-def stage(store: Store, batches: Batches, head: Manifest | None, dataset: str, bits: int | None) -> Staged:
+def stage(store: Store, batches: Batches, head: VersionManifest | None, dataset: str, bits: int | None) -> Staged:
     """Write the rows into the cache; `head`: the version whose columns they must have."""
     kind, frames = get_type(batches.layout.type), []
     if head:
@@ -145,10 +145,10 @@ def _refuse(
     request: dict[str, Any] = {"dataset": dataset, "mode": mode, "message": details.message, "author": details.author}
     request |= {"tags": details.tags, "source": details.source, "layout": asdict(staged.layout)}
     files = [store.path(shard.md5) for shard in staged.shards]
-    kept = quarantine.keep(settings, dataset, files, request, report)
+    batch = quarantine.keep(settings, dataset, files, request, report)
     rows = sum(shard.rows for shard in staged.shards)
     message = f"{rows} rows for {dataset} did not pass: {'; '.join(report.failed)}"
-    hint = f"no version was made; the report is {report.page}\n  -> `airloom dataset quarantine show {kept}`"
+    hint = f"no version was made; the report is {report.page}\n  -> `airloom dataset quarantine show {batch}`"
     raise ValidationFailed(message, hint, report.page)
 
 
@@ -157,7 +157,7 @@ class Tip:
     """The newest state of a dataset that a commit can stand on."""
 
     commit: str  # of main
-    manifest: Manifest | None  # of the newest version that was not deleted
+    manifest: VersionManifest | None  # of the newest version that was not deleted
     highest: int  # the highest number that was ever given
 
 
@@ -168,7 +168,7 @@ def tip(settings: Settings, dataset: str, known: Tip | None = None) -> Tip:
     if known and known.commit == commit:
         return known
     text, gone = repository.read_files(repo, commit, f"{dataset}/manifest.json", f"{dataset}/deleted.json")
-    manifest = Manifest.from_json(text) if text else None
+    manifest = VersionManifest.from_json(text) if text else None
     highest = number = manifest.number if manifest else 0
     deleted = json.loads(gone) if gone else {}
     while str(number) in deleted:
@@ -176,7 +176,7 @@ def tip(settings: Settings, dataset: str, known: Tip | None = None) -> Tip:
     if number != highest:
         tag, file = f"refs/tags/{dataset}@v{number}", f"{dataset}/manifest.json"
         text = repository.read_file(repo, tag, file) if number else None
-        manifest = Manifest.from_json(text) if text else None
+        manifest = VersionManifest.from_json(text) if text else None
     return Tip(commit, manifest, highest)
 
 
@@ -220,11 +220,16 @@ def land(
 
 
 def _manifest(
-    dataset: str, head: Manifest | None, number: int, outcome: Outcome, details: Details, staged: Staged | None
-) -> Manifest:
+    dataset: str,
+    head: VersionManifest | None,
+    number: int,
+    outcome: NextVersion,
+    details: Details,
+    staged: Staged | None,
+) -> VersionManifest:
     arrow = staged.schema if staged else head.arrow_schema  # type: ignore[union-attr] # an edit has a head
     bits = head.cut_bits if head else staged.bits if staged else cut_bits(1)
-    return Manifest(
+    return VersionManifest(
         dataset=dataset,
         number=number,
         id=outcome.chain.id(arrow, outcome.tail),
@@ -240,7 +245,7 @@ def _manifest(
     )
 
 
-def dvc_files(store: Store, manifest: Manifest) -> dict[str, bytes]:
+def dvc_files(store: Store, manifest: VersionManifest) -> dict[str, bytes]:
     """What git holds of a version: the manifest, and the two DVC outputs as `dvc add` would describe them."""
     shards = {shard.md5: shard for shard in manifest.shards}.values()  # rows committed twice share a file
     outputs = {
@@ -256,7 +261,9 @@ def dvc_files(store: Store, manifest: Manifest) -> dict[str, bytes]:
     return files
 
 
-def push(store: Store, manifest: Manifest, head: Manifest | None, files: dict[str, bytes], pushed: set[str]) -> None:
+def push(
+    store: Store, manifest: VersionManifest, head: VersionManifest | None, files: dict[str, bytes], pushed: set[str]
+) -> None:
     """Bring into the DVC remote what the version before did not have; `pushed` remembers it between races."""
     old = {name for shard in (head.shards if head else []) for name in (shard.md5, shard.index)} | pushed
     sizes = {shard.md5: shard.bytes for shard in manifest.shards}

@@ -11,15 +11,15 @@ from airloom.datasets import versions
 from airloom.datasets.operations import statistics_of
 from airloom.datasets.storage import repository
 from airloom.datasets.storage.index import Index
-from airloom.datasets.storage.manifest import Manifest, Shard, Span
-from airloom.datasets.storage.rows import Rows
+from airloom.datasets.storage.manifest import Shard, Span, VersionManifest
+from airloom.datasets.storage.rows import VersionRows
 from airloom.datasets.storage.shards import ShardWriter, shard_table
 from airloom.datasets.storage.store import Store
 from airloom.errors import DataError, NothingChanged
 from airloom.settings import Settings
 
 
-def compact(settings: Settings, dataset: str) -> tuple[DatasetVersion, Manifest]:
+def compact(settings: Settings, dataset: str) -> tuple[DatasetVersion, VersionManifest]:
     """Merge small shards and drop the data of tombstones. Number, id and the order of the rows stay.
 
     Raises:
@@ -33,22 +33,23 @@ def compact(settings: Settings, dataset: str) -> tuple[DatasetVersion, Manifest]
         head = known.manifest
         if head is None:
             raise DataError(f"there is no dataset {dataset}", "commit it first")
-        made = _recut(store, head)
-        files = commits.dvc_files(store, made)
-        commits.push(store, made, head, files, pushed)
+        manifest = _recut(store, head)
+        files = commits.dvc_files(store, manifest)
+        commits.push(store, manifest, head, files, pushed)
+        recut = f"{len(head.shards)} shards become {len(manifest.shards)}"
         change = repository.Change(
             {f"{dataset}/{name}": data for name, data in files.items()},
-            f"{made.name}: storage revision {made.revision}, {len(head.shards)} shards become {len(made.shards)}\n",
+            f"{manifest.name}: storage revision {manifest.revision}, {recut}\n",
             "airloom",
-            ref=f"refs/storage/{dataset}/v{made.number}",
+            ref=f"refs/storage/{dataset}/v{manifest.number}",
         )
         if repository.publish(settings, change, known.commit):
-            return versions.get(settings, dataset, made.number), made
+            return versions.get(settings, dataset, manifest.number), manifest
     raise DataError(f"{version.name} was not compacted: other commits came first", "try again")
 
 
-def _recut(store: Store, head: Manifest) -> Manifest:
-    rows = Rows(store, head)
+def _recut(store: Store, head: VersionManifest) -> VersionManifest:
+    rows = VersionRows(store, head)
     store.fetch({shard.md5: shard.bytes for shard in head.shards})
     rows.load()
 
@@ -69,7 +70,7 @@ def _recut(store: Store, head: Manifest) -> Manifest:
 
 def _spread(shards: list[Shard], spans: list[Span]) -> list[Shard]:
     """Hand the spans of the old shards' live rows to the new shards, in order."""
-    queue, made = list(reversed(spans)), []
+    queue, spread = list(reversed(spans)), []
     for shard in shards:
         mine: list[Span] = []
         missing = shard.rows
@@ -83,5 +84,5 @@ def _spread(shards: list[Shard], spans: list[Span]) -> list[Shard]:
             else:
                 mine.append(span)
             missing -= span.rows
-        made.append(replace(shard, spans=mine))
-    return made
+        spread.append(replace(shard, spans=mine))
+    return spread

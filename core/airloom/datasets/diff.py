@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 
 from airloom.contracts import DatasetVersion
 from airloom.datasets import versions
-from airloom.datasets.storage.manifest import Manifest
-from airloom.datasets.storage.rows import Rows
+from airloom.datasets.storage.manifest import VersionManifest
+from airloom.datasets.storage.rows import VersionRows
 from airloom.datasets.storage.shards import shard_table
 from airloom.datasets.storage.statistics import merge
 from airloom.datasets.storage.store import Store
@@ -51,8 +51,8 @@ def diff(settings: Settings, old: DatasetVersion, new: DatasetVersion) -> dict[s
 def changed(settings: Settings, old: DatasetVersion, new: DatasetVersion) -> int:
     """Rows of the old version in whose place the new one has others: a corrected row keeps its place in the split."""
     store = Store(settings)
-    sides = [Rows(store, versions.manifest_of(settings, version)).all() for version in (old, new)]
-    rows = [[one.tobytes() for one in side.row] for side in sides]
+    sides = [VersionRows(store, versions.manifest_of(settings, version)).all() for version in (old, new)]
+    rows = [[digest.tobytes() for digest in side.row] for side in sides]
     both = set(rows[0]) & set(rows[1])
     places = [
         Counter(anchor.tobytes() for row, anchor in zip(own, side.anchor, strict=True) if row not in both)
@@ -67,8 +67,8 @@ def row_changes(settings: Settings, old: DatasetVersion, new: DatasetVersion) ->
     return _rows(*(_digests(store, versions.manifest_of(settings, version)) for version in (old, new)))
 
 
-def _digests(store: Store, manifest: Manifest) -> pa.Array:
-    row = np.ascontiguousarray(Rows(store, manifest).all().row)
+def _digests(store: Store, manifest: VersionManifest) -> pa.Array:
+    row = np.ascontiguousarray(VersionRows(store, manifest).all().row)
     return pa.FixedSizeBinaryArray.from_buffers(pa.binary(32), len(row), [None, pa.py_buffer(row)])
 
 
@@ -76,11 +76,11 @@ def _rows(before: pa.Array, after: pa.Array) -> dict[str, int]:
     """Equal rows may stand several times, so they are counted."""
     counted = [pa.table({"row": rows}).group_by("row").aggregate([([], "count_all")]) for rows in (before, after)]
     joined = counted[0].join(counted[1], "row", join_type="inner", right_suffix="_new")
-    kept = pc.sum(pc.min_element_wise(joined["count_all"], joined["count_all_new"])).as_py() or 0
-    return {"added": len(after) - kept, "removed": len(before) - kept, "kept": kept}
+    common = pc.sum(pc.min_element_wise(joined["count_all"], joined["count_all_new"])).as_py() or 0
+    return {"added": len(after) - common, "removed": len(before) - common, "kept": common}
 
 
-def _shards(a: Manifest, b: Manifest) -> dict[str, int]:
+def _shards(a: VersionManifest, b: VersionManifest) -> dict[str, int]:
     old, new = ({shard.md5: shard.bytes for shard in manifest.shards} for manifest in (a, b))
     fresh = set(new) - set(old)
     return {
@@ -98,14 +98,14 @@ def _schema(old: pa.Schema, new: pa.Schema) -> dict[str, list[str]]:
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
-def profile(store: Store, manifest: Manifest) -> "pd.DataFrame":
+def profile(store: Store, manifest: VersionManifest) -> "pd.DataFrame":
     """The profile of all live rows."""
     import pandas as pd
 
     return pd.concat(list(_profiles(store, manifest)), ignore_index=True)
 
 
-def _profiles(store: Store, manifest: Manifest) -> "Iterator[pd.DataFrame]":
+def _profiles(store: Store, manifest: VersionManifest) -> "Iterator[pd.DataFrame]":
     kind = get_type(manifest.layout.type)
     store.fetch({shard.md5: shard.bytes for shard in manifest.shards})
     for shard in manifest.shards:
@@ -113,13 +113,13 @@ def _profiles(store: Store, manifest: Manifest) -> "Iterator[pd.DataFrame]":
 
 
 def _shift(old: "pd.DataFrame", new: "pd.DataFrame") -> dict[str, dict[str, float]]:
-    found = {}
+    shifts = {}
     for name in old.columns.intersection(new.columns):
         a, b = (_numbers(frame[name]) for frame in (old, new))
         if len(a) and len(b):
             means = {"old_mean": float(a.mean()), "new_mean": float(b.mean())}
-            found[str(name)] = {**means, "psi": stability(a, b)}
-    return found
+            shifts[str(name)] = {**means, "psi": stability(a, b)}
+    return shifts
 
 
 def _numbers(column: "pd.Series[Any]") -> np.ndarray[Any, Any]:

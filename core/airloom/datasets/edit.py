@@ -15,7 +15,7 @@ from airloom.datasets.ingest import Batches
 from airloom.datasets.operations import Edit, Target
 from airloom.datasets.storage.digests import key_digest
 from airloom.datasets.storage.index import SHORT
-from airloom.datasets.storage.rows import Rows
+from airloom.datasets.storage.rows import VersionRows
 from airloom.datasets.storage.store import Store
 from airloom.datasets.validation.validate import validate
 from airloom.errors import ConfigError, DataError, ValidationFailed
@@ -91,16 +91,16 @@ def targets(settings: Settings, store: Store, version: DatasetVersion, rows: Seq
         )
     if len(set(rows)) != len(rows):
         raise ConfigError("a row is given twice", "name each row once")
-    indexed = Rows(store, manifest)
+    indexed = VersionRows(store, manifest)
     bases = np.concatenate([[0], np.cumsum([shard.rows for shard in manifest.shards])])
-    found = []
+    chosen = []
     for row in rows:
         number = int(indexed.physical[row])
         at = int(np.searchsorted(bases, number, side="right")) - 1
         shard, place = manifest.shards[at], number - int(bases[at])
         digest = indexed.index(shard).row[place].tobytes()
-        found.append(Target(digest, shard.md5, place, f"row {row} of {version.name}"))
-    return found
+        chosen.append(Target(digest, shard.md5, place, f"row {row} of {version.name}"))
+    return chosen
 
 
 def rows_with_key(settings: Settings, version: DatasetVersion, value: Any) -> list[int]:
@@ -120,4 +120,4 @@ def rows_with_key(settings: Settings, version: DatasetVersion, value: Any) -> li
             f"{str(value)[:80]!r} is no {field.type}, as the key {field.name} is", "look at `show`"
         ) from None
     wanted = np.frombuffer(key_digest(typed, field)[:SHORT], np.uint8)
-    return np.flatnonzero((Rows(Store(settings), manifest).all().anchor == wanted).all(axis=1)).tolist()
+    return np.flatnonzero((VersionRows(Store(settings), manifest).all().anchor == wanted).all(axis=1)).tolist()

@@ -44,13 +44,13 @@ def holders_of_commit(settings: Settings, dataset: str, number: int) -> list[Hol
     """The version that a commit made, and every later one with rows that it brought, oldest first."""
     later = [(version, gone) for version, gone in versions.history(settings, dataset) if version.number >= number]
     mark = re.compile(rb"\[\d+,%d,\[" % number)
-    found = []
+    holders = []
     texts = _manifests(settings, [(version.commit, dataset) for version, _ in later])
     for (version, gone), text in zip(later, texts, strict=True):
         spans = [span for shard in shards_with(text, mark) for span in shard.live_spans() if span.version == number]
         if spans or version.number == number:
-            found.append(Holder(version, spans, gone))
-    return found
+            holders.append(Holder(version, spans, gone))
+    return holders
 
 
 def holders_of_shard(settings: Settings, md5: str) -> list[Holder]:
@@ -69,13 +69,13 @@ def holders_of_shard(settings: Settings, md5: str) -> list[Holder]:
         raise DataError(f"{len(names) or 'no'} shards begin with {md5}", hint)
     known = {d: versions.history(settings, d) for d in {dataset for (_, dataset), _ in holding}}
     numbers = _numbers(settings, [at for at, _ in holding])
-    found: dict[str, Holder] = {}
+    holders: dict[str, Holder] = {}
     for (at, shards), number in zip(holding, numbers, strict=True):
         spans = [span for shard in shards if shard.md5 == names[0] for span in shard.live_spans()]
         for version, gone in known[at[1]]:
-            if version.number == number and (version.name not in found or not found[version.name].spans):
-                found[version.name] = Holder(version, spans, gone)
-    return sorted(found.values(), key=lambda holder: (holder.version.dataset, holder.version.number))
+            if version.number == number and (version.name not in holders or not holders[version.name].spans):
+                holders[version.name] = Holder(version, spans, gone)
+    return sorted(holders.values(), key=lambda holder: (holder.version.dataset, holder.version.number))
 
 
 def commit_of(settings: Settings, text: str) -> tuple[str, str, int] | None:
@@ -85,16 +85,16 @@ def commit_of(settings: Settings, text: str) -> tuple[str, str, int] | None:
         DataError: it is a commit that brought no rows, such as a deletion.
     """
     repo = repository.refresh(settings)
-    found = repository.git(repo, "rev-parse", "-q", "--verify", f"{text}^{{commit}}", check=False).stdout.strip()
-    if not found:
+    commit = repository.git(repo, "rev-parse", "-q", "--verify", f"{text}^{{commit}}", check=False).stdout.strip()
+    if not commit:
         return None
-    text = repository.git(repo, *_LOG, "-1", found, "--", "*/manifest.json").stdout  # of it, or of one before it
+    text = repository.git(repo, *_LOG, "-1", commit, "--", "*/manifest.json").stdout  # of it, or of one before it
     listed = _LISTED.search(text.replace("\n\n", " "))
-    if not listed or listed["commit"] != found:
-        said = repository.git(repo, "log", "-1", "--format=%s", found).stdout.strip()
-        raise DataError(f"commit {found[:12]} brought no rows: {said[:200]}", "give a commit that made a version")
+    if not listed or listed["commit"] != commit:
+        subject = repository.git(repo, "log", "-1", "--format=%s", commit).stdout.strip()
+        raise DataError(f"commit {commit[:12]} brought no rows: {subject[:200]}", "give a commit that made a version")
     dataset = listed["path"].partition("/")[0]
-    return found, dataset, _numbers(settings, [(found, dataset)])[0]
+    return commit, dataset, _numbers(settings, [(commit, dataset)])[0]
 
 
 _LOG = ("log", "--format=%H", "--name-only", "--diff-filter=AM", "-m", "--first-parent")
@@ -114,12 +114,12 @@ def _manifests(settings: Settings, at: Iterable[tuple[str, str]]) -> list[bytes]
         DataError: the data repository has lost one.
     """
     names = [f"{commit}:{dataset}/manifest.json" for commit, dataset in at]
-    found = list[bytes]()
+    manifests = list[bytes]()
     for name, text in zip(names, objects(settings.data_repo, names) if names else (), strict=True):
         if text is None:
             raise DataError(f"{name} is missing in {settings.data_repo}", "`git fsck` there names what is lost")
-        found.append(text)
-    return found
+        manifests.append(text)
+    return manifests
 
 
 def _numbers(settings: Settings, at: list[tuple[str, str]]) -> list[int]:

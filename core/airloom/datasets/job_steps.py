@@ -42,12 +42,12 @@ def commit(
     rows = open_rows(settings, dataset, settings.project / source, **roles)
     chosen = settings.project / suite if suite else None
     try:
-        made = commits.commit(settings, dataset, rows, suite=chosen, **{"source": source} | details)
+        version = commits.commit(settings, dataset, rows, suite=chosen, **{"source": source} | details)
     except NothingChanged:
         return {"unchanged": _named(versions.latest(settings, dataset))}
     except ValidationFailed as refusal:
         return {"refused": str(refusal), "report": refusal.report}
-    return {"version": _named(made)}
+    return {"version": _named(version)}
 
 
 def compact(dataset: str) -> dict[str, Any]:

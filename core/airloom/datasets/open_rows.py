@@ -47,8 +47,8 @@ def open_rows(
         return open_source(source, **given, classes=classes)
     own = {role: getattr(head.layout, role) for role in given}
     has = own | {"classes": classes_of(head.arrow_schema, head.layout)}
-    for role, said in (given | {"classes": list(classes)}).items():
-        if said and said != has[role]:
-            message = f"{dataset} has the {role} {has[role] or 'none'!r}, not {said!r}"
+    for role, asked in (given | {"classes": list(classes)}).items():
+        if asked and asked != has[role]:
+            message = f"{dataset} has the {role} {has[role] or 'none'!r}, not {asked!r}"
             raise DataError(message, f"leave the {role} out, or make another dataset")
     return open_source(source, **own, schema=head.arrow_schema)

@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 
 from airloom.datasets.storage.chain import Chain
 from airloom.datasets.storage.index import Index
-from airloom.datasets.storage.manifest import Manifest, Shard, Span
-from airloom.datasets.storage.rows import Rows
+from airloom.datasets.storage.manifest import Shard, Span, VersionManifest
+from airloom.datasets.storage.rows import VersionRows
 from airloom.datasets.storage.shards import shard_table
 from airloom.datasets.storage.statistics import summarise
 from airloom.datasets.storage.store import Store
@@ -27,7 +27,7 @@ NONE = np.empty((0, 32), np.uint8)
 
 
 @dataclass(frozen=True)
-class Outcome:
+class NextVersion:
     """The shards of the next version and the chain over its live rows."""
 
     shards: list[Shard]
@@ -39,7 +39,7 @@ class Outcome:
 class Operation(Protocol):
     """One kind of commit."""
 
-    def apply(self, store: Store, head: Manifest | None, number: int, tags: list[str]) -> Outcome:
+    def apply(self, store: Store, head: VersionManifest | None, number: int, tags: list[str]) -> NextVersion:
         """The next version; raises DataError where `head` does not allow it."""
 
 
@@ -49,18 +49,18 @@ class Append:
 
     shards: Sequence[Shard]
 
-    def apply(self, store: Store, head: Manifest | None, number: int, tags: list[str]) -> Outcome:
+    def apply(self, store: Store, head: VersionManifest | None, number: int, tags: list[str]) -> NextVersion:
         new = [brought(shard, number, tags) for shard in self.shards]
         index = indices(store, new)
         old, chain = (list(head.shards), head.chain) if head else ([], Chain())
-        before = Rows(store, head) if head else None
+        before = VersionRows(store, head) if head else None
         if head and before:
             if np.array_equal(before.tail(len(index)), index.row):
                 raise NothingChanged(f"{head.name} ends with exactly these rows", "nothing was committed")
             if index.anchored or any(shard.anchored for shard in old):
                 check_leak(head.name, before.all(), index)
         chain, tail = chain.extend(before.tail(chain.tail) if before else NONE, index.row)
-        return Outcome([*old, *new], chain, tail, {"added": len(index), "deleted": 0})
+        return NextVersion([*old, *new], chain, tail, {"added": len(index), "deleted": 0})
 
 
 @dataclass(frozen=True)
@@ -69,15 +69,15 @@ class Replace:
 
     shards: Sequence[Shard]
 
-    def apply(self, store: Store, head: Manifest | None, number: int, tags: list[str]) -> Outcome:
+    def apply(self, store: Store, head: VersionManifest | None, number: int, tags: list[str]) -> NextVersion:
         new = [brought(shard, number, tags) for shard in self.shards]
         index = indices(store, new)
         if index.anchored:
             check_leak("the batch", index, index)
         chain, tail = Chain().extend(NONE, index.row)
         if head:
-            _check_changed(Rows(store, head), chain, tail)
-        return Outcome(new, chain, tail, {"added": len(index), "deleted": head.rows if head else 0})
+            _check_changed(VersionRows(store, head), chain, tail)
+        return NextVersion(new, chain, tail, {"added": len(index), "deleted": head.rows if head else 0})
 
 
 @dataclass(frozen=True)
@@ -100,23 +100,23 @@ class Edit:
     targets: Sequence[Target]
     substitutes: Sequence[Shard] = ()
 
-    def apply(self, store: Store, head: Manifest | None, number: int, tags: list[str]) -> Outcome:
+    def apply(self, store: Store, head: VersionManifest | None, number: int, tags: list[str]) -> NextVersion:
         if head is None:
             raise DataError("there is no version whose rows could be changed", "commit rows first")
-        rows = Rows(store, head)
+        rows = VersionRows(store, head)
         rows.load()
-        found = _locate(rows, self.targets)
+        spots = _locate(rows, self.targets)
         shards = list(head.shards)
-        for at in sorted({shard for shard, _ in found}):
-            left = shards[at].bury(np.array([place for shard, place in found if shard == at]))
+        for at in sorted({shard for shard, _ in spots}):
+            left = shards[at].bury(np.array([place for shard, place in spots if shard == at]))
             shards[at] = replace(left, statistics=statistics_of(store, head, left))
         start = 0
         for shard in self.substitutes:
-            taken = found[start : start + shard.rows]
+            taken = spots[start : start + shard.rows]
             start += shard.rows
             anchors = np.stack([rows.index(head.shards[at]).anchor[place] for at, place in taken])
             shards.append(brought(_anchored(store, shard, anchors), number, tags))
-        after = Rows(store, replace(head, shards=[shard for shard in shards if shard.live]))
+        after = VersionRows(store, replace(head, shards=[shard for shard in shards if shard.live]))
         everything = after.all()
         if any(shard.anchored for shard in shards):
             check_leak(head.name, everything, everything)
@@ -124,16 +124,16 @@ class Edit:
         if not len(everything):
             raise DataError(f"nothing of {head.name} would be left", "delete the dataset instead")
         _check_changed(rows, chain, tail)
-        return Outcome(after.manifest.shards, chain, tail, {"added": start, "deleted": len(found)})
+        return NextVersion(after.manifest.shards, chain, tail, {"added": start, "deleted": len(spots)})
 
 
-def _check_changed(before: Rows, chain: Chain, tail: Array) -> None:
+def _check_changed(before: VersionRows, chain: Chain, tail: Array) -> None:
     """The rows of the chain, in their order, are not those of the version before."""
     if before.manifest.chain == chain and np.array_equal(before.tail(chain.tail), tail):
         raise NothingChanged(f"{before.manifest.name} has exactly these rows", "nothing was committed")
 
 
-def statistics_of(store: Store, head: Manifest, shard: Shard) -> dict[str, Any]:
+def statistics_of(store: Store, head: VersionManifest, shard: Shard) -> dict[str, Any]:
     """The statistics of a shard's live rows, from its data."""
     if not shard.live:
         return {}
@@ -172,7 +172,7 @@ def _column(values: Array) -> pa.Array:
     return pa.FixedSizeBinaryArray.from_buffers(pa.binary(values.shape[1]), len(values), [None, data])
 
 
-def _locate(rows: Rows, targets: Sequence[Target]) -> list[tuple[int, int]]:
+def _locate(rows: VersionRows, targets: Sequence[Target]) -> list[tuple[int, int]]:
     """Where the targets stand now, as (shard, place); each place once.
 
     Raises:
@@ -187,21 +187,21 @@ def _locate(rows: Rows, targets: Sequence[Target]) -> list[tuple[int, int]]:
         for place in np.flatnonzero(np.isin(low, first) & ~dead).tolist():
             alive.get(index.row[place].tobytes(), []).append((at, place))
     md5 = [shard.md5 for shard in rows.manifest.shards]
-    found, gone = [], []
+    spots, gone = [], []
     for target in targets:
         places = alive[target.digest]
         exact = [spot for spot in places if md5[spot[0]] == target.shard and spot[1] == target.place]
         if places:
             spot = (exact or places)[0]
             places.remove(spot)
-            found.append(spot)
+            spots.append(spot)
         else:
             gone.append(target.name)
     if gone:
         more = f" and {len(gone) - 5} more" if len(gone) > 5 else ""
         message = f"{', '.join(gone[:5])}{more}: changed or deleted meanwhile, {rows.manifest.name} does not have it"
         raise DataError(message, "look at the newest version and say again what to change")
-    return found
+    return spots
 
 
 def _anchored(store: Store, shard: Shard, anchors: Array) -> Shard:

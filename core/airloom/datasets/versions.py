@@ -19,7 +19,7 @@ from airloom.names import DATASET, DatasetName, dataset_version
 from airloom.settings import Settings
 
 if TYPE_CHECKING:
-    from airloom.datasets.storage.manifest import Manifest
+    from airloom.datasets.storage.manifest import VersionManifest
 
 
 def check_name(name: str) -> str:
@@ -54,16 +54,16 @@ def list_versions(settings: Settings, dataset: str) -> list[DatasetVersion]:
         DataError: there is no such dataset.
     """
     check_name(dataset)
-    found = _records(repository.refresh(settings), dataset) if _known(settings) else []
-    if not found:
+    versions = _records(repository.refresh(settings), dataset) if _known(settings) else []
+    if not versions:
         raise _unknown(settings, dataset)
-    return found
+    return versions
 
 
 def list_after(settings: Settings, dataset: str, number: int) -> list[DatasetVersion]:
     """The versions with a higher number but the deleted ones, oldest first; empty where there are none."""
-    found = _records(repository.refresh(settings), check_name(dataset)) if _known(settings) else []
-    return [version for version in found if version.number > number]
+    versions = _records(repository.refresh(settings), check_name(dataset)) if _known(settings) else []
+    return [version for version in versions if version.number > number]
 
 
 def history(settings: Settings, dataset: str) -> list[tuple[DatasetVersion, bool]]:
@@ -110,8 +110,8 @@ def latest(settings: Settings, dataset: str) -> DatasetVersion:
         gone, number = deletions(repo, dataset), json.loads(manifest)["number"] if manifest else 0
         while str(number) in gone:
             number -= 1
-        if number and (found := _records(repo, dataset, f"v{number}")):
-            return found[0]
+        if number and (versions := _records(repo, dataset, f"v{number}")):
+            return versions[0]
         if number:
             raise DataError(
                 f"{repo} has lost the tag {dataset_version(dataset, number)}", "restore it from a copy or a clone"
@@ -126,11 +126,11 @@ def get(settings: Settings, dataset: str, number: int) -> DatasetVersion:
         DataError: it does not exist, or was deleted; the message names the newest one.
     """
     repo = settings.data_repo
-    found = _records(repo, check_name(dataset), f"v{number}") if repo.is_dir() else []
-    if not found and settings.data_remote:
-        found = _records(repository.refresh(settings), dataset, f"v{number}")
-    if found:
-        return found[0]
+    versions = _records(repo, check_name(dataset), f"v{number}") if repo.is_dir() else []
+    if not versions and settings.data_remote:
+        versions = _records(repository.refresh(settings), dataset, f"v{number}")
+    if versions:
+        return versions[0]
     gone = deletions(repo, dataset).get(str(number)) if repo.is_dir() else None
     newest = latest(settings, dataset)
     if gone:
@@ -162,30 +162,30 @@ def log(settings: Settings, dataset: str) -> list[dict[str, Any]]:
     Raises:
         DataError: there is no such dataset.
     """
-    found = _entries(repository.refresh(settings), check_name(dataset)) if _known(settings) else []
-    if not found:
+    records = _entries(repository.refresh(settings), check_name(dataset)) if _known(settings) else []
+    if not records:
         raise _unknown(settings, dataset)
-    for values in found:
+    for values in records:
         values["name"] = dataset_version(dataset, values["number"])
-    return found[::-1]
+    return records[::-1]
 
 
 def storage(settings: Settings, version: DatasetVersion) -> str:
     """The commit that says how a version is stored: its own, or that of its last compaction."""
     compacted = f"refs/storage/{version.dataset}/v{version.number}"
-    found = repository.git(settings.data_repo, "rev-parse", "-q", "--verify", compacted, check=False)
-    return found.stdout.strip() or version.commit
+    revision = repository.git(settings.data_repo, "rev-parse", "-q", "--verify", compacted, check=False)
+    return revision.stdout.strip() or version.commit
 
 
-def manifest_of(settings: Settings, version: DatasetVersion, commit: str = "") -> "Manifest":
+def manifest_of(settings: Settings, version: DatasetVersion, commit: str = "") -> "VersionManifest":
     """How a version is stored, now or at one of its commits."""
-    from airloom.datasets.storage.manifest import Manifest
+    from airloom.datasets.storage.manifest import VersionManifest
 
     at = commit or storage(settings, version)
     text = repository.read_file(settings.data_repo, at, f"{version.dataset}/manifest.json")
     if text is None:
         raise DataError(f"{version.name} has no manifest in commit {at[:12]}", "restore the data repository")
-    return Manifest.from_json(text)
+    return VersionManifest.from_json(text)
 
 
 def deletions(repo: Path, dataset: str) -> dict[str, dict[str, str]]:
@@ -194,14 +194,14 @@ def deletions(repo: Path, dataset: str) -> dict[str, dict[str, str]]:
     return dict(json.loads(text)) if text else {}
 
 
-def record(manifest: "Manifest", commit: str) -> DatasetVersion:
+def record(manifest: "VersionManifest", commit: str) -> DatasetVersion:
     """What a manifest says of its version."""
     same = {f.name: getattr(manifest, f.name) for f in fields(DatasetVersion) if hasattr(manifest, f.name)}
     layout = manifest.layout
     return DatasetVersion(**{**same, "commit": commit, "type": layout.type, "label": layout.label, "key": layout.key})
 
 
-def note(manifest: "Manifest") -> str:
+def note(manifest: "VersionManifest") -> str:
     """The message of a version's tag: a subject for people, the record for `list_versions`."""
     return f"{manifest.name}: {manifest.message}\n\n{json.dumps(record(manifest, '').to_dict())}\n"
 
@@ -212,21 +212,21 @@ def _records(repo: Path, dataset: str, which: str = "v*") -> list[DatasetVersion
 
 def _entries(repo: Path, dataset: str, which: str = "v*") -> list[dict[str, Any]]:
     """The records of the versions that were not deleted, oldest first; ten thousand take a fifth of a second."""
-    found = _every(repo, dataset, which)
-    gone = {int(number) for number in deletions(repo, dataset)} if found else set()
-    return [values for values in found if values["number"] not in gone]
+    records = _every(repo, dataset, which)
+    gone = {int(number) for number in deletions(repo, dataset)} if records else set()
+    return [values for values in records if values["number"] not in gone]
 
 
 def _every(repo: Path, dataset: str, which: str = "v*") -> list[dict[str, Any]]:
     """The records of all versions, oldest first; each is parsed while git reads the next one."""
     tags = repository.git(repo, "for-each-ref", "--format=%(objectname)", f"refs/tags/{dataset}@{which}").stdout.split()
-    found = list[dict[str, Any]]()
+    records = list[dict[str, Any]]()
     for name, tag in zip(tags, objects(repo, tags) if tags else (), strict=True):
         if tag is None:
             raise DataError(f"tag {name} of {dataset} is missing in {repo}", "`git fsck` there names what is lost")
         if tag.startswith(b"object "):  # else a tag without an object of its own, which is somebody's, not a version's
             text = tag.decode()
-            record = json.loads(text.rstrip("\n").rpartition("\n")[2])
-            record["commit"] = text[len("object ") : text.index("\n")]
-            found.append(record)
-    return sorted(found, key=lambda values: values["number"])
+            entry = json.loads(text.rstrip("\n").rpartition("\n")[2])
+            entry["commit"] = text[len("object ") : text.index("\n")]
+            records.append(entry)
+    return sorted(records, key=lambda values: values["number"])

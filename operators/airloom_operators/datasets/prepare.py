@@ -66,9 +66,9 @@ class PrepareSnapshotOperator(AirloomOperator):
         from airloom.datasets.snapshots import snapshot
 
         with self.step() as settings:
-            found = snapshot.record(settings, event["id"])
-            if found and found["state"] == snapshot.FAILED:
-                raise AirflowException(f"snapshot {event['id'][:12]} failed: {found['error']}")
-            made = snapshot.make(settings, Snapshot.from_dict(event))  # at once where it is READY, as nearly always
-        self.log.info("snapshot %s is READY: rows %s", made.id, made.rows)
-        return made.to_dict()
+            known = snapshot.record(settings, event["id"])
+            if known and known["state"] == snapshot.FAILED:
+                raise AirflowException(f"snapshot {event['id'][:12]} failed: {known['error']}")
+            prepared = snapshot.make(settings, Snapshot.from_dict(event))  # at once where it is READY, as nearly always
+        self.log.info("snapshot %s is READY: rows %s", prepared.id, prepared.rows)
+        return prepared.to_dict()

@@ -175,8 +175,8 @@ def tag(
 
     settings = load()
     version = versions.find(settings, name)
-    made = tag_delete.tag(settings, version, label, move=move)
-    answer({"tag": made, "version": version.name}, json_, f"{made} is {version.name}")
+    tagged = tag_delete.tag(settings, version, label, move=move)
+    answer({"tag": tagged, "version": version.name}, json_, f"{tagged} is {version.name}")
 
 
 @app.command()
@@ -198,7 +198,7 @@ def delete(
 
 def _numbers(text: str, rows: int) -> list[int]:
     """`3,17,20-25` → [3, 17, 20, …, 25], all below `rows`."""
-    found: list[int] = []
+    numbers: list[int] = []
     for part in text.split(","):
         form = re.fullmatch(r"\s*([0-9]{1,18})(?:-([0-9]{1,18}))?\s*", part)
         low, high = (int(form[1]), int(form[2] or form[1])) if form else (1, 0)
@@ -206,8 +206,8 @@ def _numbers(text: str, rows: int) -> list[int]:
             raise ConfigError(f"--rows {text[:80]!r} is no list of row numbers", "for example --rows 3,17,20-25")
         if high >= rows:
             raise ConfigError(f"--rows {text[:80]!r}: there is no row {high}", f"rows are 0 to {rows - 1}")
-        found += range(low, high + 1)
-    return found
+        numbers += range(low, high + 1)
+    return numbers
 
 
 def _print(version: DatasetVersion, as_json: bool) -> None:

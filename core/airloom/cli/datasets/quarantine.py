@@ -20,8 +20,8 @@ def list_(json_: Json = False) -> None:
     """
     from airloom.datasets.validation import quarantine
 
-    found = [asdict(held) for held in quarantine.list_batches(load())]
-    answer(found, json_, "\n".join(_line(batch) for batch in found) or "quarantine is empty")
+    batches = [asdict(held) for held in quarantine.list_batches(load())]
+    answer(batches, json_, "\n".join(_line(batch) for batch in batches) or "quarantine is empty")
 
 
 def _line(batch: dict[str, Any]) -> str:
@@ -37,9 +37,9 @@ def show(batch: Batch, json_: Json = False) -> None:
     """
     from airloom.datasets.validation import quarantine
 
-    found = asdict(quarantine.show(load(), batch))
-    lines = [_line(found), *(f"failed: {line}" for line in found["failed"]), f"report: {found['page']}"]
-    answer(found, json_, "\n".join(lines))
+    held = asdict(quarantine.show(load(), batch))
+    lines = [_line(held), *(f"failed: {line}" for line in held["failed"]), f"report: {held['page']}"]
+    answer(held, json_, "\n".join(lines))
 
 
 @app.command()

@@ -20,9 +20,9 @@ def list_(json_: Json = False) -> None:
     from airloom.datasets import versions
 
     settings = load()
-    found = [versions.latest(settings, name) for name in versions.list_datasets(settings)]
-    records = [version.to_dict() | {"name": version.name} for version in found]
-    lines = (f"{v.name:24} {v.type:8} {v.rows:>10} rows  {v.message}" for v in found)
+    newest = [versions.latest(settings, name) for name in versions.list_datasets(settings)]
+    records = [version.to_dict() | {"name": version.name} for version in newest]
+    lines = (f"{v.name:24} {v.type:8} {v.rows:>10} rows  {v.message}" for v in newest)
     answer(records, json_, "\n".join(lines) or "no datasets yet")
 
 
@@ -75,10 +75,10 @@ def _describe(record: dict[str, Any]) -> str:
     ]
     lines += [f"{'bytes':14} {size(record['bytes'])}", f"{'changed':14} {_plain(record['changed'])}"]
     lines += [f"{'column':14} {name}: {kind}" for name, kind in record["columns"].items()]
-    for name, found in record["statistics"].items():
-        numbers = [f"{key} {found[key]:.4g}" for key in ("min", "mean", "max", "std") if key in found]
-        counts = [f"{value}: {count}" for value, count in list(found.get("counts", {}).items())[:20]]
-        nulls = [f"{found['nulls']} null"] if found["nulls"] else []
+    for name, column in record["statistics"].items():
+        numbers = [f"{key} {column[key]:.4g}" for key in ("min", "mean", "max", "std") if key in column]
+        counts = [f"{value}: {count}" for value, count in list(column.get("counts", {}).items())[:20]]
+        nulls = [f"{column['nulls']} null"] if column["nulls"] else []
         lines.append(f"{'statistics':14} {name}: {', '.join([*numbers, *nulls, *counts])}")
     return "\n".join(lines)
 
@@ -107,24 +107,26 @@ def diff(
 
     settings = load()
     a, b = versions.find(settings, old), versions.find(settings, new)
-    found = differ.diff(settings, a, b)
+    difference = differ.diff(settings, a, b)
     if picture:
         picture.parent.mkdir(parents=True, exist_ok=True)
         picture.write_bytes(differ.picture(settings, a, b))
-        found["picture"] = str(picture)
-    rows, shards = found["rows"], found["shards"]
+        difference["picture"] = str(picture)
+    rows, shards = difference["rows"], difference["shards"]
     lines = [
-        f"{found['old']} -> {found['new']}",
+        f"{difference['old']} -> {difference['new']}",
         f"rows: {rows['added']} added, {rows['removed']} removed, {rows['kept']} kept",
         f"shards: {shards['added']} added ({size(shards['new_bytes'])}), {shards['kept']} kept",
     ]
-    lines += [f"column {name}: {pair[0]} -> {pair[1]}" for name, pair in found["schema"].items()]
-    lines += [f"label {value}: {pair[0]} -> {pair[1]}" for value, pair in found["labels"].items() if pair[0] != pair[1]]
+    lines += [f"column {name}: {pair[0]} -> {pair[1]}" for name, pair in difference["schema"].items()]
+    lines += [
+        f"label {value}: {pair[0]} -> {pair[1]}" for value, pair in difference["labels"].items() if pair[0] != pair[1]
+    ]
     lines += [
         f"{name}: mean {s['old_mean']:.4g} -> {s['new_mean']:.4g}, PSI {s['psi']:.3f}"
-        for name, s in found["shift"].items()
+        for name, s in difference["shift"].items()
     ]
-    answer(found, json_, "\n".join(lines))
+    answer(difference, json_, "\n".join(lines))
 
 
 @app.command()
@@ -151,5 +153,5 @@ def verify(
         hint = "--repair fetches them anew"
         raise CorruptFile(f"{len(damaged)} objects of {version.name} are damaged, first {store.path(damaged[0])}", hint)
     store.repair(damaged)
-    found = {"version": version.name, "objects": len(names), "repaired": damaged}
-    answer(found, json_, f"{version.name}: {len(names)} objects are whole, {len(damaged)} were fetched anew")
+    record = {"version": version.name, "objects": len(names), "repaired": damaged}
+    answer(record, json_, f"{version.name}: {len(names)} objects are whole, {len(damaged)} were fetched anew")

@@ -64,17 +64,17 @@ def fetch(
         ready = snapshots.fetch(settings, identity)
         if data:
             snapshots.open_snapshot(settings, ready).fetch(progress("fetched"))
-    found = snapshots.record(settings, identity)
-    if found is None:
+    record = snapshots.record(settings, identity)
+    if record is None:
         raise DataError(f"there is no snapshot {identity[:80]}", "`airloom dataset snapshot NAME` prepares one")
-    answer(found, json_, _describe(found))
+    answer(record, json_, _describe(record))
 
 
-def _describe(found: dict[str, Any]) -> str:
-    made = found["snapshot"]
-    rows = ", ".join(f"{name} {count}" for name, count in made["rows"].items())
-    lines = [f"{made['id']}  {found['state']}", f"{made['dataset']}@v{made['version']}: {rows or 'no rows yet'}"]
-    return "\n".join([*lines, *([found["error"]] if "error" in found else [])])
+def _describe(record: dict[str, Any]) -> str:
+    asked = record["snapshot"]
+    rows = ", ".join(f"{name} {count}" for name, count in asked["rows"].items())
+    lines = [f"{asked['id']}  {record['state']}", f"{asked['dataset']}@v{asked['version']}: {rows or 'no rows yet'}"]
+    return "\n".join([*lines, *([record["error"]] if "error" in record else [])])
 
 
 @app.command()
@@ -91,22 +91,22 @@ def export(
     """
     from airloom.datasets.export import export_named
 
-    made, rows = export_named(load(), name, target, form, of)
-    answer({"path": str(made), "rows": rows}, json_, f"{made}: {rows} rows")
+    path, rows = export_named(load(), name, target, form, of)
+    answer({"path": str(path), "rows": rows}, json_, f"{path}: {rows} rows")
 
 
 def _split(given: list[str] | None) -> dict[str, float]:
     if not given:
         return DEFAULT
-    found = {}
+    shares = {}
     for item in given:
         name, equals, share = item.partition("=")
         try:
-            found[name] = float(share)
+            shares[name] = float(share)
         except ValueError:
             equals = ""
         if not equals or not name:
             raise ConfigError(
                 f"--split {item!r} is not name=fraction", "for example --split train=0.8 --split test=0.2"
             )
-    return found
+    return shares

@@ -74,13 +74,13 @@ def _image(path: Path, shape: tuple[int, ...]) -> "np.ndarray[Any, Any]":
     try:
         with open_plain(path) as file, Image.open(file, formats=("PNG", "JPEG")) as image:
             mode = MODES.get(image.mode, image.mode)
-            found = (CHANNELS.get(mode, 0), image.height, image.width)
+            actual = (CHANNELS.get(mode, 0), image.height, image.width)
             if image.width * image.height > (Image.MAX_IMAGE_PIXELS or 0):
                 raise Image.DecompressionBombError(f"{image.width} x {image.height} pixels")
-            if not found[0]:
+            if not actual[0]:
                 raise DataError(f"{path} has pixels of mode {image.mode}", "save it with 8 bits a channel")
-            if shape and found != shape:
-                message = f"{path} has the shape {found} (channels, height, width), the images before it {shape}"
+            if shape and actual != shape:
+                message = f"{path} has the shape {actual} (channels, height, width), the images before it {shape}"
                 raise DataError(message, "bring all images to one size and colour mode")
             pixels = np.asarray(image.convert(mode))
     except Image.DecompressionBombError as error:
@@ -90,7 +90,7 @@ def _image(path: Path, shape: tuple[int, ...]) -> "np.ndarray[Any, Any]":
         raise DataError(
             f"{path} is no whole image: {str(error)[:120]}", "it must be PNG or JPEG; save it anew"
         ) from None
-    return pixels.reshape(found[1], found[2], found[0]).transpose(2, 0, 1)
+    return pixels.reshape(actual[1], actual[2], actual[0]).transpose(2, 0, 1)
 
 
 def _texts(root: Path, files: Sequence[tuple[Path, str]], wanted: Wanted) -> Iterator[pa.RecordBatch]:

@@ -81,20 +81,20 @@ def _common_length(column: pa.Array) -> int:
     return int(lengths["max"].as_py()) if same else 0
 
 
-def check_fits(found: pa.DataType, field: pa.Field) -> None:
+def check_fits(given: pa.DataType, field: pa.Field) -> None:
     """Values of a type may become those of a field without becoming other values.
 
     Raises:
         DataError: text for numbers, fractions for whole numbers, and so on.
     """
-    kind, stored = field.type, stored_type(found)
+    kind, stored = field.type, stored_type(given)
     if _is_list(stored) and _is_list(kind):
         floats = pa.types.is_floating(stored.value_type) and kind.value_type == pa.float32()  # images
         fits = floats or stored.value_type == kind.value_type
     else:
         fits = stored == kind or pa.types.is_null(stored) or _widens(stored, kind)
     if not fits:
-        message = f"the column {field.name!a} is {found}, not {kind}"
+        message = f"the column {field.name!a} is {given}, not {kind}"
         raise DataError(message, "make the column of the type that the rows before it have")
 
 

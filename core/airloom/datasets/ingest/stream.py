@@ -111,8 +111,8 @@ def fit(batch: pa.RecordBatch, schema: pa.Schema, first: int = 0) -> pa.RecordBa
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
-def _differs(name: str, found: pa.Schema, needed: pa.Schema) -> bool:
-    return len(found.get_all_field_indices(name)) != 1 or name not in needed.names
+def _differs(name: str, given: pa.Schema, needed: pa.Schema) -> bool:
+    return len(given.get_all_field_indices(name)) != 1 or name not in needed.names
 
 
 def _fit_column(column: pa.Array, field: pa.Field, first: int) -> pa.Array:

@@ -42,18 +42,18 @@ def _open_csv(path: Path, wanted: Wanted, types: dict[str, pa.DataType]) -> Iter
         yield from reader
 
 
-def _csv_error(path: Path, said: str) -> DataError:
+def _csv_error(path: Path, problem: str) -> DataError:
     """Arrow says the row and the value, but only the number of the column."""
-    if "straddling" in said:
+    if "straddling" in problem:
         message = f"{path}: a row is longer than {CSV_BYTES >> 20} MiB, or a quote is not closed"
         return DataError(message, "shorten the row, or close the quote")
-    if said.startswith("In CSV column #"):
-        number, _, rest = said.removeprefix("In CSV column #").partition(": ")
+    if problem.startswith("In CSV column #"):
+        number, _, rest = problem.removeprefix("In CSV column #").partition(": ")
         with path.open(errors="replace") as file:
             header = file.readline(4096).strip()
-        said = f"column {number} of the header {header[:200]!a}: {rest}"
+        problem = f"column {number} of the header {header[:200]!a}: {rest}"
     hint = "mend that row; a column has one type, told from its first rows"
-    return DataError(f"{path}: {said[:500]}", hint)
+    return DataError(f"{path}: {problem[:500]}", hint)
 
 
 def read_parquet(path: Path, _wanted: Wanted, _schema: pa.Schema | None) -> Iterator[pa.RecordBatch]:

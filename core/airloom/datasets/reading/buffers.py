@@ -33,18 +33,18 @@ class Buffers:
         if not self._keep:
             return np.empty(shape, dtype)
         with self._lock:
-            kept = self._kept.setdefault(name, deque())
+            arrays = self._kept.setdefault(name, deque())
             # The oldest first: where that is still held, the younger ones are too. So there are no more arrays than
             # the consumer needs at once, and the processor's caches keep them.
-            if kept:
-                array = kept.popleft()
-                free, full = sys.getrefcount(array) == _UNHELD, len(kept) + 1 >= self._keep
+            if arrays:
+                array = arrays.popleft()
+                free, full = sys.getrefcount(array) == _UNHELD, len(arrays) + 1 >= self._keep
                 if (free or (full and self._reuse)) and array.shape == shape and array.dtype == dtype:
-                    kept.append(array)
+                    arrays.append(array)
                     return array
                 if not free and not full:
-                    kept.appendleft(array)
-            kept.append(array := np.empty(shape, dtype))
+                    arrays.appendleft(array)
+            arrays.append(array := np.empty(shape, dtype))
             return array
 
     def __reduce__(self) -> tuple[Any, ...]:

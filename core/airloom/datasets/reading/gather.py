@@ -20,7 +20,7 @@ Data: TypeAlias = Mapping[int, memoryview] | Sequence[memoryview]  # by number o
 Spans: TypeAlias = Iterable[tuple[int, int, int]]  # shard, first byte, end
 
 
-class Rows:
+class BatchRows:
     """Rows of a batch.
 
     Args:
@@ -81,11 +81,11 @@ def gather(mapped: Mapped, rows: NDArray[np.int64], names: Sequence[str], buffer
     Raises:
         CorruptFile: a shard is not what the manifest says.
     """
-    batch = Rows(mapped.bases, rows)
+    batch = BatchRows(mapped.bases, rows)
     return {name: _column(mapped, batch, name, buffers, views) for name in names}
 
 
-def _column(mapped: Mapped, batch: Rows, name: str, buffers: Buffers, views: bool) -> Values:
+def _column(mapped: Mapped, batch: BatchRows, name: str, buffers: Buffers, views: bool) -> Values:
     narrow = mapped.joined.whole(name) or mapped.joined.get(name, batch.touched)
     if narrow is not None:
         return _narrow(mapped, batch, name, narrow, buffers, views)
@@ -104,25 +104,25 @@ def _column(mapped: Mapped, batch: Rows, name: str, buffers: Buffers, views: boo
     return _spread(mapped, batch, name, columns, views)
 
 
-def _narrow(mapped: Mapped, batch: Rows, name: str, narrow: Narrow, buffers: Buffers, views: bool) -> Values:
+def _narrow(mapped: Mapped, batch: BatchRows, name: str, narrow: Narrow, buffers: Buffers, views: bool) -> Values:
     if narrow.text is None:
         out = buffers.take(name, (len(batch),), narrow.array.dtype)
         narrow.array.take(batch.rows, 0, out, "clip")
         return out
-    kept = narrow.views if views else None
-    if kept is not None and (found := kept.get(batch.rows)) is not None:
-        return found
+    cached = narrow.views if views else None
+    if cached is not None and (values := cached.get(batch.rows)) is not None:
+        return values
     places = batch.rows + batch.shards
     starts, ends = narrow.array.take(places).tolist(), narrow.array[1:].take(places).tolist()
     spans = zip(batch.shards.tolist(), starts, ends, strict=True)
     if narrow.text:
         return _texts(mapped, name, narrow.data, spans)
-    if kept is None:
+    if cached is None:
         return _bytes(narrow.data, spans, views)
-    return kept.keep(batch.rows, [narrow.data[shard][a:b] for shard, a, b in spans])
+    return cached.keep(batch.rows, [narrow.data[shard][a:b] for shard, a, b in spans])
 
 
-def _wide(batch: Rows, arrays: Mapping[int, NDArray[Any]], name: str, buffers: Buffers) -> NDArray[Any]:
+def _wide(batch: BatchRows, arrays: Mapping[int, NDArray[Any]], name: str, buffers: Buffers) -> NDArray[Any]:
     first, local = next(iter(arrays.values())), batch.local
     out = buffers.take(name, (len(batch), *first.shape[1:]), first.dtype)
     for shard, start, stop in batch.runs:
@@ -131,7 +131,7 @@ def _wide(batch: Rows, arrays: Mapping[int, NDArray[Any]], name: str, buffers: B
     return out
 
 
-def _spread(mapped: Mapped, batch: Rows, name: str, columns: Mapping[int, Varied], views: bool) -> Values:
+def _spread(mapped: Mapped, batch: BatchRows, name: str, columns: Mapping[int, Varied], views: bool) -> Values:
     """Strings or bytes whose offsets are not joined."""
     starts: list[int] = []
     ends: list[int] = []
@@ -159,7 +159,7 @@ def _texts(mapped: Mapped, name: str, data: Data, spans: Spans) -> list[str]:
     return texts
 
 
-def _python(mapped: Mapped, batch: Rows, name: str) -> Values:
+def _python(mapped: Mapped, batch: BatchRows, name: str) -> Values:
     field = mapped.schema.field(name)
     parts = [mapped.column(shard, name).array.take(pa.array(batch.local[a:b])) for shard, a, b in batch.runs]
     joined = pa.concat_arrays(parts or [pa.array([], field.type)])

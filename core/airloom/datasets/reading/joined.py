@@ -32,8 +32,8 @@ class Views:
             if self._views[row] is None:
                 self._views[row] = view
         self._made[rows] = True  # last, as it says that they are there
-        kept: list[memoryview] = self._views.take(rows).tolist()
-        return kept
+        those: list[memoryview] = self._views.take(rows).tolist()
+        return those
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,13 +54,13 @@ class Mapped:
             DataError: the shard is not there, or there is no such column.
             CorruptFile: the shard is not what the manifest says.
         """
-        found = self._columns.get((shard, name))
-        return self._view(shard, name) if found is None else found
+        column = self._columns.get((shard, name))
+        return self._view(shard, name) if column is None else column
 
     def arrays(self, name: str) -> "dict[int, NDArray[Any]] | None":
         """The values of a column by shard, once all shards were read and all are plain numbers; None before."""
-        found = self._arrays.get(name)
-        return found if found is not None and len(found) == len(self.files) else None
+        arrays = self._arrays.get(name)
+        return arrays if arrays is not None and len(arrays) == len(self.files) else None
 
     def buffer(self, shard: int) -> pa.Buffer:
         """The mapped bytes of a whole file."""

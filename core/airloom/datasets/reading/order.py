@@ -82,12 +82,12 @@ class Order:
         return positions
 
     def _keep(self, kind: str, key: tuple[int, ...], make: Callable[[], Any]) -> Any:
-        kept = self._kept.pop(kind, None)
-        if kept is None or kept[0] != key:
-            kept = None  # before the next is made: never two in memory
-            kept = (key, make())
-        self._kept[kind] = kept
-        return kept[1]
+        cached = self._kept.pop(kind, None)
+        if cached is None or cached[0] != key:
+            cached = None  # before the next is made: never two in memory
+            cached = (key, make())
+        self._kept[kind] = cached
+        return cached[1]
 
 
 def rank_slice(batch: Positions, rank: int, world_size: int) -> Positions:

@@ -63,11 +63,11 @@ class SplitData:
         rows = self.rows[wanted]
         verify_once(self.mapped, rows)
         order = rows.argsort(kind="stable")
-        found = gather(self.mapped, rows[order], self.names, Buffers(), views)
+        gathered = gather(self.mapped, rows[order], self.names, Buffers(), views)
         if np.all(order[1:] > order[:-1]):
-            return found
+            return gathered
         back = order.argsort()
-        return {name: _reordered(column, back) for name, column in found.items()}
+        return {name: _reordered(column, back) for name, column in gathered.items()}
 
     def batch(self, positions: NDArray[np.int64], buffers: Buffers, views: bool) -> tuple[Any, Any]:
         """Inputs and labels of some rows, sorted: the order in which they are gathered fastest."""

@@ -14,7 +14,7 @@ from airloom.datasets.reading.loader import Loader
 from airloom.datasets.reading.mapped import Mapped, ShardFile
 from airloom.datasets.reading.split_data import SplitData
 from airloom.datasets.reading.verify import verify_once
-from airloom.datasets.storage.manifest import Manifest
+from airloom.datasets.storage.manifest import VersionManifest
 from airloom.datasets.storage.shards import shard_table
 from airloom.datasets.storage.statistics import Statistics, merge, summarise
 from airloom.datasets.storage.store import Progress, Store
@@ -28,7 +28,7 @@ class SnapshotData:
     """Reads a READY snapshot. Shards are fetched on first use, then mapped into memory."""
 
     def __init__(
-        self, settings: Settings, snapshot: Snapshot, manifest: Manifest, rows: dict[str, NDArray[np.int64]]
+        self, settings: Settings, snapshot: Snapshot, manifest: VersionManifest, rows: dict[str, NDArray[np.int64]]
     ) -> None:
         self.snapshot = snapshot
         self.layout = manifest.layout
@@ -108,13 +108,13 @@ class SnapshotData:
         return merge(summarise(kind.profile(table, self.layout)) for table in tables)
 
 
-def _gaps(manifest: Manifest) -> set[str]:
+def _gaps(manifest: VersionManifest) -> set[str]:
     """The columns with an empty cell in the whole version, so that every batch of every split has the same types."""
     shards = [shard.statistics for shard in manifest.shards if shard.live]
     return {name for columns in shards for name, column in columns.items() if column.get("nulls")}
 
 
-def _labels(settings: Settings, manifest: Manifest) -> list[str]:
+def _labels(settings: Settings, manifest: VersionManifest) -> list[str]:
     """The labels of the whole version, so that every split numbers its classes alike."""
     label, schema = manifest.layout.label, manifest.arrow_schema
     if not label or schema.field(label).type != pa.large_string() or classes_of(schema, manifest.layout):

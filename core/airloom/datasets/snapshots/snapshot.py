@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from airloom.datasets.snapshots.data import SnapshotData
-    from airloom.datasets.storage.manifest import Manifest
+    from airloom.datasets.storage.manifest import VersionManifest
     from airloom.datasets.storage.store import Store
 
     Array = np.ndarray[Any, Any]
@@ -82,9 +82,9 @@ def prepare(
 
 def start(settings: Settings, snapshot: Snapshot) -> str:
     """Prepare a snapshot, with its statistics, in a process of its own; returns the state."""
-    found = _known(settings, snapshot.id)
-    if found and found["state"] != FAILED:
-        return str(found["state"])
+    known = _known(settings, snapshot.id)
+    if known and known["state"] != FAILED:
+        return str(known["state"])
     folder = files.folder(settings, snapshot.id)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     (folder / "request.json").write_text(json.dumps(snapshot.to_dict()))
@@ -110,25 +110,25 @@ def make(settings: Settings, snapshot: Snapshot, *, describe: bool = False, anew
     """
     from airloom.datasets.storage.store import Store
 
-    found = None if anew else _known(settings, snapshot.id)
-    if found and found["state"] == READY and ("statistics" in found or not describe):
-        return Snapshot.from_dict(found["snapshot"])
+    known = None if anew else _known(settings, snapshot.id)
+    if known and known["state"] == READY and ("statistics" in known or not describe):
+        return Snapshot.from_dict(known["snapshot"])
     try:
         version = _version(settings, snapshot)
         storage = versions.storage(settings, version)
         chosen = choose(Store(settings), versions.manifest_of(settings, version, storage), snapshot)
         ready = replace(snapshot, rows={name: len(rows) for name, rows in chosen.items()})
-        kept = {"storage": storage, "rows": files.save_rows(settings, ready, chosen)}
-        files.write_record(settings, ready, READY, **kept)
+        facts = {"storage": storage, "rows": files.save_rows(settings, ready, chosen)}
+        files.write_record(settings, ready, READY, **facts)
         if describe:
-            files.write_record(settings, ready, READY, **kept, statistics=_statistics(settings, ready))
+            files.write_record(settings, ready, READY, **facts, statistics=_statistics(settings, ready))
     except AirloomError as error:
         files.write_record(settings, snapshot, FAILED, error=str(error))
         raise
     return ready
 
 
-def choose(store: "Store", manifest: "Manifest", snapshot: Snapshot) -> "dict[str, Array]":
+def choose(store: "Store", manifest: "VersionManifest", snapshot: Snapshot) -> "dict[str, Array]":
     """Physical row numbers of each split, int64, ascending.
 
     Raises:
@@ -136,9 +136,9 @@ def choose(store: "Store", manifest: "Manifest", snapshot: Snapshot) -> "dict[st
     """
     import numpy as np
 
-    from airloom.datasets.storage.rows import Rows
+    from airloom.datasets.storage.rows import VersionRows
 
-    rows = Rows(store, manifest)
+    rows = VersionRows(store, manifest)
     keep = np.concatenate([np.full(s.rows, snapshot.reads(s.version, s.tags)) for s in rows.spans()])
     physical, points = rows.physical[keep], rows.all().points[keep]
     if not len(physical):
@@ -164,13 +164,13 @@ def record(settings: Settings, identity: str) -> dict[str, Any] | None:
         DataError: that is no id.
         CorruptFile: the record is damaged.
     """
-    found = files.read_record(settings, identity)
-    if found and found["state"] == RUNNING and not _alive(*found["process"]):
-        found = files.read_record(settings, identity)  # it may have just ended
-        if found and found["state"] == RUNNING:
+    known = files.read_record(settings, identity)
+    if known and known["state"] == RUNNING and not _alive(*known["process"]):
+        known = files.read_record(settings, identity)  # it may have just ended
+        if known and known["state"] == RUNNING:
             log = files.folder(settings, identity) / "log.txt"
-            return found | {"state": FAILED, "error": f"its process ended without a result; see {log}"}
-    return found
+            return known | {"state": FAILED, "error": f"its process ended without a result; see {log}"}
+    return known
 
 
 def _known(settings: Settings, identity: str) -> dict[str, Any] | None:
@@ -191,13 +191,13 @@ def fetch(settings: Settings, identity: str, timeout: float = 600) -> Snapshot:
     """
     end = time.monotonic() + timeout
     while True:
-        found = record(settings, identity)
-        if found is None:
+        known = record(settings, identity)
+        if known is None:
             raise DataError(f"there is no snapshot {identity[:80]}", "`airloom dataset snapshot NAME` prepares one")
-        if found["state"] == READY:
-            return Snapshot.from_dict(found["snapshot"])
-        if found["state"] == FAILED:
-            raise DataError(f"snapshot {identity[:12]} failed: {found['error']}", "ask for it again")
+        if known["state"] == READY:
+            return Snapshot.from_dict(known["snapshot"])
+        if known["state"] == FAILED:
+            raise DataError(f"snapshot {identity[:12]} failed: {known['error']}", "ask for it again")
         if time.monotonic() > end:
             raise DataError(f"snapshot {identity[:12]} is not ready after {timeout:g} s", "wait, or look at its log")
         time.sleep(0.1)
@@ -211,20 +211,20 @@ def open_anew(settings: Settings, snapshot: Snapshot) -> "SnapshotData":
     """
     from airloom.datasets.snapshots.data import SnapshotData
 
-    made = make(settings, replace(snapshot, rows={}))
+    ready = make(settings, replace(snapshot, rows={}))
     try:
-        stored = _stored(settings, made)
+        stored = _stored(settings, ready)
     except CorruptFile as error:
         _log.warning("%s; it is prepared again", error.message)
-        stored = _stored(settings, make(settings, made, anew=True))
-    return SnapshotData(settings, made, *stored)
+        stored = _stored(settings, make(settings, ready, anew=True))
+    return SnapshotData(settings, ready, *stored)
 
 
-def _stored(settings: Settings, made: Snapshot) -> "tuple[Manifest, dict[str, Array]]":
+def _stored(settings: Settings, snapshot: Snapshot) -> "tuple[VersionManifest, dict[str, Array]]":
     """The manifest in whose shards the row numbers count (a later compaction has others), and those by split."""
-    found = record(settings, made.id) or {}
-    rows = {name: files.load_rows(settings, made.id, name, found["rows"][name]) for name in made.split}
-    return versions.manifest_of(settings, _version(settings, made), found["storage"]), rows
+    known = record(settings, snapshot.id) or {}
+    rows = {name: files.load_rows(settings, snapshot.id, name, known["rows"][name]) for name in snapshot.split}
+    return versions.manifest_of(settings, _version(settings, snapshot), known["storage"]), rows
 
 
 @lru_cache(maxsize=4)

@@ -60,13 +60,13 @@ def _hash(batch: pa.RecordBatch, names: list[str], first: Sequence[bytes] = ()) 
     """sha256 a row over `first` (32 bytes, where given) and the named columns."""
     columns = [(batch.column(name), batch.schema.field(name)) for name in names]
     fixed = [part for column, field in columns if _is_fixed(field.type) for part in _matrices(column, field)]
-    other = [_cells(column) for column, field in columns if not _is_fixed(field.type)]
-    if not first and not fixed and len(other) == 1:
-        return [_framed(cell) for cell in other[0]]
+    varied = [_cells(column) for column, field in columns if not _is_fixed(field.type)]
+    if not first and not fixed and len(varied) == 1:
+        return [_framed(cell) for cell in varied[0]]
     parts: list[Sequence[Any]] = [first] if first else []
     if fixed:
         parts.append(_rows(fixed[0] if len(fixed) == 1 else np.concatenate(fixed, axis=1)))
-    parts += [[_frame(cell) for cell in cells] for cells in other]
+    parts += [[_frame(cell) for cell in cells] for cells in varied]
     if len(parts) == 1:
         return [sha256(part).digest() for part in parts[0]]
     return [sha256(b"".join(cells)).digest() for cells in zip(*parts, strict=True)]

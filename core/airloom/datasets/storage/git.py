@@ -35,9 +35,9 @@ def git(
     return done
 
 
-def _failed(folder: Path, verb: str, said: str) -> DataError:
+def _failed(folder: Path, verb: str, output: str) -> DataError:
     hint = f"look at {folder}; `git fsck` names what is damaged there"
-    return DataError(f"git {verb} failed: {said.strip()[-400:]}", hint)
+    return DataError(f"git {verb} failed: {output.strip()[-400:]}", hint)
 
 
 def _environment() -> dict[str, str]:
@@ -56,18 +56,20 @@ def objects(repo: Path, names: Sequence[str]) -> Iterator[bytes | None]:
         DataError: git failed; said after the objects that it could read.
     """
     command = ["git", "-C", str(repo), "cat-file", "--batch", "--buffer"]
-    with TemporaryFile() as asked, TemporaryFile() as said:  # pipes would fill up
+    with TemporaryFile() as asked, TemporaryFile() as stderr:  # pipes would fill up
         asked.write("".join(f"{name}\n" for name in names).encode())
         asked.seek(0)
-        with subprocess.Popen(command, stdin=asked, stdout=subprocess.PIPE, stderr=said, env=_environment()) as process:
+        with subprocess.Popen(
+            command, stdin=asked, stdout=subprocess.PIPE, stderr=stderr, env=_environment()
+        ) as process:
             answers = cast(BinaryIO, process.stdout)
             for name in names:
                 line = answers.readline()
                 size = 0 if line.endswith(b" missing\n") or not line else int(line.split()[-1]) + 1  # and a line's end
                 data = answers.read(size)
                 if not line or len(data) < size:
-                    said.seek(0)
-                    raise _failed(repo, "cat-file", said.read().decode() or f"no answer for {name}")
+                    stderr.seek(0)
+                    raise _failed(repo, "cat-file", stderr.read().decode() or f"no answer for {name}")
                 yield data[:-1] if size else None
 
 

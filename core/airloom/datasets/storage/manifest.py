@@ -52,11 +52,11 @@ class Shard:
         """Which commit brought which of the rows that were not deleted, in their order."""
         if not self.dead:
             return self.spans
-        dead, start, found = self.tombstones, 0, list[Span]()
+        dead, start, spans = self.tombstones, 0, list[Span]()
         for span in self.spans:
-            found.append(span._replace(rows=span.rows - int(dead[start : start + span.rows].sum())))
+            spans.append(span._replace(rows=span.rows - int(dead[start : start + span.rows].sum())))
             start += span.rows
-        return [span for span in found if span.rows]
+        return [span for span in spans if span.rows]
 
     @property
     def tombstones(self) -> "np.ndarray[Any, Any]":
@@ -80,7 +80,7 @@ class Shard:
 
 
 @dataclass(frozen=True)
-class Manifest:
+class VersionManifest:
     """A complete description of one version. `revision` counts compactions of the same version."""
 
     dataset: str
@@ -129,16 +129,16 @@ class Manifest:
         return head[:-2] + f',\n "shards": [\n  {shards}\n ]\n}}\n'
 
     @classmethod
-    def from_json(cls, text: str) -> "Manifest":
+    def from_json(cls, text: str) -> "VersionManifest":
         """Read what `to_json` wrote.
 
         Raises:
             DataError: it was written by a newer Airloom.
         """
         values: dict[str, Any] = json.loads(text)
-        if (found := values.pop("format", None)) != FORMAT:
-            raise DataError(f"the manifest has format {found}, this Airloom reads {FORMAT}", "update airloom")
-        shards = [_shard(one) for one in values["shards"]]
+        if (written := values.pop("format", None)) != FORMAT:
+            raise DataError(f"the manifest has format {written}, this Airloom reads {FORMAT}", "update airloom")
+        shards = [_shard(shard) for shard in values["shards"]]
         chain = Chain(values["chain"]["rows"], [(height, digest) for height, digest in values["chain"]["peaks"]])
         return cls(**{**values, "layout": Layout(**values["layout"]), "shards": shards, "chain": chain})
 

@@ -139,14 +139,14 @@ def read_files(repo: Path, revision: str, *paths: str) -> list[str | None]:
         CorruptFile: the revision has such a file, and git lost it.
     """
     read = objects(repo, [f"{revision}:{path}" for path in paths])
-    found = [None if data is None else data.decode() for data in read]
-    absent = [path for path, text in zip(paths, found, strict=True) if text is None]
+    texts = [None if data is None else data.decode() for data in read]
+    absent = [path for path, text in zip(paths, texts, strict=True) if text is None]
     # git calls missing what was never there and what it lost alike; its trees know the difference.
     lost = git(repo, "ls-tree", "--name-only", revision, "--", *absent).stdout.split() if absent else []
     if lost:
         message = f"{lost[0]} of {revision[:40]} is missing in {repo}"
         raise CorruptFile(message, "`git fsck` there names what is lost; restore it from a copy or a clone")
-    return found
+    return texts
 
 
 def publish(settings: Settings, change: Change, parent: str | None, repo: Path | None = None) -> str | None:

@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 
 from airloom.datasets.storage.index import Index
-from airloom.datasets.storage.manifest import Manifest, Shard, Span
+from airloom.datasets.storage.manifest import Shard, Span, VersionManifest
 from airloom.datasets.storage.store import Store, md5_of
 from airloom.errors import CorruptFile
 
 Array = np.ndarray[Any, Any]
 
 
-class Rows:
+class VersionRows:
     """Reads the indices of a manifest's shards, each when it is first asked for."""
 
-    def __init__(self, store: Store, manifest: Manifest) -> None:
+    def __init__(self, store: Store, manifest: VersionManifest) -> None:
         self.manifest = manifest
         self._store = store
         self._open: dict[str, Index] = {}

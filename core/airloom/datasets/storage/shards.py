@@ -39,15 +39,15 @@ def cuts(sizes: Array, marked: Array, filled: int) -> list[int]:
         filled: bytes that the open shard holds already.
     """
     ends, marks = filled + np.cumsum(sizes), np.flatnonzero(marked)
-    found: list[int] = []
+    stops: list[int] = []
     base = 0
     while True:
         low, high = (int(np.searchsorted(ends, base + bound)) for bound in (SMALLEST, LARGEST))
         at = int(np.searchsorted(marks, low))
         cut = min(int(marks[at]) if at < len(marks) else len(ends), high)
         if cut >= len(ends):
-            return found
-        found.append(cut + 1)
+            return stops
+        stops.append(cut + 1)
         base = int(ends[cut])
 
 

@@ -20,20 +20,20 @@ def _column(column: "pd.Series[Any]") -> dict[str, Any]:
     import numpy as np
     from pandas.api.types import is_bool_dtype, is_integer_dtype, is_numeric_dtype
 
-    found: dict[str, Any] = {"rows": len(column), "nulls": int(column.isna().sum())}
+    summary: dict[str, Any] = {"rows": len(column), "nulls": int(column.isna().sum())}
     numeric, values = is_numeric_dtype(column) and not is_bool_dtype(column), column.dropna()
     numbers = values.to_numpy("float64") if numeric else np.empty(0)  # pandas takes ten times as long for few rows
     numbers = numbers[np.isfinite(numbers)]
     if len(numbers):
         measured = {"min": numbers.min(), "max": numbers.max(), "mean": numbers.mean(), "std": numbers.std()}
-        found |= {name: float(value) for name, value in measured.items()}
+        summary |= {name: float(value) for name, value in measured.items()}
     if not numeric or is_integer_dtype(column):
         counts = values.value_counts()
         if len(counts) <= MOST_VALUES:
-            found["counts"] = {
+            summary["counts"] = {
                 str(value): int(count) for value, count in sorted(counts.items(), key=lambda c: str(c[0]))
             }
-    return found
+    return summary
 
 
 def merge(parts: Iterable[Statistics]) -> Statistics:
@@ -46,18 +46,18 @@ def merge(parts: Iterable[Statistics]) -> Statistics:
 
 
 def _two(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {"rows": a["rows"] + b["rows"], "nulls": a["nulls"] + b["nulls"]}
+    merged: dict[str, Any] = {"rows": a["rows"] + b["rows"], "nulls": a["nulls"] + b["nulls"]}
     if "mean" in a and "mean" in b:
-        found |= {"min": min(a["min"], b["min"]), "max": max(a["max"], b["max"])}
+        merged |= {"min": min(a["min"], b["min"]), "max": max(a["max"], b["max"])}
         n, m = a["rows"] - a["nulls"], b["rows"] - b["nulls"]
         gap = b["mean"] - a["mean"]
-        found["mean"] = a["mean"] + gap * m / (n + m)
+        merged["mean"] = a["mean"] + gap * m / (n + m)
         # Chan, Golub & LeVeque 1979: the variance of two parts together.
-        found["std"] = math.sqrt(
+        merged["std"] = math.sqrt(
             (n * a.get("std", 0) ** 2 + m * b.get("std", 0) ** 2 + gap**2 * n * m / (n + m)) / (n + m)
         )
     elif "mean" in a or "mean" in b:
-        found |= {
+        merged |= {
             k: (a if "mean" in a else b)[k] for k in ("min", "max", "mean", "std") if k in (a if "mean" in a else b)
         }
     if "counts" in a and "counts" in b:
@@ -65,5 +65,5 @@ def _two(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
             value: a["counts"].get(value, 0) + b["counts"].get(value, 0) for value in {**a["counts"], **b["counts"]}
         }
         if len(counts) <= MOST_VALUES:
-            found["counts"] = dict(sorted(counts.items()))
-    return found
+            merged["counts"] = dict(sorted(counts.items()))
+    return merged

@@ -32,7 +32,7 @@ JOBS = 8  # objects that are fetched at the same time
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
 
 
-class Sink(Protocol):
+class ObjectSink(Protocol):
     """What an object is written to."""
 
     def write(self, data: Any, /) -> int: ...
@@ -79,7 +79,7 @@ class Store:
             raise DataError(f"{md5[:80]!r} names no object", "the manifest was changed by hand; restore it")
         return self._cache / md5[:2] / md5[2:]
 
-    def write(self, content: Callable[[Sink], object], suffix: str = "") -> tuple[str, int]:
+    def write(self, content: Callable[[ObjectSink], object], suffix: str = "") -> tuple[str, int]:
         """Write an object into the cache, read-only, at once or not at all.
 
         Returns:

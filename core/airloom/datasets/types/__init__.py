@@ -30,13 +30,13 @@ def get_type(name: str) -> DatasetType:
     """
     if name in OWN:  # without looking through all installed packages, which takes 30 ms before a first batch
         return OWN[name]
-    found = list(entry_points(group=GROUP, name=name))
-    if not found:
+    offers = list(entry_points(group=GROUP, name=name))
+    if not offers:
         raise ConfigError(f"there is no dataset type {name[:80]!a}", f"known here: {', '.join(known_types())}")
-    if len(found) > 1:
-        places = ", ".join(entry.value for entry in found)
+    if len(offers) > 1:
+        places = ", ".join(entry.value for entry in offers)
         raise ConfigError(f"the dataset type {name!a} is offered more than once: {places}", "uninstall or rename one")
-    return _load(found[0])
+    return _load(offers[0])
 
 
 def _load(entry: EntryPoint) -> DatasetType:

@@ -56,8 +56,8 @@ class ImageType:
             flat = flat_pixels(chunk)
             # The sum of a uint8 image fits in 64 bits; adding whole numbers is twice as fast as a mean.
             sums = flat.sum(axis=1, dtype=np.uint64 if scale == 255 else None)
-            for values, found in zip(measured, (sums / size, flat.min(axis=1), flat.max(axis=1)), strict=True):
-                values.append(found / np.float32(scale))
+            for values, measure in zip(measured, (sums / size, flat.min(axis=1), flat.max(axis=1)), strict=True):
+                values.append(measure / np.float32(scale))
         columns = [np.concatenate(values) if values else np.empty(0, np.float32) for values in measured]
         frame = pd.DataFrame(dict(zip(MEASURES[1:], columns, strict=True)))
         frame.insert(0, "pixels", size)

@@ -62,5 +62,5 @@ class TextType:
 def _non_ascii(text: pa.ChunkedArray, characters: pa.ChunkedArray) -> pa.ChunkedArray:
     """The share of characters beyond ASCII; the search runs only over texts that have any."""
     suspect = pc.not_equal(pc.binary_length(text), characters)
-    found = pc.count_substring_regex(pc.if_else(suspect, text, ""), r"[^\x00-\x7F]")
-    return pc.divide(found.cast(pa.float64()), pc.max_element_wise(characters, 1).cast(pa.float64()))
+    counts = pc.count_substring_regex(pc.if_else(suspect, text, ""), r"[^\x00-\x7F]")
+    return pc.divide(counts.cast(pa.float64()), pc.max_element_wise(characters, 1).cast(pa.float64()))

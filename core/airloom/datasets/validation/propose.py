@@ -66,22 +66,22 @@ def write(settings: Settings, dataset: str, suite: dict[str, Any], replace: bool
 def _column(name: str, values: "pd.Series", is_label: bool, margin: float) -> list[dict[str, Any]]:
     import pandas as pd
 
-    found = [_nulls(name, values, margin)]
+    expectations = [_nulls(name, values, margin)]
     present = values.dropna()
     if present.empty:
-        return found
+        return expectations
     if is_label and not pd.api.types.is_float_dtype(values):
         classes = _different(present)
         if len(classes) <= max(CATEGORIES, len(values) // 10):
             contain = "expect_column_distinct_values_to_contain_set"
-            found.append(_expect("expect_column_values_to_be_in_set", column=name, value_set=classes))
-            found.append(_expect(contain, "warning", column=name, value_set=classes))
-            return found
+            expectations.append(_expect("expect_column_values_to_be_in_set", column=name, value_set=classes))
+            expectations.append(_expect(contain, "warning", column=name, value_set=classes))
+            return expectations
     if pd.api.types.is_bool_dtype(values) or pd.api.types.is_datetime64_any_dtype(values):
-        return found  # both values of a boolean are good, and time goes on
+        return expectations  # both values of a boolean are good, and time goes on
     if pd.api.types.is_numeric_dtype(values):
-        return found + _numbers(name, present, margin)
-    return found + _text(name, present, margin)
+        return expectations + _numbers(name, present, margin)
+    return expectations + _text(name, present, margin)
 
 
 def _nulls(name: str, values: "pd.Series", margin: float) -> dict[str, Any]:

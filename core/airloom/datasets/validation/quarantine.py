@@ -78,41 +78,41 @@ def keep(settings: Settings, dataset: str, files: Sequence[Path], request: dict[
 def _keep(
     root: Path, identity: str, dataset: str, files: Sequence[Path], request: dict[str, Any], report: Report
 ) -> None:
-    made = root / f".keep-{uuid.uuid4().hex}"
-    made.mkdir(mode=0o700)
+    draft = root / f".keep-{uuid.uuid4().hex}"
+    draft.mkdir(mode=0o700)
     try:
-        kept = [_link(file, made / f"{number:05d}.arrow") for number, file in enumerate(files)]
-        shutil.copyfile(report.page, made / "report.html")
-        shutil.copyfile(report.json, made / "report.json")
+        shards = [_link(file, draft / f"{number:05d}.arrow") for number, file in enumerate(files)]
+        shutil.copyfile(report.page, draft / "report.html")
+        shutil.copyfile(report.json, draft / "report.json")
         held = Held(
             id=identity,
             dataset=dataset,
             created=datetime.now(UTC).isoformat(timespec="milliseconds"),
-            rows=sum(_rows(file) for file in kept),
-            bytes=sum(file.stat().st_size for file in kept),
+            rows=sum(_rows(file) for file in shards),
+            bytes=sum(file.stat().st_size for file in shards),
             failed=report.failed,
-            files={file.name: _sha256(file) for file in kept},
+            files={file.name: _sha256(file) for file in shards},
             request=request,
         )
         values = asdict(held)
-        write_private(made / RECORD, json.dumps(values | {"sha256": _sum(values)}, indent=1))
-        made.rename(root / identity)
+        write_private(draft / RECORD, json.dumps(values | {"sha256": _sum(values)}, indent=1))
+        draft.rename(root / identity)
     except BaseException:
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(draft, ignore_errors=True)
         raise
 
 
 def list_batches(settings: Settings) -> list[Held]:
     """All batches in quarantine, oldest first; one with a damaged record is only named in the log."""
-    found = []
+    batches = []
     for name in _names(settings):
         try:
-            found.append(show(settings, name))
+            batches.append(show(settings, name))
         except CorruptFile as error:
             _log.warning("%s", error.message)
         except DataError:
             continue  # dropped meanwhile
-    return sorted(found, key=lambda held: (held.created, held.id))
+    return sorted(batches, key=lambda held: (held.created, held.id))
 
 
 def show(settings: Settings, identity: str) -> Held:

@@ -13,7 +13,7 @@ from airloom.datasets.ingest import from_table
 from airloom.datasets.ingest.images import image_arrays, image_table
 from airloom.datasets.read import read
 from airloom.datasets.snapshots import snapshot
-from airloom.datasets.storage.rows import Rows
+from airloom.datasets.storage.rows import VersionRows
 from airloom.datasets.storage.schema import Layout
 from airloom.datasets.storage.store import Store
 from airloom.errors import ConfigError, DataError, NothingChanged, ValidationFailed
@@ -140,7 +140,10 @@ def test_compaction_keeps_number_id_order_and_splits(settings, batch, small_shar
     assert len(manifest.shards) < len(old.shards)
     assert manifest.revision == 1 and not any(shard.dead for shard in manifest.shards)
     assert read(settings, last).equals(table)
-    assert Rows(Store(settings), old).all().anchor.tobytes() == Rows(Store(settings), manifest).all().anchor.tobytes()
+    assert (
+        VersionRows(Store(settings), old).all().anchor.tobytes()
+        == VersionRows(Store(settings), manifest).all().anchor.tobytes()
+    )
     again = replace(settings, home=settings.home)
     for folder in (settings.home / "snapshots").iterdir():
         (folder / "snapshot.json").unlink()

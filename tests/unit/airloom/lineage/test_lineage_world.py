@@ -9,7 +9,7 @@ from lineage.world import World, build, known
 
 from airloom.datasets import read as reading
 from airloom.datasets.storage.git import git
-from airloom.datasets.storage.manifest import Manifest
+from airloom.datasets.storage.manifest import VersionManifest
 from airloom.lineage import ledger_sql
 from airloom.lineage.impact import impact
 from airloom.lineage.ledger_client import ClientLedger
@@ -69,12 +69,12 @@ class Walk:
             "aliases": aliases,
         }
 
-    def stored(self) -> Iterator[tuple[str, Manifest]]:
+    def stored(self) -> Iterator[tuple[str, VersionManifest]]:
         """The name of a version and each manifest that it has or had."""
         for commit in git(self.world.settings.data_repo, "rev-list", "--all").stdout.split():
             text = git(self.world.settings.data_repo, "show", f"{commit}:flights/manifest.json", check=False).stdout
             if text:
-                manifest = Manifest.from_json(text)
+                manifest = VersionManifest.from_json(text)
                 yield manifest.name, manifest
 
 
