@@ -30,7 +30,14 @@ Array = np.ndarray[Any, Any]
 
 
 def evaluate(settings: Settings, pipeline: Pipeline, ctx: RunContext, trained: TrainedModel) -> Evaluation:
-    """Evaluate one candidate; see `evaluate_all`."""
+    """Evaluate one candidate; see `evaluate_all`, also for what it raises.
+
+    Args:
+        settings: of this installation.
+        pipeline: names the slices and the gate's metric.
+        ctx: of the pipeline run.
+        trained: the candidate.
+    """
     return evaluate_all(settings, pipeline, ctx, {"": trained})
 
 
