@@ -18,7 +18,7 @@ import torch  # noqa: TID253 - the training that is measured
 from airloom.evaluation import predictions as kept
 from airloom.evaluation.gate.alpha_spending import FIRST
 from airloom.evaluation.gate.evidence import judge_rows
-from airloom.evaluation.predictions import Answers, Rows
+from airloom.evaluation.predictions import Answers, PredictedRows
 from airloom.settings import Settings
 from airloom.spec.gate import AgainstChampion, GateSection
 from airloom.tracking import runs
@@ -65,7 +65,7 @@ def _gate(folder: Path) -> list[float]:
         return Answers(np.where(wrong, (labels + 1) % 10, labels), generator.exponential(size=ROWS))
 
     path = folder / "predictions.parquet"
-    kept.write(Rows("classification", labels, answers(0.94), answers(0.94)), path)
+    kept.write(PredictedRows("classification", labels, answers(0.94), answers(0.94)), path)
     rule = AgainstChampion(non_inferior_by=0.01, resamples=10_000)
     policy = GateSection(at_least={"accuracy": 0.9}, against_champion=rule)
     taken = []

@@ -50,7 +50,11 @@ def say(line: str) -> None:
 
 
 def parse_parameters(pairs: list[str]) -> dict[str, Any]:
-    """`["epochs=3"]` → `{"epochs": 3}`; values are read as YAML."""
+    """`["epochs=3"]` → `{"epochs": 3}`; values are read as YAML.
+
+    Raises:
+        ConfigError: a pair has not the form `name=value`.
+    """
     import yaml
 
     from airloom.errors import ConfigError
@@ -65,5 +69,12 @@ def parse_parameters(pairs: list[str]) -> dict[str, Any]:
 
 
 def roles_of(type_: str = "", label: str = "", key: str = "", classes: str = "") -> dict[str, Any]:
-    """What the options say of the columns, as `open_rows` takes it."""
-    return {"type": type_, "label": label, "key": key, "classes": [c for c in classes.split(",") if c]}
+    """What the options say of the columns, as `open_rows` takes it.
+
+    Args:
+        type_: of the dataset.
+        label: the label column.
+        key: the column that decides the split.
+        classes: text labels, with commas between.
+    """
+    return {"type": type_, "label": label, "key": key, "classes": [name for name in classes.split(",") if name]}

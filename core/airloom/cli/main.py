@@ -24,28 +24,23 @@ app.add_typer(pipeline_app, name="pipeline")
 
 def main() -> None:
     """Run a command; an AirloomError becomes its message on standard error and exit code 1."""
-    from airloom.cli import gate as evaluation
-    from airloom.cli import gc as collection
-    from airloom.cli import jobs, lineage
-    from airloom.cli import models as metadata
-    from airloom.cli import reproduce as training
-    from airloom.cli import studies as tuning
+    from airloom.cli import gate, gc, jobs, lineage, models, reproduce, studies
     from airloom.cli.datasets import app as dataset_app
 
     app.add_typer(dataset_app, name="dataset")
     app.add_typer(jobs.app, name="jobs")
-    app.add_typer(evaluation.app, name="gate")
-    app.add_typer(metadata.app, name="model")
-    app.add_typer(metadata.experiment, name="experiment")
+    app.add_typer(gate.app, name="gate")
+    app.add_typer(models.app, name="model")
+    app.add_typer(models.experiment, name="experiment")
     app.command()(lineage.trace)
     app.command()(lineage.impact)
     app.command()(lineage.why)
     app.command()(jobs.devices)
-    app.command()(collection.gc)
-    app.command()(tuning.tune)
-    app.add_typer(tuning.app, name="study")
-    app.command()(training.reproduce)
-    app.command()(training.check_determinism)
+    app.command()(gc.gc)
+    app.command()(studies.tune)
+    app.add_typer(studies.app, name="study")
+    app.command()(reproduce.reproduce)
+    app.command()(reproduce.check_determinism)
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("DO_NOT_TRACK", "true")
     try:
@@ -90,9 +85,9 @@ def status(json_: Json = False) -> None:
     from airloom.stack import report
 
     settings = load()
-    found = report.status(settings)
-    typer.echo(json.dumps(found, indent=1) if json_ else report.render_status(found))
-    if not found["healthy"]:
+    health = report.status(settings)
+    typer.echo(json.dumps(health, indent=1) if json_ else report.render_status(health))
+    if not health["healthy"]:
         sys.exit(1)
 
 
@@ -117,8 +112,8 @@ def demo(
 
     settings = load()
     with view.live() as show:
-        found = scenario.run(settings, show)
-    typer.echo(json.dumps(found, indent=1) if json_ else summary.render(found))
+        results = scenario.run(settings, show)
+    typer.echo(json.dumps(results, indent=1) if json_ else summary.render(results))
     if stop:
         down()
 
@@ -160,8 +155,10 @@ def check(file: Annotated[Path, typer.Argument(help="A pipeline file.")]) -> Non
     """Check a pipeline file; every mistake names its key and what is allowed."""
     from airloom.spec.load import load_pipeline
 
-    found = load_pipeline(file)
-    typer.echo(f"{file}: pipeline {found.pipeline} on dataset {found.dataset.name}, {found.tune.trials} trials")
+    pipeline = load_pipeline(file)
+    typer.echo(
+        f"{file}: pipeline {pipeline.pipeline} on dataset {pipeline.dataset.name}, {pipeline.tune.trials} trials"
+    )
 
 
 def _print_addresses(settings: Settings, *, as_json: bool) -> None:

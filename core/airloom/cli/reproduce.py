@@ -53,19 +53,19 @@ def check_determinism(
     from airloom.training.reproducibility.reproduce import Trace, compare, parameters_of
 
     settings = load()
-    found = _one_candidate(find_file(settings, pipeline), candidate)
-    name, split = found.dataset.name, {str(part): share for part, share in found.dataset.split.items()}
+    spec = _one_candidate(find_file(settings, pipeline), candidate)
+    name, split = spec.dataset.name, {str(part): share for part, share in spec.dataset.split.items()}
     chosen = versions.latest(settings, name) if version is None else versions.get(settings, name, version)
-    made = snapshot.prepare(settings, chosen, split)
+    prepared = snapshot.prepare(settings, chosen, split)
     arguments = {
-        "function": found.train,
-        "parameters": parameters_of(found, parse_parameters(parameter or [])),
-        "seed": found.seed,
-        "snapshot": made.to_dict(),
+        "function": spec.train,
+        "parameters": parameters_of(spec, parse_parameters(parameter or [])),
+        "seed": spec.seed,
+        "snapshot": prepared.to_dict(),
     }
-    step, threads = "airloom.training.reproducibility.reproduce:once", found.resources.threads
+    step, threads = "airloom.training.reproducibility.reproduce:once", spec.resources.threads
     first, second = (Trace.from_dict(_run(settings, step, arguments, threads)) for _ in range(2))
-    _print(compare(first, second).to_dict(), json_, f"{found.train} on {made.version_name}, twice")
+    _print(compare(first, second).to_dict(), json_, f"{spec.train} on {prepared.version_name}, twice")
 
 
 def _one_candidate(file: Path, candidate: str) -> "Pipeline":
@@ -85,16 +85,16 @@ def _run(settings: Settings, step: str, arguments: dict[str, Any], threads: int)
     from airloom.jobs.spec import JobSpec, Resources
     from airloom.jobs.wait import run_job
 
-    spec = JobSpec(step=step, arguments=arguments, resources=Resources(threads=threads, time=86_400))
-    return run_job(settings, f"compare/{uuid.uuid4().hex}", spec, on_line=say)
+    job = JobSpec(step=step, arguments=arguments, resources=Resources(threads=threads, time=86_400))
+    return run_job(settings, f"compare/{uuid.uuid4().hex}", job, on_line=say)
 
 
-def _print(found: dict[str, Any], as_json: bool, what: str) -> None:
-    lines = [f"{found['verdict']}: {what}"]
-    if found["first_step"] is not None:
-        lines.append(f"the first step that differs is {found['first_step']} ({found['metric']})")
-    if found["difference"]:
-        lines.append(f"the largest difference is {found['difference']:.3g}")
-    typer.echo(json.dumps(found, indent=1) if as_json else "\n".join([*lines, *found["notes"]]))
-    if found["verdict"] == "DIFFERS":
+def _print(comparison: dict[str, Any], as_json: bool, what: str) -> None:
+    lines = [f"{comparison['verdict']}: {what}"]
+    if comparison["first_step"] is not None:
+        lines.append(f"the first step that differs is {comparison['first_step']} ({comparison['metric']})")
+    if comparison["difference"]:
+        lines.append(f"the largest difference is {comparison['difference']:.3g}")
+    typer.echo(json.dumps(comparison, indent=1) if as_json else "\n".join([*lines, *comparison["notes"]]))
+    if comparison["verdict"] == "DIFFERS":
         raise typer.Exit(1)

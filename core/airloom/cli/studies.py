@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -28,12 +28,12 @@ def tune(
 
     settings = load()
     file = find_file(settings, pipeline)
-    with study_view.shown(settings) as show:
+    with study_view.shown(settings) as view:
         result = tune_pipeline(
             settings,
             file,
-            show.say,
-            show.follow,
+            view.log_line,
+            view.follow,
             version=version,
             parameters=parse_parameters(parameter or []),
             key=key,
@@ -42,8 +42,9 @@ def tune(
     if json_:
         typer.echo(json.dumps(result.to_dict(), indent=1))
         return
+    over = f"; {result.over}" if result.over else ""
     values = ", ".join(f"{name} {value:g}" for name, value in result.values.items())
-    typer.echo(f"{result.study}: {result.trials} trials, {result.pruned} of them pruned{_over(result.over)}")
+    typer.echo(f"{result.study}: {result.trials} trials, {result.pruned} of them pruned{over}")
     typer.echo(f"best: trial {result.best_trial}, {values}, with {result.best_parameters}")
 
 
@@ -108,7 +109,3 @@ def export(
     else:
         write_private(file, text)
         typer.echo(f"{file}: {text.count(chr(10)) - 1} rows", err=True)
-
-
-def _over(why: str) -> Any:
-    return f"; {why}" if why else ""

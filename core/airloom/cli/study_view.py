@@ -14,7 +14,7 @@ SHOWN = 24  # rows of the live table: those in work, and the newest of the other
 SIGNS = {"FREE": "·", "TAKEN": "▶", "COMPLETE": "✔", "PRUNED": "✂"}
 
 
-class Show:
+class StudyView:
     """Says lines, and where it is a terminal keeps a table of the study's slots below them."""
 
     def __init__(self, settings: Settings, live: Any = None) -> None:
@@ -22,12 +22,12 @@ class Show:
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def say(self, line: str) -> None:
+    def log_line(self, text: str) -> None:
         """One line of progress."""
         if self._live is not None:
-            self._live.console.print(line, highlight=False, markup=False)
+            self._live.console.print(text, highlight=False, markup=False)
         else:
-            print(line, file=sys.stderr, flush=True)
+            print(text, file=sys.stderr, flush=True)
 
     def follow(self, study: str) -> None:
         """Show this study from now on."""
@@ -49,20 +49,20 @@ class Show:
 
 
 @contextmanager
-def shown(settings: Settings) -> Iterator[Show]:
+def shown(settings: Settings) -> Iterator[StudyView]:
     """Show a study while the block runs."""
     if not sys.stderr.isatty():
-        yield Show(settings)
+        yield StudyView(settings)
         return
     from rich.console import Console
     from rich.live import Live
 
     with Live(console=Console(stderr=True), refresh_per_second=4) as live:
-        show = Show(settings, live)
+        view = StudyView(settings, live)
         try:
-            yield show
+            yield view
         finally:
-            show.end()
+            view.end()
 
 
 def table(study: str, slots: list[Slot]) -> Any:
@@ -70,12 +70,12 @@ def table(study: str, slots: list[Slot]) -> Any:
     from rich.table import Table
 
     done = sum(slot.state in ("COMPLETE", "PRUNED") for slot in slots)
-    made = Table("slot", "trial", "state", "step", "value", "s", "parameters", title=f"{study}: {done} of {len(slots)}")
+    rows = Table("slot", "trial", "state", "step", "value", "s", "parameters", title=f"{study}: {done} of {len(slots)}")
     busy = [slot for slot in slots if slot.state == TAKEN]
     others = sorted((s for s in slots if s.state != TAKEN and s.trial >= 0), key=lambda slot: slot.trial)
     for slot in [*others[-max(0, SHOWN - len(busy)) :], *busy]:
-        made.add_row(*cells(slot))
-    return made
+        rows.add_row(*cells(slot))
+    return rows
 
 
 def cells(slot: Slot) -> list[str]:

@@ -10,16 +10,14 @@ import numpy as np
 
 from airloom.contracts import Evaluation, RunContext, TrainedModel
 from airloom.errors import GateError
-from airloom.evaluation import figures, leaderboard
-from airloom.evaluation import predictions as kept
+from airloom.evaluation import figures, leaderboard, predictions
 from airloom.evaluation.inference import Judged, judge
-from airloom.evaluation.predictions import Kind, Rows
+from airloom.evaluation.predictions import Kind, PredictedRows
 from airloom.evaluation.slices import masks
 from airloom.registry import models as registered_models
 from airloom.settings import Settings
 from airloom.spec.pipeline import Pipeline
 from airloom.tracking import runs
-from airloom.tracking import runs as mlflow_runs
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -32,7 +30,14 @@ Array = np.ndarray[Any, Any]
 
 
 def evaluate(settings: Settings, pipeline: Pipeline, ctx: RunContext, trained: TrainedModel) -> Evaluation:
-    """Evaluate one candidate; see `evaluate_all`."""
+    """Evaluate one candidate; see `evaluate_all`, also for what it raises.
+
+    Args:
+        settings: of this installation.
+        pipeline: names the slices and the gate's metric.
+        ctx: of the pipeline run.
+        trained: the candidate.
+    """
     return evaluate_all(settings, pipeline, ctx, {"": trained})
 
 
@@ -66,7 +71,8 @@ def evaluate_all(
 
     judged = {name: ask(model.model_uri, model.digests) for name, model in models.items()}
     metric = pipeline.gate.against_champion.metric
-    table = leaderboard.rank({name: Rows(kind, labels, one.answers, None) for name, one in judged.items()}, metric)
+    candidates = {name: PredictedRows(kind, labels, candidate.answers, None) for name, candidate in judged.items()}
+    table = leaderboard.rank(candidates, metric)
     best = table[0].name
     client = runs.client(settings)
     with runs.connection_errors(settings):
@@ -78,9 +84,9 @@ def evaluate_all(
         except GateError as error:
             problem = error.message
     parts = masks(data, ctx.snapshot, pipeline.evaluate.slices)
-    rows = Rows(kind, labels, judged[best].answers, champion.answers if champion else None, parts)
+    rows = PredictedRows(kind, labels, judged[best].answers, champion.answers if champion else None, parts)
     with runs.connection_errors(settings):
-        mlflow_runs.log_input(client, ctx.mlflow_run, ctx.snapshot, "test")
+        runs.log_input(client, ctx.mlflow_run, ctx.snapshot, "test")
         if len(models) > 1:
             leaderboard.keep(client, ctx, models, judged, table, metric)
         return _keep(client, ctx, rows, (judged[best], champion)).with_(
@@ -113,55 +119,57 @@ def _plain(raw: Any) -> Any:
 
 def digest(raw: Any, labels: Array) -> str:
     """sha256 of what is asked and what is right: the identity of a test split, whatever version it came with."""
-    made = hashlib.sha256(np.ascontiguousarray(labels).tobytes())
+    sha256 = hashlib.sha256(np.ascontiguousarray(labels).tobytes())
     for name, cells in sorted(raw.items()) if isinstance(raw, dict) else [("", raw)]:
-        made.update(name.encode())
+        sha256.update(name.encode())
         if isinstance(cells, np.ndarray) and cells.dtype.kind in "biufmM":
-            made.update(np.ascontiguousarray(cells).tobytes())
+            sha256.update(np.ascontiguousarray(cells).tobytes())
         else:
-            made.update(json.dumps([str(cell) for cell in cells]).encode())
-    return made.hexdigest()
+            sha256.update(json.dumps([str(cell) for cell in cells]).encode())
+    return sha256.hexdigest()
 
 
-def _keep(client: "MlflowClient", ctx: RunContext, rows: Rows, judged: tuple[Judged, Judged | None]) -> Evaluation:
+def _keep(
+    client: "MlflowClient", ctx: RunContext, rows: PredictedRows, judged: tuple[Judged, Judged | None]
+) -> Evaluation:
     """Predictions, metrics and pictures, in the parent run."""
     candidate, champion = judged
     metrics = rows.measured(rows.candidate) | candidate.cost
-    other = rows.measured(rows.champion) | champion.cost if rows.champion and champion else {}
+    champion_metrics = rows.measured(rows.champion) | champion.cost if rows.champion and champion else {}
     parts = {
         name: rows.measured(rows.candidate, mask) | {"rows": int(mask.sum())} for name, mask in rows.slices.items()
     }
     with tempfile.TemporaryDirectory(prefix="airloom-evaluation-") as name:
         folder = Path(name)
-        sha256 = kept.write(rows, folder / Path(PREDICTIONS).name)
+        sha256 = predictions.write(rows, folder / Path(PREDICTIONS).name)
         figures.draw(rows, candidate.scores, folder)
-        values = {"candidate": metrics, "champion": other, "slices": parts, "by_class": _by_class(rows)}
+        values = {"candidate": metrics, "champion": champion_metrics, "slices": parts, "by_class": _by_class(rows)}
         (folder / Path(METRICS).name).write_text(json.dumps(values, indent=1))
         client.log_artifacts(ctx.mlflow_run, str(folder), FOLDER)
     measured = {f"test_{name}": value for name, value in metrics.items()}
-    measured |= {f"champion_test_{name}": value for name, value in other.items()}
+    measured |= {f"champion_test_{name}": value for name, value in champion_metrics.items()}
     measured |= {f"test_slice.{name}.{metric}": v for name, part in parts.items() for metric, v in part.items()}
     every = list(measured.items())
     for at in range(0, len(every), MOST_METRICS):
         runs.log_metrics(client, ctx.mlflow_run, dict(every[at : at + MOST_METRICS]), 0)
-    return Evaluation(metrics, "", other, PREDICTIONS, len(rows), sha256, slices=parts)
+    return Evaluation(metrics, "", champion_metrics, PREDICTIONS, len(rows), sha256, slices=parts)
 
 
-def _by_class(rows: Rows) -> dict[str, dict[str, float]]:
+def _by_class(rows: PredictedRows) -> dict[str, dict[str, float]]:
     """Rows, recall and precision of each class that occurs, of the candidate."""
     if rows.kind == "regression":
         return {}
-    found = {}
+    classes = {}
     for label in np.unique(rows.label):
-        right, said = rows.label == label, rows.candidate.predicted == label
-        hits = int((right & said).sum())
-        found[str(label)] = {"rows": int(right.sum()), "recall": hits / int(right.sum())}
-        if said.any():
-            found[str(label)]["precision"] = hits / int(said.sum())
-    return found
+        labelled, predicted = rows.label == label, rows.candidate.predicted == label
+        hits = int((labelled & predicted).sum())
+        classes[str(label)] = {"rows": int(labelled.sum()), "recall": hits / int(labelled.sum())}
+        if predicted.any():
+            classes[str(label)]["precision"] = hits / int(predicted.sum())
+    return classes
 
 
-def read_predictions(client: "MlflowClient", ctx: RunContext, evaluation: Evaluation) -> Rows:
+def read_predictions(client: "MlflowClient", ctx: RunContext, evaluation: Evaluation) -> PredictedRows:
     """The kept predictions; the file must be the one that this evaluation wrote.
 
     Raises:
@@ -169,7 +177,9 @@ def read_predictions(client: "MlflowClient", ctx: RunContext, evaluation: Evalua
     """
     with tempfile.TemporaryDirectory(prefix="airloom-gate-") as folder:
         path = Path(client.download_artifacts(ctx.mlflow_run, evaluation.predictions, folder))
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
-        if evaluation.sha256 and found != evaluation.sha256:
-            raise GateError(f"the file's sha256 is {found[:12]}…, the evaluation wrote {evaluation.sha256[:12]}…")
-        return kept.read(path, with_champion=bool(evaluation.champion_version) and not evaluation.champion_problem)
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        if evaluation.sha256 and sha256 != evaluation.sha256:
+            raise GateError(f"the file's sha256 is {sha256[:12]}…, the evaluation wrote {evaluation.sha256[:12]}…")
+        return predictions.read(
+            path, with_champion=bool(evaluation.champion_version) and not evaluation.champion_problem
+        )

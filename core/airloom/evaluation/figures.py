@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from airloom.evaluation.metrics import confusion
-from airloom.evaluation.predictions import Answers, Rows
+from airloom.evaluation.predictions import Answers, PredictedRows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,7 +18,7 @@ MOST_CLASSES = 30  # in a confusion matrix that people can read
 MOST_CURVES = 10
 
 
-def draw(rows: Rows, scores: Array | None, folder: Path) -> None:
+def draw(rows: PredictedRows, scores: Array | None, folder: Path) -> None:
     """Write the pictures that go with the kind of problem."""
     if rows.kind == "regression":
         _save(folder / "predicted.png", lambda axes: _predicted(axes, rows))
@@ -31,7 +31,7 @@ def draw(rows: Rows, scores: Array | None, folder: Path) -> None:
         _save(folder / "precision_recall.png", lambda axes: _curves(axes, rows, scores, "precision_recall"))
 
 
-def confusion_matrix(rows: Rows, who: Answers) -> bytes:
+def confusion_matrix(rows: PredictedRows, who: Answers) -> bytes:
     """Rows are labels, columns predictions; classes beyond the thirtieth are left out."""
     classes = int(max(rows.label.max(), who.predicted.max())) + 1
     counts = confusion(who.predicted, rows.label, classes)[:MOST_CLASSES, :MOST_CLASSES]
@@ -65,18 +65,18 @@ def _probabilities(scores: Array) -> Array:
     return shifted / shifted.sum(axis=1, keepdims=True)  # type: ignore[no-any-return]
 
 
-def _calibration(axes: "Axes", rows: Rows, scores: Array) -> None:
+def _calibration(axes: "Axes", rows: PredictedRows, scores: Array) -> None:
     """Of the answers given with a confidence, how many are right."""
     from sklearn.calibration import calibration_curve
 
     confidence = _probabilities(scores).max(axis=1).clip(0, 1)
-    right, said = calibration_curve(rows.candidate.predicted == rows.label, confidence, n_bins=10)
+    shares, confidences = calibration_curve(rows.candidate.predicted == rows.label, confidence, n_bins=10)
     axes.plot([0, 1], [0, 1], color="gray", lw=0.8)
-    axes.plot(said, right, marker="o")
+    axes.plot(confidences, shares, marker="o")
     axes.set(xlabel="confidence", ylabel="share of right answers", xlim=(0, 1), ylim=(0, 1.02))
 
 
-def _curves(axes: "Axes", rows: Rows, scores: Array, kind: str) -> None:
+def _curves(axes: "Axes", rows: PredictedRows, scores: Array, kind: str) -> None:
     """One class against the rest; for two classes only the second one's curve."""
     from sklearn.metrics import precision_recall_curve, roc_curve
 
@@ -96,7 +96,7 @@ def _curves(axes: "Axes", rows: Rows, scores: Array, kind: str) -> None:
         axes.legend(fontsize=7, title="class")
 
 
-def _predicted(axes: "Axes", rows: Rows) -> None:
+def _predicted(axes: "Axes", rows: PredictedRows) -> None:
     axes.scatter(rows.label, rows.candidate.predicted, s=6, alpha=0.5)
     ends = [
         min(rows.label.min(), rows.candidate.predicted.min()),
@@ -106,6 +106,6 @@ def _predicted(axes: "Axes", rows: Rows) -> None:
     axes.set(xlabel="label", ylabel="predicted")
 
 
-def _residuals(axes: "Axes", rows: Rows) -> None:
+def _residuals(axes: "Axes", rows: PredictedRows) -> None:
     axes.hist(rows.candidate.predicted - rows.label, bins=40)
     axes.set(xlabel="predicted minus label", ylabel="rows")

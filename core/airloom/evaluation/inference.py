@@ -34,6 +34,15 @@ def judge(
 ) -> Judged:
     """Run a model, whose files are checked first, over all rows.
 
+    Args:
+        settings: of this installation.
+        uri: `models:/m-…`.
+        digests: sha256 of the model's files, by path.
+        raw: the rows' inputs, as the dataset's type gives them.
+        labels: of the rows.
+        kind: of the problem.
+        threads: for ONNX Runtime.
+
     Raises:
         CorruptFile: a file differs from its recorded digest.
         GateError: the model does not take these rows, or its answers are none.

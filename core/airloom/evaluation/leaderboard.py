@@ -9,7 +9,7 @@ import numpy as np
 from airloom.contracts import RunContext, TrainedModel
 from airloom.evaluation import paired
 from airloom.evaluation.inference import Judged
-from airloom.evaluation.predictions import Rows
+from airloom.evaluation.predictions import PredictedRows
 from airloom.tracking import runs
 from airloom.tracking.tags import Tag
 
@@ -21,7 +21,7 @@ ALPHA, RESAMPLES = 0.025, 10_000  # of each side: intervals of 95 %, each on its
 
 
 @dataclass(frozen=True)
-class Place:
+class RankedCandidate:
     """One candidate. Values are those of the metric; `behind` is what the first one is better by, row by row."""
 
     name: str
@@ -31,7 +31,7 @@ class Place:
     behind_interval: tuple[float, float]
 
 
-def rank(candidates: dict[str, Rows], metric: str, seed: int = 0) -> list[Place]:
+def rank(candidates: dict[str, PredictedRows], metric: str, seed: int = 0) -> list[RankedCandidate]:
     """The candidates by their metric; of equal ones the first named.
 
     Raises:
@@ -40,13 +40,14 @@ def rank(candidates: dict[str, Rows], metric: str, seed: int = 0) -> list[Place]
     merits = {name: rows.merit(rows.candidate, metric).astype(np.float64) for name, rows in candidates.items()}
     order = sorted(merits, key=lambda name: -merits[name].mean())
     best, sign = merits[order[0]], 1 if metric == "accuracy" else -1
-    found = []
+    places = []
     for name in order:
         own, gap = (paired.bootstrap(gains, ALPHA, RESAMPLES, seed) for gains in (merits[name], best - merits[name]))
         ends = sorted([sign * own.lower, sign * own.upper])
         behind = float((best - merits[name]).mean())
-        found.append(Place(name, sign * float(merits[name].mean()), (ends[0], ends[1]), behind, (gap.lower, gap.upper)))
-    return found
+        value = sign * float(merits[name].mean())
+        places.append(RankedCandidate(name, value, (ends[0], ends[1]), behind, (gap.lower, gap.upper)))
+    return places
 
 
 def keep(
@@ -54,10 +55,19 @@ def keep(
     ctx: RunContext,
     models: dict[str, TrainedModel],
     judged: dict[str, Judged],
-    table: list[Place],
+    table: list[RankedCandidate],
     metric: str,
 ) -> None:
-    """Write the leaderboard into the parent run, and each candidate's place and cost into its own run."""
+    """Write the leaderboard into the parent run, and each candidate's place and cost into its own run.
+
+    Args:
+        client: of MLflow.
+        ctx: of the pipeline run.
+        models: the candidates by name.
+        judged: the answers and cost of each.
+        table: the candidates, the best first; see `rank`.
+        metric: by which they are ranked.
+    """
     rows = [asdict(place) | {"run": models[place.name].mlflow_run, "cost": judged[place.name].cost} for place in table]
     client.log_text(ctx.mlflow_run, json.dumps({"metric": metric, "places": rows}, indent=1), PATH)
     for number, place in enumerate(table, 1):

@@ -40,8 +40,8 @@ def of_classification(labels: Array, predicted: Array, losses: Array) -> dict[st
     if len(labels) == 0:
         return {}
     correct = predicted == labels
-    found = {"accuracy": float(correct.mean()), "log_loss": float(losses.mean())}
-    return found | {f"recall_{label}": float(correct[labels == label].mean()) for label in np.unique(labels)}
+    metrics = {"accuracy": float(correct.mean()), "log_loss": float(losses.mean())}
+    return metrics | {f"recall_{label}": float(correct[labels == label].mean()) for label in np.unique(labels)}
 
 
 def of_regression(labels: Array, predicted: Array) -> dict[str, float]:
@@ -50,8 +50,8 @@ def of_regression(labels: Array, predicted: Array) -> dict[str, float]:
         return {}
     error = predicted - labels
     mse, variance = float((error**2).mean()), float(labels.var())
-    found = {"mae": float(np.abs(error).mean()), "mse": mse, "rmse": mse**0.5}
-    return found | ({"r2": 1 - mse / variance} if variance > 0 else {})
+    metrics = {"mae": float(np.abs(error).mean()), "mse": mse, "rmse": mse**0.5}
+    return metrics | ({"r2": 1 - mse / variance} if variance > 0 else {})
 
 
 def confusion(predicted: Array, labels: Array, classes: int) -> Array:

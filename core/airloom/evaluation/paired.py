@@ -29,6 +29,12 @@ def bootstrap(gains: Array, alpha: float, resamples: int, seed: int) -> Bounds:
 
     A resample is one draw of how often each different gain occurs, so that 100,000 rows of right and wrong cost as much
     as three.
+
+    Args:
+        gains: by row.
+        alpha: of each bound.
+        resamples: how many are drawn.
+        seed: of the draws.
     """
     means, _ = _resampled(gains, resamples, seed)
     low, high = np.quantile(means, [alpha, 1 - alpha])
@@ -36,7 +42,14 @@ def bootstrap(gains: Array, alpha: float, resamples: int, seed: int) -> Bounds:
 
 
 def studentised(gains: Array, alpha: float, resamples: int, seed: int) -> Bounds:
-    """Bootstrap-t bounds (ibid., ch. 12.5): right for skewed gains, where percentiles promise too much."""
+    """Bootstrap-t bounds (ibid., ch. 12.5): right for skewed gains, where percentiles promise too much.
+
+    Args:
+        gains: by row.
+        alpha: of each bound.
+        resamples: how many are drawn.
+        seed: of the draws.
+    """
     means, errors = _resampled(gains, resamples, seed)
     mean, error = float(gains.mean()), float(gains.std()) / math.sqrt(len(gains))
     if error <= 1e-12 * max(1.0, abs(mean)):
@@ -92,11 +105,18 @@ def score_statistic(better: int, worse: int, rows: int, difference: float) -> fl
 
 
 def score(better: int, worse: int, rows: int, alpha: float) -> Bounds:
-    """Tango's score bounds of the difference of two paired shares: right also for few rows that differ, and none."""
-    limit, found = _NORMAL.inv_cdf(1 - alpha), (better - worse) / rows
-    lower = _crossing(lambda d: score_statistic(better, worse, rows, d) - limit, -1.0, found)
+    """Tango's score bounds of the difference of two paired shares: right also for few rows that differ, and none.
+
+    Args:
+        better: rows that only the candidate has right.
+        worse: rows that only the champion has right.
+        rows: all rows.
+        alpha: of each bound.
+    """
+    limit, difference = _NORMAL.inv_cdf(1 - alpha), (better - worse) / rows
+    lower = _crossing(lambda d: score_statistic(better, worse, rows, d) - limit, -1.0, difference)
     # Exchanging the two sides turns the difference around, and with it the bound.
-    upper = -_crossing(lambda d: score_statistic(worse, better, rows, d) - limit, -1.0, -found)
+    upper = -_crossing(lambda d: score_statistic(worse, better, rows, d) - limit, -1.0, -difference)
     return Bounds(lower, upper)
 
 

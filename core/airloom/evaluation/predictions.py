@@ -24,7 +24,7 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Rows:
+class PredictedRows:
     """The test split's rows in its order."""
 
     kind: Kind
@@ -37,7 +37,7 @@ class Rows:
         """The number of rows."""
         return len(self.label)
 
-    def take(self, places: Array) -> "Rows":
+    def take(self, places: Array) -> "PredictedRows":
         """These rows, in this order; some of them may come more than once."""
 
         def of(answers: Answers) -> Answers:
@@ -45,7 +45,7 @@ class Rows:
 
         champion = of(self.champion) if self.champion else None
         parts = {name: mask[places] for name, mask in self.slices.items()}
-        return Rows(self.kind, self.label[places], of(self.candidate), champion, parts)
+        return PredictedRows(self.kind, self.label[places], of(self.candidate), champion, parts)
 
     def measured(self, who: Answers, mask: Array | None = None) -> dict[str, float]:
         """Metrics of one model on all rows, or on those of a mask."""
@@ -70,7 +70,7 @@ class Rows:
         raise GateError(f"{metric} cannot be compared for {self.kind}", hint)
 
 
-def write(rows: Rows, path: Path) -> str:
+def write(rows: PredictedRows, path: Path) -> str:
     """Keep the rows; returns the file's sha256."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -89,7 +89,7 @@ def write(rows: Rows, path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def read(path: Path, *, with_champion: bool) -> Rows:
+def read(path: Path, *, with_champion: bool) -> PredictedRows:
     """Read kept rows and check that they are whole.
 
     Raises:
@@ -102,10 +102,10 @@ def read(path: Path, *, with_champion: bool) -> Rows:
     whole = np.int64 if kind == "classification" else np.float64
 
     def column(name: str, kind_of: type) -> Array:
-        found = table.column(name)
-        if found.null_count:
+        cells = table.column(name)
+        if cells.null_count:
             raise GateError(f"nulls in {name}")
-        values = found.to_numpy()
+        values = cells.to_numpy()
         if values.dtype != kind_of:
             raise GateError(f"{name} is {values.dtype}, not {np.dtype(kind_of)}")
         return values  # type: ignore[no-any-return]
@@ -115,4 +115,4 @@ def read(path: Path, *, with_champion: bool) -> Rows:
     parts = {n.removeprefix(SLICE): column(n, np.bool_) for n in table.column_names if n.startswith(SLICE)}
     candidate = Answers(column("candidate", whole), column("candidate_loss", np.float64))
     champion = Answers(column("champion", whole), column("champion_loss", np.float64)) if with_champion else None
-    return Rows(kind, column("label", whole), candidate, champion, parts)
+    return PredictedRows(kind, column("label", whole), candidate, champion, parts)

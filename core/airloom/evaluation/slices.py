@@ -23,13 +23,13 @@ def masks(data: "SnapshotData", snapshot: Snapshot, slices: Mapping[str, Slice])
     """
     frame = data.frame("test") if any(part.tag is None for part in slices.values()) else None
     tags = data.tags("test") if any(part.tag for part in slices.values()) else []
-    found = {}
+    chosen = {}
     for name, part in slices.items():
         if part.tag is not None:
-            found[name] = np.array([part.tag in of_row for of_row in tags], bool)
+            chosen[name] = np.array([part.tag in of_row for of_row in tags], bool)
         else:
-            found[name] = _chosen(name, part, frame, data.layout.label, snapshot)
-    return found
+            chosen[name] = _chosen(name, part, frame, data.layout.label, snapshot)
+    return chosen
 
 
 def _chosen(name: str, part: Slice, frame: Any, label: str, snapshot: Snapshot) -> Array:

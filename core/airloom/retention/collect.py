@@ -10,32 +10,32 @@ from typing import Any
 
 from airloom.errors import AirloomError, ConfigError
 from airloom.retention import dataset_objects, folders, models
-from airloom.retention.in_use import needs
-from airloom.retention.items import Item, Rules, empty_trash
+from airloom.retention.in_use import find_in_use
+from airloom.retention.items import Removal, Rules, empty_trash
 from airloom.settings import Settings
 
 log = logging.getLogger(__name__)
-Say = Callable[[str], None]
+LogLine = Callable[[str], None]
 
 
-def plan(settings: Settings, rules: Rules) -> list[Item]:
+def plan(settings: Settings, rules: Rules) -> list[Removal]:
     """Everything that was looked at, with what happens to it and why.
 
     Raises:
         AirloomError: a store does not answer: then nobody knows what is needed, and nothing may go.
     """
-    needed = needs(settings, rules)
-    found = itertools.chain(
-        dataset_objects.objects(settings, rules, needed),
-        folders.jobs(settings, rules, needed),
-        folders.studies(settings, rules, needed),
-        models.models(settings, rules, needed),
+    in_use = find_in_use(settings, rules)
+    removals = itertools.chain(
+        dataset_objects.objects(settings, rules, in_use),
+        folders.jobs(settings, rules, in_use),
+        folders.studies(settings, rules, in_use),
+        models.models(settings, rules, in_use),
         folders.predictions(settings, rules),
     )
-    return list(found)
+    return list(removals)
 
 
-def collect(settings: Settings, rules: Rules, say: Say) -> list[Item]:
+def collect(settings: Settings, rules: Rules, log_line: LogLine) -> list[Removal]:
     """Remove what the plan says; killed at any point, the next one goes on.
 
     Raises:
@@ -44,19 +44,16 @@ def collect(settings: Settings, rules: Rules, say: Say) -> list[Item]:
     with _alone(settings):
         empty_trash(settings)
         dataset_objects.sweep(settings)
-        done = []
-        for item in plan(settings, rules):
-            done.append(_take(item, say) if item.goes else item)
-        return done
+        return [_take(removal, log_line) if removal.goes else removal for removal in plan(settings, rules)]
 
 
-def _take(item: Item, say: Say) -> Item:
+def _take(removal: Removal, log_line: LogLine) -> Removal:
     try:
-        why = item.take()
+        why = removal.take()
     except (AirloomError, OSError) as error:
         why = f"it could not be removed: {error}"
-        say(f"{item.name}: {why}")
-    return replace(item, goes=False, why=why) if why else item
+        log_line(f"{removal.name}: {why}")
+    return replace(removal, goes=False, why=why) if why else removal
 
 
 @contextmanager
@@ -91,23 +88,23 @@ def rules_of(older_than: str, grace: str) -> Rules:
     return Rules(time.time(), values["--older-than"], values["--grace"])
 
 
-def render(items: list[Item], *, applied: bool) -> str:
+def render(items: list[Removal], *, applied: bool) -> str:
     """For people: a line for each thing that goes, kept ones by their reason, the sums."""
     verb = "removed" if applied else "would be removed"
     lines = [f"{verb} {item.kind:11} {item.name}, {size(item.bytes)}: {item.why}" for item in items if item.goes]
-    kept: dict[tuple[str, str], list[Item]] = {}
+    staying: dict[tuple[str, str], list[Removal]] = {}
     for item in items:
         if not item.goes:
-            kept.setdefault((item.kind, item.why), []).append(item)
+            staying.setdefault((item.kind, item.why), []).append(item)
     lines += [
-        f"kept {kind:11} {len(same)} of {size(sum(one.bytes for one in same))}: {why}"
-        for (kind, why), same in sorted(kept.items())
+        f"kept {kind:11} {len(same)} of {size(sum(item.bytes for item in same))}: {why}"
+        for (kind, why), same in sorted(staying.items())
     ]
-    gone, stays = summary(items)["removed_bytes"], summary(items)["kept_bytes"]
-    return "\n".join([*lines, f"{verb}: {size(gone)}; kept: {size(stays)}"])
+    sums = summary(items)
+    return "\n".join([*lines, f"{verb}: {size(sums['removed_bytes'])}; kept: {size(sums['kept_bytes'])}"])
 
 
-def summary(items: list[Item]) -> dict[str, Any]:
+def summary(items: list[Removal]) -> dict[str, Any]:
     """For programs."""
     return {
         "removed_bytes": sum(item.bytes for item in items if item.goes),

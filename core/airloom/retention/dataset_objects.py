@@ -10,18 +10,18 @@ from airloom.datasets import versions
 from airloom.datasets.storage import object_lock, repository
 from airloom.datasets.storage.store import Store
 from airloom.errors import CorruptFile
-from airloom.retention.in_use import Needs
-from airloom.retention.items import Item, Rules, below
+from airloom.retention.in_use import InUse
+from airloom.retention.items import Removal, Rules, below
 from airloom.settings import Settings
 
 _LISTED = re.compile(r"^- md5: (\S+)$", re.MULTILINE)
 
 
-def objects(settings: Settings, rules: Rules, needs: Needs) -> Iterator[Item]:
+def objects(settings: Settings, rules: Rules, in_use: InUse) -> Iterator[Removal]:
     """Every object in this home's cache, and in its DVC remote where that is its own."""
     if not settings.data_repo.is_dir():
         return
-    named = references(settings, needs)
+    named = references(settings, in_use)
     for place in _places(settings):
         for path in (file for folder in below(place) for file in below(folder)):
             name = path.parent.name + path.name
@@ -30,7 +30,7 @@ def objects(settings: Settings, rules: Rules, needs: Needs) -> Iterator[Item]:
             yield _item(settings, rules, path, named.get(name, ""))
 
 
-def references(settings: Settings, needs: Needs) -> dict[str, str]:
+def references(settings: Settings, in_use: InUse) -> dict[str, str]:
     """The objects that are needed, each with the reason: versions, their storage, snapshots, models, living jobs.
 
     Raises:
@@ -40,14 +40,14 @@ def references(settings: Settings, needs: Needs) -> dict[str, str]:
 
     repository.refresh(settings)
     pygit2.option(pygit2.enums.Option.SET_OWNER_VALIDATION, False)  # git itself is not asked to trust the folder either
-    store, found = pygit2.Repository(str(settings.data_repo)), dict[str, str]()
-    for (dataset, commit), why in _commits(settings, store, needs).items():
+    store, reasons = pygit2.Repository(str(settings.data_repo)), dict[str, str]()
+    for (dataset, commit), why in _commits(settings, store, in_use).items():
         for text in _files(store, dataset, commit):
-            found |= dict.fromkeys(_LISTED.findall(text), why)
+            reasons |= dict.fromkeys(_LISTED.findall(text), why)
             if text.startswith("{"):
                 shards = json.loads(text)["shards"]
-                found |= {shard[name]: why for shard in shards for name in ("md5", "index")}
-    return found
+                reasons |= {shard[name]: why for shard in shards for name in ("md5", "index")}
+    return reasons
 
 
 def _files(store: Any, dataset: str, commit: str) -> list[str]:
@@ -63,18 +63,18 @@ def _files(store: Any, dataset: str, commit: str) -> list[str]:
         ) from None
 
 
-def _commits(settings: Settings, store: Any, needs: Needs) -> dict[tuple[str, str], str]:
+def _commits(settings: Settings, store: Any, in_use: InUse) -> dict[tuple[str, str], str]:
     """Dataset and commit, with who reads it."""
     repo = settings.data_repo
-    found = {key: why for key, why in needs.commits.items() if key[1] in store}  # else nobody can read it anyway
+    readers = {key: why for key, why in in_use.commits.items() if key[1] in store}  # else nobody can read it anyway
     listed = repository.git(repo, "for-each-ref", "--format=%(refname:strip=2) %(objectname)", "refs/storage").stdout
     compacted = dict(line.split(" ") for line in listed.splitlines())
     for dataset in versions.list_datasets(settings):
         for version in versions.list_versions(settings, dataset):
-            found[dataset, version.commit] = f"{version.name} has it"
+            readers[dataset, version.commit] = f"{version.name} has it"
             if commit := compacted.get(f"{dataset}/v{version.number}"):
-                found[dataset, commit] = f"{version.name} has it since it was compacted"
-    kept = {commit for _, commit in found}
+                readers[dataset, commit] = f"{version.name} has it since it was compacted"
+    commits = {commit for _, commit in readers}
     for record in (settings.home / "snapshots").glob("*/snapshot.json"):
         try:
             values = json.loads(record.read_text(encoding="utf-8"))
@@ -82,9 +82,9 @@ def _commits(settings: Settings, store: Any, needs: Needs) -> dict[tuple[str, st
         except (OSError, ValueError, KeyError):
             continue  # prepared anew when it is asked for
         # A snapshot of an older storage names rows by their place in it.
-        if snapshot["commit"] in kept and storage and storage in store:
-            found.setdefault((snapshot["dataset"], storage), f"snapshot {snapshot['id'][:12]} names its rows")
-    return found
+        if snapshot["commit"] in commits and storage and storage in store:
+            readers.setdefault((snapshot["dataset"], storage), f"snapshot {snapshot['id'][:12]} names its rows")
+    return readers
 
 
 def _places(settings: Settings) -> list[Path]:
@@ -93,16 +93,16 @@ def _places(settings: Settings) -> list[Path]:
     return [cache, settings.dvc_remote_folder / "files" / "md5"] if own else [cache]
 
 
-def _item(settings: Settings, rules: Rules, path: Path, why: str) -> Item:
+def _item(settings: Settings, rules: Rules, path: Path, why: str) -> Removal:
     name = str(path.relative_to(settings.home))
     try:
         state = path.stat()
     except FileNotFoundError:
-        return Item("shard", name, 0, "it is gone already")
+        return Removal("shard", name, 0, "it is gone already")
     if why:
-        return Item("shard", name, state.st_size, why)
+        return Removal("shard", name, state.st_size, why)
     if rules.now - state.st_mtime < rules.grace:
-        return Item("shard", name, state.st_size, "it is young: a commit that is under way may name it")
+        return Removal("shard", name, state.st_size, "it is young: a commit that is under way may name it")
 
     def take() -> str:
         with object_lock.held(settings, alone=True):
@@ -115,7 +115,7 @@ def _item(settings: Settings, rules: Rules, path: Path, why: str) -> Item:
                 return ""
         return ""
 
-    return Item("shard", name, state.st_size, "no version, snapshot, model or job names it", True, take)
+    return Removal("shard", name, state.st_size, "no version, snapshot, model or job names it", True, take)
 
 
 def sweep(settings: Settings) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from airloom.jobs.files import STATE, is_locked, key_folder
 from airloom.jobs.table import Attempts
-from airloom.retention.in_use import Needs, lives
-from airloom.retention.items import Item, Rules, below, newest, remove_folder, size_of
+from airloom.retention.in_use import InUse, lives
+from airloom.retention.items import Removal, Rules, below, newest, remove_folder, size_of
 from airloom.settings import Settings
 from airloom.tuning.slots import Slots
 
@@ -17,15 +17,15 @@ DAY = 86_400.0
 YOUNG, OLD = "it is younger than the retention", "it is older than the retention"
 
 
-def jobs(settings: Settings, rules: Rules, needs: Needs) -> Iterator[Item]:
+def jobs(settings: Settings, rules: Rules, in_use: InUse) -> Iterator[Removal]:
     """The folder of each key: its checkpoints apart from specification, log and result."""
     for folder in below(settings.home / "jobs"):
         if folder.is_dir():
-            yield from _job(settings, rules, needs, folder)
+            yield from _job(settings, rules, in_use, folder)
 
 
-def _job(settings: Settings, rules: Rules, needs: Needs, folder: Path) -> Iterator[Item]:
-    why = lives(needs, folder) or ("" if rules.is_old(newest(folder)) else YOUNG)
+def _job(settings: Settings, rules: Rules, in_use: InUse, folder: Path) -> Iterator[Removal]:
+    why = lives(in_use, folder) or ("" if rules.is_old(newest(folder)) else YOUNG)
     states, name = [path for path in below(folder) if path.name.startswith(f"{STATE}-")], _name(settings, folder)
     saved = sum(size_of(path) for path in states)
 
@@ -38,24 +38,24 @@ def _job(settings: Settings, rules: Rules, needs: Needs, folder: Path) -> Iterat
         return ""
 
     for path in states:
-        yield Item("checkpoint", _name(settings, path), size_of(path), why or OLD, not why)  # goes with its folder
-    yield Item("job", name, size_of(folder) - saved, why or OLD, not why, take)
+        yield Removal("checkpoint", _name(settings, path), size_of(path), why or OLD, not why)  # goes with its folder
+    yield Removal("job", name, size_of(folder) - saved, why or OLD, not why, take)
 
 
-def studies(settings: Settings, rules: Rules, needs: Needs) -> Iterator[Item]:
+def studies(settings: Settings, rules: Rules, in_use: InUse) -> Iterator[Removal]:
     """Journals and checkpoints of trials that did not come to their end."""
     for folder in below(settings.home / "studies"):
-        why = lives(needs, folder) or ("" if rules.is_old(newest(folder)) else YOUNG)
+        why = lives(in_use, folder) or ("" if rules.is_old(newest(folder)) else YOUNG)
 
         def take(folder: Path = folder) -> str:
             study = _study(settings, folder)
-            living = [one.key for one in Attempts(settings.database_address).alive()]
+            living = [attempt.key for attempt in Attempts(settings.database_address).alive()]
             if study and any(key.startswith(f"{study}/") for key in living):
                 return "a worker of the study has begun meanwhile"
             remove_folder(settings, folder)
             return ""
 
-        yield Item("checkpoint", _name(settings, folder), size_of(folder), why or OLD, not why, take)
+        yield Removal("checkpoint", _name(settings, folder), size_of(folder), why or OLD, not why, take)
 
 
 def _study(settings: Settings, folder: Path) -> str:
@@ -63,7 +63,7 @@ def _study(settings: Settings, folder: Path) -> str:
     return next((name for name in names if key_folder(settings.home, name).name == folder.name), "")
 
 
-def predictions(settings: Settings, rules: Rules) -> Iterator[Item]:
+def predictions(settings: Settings, rules: Rules) -> Iterator[Removal]:
     """The prediction log: a folder for each day, and the file that is being written."""
     for path in below(settings.home / "predictions"):
         day = _DAY.fullmatch(path.name)
@@ -85,7 +85,7 @@ def predictions(settings: Settings, rules: Rules) -> Iterator[Item]:
                 return "the server has written to it meanwhile"
             return ""
 
-        yield Item("predictions", _name(settings, path), size_of(path), why or OLD, not why, take)
+        yield Removal("predictions", _name(settings, path), size_of(path), why or OLD, not why, take)
 
 
 def _end_of(day: str) -> float:

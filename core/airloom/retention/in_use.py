@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Needs:
+class InUse:
     """Reasons to keep, by what is kept.
 
     Attributes:
@@ -36,28 +36,28 @@ class Needs:
     commits: dict[tuple[str, str], str] = field(default_factory=dict)
 
 
-def needs(settings: Settings, rules: Rules) -> Needs:
+def find_in_use(settings: Settings, rules: Rules) -> InUse:
     """Look at the table of jobs, and at MLflow.
 
     Raises:
         MlflowAway: MLflow does not answer: then nobody knows what it needs.
         JobsAway: the table of jobs does not.
     """
-    found = Needs()
+    in_use = InUse()
     table = Attempts(settings.database_address)
     for attempt in table.alive():
         if (settle(table, attempt) or attempt).alive:
-            found.living.append(attempt)
-            _of_job(found, attempt)
+            in_use.living.append(attempt)
+            _of_job(in_use, attempt)
     client = mlflow_runs.client(settings)
     with mlflow_runs.connection_errors(settings):
         for model in mlflow_runs.pages(client.search_registered_models):
             aliases = {str(number): alias for alias, number in client.get_registered_model(model.name).aliases.items()}
             for version in mlflow_runs.pages(client.search_model_versions, f"name = '{model.name}'"):
                 if why := reason(version, aliases, rules):
-                    _of_version(found, version, why)
-        _of_runs(found, client, rules)
-    return found
+                    _of_version(in_use, version, why)
+        _of_runs(in_use, client, rules)
+    return in_use
 
 
 def reason(version: "ModelVersion", aliases: dict[str, str], rules: Rules) -> str:
@@ -68,47 +68,47 @@ def reason(version: "ModelVersion", aliases: dict[str, str], rules: Rules) -> st
     return "" if rules.is_old(version.creation_timestamp / 1000) else f"{name} is younger than the retention"
 
 
-def _of_job(found: Needs, attempt: Attempt) -> None:
+def _of_job(in_use: InUse, attempt: Attempt) -> None:
     launch = read(attempt.path / LAUNCH) or {}
     arguments: dict[str, Any] = launch.get("spec", {}).get("arguments", {})
     context, why = arguments.get("context") or {}, f"job {attempt.key} lives"
     if run := context.get("mlflow_run"):
-        found.runs[run] = why
+        in_use.runs[run] = why
     if snapshot := context.get("snapshot") or arguments.get("snapshot"):
-        found.commits[snapshot["dataset"], snapshot["commit"]] = why
+        in_use.commits[snapshot["dataset"], snapshot["commit"]] = why
     trained = arguments.get("trained") or {}
     for model in [trained] if "model_uri" in trained else trained.values():
-        found.models[model["model_uri"]] = why
+        in_use.models[model["model_uri"]] = why
 
 
-def _of_version(found: Needs, version: "ModelVersion", why: str) -> None:
+def _of_version(in_use: InUse, version: "ModelVersion", why: str) -> None:
     if uri := version.tags.get(Tag.MODEL_URI):
-        found.models[uri] = why
+        in_use.models[uri] = why
     dataset, commit = (
         version.tags.get(Tag.DATASET, "").partition("@")[0],
         version.tags.get(Tag.DATASET_COMMIT),
     )
     if dataset and commit:
-        found.commits[dataset, commit] = why
+        in_use.commits[dataset, commit] = why
 
 
-def _of_runs(found: Needs, client: "MlflowClient", rules: Rules) -> None:
+def _of_runs(in_use: InUse, client: "MlflowClient", rules: Rules) -> None:
     """A young pipeline run may still judge or register what it, or the run that it took it from, trained."""
     since = int((rules.now - rules.older_than) * 1000)
-    experiments = [one.experiment_id for one in mlflow_runs.pages(client.search_experiments)]
+    experiments = [experiment.experiment_id for experiment in mlflow_runs.pages(client.search_experiments)]
     for run in mlflow_runs.pages(client.search_runs, experiments, f"attributes.start_time >= {since}"):
         why = f"run {run.data.tags.get(Tag.KEY, run.info.run_id)} is younger than the retention"
-        found.runs.setdefault(run.info.run_id, why)
-        for name, other in run.data.tags.items():
+        in_use.runs.setdefault(run.info.run_id, why)
+        for name, value in run.data.tags.items():
             if name.startswith(f"{Tag.REUSED}."):
-                found.runs.setdefault(other, why)
+                in_use.runs.setdefault(value, why)
 
 
-def lives(needs: Needs, folder: Path) -> str:
+def lives(in_use: InUse, folder: Path) -> str:
     """The living job in a folder of jobs or of studies; empty where there is none."""
     from airloom.jobs.files import key_folder
 
-    for attempt in needs.living:
+    for attempt in in_use.living:
         if attempt.path.is_relative_to(folder):
             return f"job {attempt.key} lives"
         study = study_of_worker(attempt.key)

@@ -34,8 +34,8 @@ class Rules(Record):
 
 
 @dataclass(frozen=True)
-class Item:
-    """One thing.
+class Removal:
+    """One thing that was looked at: to be removed, or kept.
 
     Attributes:
         kind: shard, job, checkpoint, model, predictions.

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airloom.deployment.generations import hold_deployments
-from airloom.retention.in_use import Needs, reason
-from airloom.retention.items import Item, Rules
+from airloom.retention.in_use import InUse, reason
+from airloom.retention.items import Removal, Rules
 from airloom.settings import Settings
 from airloom.tracking import runs
 from airloom.tracking.tags import Tag
@@ -19,38 +19,42 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
-def models(settings: Settings, rules: Rules, needs: Needs) -> Iterator[Item]:
+def models(settings: Settings, rules: Rules, in_use: InUse) -> Iterator[Removal]:
     """Each logged model of a pipeline that still has files."""
     client = runs.client(settings)
     with runs.connection_errors(settings):
-        experiments = [one for one in runs.pages(client.search_experiments) if one.name.startswith("airloom/")]
+        experiments = list(runs.pages(client.search_experiments))
         for experiment in experiments:
+            if not experiment.name.startswith("airloom/"):
+                continue
             for model in runs.pages(client.search_logged_models, [experiment.experiment_id]):
-                if item := _item(settings, client, rules, needs, experiment.name.removeprefix("airloom/"), model):
+                if item := _item(settings, client, rules, in_use, experiment.name.removeprefix("airloom/"), model):
                     yield item
 
 
-def _item(settings: Settings, client: "MlflowClient", rules: Rules, needs: Needs, name: str, model: Any) -> Item | None:
+def _item(
+    settings: Settings, client: "MlflowClient", rules: Rules, in_use: InUse, name: str, model: Any
+) -> Removal | None:
     uri = f"models:/{model.model_id}"
     size = _size(_repository(model), "")
     if not size:
         return None
     parent = _parent(client, model.source_run_id)
-    why = needs.models.get(uri) or needs.runs.get(model.source_run_id or "") or needs.runs.get(parent)
+    why = in_use.models.get(uri) or in_use.runs.get(model.source_run_id or "") or in_use.runs.get(parent)
     if not why and not rules.is_old(model.creation_timestamp / 1000):
         why = "it is younger than the retention"
     if why:
-        return Item("model", uri, size, why)
+        return Removal("model", uri, size, why)
 
     def take() -> str:
         with hold_deployments(settings, name):  # no deployment of this model meanwhile
-            if kept := _needed(client, rules, name, model):
-                return kept
+            if reason_now := _needed(client, rules, name, model):
+                return reason_now
             _mark(client, name, uri, model.source_run_id)
         _repository(model).delete_artifacts("")
         return ""
 
-    return Item("model", uri, size, "no alias, young version, young run or job needs it", True, take)
+    return Removal("model", uri, size, "no alias, young version, young run or job needs it", True, take)
 
 
 def _needed(client: "MlflowClient", rules: Rules, name: str, model: Any) -> str:
@@ -91,5 +95,5 @@ def _repository(model: Any) -> Any:
 
 
 def _size(repository: Any, path: str) -> int:
-    found = repository.list_artifacts(path or None)
-    return sum(_size(repository, one.path) if one.is_dir else int(one.file_size or 0) for one in found)
+    files = repository.list_artifacts(path or None)
+    return sum(_size(repository, file.path) if file.is_dir else int(file.file_size or 0) for file in files)

@@ -1,13 +1,14 @@
 """Other people's code, unchanged: a program that reads environment variables and writes files trains as a job."""
 
 import json
+import logging
 import os
 import shlex
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airloom.errors import ConfigError, JobFailed, StoppedByRequest
 from airloom.jobs.processes import how
@@ -16,8 +17,6 @@ from airloom.training.run import SPLITS, TrainingRun
 
 if TYPE_CHECKING:
     from airloom.training.source import Source
-import logging
-from typing import Any
 
 LOOK = 0.2  # seconds between two looks at the program and its metrics
 GRACE = 30.0  # seconds that a program whose budget is met has to save
@@ -50,8 +49,8 @@ class MetricFiles:
             _report(run, int(step), values)
         if last and self._whole.exists():
             for name, value in _object(self._whole.read_text(encoding="utf-8"), self._whole).items():
-                for step, one in enumerate(value if isinstance(value, list) else [value]):
-                    _report(run, step, {name: one})
+                for step, number in enumerate(value if isinstance(value, list) else [value]):
+                    _report(run, step, {name: number})
 
     def _new(self, last: bool) -> list[str]:
         """The complete lines since the last call; an incomplete one counts in the end."""
@@ -200,12 +199,12 @@ def model_of(folder: Path) -> Path:
     Raises:
         JobFailed: there is none.
     """
-    found = [folder / name for name in MODELS if (folder / name).is_file()]
-    if not found:
+    models = [folder / name for name in MODELS if (folder / name).is_file()]
+    if not models:
         there = ", ".join(sorted(path.name for path in folder.iterdir())[:20]) or "nothing"
         hint = f"write {' or '.join(MODELS)} (torch.export.save) into the folder $AIRLOOM_OUTPUT"
         raise JobFailed(f"the command saved no model; its output folder holds {there}", hint)
-    return found[0]
+    return models[0]
 
 
 def _report(run: TrainingRun, step: int, values: dict[str, Any]) -> None:

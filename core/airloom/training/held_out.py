@@ -22,7 +22,14 @@ def evaluate(
 ) -> dict[str, float]:
     """Means over the rows of all ranks' batches: `loss`, and what `metrics` gives.
 
-    Without `metrics`, the `accuracy` of a classifier: outputs (B, C) and whole labels (B,).
+    Args:
+        model: on `device`; it is left in evaluation mode.
+        batches: pairs of inputs and labels, of this rank.
+        loss: (outputs, labels) -> scalar, a mean over the batch.
+        metrics: (outputs, labels) -> means over the batch, by name; None: the `accuracy` of a classifier, whose outputs
+            are (B, C) and whose labels are whole, (B,).
+        world: the ranks.
+        device: of torch.
     """
     import torch
 
@@ -37,8 +44,8 @@ def evaluate(
                 continue
             inputs, labels = move(inputs, device), move(labels, device)
             outputs = model(inputs)
-            found = {"loss": loss(outputs, labels), **(metrics or _accuracy)(outputs, labels)}
-            for name, value in found.items():
+            means = {"loss": loss(outputs, labels), **(metrics or _accuracy)(outputs, labels)}
+            for name, value in means.items():
                 part = torch.as_tensor(value, dtype=torch.float64) * count
                 totals[name] = totals[name] + part if name in totals else part
             rows += count

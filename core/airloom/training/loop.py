@@ -85,16 +85,16 @@ def fit(
         model.train()
         pulse.began(epoch, run.progress.at.batch, run.progress.at.samples)
         _train(run, training, stepper, groups, transform, pulse)
-        found = {"train_loss": stepper.mean_loss(run.world)}
-        held = evaluate(model, held_out, loss, metrics, run.world, run.device)
-        found |= {f"validation_{name}": value for name, value in held.items()}
-        for name, value in found.items():
+        values = {"train_loss": stepper.mean_loss(run.world)}
+        held_out_metrics = evaluate(model, held_out, loss, metrics, run.world, run.device)
+        values |= {f"validation_{name}": value for name, value in held_out_metrics.items()}
+        for name, value in values.items():
             check_finite(name, value, f"epoch {epoch}")
         if schedule is not None and by_step is None:
-            _step(schedule, found["validation_loss"])
-        run.report(epoch, **found)
-        pulse.after(epoch, run.progress.at.samples, found)
-        if early_stopping is not None and early_stopping.over(found, model):
+            _step(schedule, values["validation_loss"])
+        run.report(epoch, **values)
+        pulse.after(epoch, run.progress.at.samples, values)
+        if early_stopping is not None and early_stopping.over(values, model):
             run.finish(f"{early_stopping.metric} has not improved for {early_stopping.patience} epochs")
     if early_stopping is not None:
         early_stopping.restore(model)
@@ -116,7 +116,11 @@ def _train(run: TrainingRun, loader: Any, stepper: Stepper, groups: "Groups", tr
 
 
 class Groups:
-    """Which batches make a step together, and how much each counts in its gradient."""
+    """Which batches make a step together, and how much each counts in its gradient.
+
+    Raises:
+        ConfigError: there is no batch, or several make a step and nobody knows how many batches there are.
+    """
 
     def __init__(self, loader: Any, accumulate: int, ranks: int) -> None:
         self._accumulate, self._ranks = accumulate, ranks

@@ -30,7 +30,7 @@ class Pruned(Exception):
     """The study stops this trial early. A training function lets it pass."""
 
 
-class Sink(Protocol):
+class ReportSink(Protocol):
     """Where reports and the model go. Only the first rank has one."""
 
     def report(self, step: int, metrics: dict[str, float]) -> None:
@@ -61,7 +61,7 @@ class TrainingRun:
         params: dict[str, Any],
         seed: int,
         source: Source,
-        sink: Sink,
+        sink: ReportSink,
         device: str | None = None,
         *,
         state: Path | None = None,
@@ -69,7 +69,22 @@ class TrainingRun:
         world: World | None = None,
         deterministic: bool = True,
     ) -> None:
-        """`state`: the folder for checkpoints, which outlives the process; None: there are none."""
+        """Prepare one call of a training function.
+
+        Args:
+            params: hyperparameters by name.
+            seed: of every random decision.
+            source: of the splits.
+            sink: takes reports and the model.
+            device: default: the one of this rank.
+            state: the folder for checkpoints, which outlives the process; None: there are none.
+            budget: stopping rules.
+            world: the ranks; default: as torchrun's variables say.
+            deterministic: have torch use deterministic kernels, where there are any.
+
+        Raises:
+            ConfigError: there are fewer devices than ranks on this machine.
+        """
         self.world = world or this_world()
         self.rank, self.world_size = self.world.rank, self.world.size
         self.params, self.seed, self.deterministic = dict(params), seed, deterministic
@@ -101,7 +116,11 @@ class TrainingRun:
         return self._source.tensors(_allowed(split))
 
     def data(self, split: str) -> Any:
-        """A split as a map-style dataset of torch, for a DataLoader of one's own; values as they are stored."""
+        """A split as a map-style dataset of torch, for a DataLoader of one's own; values as they are stored.
+
+        Raises:
+            ConfigError: another split than `train` and `validation`.
+        """
         return self._source.dataset(_allowed(split))
 
     def loader(self, split: str, batch_size: int, **options: Any) -> "TrackedLoader":
@@ -114,14 +133,21 @@ class TrainingRun:
             batch_size: rows of a batch, all ranks together.
             options: of `airloom.datasets.reading.loader.Loader`. A `transform` given here runs ahead in another thread;
                 one that draws random numbers belongs into the loop, or a resumed training draws others.
+
+        Raises:
+            ConfigError: another split.
         """
         options = {"seed": self.seed, "shuffle": split == "train", **options}
         options |= {"rank": self.rank, "world_size": self.world_size}
-        found = self._source.loader(_allowed(split), batch_size, **options)
-        return TrackedLoader(found, self.progress if split == "train" else None)
+        batches = self._source.loader(_allowed(split), batch_size, **options)
+        return TrackedLoader(batches, self.progress if split == "train" else None)
 
     def example(self) -> "Tensor":
-        """The first two training inputs, (2, …): an export from one row would fix the batch at 1."""
+        """The first two training inputs, (2, …): an export from one row would fix the batch at 1.
+
+        Raises:
+            ConfigError: the training split is empty.
+        """
         for inputs, _ in self._source.loader("train", 2, shuffle=False):
             return inputs  # type: ignore[no-any-return]
         raise ConfigError("the training split is empty", "commit more rows to the dataset")
@@ -199,6 +225,9 @@ class TrainingRun:
             model: a module, or the file of one: ONNX, or a program saved by `torch.export`.
             example_input: what the module takes, (B, …), B at least 2.
             processing: what goes before and after the module, for those who ask with texts or want names.
+
+        Raises:
+            ConfigError: the input has fewer than two rows.
         """
         self.processing = processing or self.processing
         example = self.example() if example_input is None else example_input

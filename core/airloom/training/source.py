@@ -33,7 +33,7 @@ class Source(Protocol):
         """An Arrow table, where `tensors` gives no single tensor of inputs."""
 
 
-class SnapshotSource:
+class SnapshotSplits:
     """A snapshot; each split is read once into memory, so that a study's trials share it."""
 
     def __init__(self, settings: Settings, snapshot: Snapshot) -> None:
@@ -56,8 +56,8 @@ class SnapshotSource:
         """See `Source`. Scaled as `tensors`, before `transform`."""
 
         def prepare(inputs: Any, labels: Any) -> Any:
-            made = scaled(inputs, labels)
-            return made if transform is None else transform(*made)
+            pair = scaled(inputs, labels)
+            return pair if transform is None else transform(*pair)
 
         return self._open().loader(split, batch_size, transform=prepare, **options)
 
@@ -73,7 +73,11 @@ class TensorSource:
         self._splits = splits
 
     def tensors(self, split: str) -> tuple[Any, Any]:
-        """See `Source`."""
+        """See `Source`.
+
+        Raises:
+            ConfigError: there is no such split.
+        """
         import torch
 
         if split not in self._splits:
@@ -92,7 +96,11 @@ class TensorSource:
         return TensorLoader(*self.tensors(split), batch_size, **options)
 
     def table(self, split: str) -> Any:
-        """See `Source`."""
+        """Refuse: tensors in memory are no table.
+
+        Raises:
+            ConfigError: always.
+        """
         raise ConfigError(f"split {split!r} is tensors in memory, and no table", "use tensors")
 
 
@@ -108,6 +116,9 @@ class TensorLoader:
         rank: this process among `world_size`.
         world_size: number of processes that share each batch.
         drop_last: leave out the last, smaller batch.
+
+    Raises:
+        ConfigError: the batches would have no row.
     """
 
     def __init__(

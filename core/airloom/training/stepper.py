@@ -27,6 +27,9 @@ class Stepper:
         precision: of the forward pass.
         device: where.
 
+    Raises:
+        ConfigError: there is no such precision.
+
     Attributes:
         sums: of this epoch, on this rank: `loss_sum` over rows, and `rows`. They belong into the checkpoint.
     """

@@ -25,9 +25,9 @@ from airloom.training.reporting.sinks import FirstRank, OtherRank
 from airloom.training.reproducibility.provenance import code_tags, hardware, keep_modules, keep_origin
 from airloom.training.reproducibility.reproduce import weights_digest
 from airloom.training.run import TrainingRun, execute
-from airloom.training.source import SnapshotSource, Source
+from airloom.training.source import SnapshotSplits, Source
 from airloom.training.stopping import Budget
-from airloom.training.world import World, joined, write_down
+from airloom.training.world import joined, write_down
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -78,15 +78,18 @@ def train(
             return TrainedModel.from_dict(begun["model"])
         with _folder(
             state or (job.state if job else None), [begun["run"], code[0], values, pipeline.seed, ctx.snapshot.id]
-        ) as (folder, kept):
-            sink = _sink(settings, world, folder, begun["run"])
-            data = source or SnapshotSource(settings, ctx.snapshot)
+        ) as (folder, survives):
+            # Only the first rank reports.
+            sink = (
+                OtherRank(folder, world.rank) if world.rank else FirstRank(folder, runs.client(settings), begun["run"])
+            )
+            data = source or SnapshotSplits(settings, ctx.snapshot)
             run = TrainingRun(
                 values,
                 pipeline.seed,
                 data,
                 sink,
-                state=folder if kept else None,
+                state=folder if survives else None,
                 budget=budget,
                 world=world,
             )
@@ -97,11 +100,11 @@ def train(
                     execute(load_function(settings.project, pipeline.train), run, pipeline.train)
                 sink.sync()
                 world.wait()  # until each rank has written down what it used
-                made = world.from_first(lambda: _end(settings, code[0], run, folder, sink, begun["run"]))
+                model = world.from_first(lambda: _end(settings, code[0], run, folder, sink, begun["run"]))
             except BaseException as error:
                 _failed(settings, sink, begun["run"], error)
                 raise
-            return TrainedModel.from_dict(made)
+            return TrainedModel.from_dict(model)
 
 
 def _code(settings: Settings, pipeline: Pipeline, command: str | list[str] | None) -> Code:
@@ -131,9 +134,9 @@ def _begin(
 def _slot(api: "MlflowClient", ctx: RunContext, values: dict[str, Any]) -> tuple[int, TrainedModel | None]:
     """The first child number that is free or was begun with these very parameters; MLflow cannot change them."""
     number = 0
-    while found := runs.find_child(api, ctx, KIND, number):
-        if found.data.tags.get(Tag.PARAMETERS) == _text(values):
-            return number, stored_model(found)
+    while child := runs.find_child(api, ctx, KIND, number):
+        if child.data.tags.get(Tag.PARAMETERS) == _text(values):
+            return number, stored_model(child)
         number += 1
     return number, None
 
@@ -178,12 +181,6 @@ def _folder(state: Path | None, what: list[Any]) -> Iterator[tuple[Path, bool]]:
     folder = state / f"training-{hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]}"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     yield folder, True
-
-
-def _sink(settings: Settings, world: World, folder: Path, run_id: str) -> OtherRank:
-    if world.rank:
-        return OtherRank(folder, world.rank)
-    return FirstRank(folder, runs.client(settings), run_id)
 
 
 def _end(

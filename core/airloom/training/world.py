@@ -62,9 +62,9 @@ class World:
         import torch
         import torch.distributed as dist
 
-        found = [torch.empty_like(own) for _ in range(self.size)]
-        dist.all_gather(found, own)
-        return found
+        tensors = [torch.empty_like(own) for _ in range(self.size)]
+        dist.all_gather(tensors, own)
+        return tensors
 
     def from_first(self, function: Callable[[], Any]) -> Any:
         """Call `function` in rank 0 and give its result, which JSON can hold, to all.
@@ -132,11 +132,11 @@ def device_of(world: World) -> str:
     """
     import torch
 
-    found = torch.cuda.device_count()
-    if not found:
+    devices = torch.cuda.device_count()
+    if not devices:
         return "cpu"
-    if world.local_rank >= found:
-        message = f"rank {world.rank} needs device {world.local_rank + 1} of this machine, {found} are visible"
+    if world.local_rank >= devices:
+        message = f"rank {world.rank} needs device {world.local_rank + 1} of this machine, {devices} are visible"
         raise ConfigError(message, "resources: give each process a device, `devices` as many as `processes`")
     return f"cuda:{world.local_rank}"
 

@@ -17,7 +17,7 @@ LEAST_ROWS = 30  # for losses: fewer rows do not show how they spread
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PairedComparison:
     """A paired comparison of candidate and champion on the same rows."""
 
     rows: int
@@ -41,13 +41,13 @@ class SliceRows:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class GateOutcome:
     """The verdict with one reason a rule, in the order checked."""
 
     passed: bool
     reasons: list[str]
-    comparison: Comparison | None
-    slices: dict[str, Comparison] = field(default_factory=dict)
+    comparison: PairedComparison | None
+    slices: dict[str, PairedComparison] = field(default_factory=dict)
 
 
 def decide(
@@ -59,7 +59,7 @@ def decide(
     *,
     slices: Mapping[str, SliceRows] | None = None,
     tries: Tries = FIRST,
-) -> Outcome:
+) -> GateOutcome:
     """Check every rule; a rule without evidence is a rule not met.
 
     All rules must hold, so several of them make no false promotion likelier: only tries do.
@@ -75,7 +75,7 @@ def decide(
     """
     checks = [_minimum(name, least, metrics) for name, least in policy.at_least.items()]
     checks += [_maximum(name, most, metrics) for name, most in policy.at_most.items()]
-    rule, comparison, found = policy.against_champion, None, dict[str, Comparison]()
+    rule, comparison, comparisons = policy.against_champion, None, dict[str, PairedComparison]()
     if problem := _problem(candidate, champion, rule):
         checks.append((False, problem))
     elif champion is None:
@@ -83,11 +83,11 @@ def decide(
     else:
         comparison = compare(candidate, champion, rule, seed, alpha=tries.alpha(rule.alpha))
         checks.append(_against(comparison, rule, tries))
-    for name, one in policy.slices.items():
+    for name, slice_rule in policy.slices.items():
         part, pair = (slices or {}).get(name), None if comparison is None else (candidate, champion)
-        checks += _slice(name, one, part, rule, seed, pair, tries, found)
+        checks += _slice(name, slice_rule, part, rule, seed, pair, tries, comparisons)
     reasons = [f"{'passed' if passed else 'REFUSED'}: {text}" for passed, text in checks]
-    return Outcome(all(passed for passed, _ in checks), reasons, comparison, found)
+    return GateOutcome(all(passed for passed, _ in checks), reasons, comparison, comparisons)
 
 
 def _problem(candidate: Array, champion: Array | None, rule: AgainstChampion) -> str:
@@ -130,16 +130,17 @@ def _maximum(name: str, most: float, metrics: Mapping[str, float]) -> Check:
     return math.isfinite(value) and value <= most, f"{name} {value:.4f}, at most {most}"
 
 
-def _against(found: Comparison, rule: AgainstChampion, tries: Tries) -> Check:
+def _against(comparison: PairedComparison, rule: AgainstChampion, tries: Tries) -> Check:
     text = (
-        f"{rule.metric}: a gain of {found.effect:+.4f} over the champion, "
-        f"with {1 - found.alpha:.2%} confidence more than {found.lower:+.4f} ({tries} at alpha {rule.alpha}); "
+        f"{rule.metric}: a gain of {comparison.effect:+.4f} over the champion, "
+        f"with {1 - comparison.alpha:.2%} confidence more than {comparison.lower:+.4f} "
+        f"({tries} at alpha {rule.alpha}); "
     )
     wanted = "it must be better" if rule.superior else f"it may be worse by {rule.margin}"
     if rule.method == "mcnemar":
-        passed = found.p_value is not None and found.p_value <= found.alpha
-        return passed, f"{text}{wanted}: McNemar p {found.p_value:.4f}"
-    return found.lower > -rule.margin, text + wanted
+        passed = comparison.p_value is not None and comparison.p_value <= comparison.alpha
+        return passed, f"{text}{wanted}: McNemar p {comparison.p_value:.4f}"
+    return comparison.lower > -rule.margin, text + wanted
 
 
 def _slice(
@@ -150,9 +151,9 @@ def _slice(
     seed: int,
     pair: tuple[Array, Array | None] | None,
     tries: Tries,
-    found: dict[str, Comparison],
+    comparisons: dict[str, PairedComparison],
 ) -> list[Check]:
-    """The checks of one slice; its comparison, where there is one, comes into `found`."""
+    """The checks of one slice; its comparison, where there is one, comes into `comparisons`."""
     if part is None or part.mask.dtype != np.bool_ or not part.mask.any():
         return [(False, f"slice {name} is empty or was not evaluated")]
     checks = [_minimum(metric, least, part.metrics) for metric, least in rule.at_least.items()]
@@ -166,14 +167,14 @@ def _slice(
         if problem := _problem(candidate, champion, asked):
             checks.append((False, problem))
         else:
-            found[name] = compare(candidate, champion, asked, seed, alpha=tries.alpha(against.alpha))
-            checks.append(_against(found[name], asked, tries))
+            comparisons[name] = compare(candidate, champion, asked, seed, alpha=tries.alpha(against.alpha))
+            checks.append(_against(comparisons[name], asked, tries))
     return [(passed, f"slice {name} ({int(part.mask.sum())} rows): {text}") for passed, text in checks]
 
 
 def compare(
     candidate: Array, champion: Array, rule: AgainstChampion, seed: int = 0, *, alpha: float | None = None
-) -> Comparison:
+) -> PairedComparison:
     """Compare on rows that were checked to be evidence.
 
     The bootstrap's percentile bound alone lets more than alpha pass in small tests (5 to 8 % for 5 %), and knows
@@ -204,4 +205,4 @@ def compare(
     low, high = min(b.lower for b in bounds.values()), max(b.upper for b in bounds.values())
     chance = paired.power(gains, rule.planned.effect, rule.margin, alpha)
     lowest = {name: bound.lower for name, bound in bounds.items()}
-    return Comparison(rows, float(gains.mean()), low, (low, high), better, worse, chance, alpha, lowest, p_value)
+    return PairedComparison(rows, float(gains.mean()), low, (low, high), better, worse, chance, alpha, lowest, p_value)

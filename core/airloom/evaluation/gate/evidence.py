@@ -10,8 +10,8 @@ from airloom.errors import GateError, MlflowAway
 from airloom.evaluation.evaluate import read_predictions
 from airloom.evaluation.gate import page, tries
 from airloom.evaluation.gate.alpha_spending import Tries
-from airloom.evaluation.gate.decide import Outcome, SliceRows, decide
-from airloom.evaluation.predictions import Rows
+from airloom.evaluation.gate.decide import GateOutcome, SliceRows, decide
+from airloom.evaluation.predictions import PredictedRows
 from airloom.registry import models
 from airloom.settings import Settings
 from airloom.spec.gate import GateSection
@@ -31,6 +31,12 @@ OVERRIDE = "gate/override.json"
 def gate(settings: Settings, pipeline: Pipeline, ctx: RunContext, evaluation: Evaluation) -> Decision:
     """Decide whether the candidate may pass, on the predictions that the evaluation kept.
 
+    Args:
+        settings: of this installation.
+        pipeline: whose policy decides.
+        ctx: of the pipeline run.
+        evaluation: of the candidate.
+
     Raises:
         RegistryError: MLflow does not answer. Everything else that is missing is a refusal with its reason.
     """
@@ -47,8 +53,17 @@ def gate(settings: Settings, pipeline: Pipeline, ctx: RunContext, evaluation: Ev
     return Decision(outcome.passed, outcome.reasons, EVIDENCE, power, hashlib.sha256(text.encode()).hexdigest())
 
 
-def judge_rows(policy: GateSection, metrics: dict[str, float], rows: Rows, spent: Tries, seed: int) -> Outcome:
+def judge_rows(
+    policy: GateSection, metrics: dict[str, float], rows: PredictedRows, spent: Tries, seed: int
+) -> GateOutcome:
     """The decision on these rows: what the operator and the simulation call alike.
+
+    Args:
+        policy: the pipeline's gate section.
+        metrics: the candidate's, on all rows.
+        rows: the predictions.
+        spent: which tries on this test split the candidate is.
+        seed: of the bootstrap.
 
     Raises:
         GateError: the policy's metric does not go with the rows.
@@ -62,7 +77,7 @@ def judge_rows(policy: GateSection, metrics: dict[str, float], rows: Rows, spent
 
 def _decide(
     client: "MlflowClient", pipeline: Pipeline, ctx: RunContext, evaluation: Evaluation, spent: Tries
-) -> tuple[Outcome, Rows | None]:
+) -> tuple[GateOutcome, PredictedRows | None]:
     champion = models.champion(client, pipeline.pipeline)
     serving = str(champion.version) if champion is not None else ""
     if serving != evaluation.champion_version:
@@ -87,26 +102,26 @@ def _decide(
         return _refuse(f"the predictions cannot be read: {type(error).__name__}: {str(error)[:200]}"), None
 
 
-def _doubt(rows: Rows, evaluation: Evaluation) -> str:
+def _doubt(rows: PredictedRows, evaluation: Evaluation) -> str:
     """What speaks against the rows being those of the evaluation; empty: nothing."""
     if len(rows) != evaluation.rows:
         return f"{len(rows)} of {evaluation.rows} rows"
     claims = [(rows.measured(rows.candidate), evaluation.metrics)]
     claims += [(rows.measured(rows.champion), evaluation.champion_metrics)] if rows.champion else []
-    for found, claimed in claims:
-        for name, value in found.items():
+    for measured, claimed in claims:
+        for name, value in measured.items():
             # The same mean over the same rows; only rounding may differ.
             if not abs(value - claimed.get(name, float("nan"))) <= 1e-9 * max(1.0, abs(value)):
                 return f"{name} is {value:.6f} there and {claimed.get(name)} in the metrics"
     return ""
 
 
-def _refuse(reason: str) -> Outcome:
-    return Outcome(False, [f"REFUSED: {reason}"], None)
+def _refuse(reason: str) -> GateOutcome:
+    return GateOutcome(False, [f"REFUSED: {reason}"], None)
 
 
 def _evidence(
-    pipeline: Pipeline, ctx: RunContext, evaluation: Evaluation, outcome: Outcome, spent: Tries
+    pipeline: Pipeline, ctx: RunContext, evaluation: Evaluation, outcome: GateOutcome, spent: Tries
 ) -> dict[str, Any]:
     rule = pipeline.gate.against_champion
     return {
@@ -121,7 +136,7 @@ def _evidence(
         "champion_version": evaluation.champion_version,
         "champion_metrics": evaluation.champion_metrics,
         "comparison": asdict(outcome.comparison) if outcome.comparison else None,
-        "slice_comparisons": {name: asdict(found) for name, found in outcome.slices.items()},
+        "slice_comparisons": {name: asdict(comparison) for name, comparison in outcome.slices.items()},
         "tries": {"first": spent.first, "last": spent.last, "alpha": spent.alpha(rule.alpha), "of": rule.alpha},
         "snapshot": ctx.snapshot.id,
         "dataset": ctx.snapshot.version_name,

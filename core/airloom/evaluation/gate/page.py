@@ -5,9 +5,9 @@ import html
 from typing import Any
 
 from airloom.evaluation import figures
-from airloom.evaluation.gate.decide import Outcome
+from airloom.evaluation.gate.decide import GateOutcome
 from airloom.evaluation.gate.figures import interval
-from airloom.evaluation.predictions import Rows
+from airloom.evaluation.predictions import PredictedRows
 
 _STYLE = (
     "body{font:15px/1.45 sans-serif;margin:2em auto;max-width:60em;color:#222}"
@@ -17,7 +17,7 @@ _STYLE = (
 )
 
 
-def render(evidence: dict[str, Any], outcome: Outcome, rows: Rows | None) -> str:
+def render(evidence: dict[str, Any], outcome: GateOutcome, rows: PredictedRows | None) -> str:
     """The whole page.
 
     Args:
@@ -48,23 +48,23 @@ def _metrics(evidence: dict[str, Any]) -> str:
     )
 
 
-def _comparison(evidence: dict[str, Any], outcome: Outcome) -> str:
+def _comparison(evidence: dict[str, Any], outcome: GateOutcome) -> str:
     if outcome.comparison is None:
         return ""
-    rule, tries, found = evidence["policy"]["against_champion"], evidence["tries"], outcome.comparison
+    rule, tries, comparison = evidence["policy"]["against_champion"], evidence["tries"], outcome.comparison
     margin = rule["non_inferior_by"] or 0.0
     rows = [
-        ["rows", str(found.rows)],
-        ["better, worse", f"{found.better}, {found.worse}"],
-        ["gain", f"{found.effect:+.5f}"],
-        ["interval, two-sided", f"{found.interval[0]:+.5f} to {found.interval[1]:+.5f}"],
-        *([f"lower bound, {name}", f"{bound:+.5f}"] for name, bound in found.bounds.items()),
-        *([["p-value", f"{found.p_value:.5f}"]] if found.p_value is not None else []),
+        ["rows", str(comparison.rows)],
+        ["better, worse", f"{comparison.better}, {comparison.worse}"],
+        ["gain", f"{comparison.effect:+.5f}"],
+        ["interval, two-sided", f"{comparison.interval[0]:+.5f} to {comparison.interval[1]:+.5f}"],
+        *([f"lower bound, {name}", f"{bound:+.5f}"] for name, bound in comparison.bounds.items()),
+        *([["p-value", f"{comparison.p_value:.5f}"]] if comparison.p_value is not None else []),
         ["try on this test split", f"{tries['first']} to {tries['last']}"],
         ["alpha", f"{tries['alpha']:.5f} of {tries['of']}, after the correction for tries"],
-        ["power", f"{found.power:.3f} at a true gain of {rule['planned']['effect']}"],
+        ["power", f"{comparison.power:.3f} at a true gain of {rule['planned']['effect']}"],
     ]
-    image = _image(interval(found, margin, rule["metric"]), "the interval of the gain", "100%")
+    image = _image(interval(comparison, margin, rule["metric"]), "the interval of the gain", "100%")
     return f"<h2>Against the champion</h2>{image}{_table(['', ''], rows)}"
 
 
@@ -76,13 +76,13 @@ def _slices(evidence: dict[str, Any]) -> str:
     return "<h2>Slices</h2>" + _table(["slice", *shown], rows)
 
 
-def _pictures(rows: Rows | None) -> str:
+def _pictures(rows: PredictedRows | None) -> str:
     if rows is None or rows.kind != "classification":
         return ""
-    made = [_image(figures.confusion_matrix(rows, rows.candidate), "confusion matrix of the candidate")]
+    images = [_image(figures.confusion_matrix(rows, rows.candidate), "confusion matrix of the candidate")]
     if rows.champion:
-        made.append(_image(figures.confusion_matrix(rows, rows.champion), "confusion matrix of the champion"))
-    return f"<h2>Confusion: candidate{', champion' if rows.champion else ''}</h2>{''.join(made)}"
+        images.append(_image(figures.confusion_matrix(rows, rows.champion), "confusion matrix of the champion"))
+    return f"<h2>Confusion: candidate{', champion' if rows.champion else ''}</h2>{''.join(images)}"
 
 
 def _origin(evidence: dict[str, Any]) -> str:

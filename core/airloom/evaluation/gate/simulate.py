@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from airloom.errors import GateError
-from airloom.evaluation import predictions as kept
+from airloom.evaluation import predictions
 from airloom.evaluation.evaluate import FOLDER, PREDICTIONS
 from airloom.evaluation.gate.alpha_spending import Tries
 from airloom.evaluation.gate.evidence import judge_rows
-from airloom.evaluation.predictions import Rows
+from airloom.evaluation.predictions import PredictedRows
 from airloom.settings import Settings
 from airloom.spec.gate import GateSection
 from airloom.spec.pipeline import Pipeline
@@ -85,7 +85,13 @@ def simulate(settings: Settings, pipeline: Pipeline, trials: int = 500, seed: in
 
 
 def _share(
-    policy: GateSection, rows: Rows, gain: float, size: int, trials: int, generator: np.random.Generator, spent: Tries
+    policy: GateSection,
+    rows: PredictedRows,
+    gain: float,
+    size: int,
+    trials: int,
+    generator: np.random.Generator,
+    spent: Tries,
 ) -> Share:
     population, chances = at_gain(rows, policy.against_champion.metric, gain)
     promoted = 0
@@ -95,7 +101,7 @@ def _share(
     return Share(promoted, trials, gain, exact_interval(promoted, trials))
 
 
-def at_gain(rows: Rows, metric: str, gain: float) -> tuple[Rows, Array]:
+def at_gain(rows: PredictedRows, metric: str, gain: float) -> tuple[PredictedRows, Array]:
     """A population in which the mean gain is `gain`, as like the stored rows as can be: rows, and each one's chance.
 
     The stored rows and the same with both models exchanged: there nobody is better. Their chances are then tilted
@@ -105,7 +111,7 @@ def at_gain(rows: Rows, metric: str, gain: float) -> tuple[Rows, Array]:
         GateError: the models hardly differ on the stored rows, so that no choice of rows has such a gain.
     """
     assert rows.champion is not None  # noqa: S101 - `_newest` looked
-    both = _joined(rows, Rows(rows.kind, rows.label, rows.champion, rows.candidate, rows.slices))
+    both = _joined(rows, PredictedRows(rows.kind, rows.label, rows.champion, rows.candidate, rows.slices))
     gains = both.merit(both.candidate, metric).astype(float) - both.merit(both.champion, metric).astype(float)  # type: ignore[arg-type]
     if abs(gain) >= np.abs(gains).max():
         message = f"on the stored rows the models differ by less than {gain:+g} in {metric}"
@@ -123,11 +129,12 @@ def _weights(gains: Array, tilt: float) -> Array:
     return weights / weights.sum()  # type: ignore[no-any-return]
 
 
-def _joined(first: Rows, second: Rows) -> Rows:
-    def of(one: Any, other: Any) -> Any:
-        return type(one)(np.concatenate([one.predicted, other.predicted]), np.concatenate([one.loss, other.loss]))
+def _joined(first: PredictedRows, second: PredictedRows) -> PredictedRows:
+    def of(upper: Any, lower: Any) -> Any:
+        predicted, loss = np.concatenate([upper.predicted, lower.predicted]), np.concatenate([upper.loss, lower.loss])
+        return type(upper)(predicted, loss)
 
-    return Rows(
+    return PredictedRows(
         first.kind,
         np.concatenate([first.label, second.label]),
         of(first.candidate, second.candidate),
@@ -146,7 +153,7 @@ def exact_interval(successes: int, trials: int, confidence: float = CONFIDENCE) 
     return low, high
 
 
-def _newest(client: "MlflowClient", pipeline: Pipeline) -> tuple[str, Rows, list[str]]:
+def _newest(client: "MlflowClient", pipeline: Pipeline) -> tuple[str, PredictedRows, list[str]]:
     """The newest run that still has its predictions of a candidate and a champion, its rows, and the newer runs."""
     hint = f"run `airloom run {pipeline.pipeline}` until a second model was evaluated"
     collected: list[str] = []
@@ -157,7 +164,7 @@ def _newest(client: "MlflowClient", pipeline: Pipeline) -> tuple[str, Rows, list
             continue
         with tempfile.TemporaryDirectory(prefix="airloom-simulate-") as folder:
             path = Path(client.download_artifacts(run_id, PREDICTIONS, folder))
-            return run_id, kept.read(path, with_champion=True), collected
+            return run_id, predictions.read(path, with_champion=True), collected
     if collected:
         message = f"no run of {pipeline.pipeline} has its stored predictions any more"
         gone = f"the file was collected in {len(collected)}: {', '.join(collected[:3])}"

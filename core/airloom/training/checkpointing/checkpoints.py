@@ -54,9 +54,8 @@ class Checkpoints:
         except (AttributeError, TypeError, pickle.PicklingError) as error:
             raise ConfigError(f"a checkpoint cannot hold this: {str(error)[:200]}", _PLAIN) from None
         except (OSError, RuntimeError) as error:
-            reason = (
-                error if isinstance(error, OSError) else writer.error
-            )  # torch reports a full disk in words of its own
+            # torch reports a full disk in words of its own
+            reason = error if isinstance(error, OSError) else writer.error
             if reason is None:
                 raise
             log.warning("no checkpoint could be written to %s: %s; the one before stays", self.folder, reason)
@@ -70,10 +69,10 @@ class Checkpoints:
         """The newest complete checkpoint; a damaged one is passed over with a warning."""
         for path in reversed(self._files()):
             wanted = path.stem.partition("-")[2]
-            found = _digest(path)
-            if found == wanted:
+            digest = _digest(path)
+            if digest == wanted:
                 return path
-            log.warning("checkpoint %s is damaged and passed over: its SHA-256 is %s…", path.name[:21], found[:12])
+            log.warning("checkpoint %s is damaged and passed over: its SHA-256 is %s…", path.name[:21], digest[:12])
         return None
 
     def load(self, path: Path) -> dict[str, Any]:

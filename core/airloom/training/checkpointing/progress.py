@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airloom.errors import ConfigError, StoppedByRequest
 from airloom.training.checkpointing import random_state
 from airloom.training.checkpointing.checkpoints import Checkpoints, Pace
-from airloom.training.checkpointing.state import Kept
+from airloom.training.checkpointing.state import KeptObjects
 from airloom.training.checkpointing.stop import GOES_ON, Stop
 from airloom.training.stopping import Budget
 from airloom.training.world import World
@@ -76,10 +76,15 @@ class Progress:
         self._stepped = self._every_batch = False  # an optimizer stepped since the last batch; there is none to watch
 
     def loop(self, count: int, unit: str, objects: dict[str, Any]) -> Iterator[int]:
-        """Numbers from 0, or from where the checkpoint ends, to `count` - 1; see `TrainingRun.epochs`."""
+        """Numbers from 0, or from where the checkpoint ends, to `count` - 1; see `TrainingRun.epochs`.
+
+        Raises:
+            StoppedByRequest: the job was asked to end; the checkpoint is saved.
+            ConfigError: it stands inside another loop, an object cannot be kept, or the checkpoint is of other objects.
+        """
         if self.stop.in_loop:
             raise ConfigError("a loop over run.epochs or run.steps stands inside another", "write one after the other")
-        self._kept = Kept(objects, self.world)
+        self._kept = KeptObjects(objects, self.world)
         self._begin()
         if self._resume_loop > self.at.loop:
             return  # an earlier attempt got beyond this loop

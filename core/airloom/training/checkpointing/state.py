@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 
-class Kept:
+class KeptObjects:
     """What `run.epochs` was given to keep.
 
     - A module: its state, and whether each part is in training mode.
@@ -68,7 +68,9 @@ class Kept:
             return self._world.gather(value)
         if isinstance(value, dict):
             return dict(value)
-        return _module_state(value) if _is_module(value) else value.state_dict()
+        if _is_module(value):
+            return {"state": value.state_dict(), "training": [part.training for part in value.modules()]}
+        return value.state_dict()
 
     def _set(self, value: Any, saved: Any) -> None:
         if _is_tensor(value):
@@ -87,10 +89,6 @@ def unwrapped(value: Any) -> Any:
     from torch.nn.parallel import DistributedDataParallel
 
     return value.module if isinstance(value, DistributedDataParallel) else value
-
-
-def _module_state(module: "Module") -> dict[str, Any]:
-    return {"state": module.state_dict(), "training": [part.training for part in module.modules()]}
 
 
 def _set_module(module: "Module", saved: dict[str, Any]) -> None:

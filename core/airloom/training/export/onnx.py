@@ -5,6 +5,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,42 +20,54 @@ TOLERANCE = 1e-5
 BATCHES = (1, 2, 7)
 
 
-def export(model: "Module", example: "Tensor", folder: Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class ExportedModel:
+    """The files of an exported model, and the largest difference between the answers of torch and of ONNX."""
+
+    onnx: Path
+    golden: Path
+    max_difference: float
+
+
+@dataclass(frozen=True)
+class AdoptedModel:
+    """The files of a model that came as ONNX, and its answers to the example, (B, …)."""
+
+    onnx: Path
+    golden: Path
+    answers: Any
+
+
+def export(model: "Module", example: "Tensor", folder: Path) -> ExportedModel:
     """Write `model.onnx` (input `input`, output `output`, batch of any size) and `golden.json` to `folder`.
 
     Args:
         model: on the CPU, in evaluation mode, one tensor in, one tensor out.
         example: at least 2 rows, (B, …).
 
-    Returns:
-        `onnx` and `golden` (paths as text) and `max_difference` (float) between torch and ONNX.
-
     Raises:
         JobFailed: the model cannot be exported, or its answers differ by more than 1e-5.
     """
     path = folder / "model.onnx"
-    with _quiet() as said:
+    with _quiet() as printed:
         try:
             _write(model, example, path)
         except Exception as error:
             message = f"the model cannot be exported to ONNX: {type(error).__name__}: {str(error)[:500]}"
-            raise JobFailed(message, said.getvalue()[-500:] or "use operations that torch.export knows") from error
+            raise JobFailed(message, printed.getvalue()[-500:] or "use operations that torch.export knows") from error
     difference = max(_difference(model, _rows(example, size), path) for size in BATCHES)
     if not difference <= TOLERANCE:  # also false for NaN
         raise JobFailed(f"ONNX differs from torch by {difference:.2e}, more than {TOLERANCE:.0e}")
     golden = _golden(model, example[:2], folder / "golden.json")
-    return {"onnx": str(path), "golden": str(golden), "max_difference": difference}
+    return ExportedModel(path, golden, difference)
 
 
-def adopt(file: Path, example: "Tensor", folder: Path) -> dict[str, Any]:
+def adopt(file: Path, example: "Tensor", folder: Path) -> AdoptedModel:
     """Take an ONNX model of others as it is: `model.onnx` and `golden.json` in `folder`, after trying it.
 
     Args:
         file: one input, one output, a batch of any size.
         example: at least 2 rows, (B, …).
-
-    Returns:
-        `onnx` and `golden` (paths as text), and `answers` for the example, (B, …).
 
     Raises:
         JobFailed: it cannot be loaded, or it does not answer batches of any size.
@@ -81,7 +94,7 @@ def adopt(file: Path, example: "Tensor", folder: Path) -> dict[str, Any]:
     values = {"inputs": example[:2].tolist(), "outputs": answers[:2].tolist(), "dtype": str(example.dtype)}
     golden = folder / "golden.json"
     golden.write_text(json.dumps(values | {"tolerance": TOLERANCE}))
-    return {"onnx": str(path), "golden": str(golden), "answers": answers}
+    return AdoptedModel(path, golden, answers)
 
 
 def load_program(file: Path) -> "Module":
@@ -154,18 +167,18 @@ def _golden(model: "Module", rows: "Tensor", path: Path) -> Path:
 @contextmanager
 def _quiet() -> Iterator[StringIO]:
     """The exporter prints progress and warns about its own internals; keep it for the error message only."""
-    said = StringIO()
+    printed = StringIO()
     names = ("torch.onnx", "onnxscript", "torch.export")
     levels = {name: logging.getLogger(name).level for name in names}
     with ExitStack() as stack:
-        stack.enter_context(redirect_stdout(said))
-        stack.enter_context(redirect_stderr(said))
+        stack.enter_context(redirect_stdout(printed))
+        stack.enter_context(redirect_stderr(printed))
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
         for name in names:
             logging.getLogger(name).setLevel(logging.ERROR)
         try:
-            yield said
+            yield printed
         finally:
             for name, level in levels.items():
                 logging.getLogger(name).setLevel(level)

@@ -29,6 +29,7 @@ def store_model(
     """Log the model under the run, tag the run with what was logged, and end the run as FINISHED.
 
     Args:
+        run_id: of the MLflow run.
         model: a module, or a file: ONNX, or a program saved by `torch.export`.
         example: at least 2 rows; with one the program would accept batches of 1 only.
         parameters: what it was trained with.
@@ -87,7 +88,7 @@ def _log(model: "Module | Path", example: "Tensor", folder: Path, extra: list[st
     from mlflow.models import infer_signature
 
     model = load_program(model) if isinstance(model, Path) else model
-    made = export(model, example, folder)
+    exported = export(model, example, folder)
     with torch.no_grad():
         answers = model(example).numpy()
     with warnings.catch_warnings():
@@ -98,7 +99,7 @@ def _log(model: "Module | Path", example: "Tensor", folder: Path, extra: list[st
             signature=infer_signature(example.numpy(), answers),
             input_example=example.numpy(),
             pip_requirements=[requirement(torch.__version__)],
-            extra_files=[made["onnx"], made["golden"], *extra],
+            extra_files=[str(exported.onnx), str(exported.golden), *extra],
         )
     return str(info.model_uri)
 
@@ -113,17 +114,17 @@ def _log_onnx(model: Any, example: "Tensor", folder: Path, extra: list[str]) -> 
     import onnx
     from mlflow.models import infer_signature
 
-    made = adopt(model, example, folder)
+    adopted = adopt(model, example, folder)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         info = mlflow.onnx.log_model(
-            onnx.load(made["onnx"]),
+            onnx.load(str(adopted.onnx)),
             name="model",
-            signature=infer_signature(example.numpy(), made["answers"]),
+            signature=infer_signature(example.numpy(), adopted.answers),
             input_example=example.numpy(),
             pip_requirements=["onnxruntime"],
             save_as_external_data=False,
-            extra_files=[made["onnx"], made["golden"], *extra],
+            extra_files=[str(adopted.onnx), str(adopted.golden), *extra],
         )
     return str(info.model_uri)
 

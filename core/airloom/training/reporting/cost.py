@@ -46,14 +46,14 @@ def total(folder: Path, samples: int, loop_seconds: float) -> dict[str, float]:
         `cost.device_seconds` and `cost.cpu_seconds` (sums over processes), `cost.peak_memory_bytes` (of one process),
         `cost.peak_device_memory_bytes` where there is a CUDA device, `cost.samples_per_second` (evaluation included).
     """
-    found: list[dict[str, Any]] = [
+    uses: list[dict[str, Any]] = [
         json.loads(path.read_text()) for path in sorted((folder / "cost").glob("[0-9]*.json"))
     ]
     metrics = {
-        "cost.device_seconds": sum(one["seconds"] for one in found),
-        "cost.cpu_seconds": sum(one["cpu_seconds"] for one in found),
-        "cost.peak_memory_bytes": max((one["peak_memory"] for one in found), default=0),
-        "cost.peak_device_memory_bytes": max((one["device_memory"] for one in found), default=0),
+        "cost.device_seconds": sum(use["seconds"] for use in uses),
+        "cost.cpu_seconds": sum(use["cpu_seconds"] for use in uses),
+        "cost.peak_memory_bytes": max((use["peak_memory"] for use in uses), default=0),
+        "cost.peak_device_memory_bytes": max((use["device_memory"] for use in uses), default=0),
         "cost.samples_per_second": samples / loop_seconds if loop_seconds else 0.0,
     }
     return {name: float(value) for name, value in metrics.items() if value}

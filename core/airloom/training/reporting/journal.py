@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Entry:
+class JournalEntry:
     """The metrics of one report.
 
     Attributes:
@@ -46,7 +46,7 @@ class Journal:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self.last: dict[str, float] = {}
         self._seen: set[tuple[str, int]] = set()
-        self.waiting: list[Entry] = []
+        self.waiting: list[JournalEntry] = []
         self.end = 0
         for entry in self.entries(0):
             self._take(entry)
@@ -59,7 +59,7 @@ class Journal:
         """Write a report; returns the metrics that were new."""
         new = {name: value for name, value in metrics.items() if (name, step) not in self._seen}
         if new:
-            entry = Entry(step, int(time.time() * 1000), new)
+            entry = JournalEntry(step, int(time.time() * 1000), new)
             self._take(entry)
             self.waiting.append(entry)
             self._write()
@@ -73,7 +73,7 @@ class Journal:
         except OSError as error:
             log.warning("%s cannot be forced to the disk: %s", self._path, error)
 
-    def entries(self, start: int) -> Iterator[Entry]:
+    def entries(self, start: int) -> Iterator[JournalEntry]:
         """The complete entries from an offset on; what stands behind a line that is none is not read."""
         with self._path.open("rb") as file:
             file.seek(start)
@@ -89,7 +89,7 @@ class Journal:
         self.sync()
         os.close(self._file)
 
-    def _take(self, entry: Entry) -> None:
+    def _take(self, entry: JournalEntry) -> None:
         self.last |= entry.metrics
         self._seen.update((name, entry.step) for name in entry.metrics)
 
@@ -108,12 +108,12 @@ class Journal:
             self.waiting.pop(0)
 
 
-def _parse(line: bytes, end: int) -> Entry | None:
+def _parse(line: bytes, end: int) -> JournalEntry | None:
     if not line.endswith(b"\n"):
         return None
     try:
         values = json.loads(line)
         metrics = {str(name): float(value) for name, value in values["metrics"].items()}
-        return Entry(int(values["step"]), int(values["time"]), metrics, end)
+        return JournalEntry(int(values["step"]), int(values["time"]), metrics, end)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -18,7 +18,7 @@ class Pulse:
 
     def __init__(self, epochs: int, batches: int | None, quiet: bool) -> None:
         self._epochs, self._batches, self._quiet = epochs, batches, quiet
-        self._began = self._said = time.monotonic()
+        self._began = self._last_line = time.monotonic()
         self._first: tuple[float, int] | None = None
 
     def began(self, epoch: int, batch: int, rows: int) -> None:
@@ -29,13 +29,20 @@ class Pulse:
     def due(self) -> bool:
         """Whether to say something within the epoch."""
         now = time.monotonic()
-        if self._quiet or now - self._said < EVERY:
+        if self._quiet or now - self._last_line < EVERY:
             return False
-        self._said = now
+        self._last_line = now
         return True
 
     def within(self, epoch: int, batch: int, rows: int, loss: float) -> None:
-        """A line within an epoch."""
+        """Log a line within an epoch.
+
+        Args:
+            epoch: from 0.
+            batch: batches of the epoch that are done.
+            rows: that all ranks trained on.
+            loss: mean of the epoch so far.
+        """
         whole = f"/{self._batches}" if self._batches else ""
         place = f"epoch {epoch + 1}/{self._epochs}, batch {batch}{whole}, train_loss {loss:.4f}"
         log.info("%s, %s", place, self._speed(rows, self._done(epoch, batch)))
@@ -44,7 +51,7 @@ class Pulse:
         """A line after an epoch."""
         if self._quiet:
             return
-        self._said = time.monotonic()
+        self._last_line = time.monotonic()
         values = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
         log.info("epoch %d/%d: %s, %s", epoch + 1, self._epochs, values, self._speed(rows, epoch + 1.0))
 

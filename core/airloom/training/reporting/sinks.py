@@ -73,8 +73,8 @@ class FirstRank(OtherRank):
 
     def save(self, model: "Module | Path", example: "Tensor") -> None:
         """Keep a copy."""
-        kept = model if isinstance(model, Path) else copy.deepcopy(model).cpu().eval()
-        self.model = kept, example.clone()
+        trained = model if isinstance(model, Path) else copy.deepcopy(model).cpu().eval()
+        self.model = trained, example.clone()
 
     def close(self) -> None:
         """Have MLflow take everything.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airloom.errors import MlflowAway
-from airloom.training.reporting.journal import Entry, Journal
+from airloom.training.reporting.journal import Journal, JournalEntry
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -75,7 +75,14 @@ class Sender:
 
 
 class Uploader:
-    """A thread that sends what a journal holds. MLflow being away does not disturb the training."""
+    """A thread that sends what a journal holds. MLflow being away does not disturb the training.
+
+    Args:
+        journal: of the run.
+        sent: the file with the offset up to which the journal was sent.
+        api: of the tracking server.
+        run_id: the MLflow run.
+    """
 
     def __init__(self, journal: Journal, sent: Path, api: "MlflowClient", run_id: str) -> None:
         self._sender, self._run_id = Sender(journal, sent, api, run_id), run_id
@@ -120,7 +127,7 @@ class Uploader:
                 time.sleep(min(pause, 1.0))
 
 
-def _metrics(entry: Entry) -> "list[Metric]":
+def _metrics(entry: JournalEntry) -> "list[Metric]":
     from mlflow.entities import Metric
 
     return [Metric(name, value, entry.time, entry.step) for name, value in entry.metrics.items()]

@@ -94,8 +94,8 @@ def _run_of(client: "MlflowClient", target: str, candidate: str) -> "Run":
         model, at, alias = name.partition("@")
         number = "" if at else name.partition("/")[2]
         model = model if at else name.partition("/")[0]
-        found = client.get_model_version_by_alias(model, alias) if at else client.get_model_version(model, number)
-        return _only(client.get_run(found.run_id), candidate)
+        version = client.get_model_version_by_alias(model, alias) if at else client.get_model_version(model, number)
+        return _only(client.get_run(version.run_id), candidate)
     except MlflowException as error:
         hint = "give the id of a run, or a model as digits/3 or digits@champion"
         raise RegistryError(f"there is no run or model {target[:100]!r}: {str(error)[:200]}", hint) from None

@@ -37,7 +37,7 @@ class Trace(Record):
 
 
 @dataclass(frozen=True)
-class Comparison(Record):
+class TraceComparison(Record):
     """Two trainings side by side; `first_step` is the first whose metrics differ, None where none does."""
 
     verdict: str
@@ -68,7 +68,7 @@ class Memory:
 
 
 def step(run: str) -> dict[str, Any]:
-    """Job entry: train the run again; a `Comparison` as a dict."""
+    """Job entry: train the run again; a `TraceComparison` as a dict."""
     settings = load()
     past = past_run(settings, run)
     with past_project(settings, past) as (project, notes):
@@ -77,7 +77,17 @@ def step(run: str) -> dict[str, Any]:
 
 
 def once(function: str, parameters: dict[str, Any], seed: int, snapshot: dict[str, Any]) -> dict[str, Any]:
-    """Job entry: train from nothing; a `Trace` as a dict."""
+    """Job entry: train from nothing; a `Trace` as a dict.
+
+    Args:
+        function: its reference, `train.py:train`.
+        parameters: of the function.
+        seed: of every random decision.
+        snapshot: the data, as a dict.
+
+    Raises:
+        JobFailed: the function raised, or saved no model.
+    """
     settings = load()
     return trace(settings, settings.project, function, parameters, seed, Snapshot.from_dict(snapshot)).to_dict()
 
@@ -93,15 +103,24 @@ def trace(
 ) -> Trace:
     """Train from nothing, without MLflow and without checkpoints.
 
+    Args:
+        settings: of this installation.
+        project: the folder with the code.
+        function: its reference, `train.py:train`.
+        parameters: of the function.
+        seed: of every random decision.
+        snapshot: the data.
+        inputs: what the trained model is asked; None: nothing.
+
     Raises:
         JobFailed: the function raised, or saved no model.
     """
     from airloom.project.functions import load_function
     from airloom.training.run import TrainingRun, execute
-    from airloom.training.source import SnapshotSource
+    from airloom.training.source import SnapshotSplits
 
     memory = Memory()
-    run = TrainingRun(dict(parameters), seed, SnapshotSource(settings, snapshot), memory)
+    run = TrainingRun(dict(parameters), seed, SnapshotSplits(settings, snapshot), memory)
     execute(load_function(project, function), run, function)
     if memory.model is None or isinstance(memory.model[0], Path):
         raise JobFailed(f"{function} saved no module", "only functions that save a module can be compared")
@@ -128,21 +147,21 @@ def _answers(model: "Module", inputs: list[Any]) -> list[Any]:
         return list(model(torch.tensor(inputs, dtype=torch.float32)).tolist())
 
 
-def compare(first: Trace, second: Trace, notes: list[str] | None = None) -> Comparison:
+def compare(first: Trace, second: Trace, notes: list[str] | None = None) -> TraceComparison:
     """The verdict on two trainings.
 
     Bits decide where both weights are known; else, or where they differ, the answers, or the metrics without answers.
     """
-    step_, metric, largest = first_difference(first.history, second.history)
+    first_step, metric, largest = first_difference(first.history, second.history)
     same = first.weights == second.weights
     if first.answers and second.answers:
         largest = max(
             (abs(a - b) for a, b in zip(_flat(first.answers), _flat(second.answers), strict=True)), default=0.0
         )
-    if same and step_ is None:
-        return Comparison(EQUAL, None, "", 0.0, notes or [])
+    if same and first_step is None:
+        return TraceComparison(EQUAL, None, "", 0.0, notes or [])
     verdict = CLOSE if largest <= TOLERANCE else DIFFERS  # a NaN differs
-    return Comparison(verdict, step_, metric, largest, notes or [])
+    return TraceComparison(verdict, first_step, metric, largest, notes or [])
 
 
 def first_difference(first: History, second: History) -> tuple[int | None, str, float]:
@@ -150,9 +169,9 @@ def first_difference(first: History, second: History) -> tuple[int | None, str, 
     earliest: tuple[int, str] | None = None
     largest = 0.0
     for name in sorted({*first, *second}):
-        one, other = first.get(name, {}), second.get(name, {})
-        for text in {*one, *other}:
-            a, b = one.get(text), other.get(text)
+        first_values, second_values = first.get(name, {}), second.get(name, {})
+        for text in {*first_values, *second_values}:
+            a, b = first_values.get(text), second_values.get(text)
             if a == b:
                 continue
             largest = max(largest, abs(a - b)) if a is not None and b is not None else float("inf")

@@ -123,14 +123,14 @@ class Trainer:
     def __init__(self, pipe: Pipe, setup: Setup) -> None:
         from airloom.project.functions import load_function
         from airloom.training.run import deterministic
-        from airloom.training.source import SnapshotSource
+        from airloom.training.source import SnapshotSplits
 
         if setup.cpus:
             os.sched_setaffinity(0, setup.cpus)
         self._pipe, self._setup, self._settings = pipe, setup, load()
         self._read: dict[str, str] = {}  # sha256 by path of files that no manifest names
         self._function = load_function(self._settings.project, setup.train) if setup.train else None
-        self._source = SnapshotSource(self._settings, setup.snapshot)
+        self._source = SnapshotSplits(self._settings, setup.snapshot)
         deterministic()  # imports much of torch: before the first trial, so that its time is its own
         gc.freeze()  # what stays is not looked through after each trial
 

@@ -10,7 +10,7 @@ from airloom.errors import ConfigError, RegistryError
 from airloom.evaluation.evaluate import evaluate_all
 from airloom.evaluation.gate.evidence import EVIDENCE, gate
 from airloom.evaluation.leaderboard import rank
-from airloom.evaluation.predictions import Answers, Rows
+from airloom.evaluation.predictions import Answers, PredictedRows
 from airloom.pipeline.steps.promote import chosen
 from airloom.spec.load import load_pipeline
 from airloom.tracking import experiments, runs
@@ -34,10 +34,10 @@ def file(tmp_path: Path) -> Path:
     return made
 
 
-def answers(accuracy: float) -> Rows:
+def answers(accuracy: float) -> PredictedRows:
     labels = np.arange(1000) % 10
     wrong = np.arange(1000) < round(1000 * (1 - accuracy))
-    return Rows("classification", labels, Answers(np.where(wrong, -1, labels), wrong.astype(float)), None)
+    return PredictedRows("classification", labels, Answers(np.where(wrong, -1, labels), wrong.astype(float)), None)
 
 
 def test_the_best_comes_first_with_intervals_and_the_first_named_of_equals():

@@ -12,7 +12,7 @@ from airloom.datasets.storage.store import Store
 from airloom.errors import AirloomError, ConfigError, CorruptFile
 from airloom.retention import collect as collecting
 from airloom.retention.dataset_objects import references
-from airloom.retention.in_use import Needs
+from airloom.retention.in_use import InUse
 
 
 def test_objects_of_a_deleted_version_go_and_no_other(home):
@@ -112,7 +112,7 @@ def test_nothing_goes_where_the_repository_cannot_be_read(home):
     with pytest.raises(CorruptFile, match=version.commit[:12]):
         home.collect()
     with pytest.raises(AirloomError):
-        references(home.settings, Needs())
+        references(home.settings, InUse())
     assert set(home.objects()) == whole
 
 

@@ -15,7 +15,7 @@ from airloom.errors import AirloomError
 from airloom.jobs.spec import JobSpec
 from airloom.jobs.wait import run_job
 from airloom.retention.dataset_objects import references
-from airloom.retention.in_use import Needs
+from airloom.retention.in_use import InUse
 
 STEP = """
 import os, time
@@ -101,7 +101,7 @@ def test_a_killed_collection_harms_nothing(home, kills, monkeypatch, tmp_path, r
     age(home, everything=True)
     collection(home, 600)
     assert home.verify() > 0
-    assert set(home.objects()) == set(references(home.settings, Needs()))  # nothing else is left
+    assert set(home.objects()) == set(references(home.settings, InUse()))  # nothing else is left
     assert versions.list_versions(home.settings, "digits")[0].number == 1
     assert not list((home.settings.home / "trash").glob("*"))
     record_property("kills", f"{kills}, beside {beside.commits} commits and deletions and {beside.jobs} jobs")

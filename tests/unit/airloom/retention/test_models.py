@@ -8,7 +8,7 @@ from airloom.deployment.record import current, deploy
 from airloom.errors import MlflowAway, RegistryError
 from airloom.registry import models as registered_models
 from airloom.registry import models as shown
-from airloom.retention.in_use import needs
+from airloom.retention.in_use import find_in_use
 from airloom.retention.models import models
 from airloom.tracking import runs
 from airloom.tracking.tags import Tag
@@ -71,7 +71,7 @@ def test_a_run_that_reuses_an_old_model_keeps_it(home, small):
     (item,) = home.plan("model").values()
     client.set_tag(later.mlflow_run, "airloom.reused.train", trained.mlflow_run)
     rules = home.rules(29.9)
-    reused = {one.name: one.why for one in models(home.settings, rules, needs(home.settings, rules))}
+    reused = {one.name: one.why for one in models(home.settings, rules, find_in_use(home.settings, rules))}
     assert "younger than the retention" in reused[trained.model_uri]
     assert item.goes  # in sixty days nobody reuses it
 
@@ -81,4 +81,4 @@ def test_without_mlflow_nothing_is_planned(home, small, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     away = replace(home.settings, tracking_uri="http://127.0.0.1:9")
     with pytest.raises(MlflowAway):
-        needs(away, home.rules(60))
+        find_in_use(away, home.rules(60))

@@ -177,9 +177,9 @@ def test_the_progress_line_says_speed_and_time_left(start, caplog, monkeypatch):
 
 
 def test_a_snapshot_trains_from_memory_and_from_its_shards_alike(shared_home, digits, start, tmp_path, monkeypatch):
-    from airloom.training.source import SnapshotSource
+    from airloom.training.source import SnapshotSplits
 
-    source = SnapshotSource(shared_home, digits)
+    source = SnapshotSplits(shared_home, digits)
     memory = start(fitting(), source, tmp_path / "a")
     monkeypatch.setattr("airloom.training.loop.IN_MEMORY", 0)
     shards = start(fitting(), source, tmp_path / "b")

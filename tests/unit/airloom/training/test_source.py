@@ -5,12 +5,12 @@ import pytest
 import torch  # noqa: TID253 - a test of torch code
 
 from airloom.errors import ConfigError
-from airloom.training.source import SnapshotSource, TensorLoader, TensorSource, scaled
+from airloom.training.source import SnapshotSplits, TensorLoader, TensorSource, scaled
 
 
 @pytest.fixture(scope="module")
 def snapshot(shared_home, digits):
-    return SnapshotSource(shared_home, digits)
+    return SnapshotSplits(shared_home, digits)
 
 
 def rows(loader):

@@ -10,8 +10,8 @@ from airloom.training.export.onnx import export
 def test_onnx_answers_as_torch_and_golden_holds_two_rows(tmp_path, capfd):
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(144, 10))
-    made = export(model.eval(), torch.randn(2, 1, 8, 8), tmp_path)
-    assert made["max_difference"] <= 1e-5
+    exported = export(model.eval(), torch.randn(2, 1, 8, 8), tmp_path)
+    assert exported.max_difference <= 1e-5
     golden = json.loads((tmp_path / "golden.json").read_text())
     answers = model(torch.tensor(golden["inputs"]))
     assert torch.allclose(answers, torch.tensor(golden["outputs"]), atol=1e-6)
