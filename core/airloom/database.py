@@ -29,13 +29,13 @@ def engine(address: str, metadata: MetaData, locked: float = LOCKED, synchronous
         locked: seconds to wait for a lock of SQLite.
         synchronous: NORMAL: a kill loses nothing; FULL: neither does a power cut. Of SQLite.
     """
-    made = create_engine(address, **options(address, locked))
-    prepare(made, locked, synchronous)
+    sql_engine = create_engine(address, **options(address, locked))
+    prepare(sql_engine, locked, synchronous)
     try:
-        metadata.create_all(made)
+        metadata.create_all(sql_engine)
     except (OperationalError, ProgrammingError, IntegrityError):  # another process made them in between
-        metadata.create_all(made)
-    return made
+        metadata.create_all(sql_engine)
+    return sql_engine
 
 
 def options(address: str, locked: float = LOCKED) -> dict[str, Any]:
@@ -44,10 +44,10 @@ def options(address: str, locked: float = LOCKED) -> dict[str, Any]:
     return {"connect_args": {"timeout": locked} if local else {"connect_timeout": 10}, "pool_pre_ping": not local}
 
 
-def prepare(made: Engine, locked: float = LOCKED, synchronous: str = "NORMAL") -> None:
+def prepare(sql_engine: Engine, locked: float = LOCKED, synchronous: str = "NORMAL") -> None:
     """Readers of SQLite do not wait for writers; see `engine`."""
-    if made.dialect.name == "sqlite":
-        event.listen(made, "connect", lambda connection, _: _write_ahead(connection, locked, synchronous))
+    if sql_engine.dialect.name == "sqlite":
+        event.listen(sql_engine, "connect", lambda connection, _: _write_ahead(connection, locked, synchronous))
 
 
 def patiently(work: Callable[[], T], patience: float = PATIENCE) -> T:

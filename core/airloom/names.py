@@ -127,7 +127,14 @@ class RunKey:
 
     @classmethod
     def of(cls, dag: str, run: str, pipeline: str = "", map_index: int = -1) -> Self:
-        """The key of a run of `pipeline` in a DAG run."""
+        """The key of a run of `pipeline` in a DAG run.
+
+        Args:
+            dag: its id.
+            run: of the DAG.
+            pipeline: its name.
+            map_index: of a mapped task group; -1 where it is not mapped.
+        """
         return cls(dag, run, "" if pipeline == dag else pipeline, map_index)
 
     @classmethod

@@ -46,7 +46,14 @@ class Tokenise(_Part):
 
     @classmethod
     def learn(cls, texts: Iterable[str], size: int, length: int, lower: bool = True) -> "Tokenise":
-        """A vocabulary of the `size` most frequent tokens, alphabetically where equally frequent."""
+        """A vocabulary of the `size` most frequent tokens, alphabetically where equally frequent.
+
+        Args:
+            texts: that the tokens are counted in.
+            size: how many tokens the vocabulary has.
+            length: token numbers of one text; longer texts are cut.
+            lower: whether case is ignored.
+        """
         counts = Counter(token for text in texts for token in _tokens(text, lower))
         chosen = sorted(counts, key=lambda token: (-counts[token], token))[:size]
         return cls(vocabulary=chosen, length=length, lower=lower)
@@ -63,11 +70,11 @@ class Tokenise(_Part):
 
     def __call__(self, texts: Sequence[str]) -> Array:
         """Token numbers, int64 (n, length)."""
-        made = np.full((len(texts), self.length), PADDING, np.int64)
+        padded = np.full((len(texts), self.length), PADDING, np.int64)
         for row, text in enumerate(texts):
-            found = [self.numbers.get(token, UNKNOWN) for token in _tokens(text, self.lower)[: self.length]]
-            made[row, : len(found)] = found
-        return made
+            numbers = [self.numbers.get(token, UNKNOWN) for token in _tokens(text, self.lower)[: self.length]]
+            padded[row, : len(numbers)] = numbers
+        return padded
 
 
 class Processing(_Part):

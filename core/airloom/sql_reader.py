@@ -38,8 +38,8 @@ class Reader:
                 return set(tables) <= set(inspect(create_engine(self.address)).get_table_names())
         if not self.file.is_file():
             return False
-        found = self.rows("SELECT name FROM sqlite_master WHERE type = 'table'")
-        return set(tables) <= {name for (name,) in found}
+        names = self.rows("SELECT name FROM sqlite_master WHERE type = 'table'")
+        return set(tables) <= {name for (name,) in names}
 
     def rows(self, statement: str, **values: Any) -> list[Row]:
         """The rows of one statement.
@@ -57,19 +57,19 @@ class Reader:
 
     def rows_of(self, statement: str, wanted: Sequence[str], **values: Any) -> list[Row]:
         """The same for any number of values, which stand for `(:wanted)` in the statement."""
-        found: list[Row] = []
+        rows: list[Row] = []
         for start in range(0, len(wanted), MOST):
             some = {f"w{place}": value for place, value in enumerate(wanted[start : start + MOST])}
             names = ", ".join(f":{name}" for name in some)
-            found += self.rows(statement.replace(":wanted", names), **some, **values)
-        return found
+            rows += self.rows(statement.replace(":wanted", names), **some, **values)
+        return rows
 
     @cached_property
     def _local(self) -> sqlite3.Connection:
         """SQLite's file, mapped into memory: pages that are not cached yet come in larger pieces."""
-        made = sqlite3.connect(f"file:{quote(str(self.file))}?mode=ro", uri=True, timeout=LOCKED)
-        made.execute(f"PRAGMA mmap_size = {MAPPED}")
-        return made
+        connection = sqlite3.connect(f"file:{quote(str(self.file))}?mode=ro", uri=True, timeout=LOCKED)
+        connection.execute(f"PRAGMA mmap_size = {MAPPED}")
+        return connection
 
     @contextmanager
     def _failing(self) -> Iterator[None]:
@@ -79,5 +79,5 @@ class Reader:
             if not isinstance(error, sqlite3.Error) and not type(error).__module__.startswith("sqlalchemy"):
                 raise
             place = self.file or self.address.rpartition("@")[2]  # an address may hold a password
-            said = str(error).splitlines()[0][:200]
-            raise RegistryError(f"the database {place} cannot be read: {said}", "look at it, and try again") from None
+            reason = str(error).splitlines()[0][:200]
+            raise RegistryError(f"the database {place} cannot be read: {reason}", "look at it, and try again") from None

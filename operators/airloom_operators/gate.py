@@ -78,9 +78,9 @@ class OverrideOperator(HITLOperator, StepOperator):
         with self.step() as settings:
             self.link_to(settings, run)
             policy = definition(run).gate
-            said = {
+            approval = {
                 "by": str(who.get("name") or who.get("id") or ""),
                 "reason": str(answer["params_input"].get("reason")),
             }
             at = answer["responded_at"].isoformat()
-            return override(settings, policy, run, decision, at=at, **said).to_dict()
+            return override(settings, policy, run, decision, at=at, **approval).to_dict()

@@ -63,7 +63,7 @@ class WaitsForJob(AirloomOperator):
         with self.step() as settings:
             attempt = Attempts(settings.database_address).get(int(event["attempt"]))
             for line in Follower(attempt.path / LOG).lines(last=True)[-SHOWN:]:
-                self.say(line)
+                self.log_line(line)
             value = self._value(settings, context, attempt)
         return self.finished(context, value)
 
@@ -78,7 +78,7 @@ class WaitsForJob(AirloomOperator):
     def _wait(self, settings: "Settings", attempt: "Attempt") -> "Attempt":
         from airloom.jobs.wait import wait
 
-        return wait(settings, attempt, self.say, seconds=self.patience if self.deferrable else None)
+        return wait(settings, attempt, self.log_line, seconds=self.patience if self.deferrable else None)
 
     def _value(self, settings: "Settings", context: "Context", attempt: "Attempt") -> dict[str, Any]:
         """The job's value, or on to the next attempt where this one was lost."""
@@ -107,7 +107,7 @@ class WaitsForJob(AirloomOperator):
         """End the waiting, never the job: Airflow calls this for a shutdown and for a person's wish alike."""
         raise AirflowException("the task was told to stop; its job goes on until somebody clears or marks the task")
 
-    def say(self, line: str) -> None:
+    def log_line(self, line: str) -> None:
         """Pass a line of the job's log on."""
         self.log.info("%s", line)
 
@@ -141,7 +141,7 @@ class JobOperator(WaitsForJob, StepOperator):
         """Take an earlier run's result; else submit the job, pass its log on, return its result."""
         decision = self._decision(context)
         for line in decision.lines if decision else []:
-            self.say(line)
+            self.log_line(line)
         if decision is None or not decision.hit:
             return super().execute(context)
         return self.finished(context, decision.value)

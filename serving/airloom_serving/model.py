@@ -77,6 +77,12 @@ class LoadedModel:
 def load(name: str, version: str, folder: Path, digests: dict[str, str]) -> LoadedModel:
     """Load a model, each file checked in the very bytes that are parsed, and compare its golden answers.
 
+    Args:
+        name: of the registered model.
+        version: its number.
+        folder: with the model's files.
+        digests: the recorded sha256 of each file, by path.
+
     Raises:
         CorruptFile: a file is damaged, or the session answers otherwise than at registration.
     """

@@ -4,7 +4,6 @@ import logging
 import threading
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airloom.registry import models
@@ -90,7 +89,8 @@ class Reconciler:
         name, number = version.name, str(version.version)
         try:
             uri, digests = models.uri_of(version), models.digests_of(version)
-            folder = artifacts.fetch_model(self._settings, uri, digests, self._folder(uri))
+            folder = self._settings.home / "cache" / "served" / uri.rpartition("/")[2]
+            artifacts.fetch_model(self._settings, uri, digests, folder)
             model = load(name, number, folder, digests)
         except Exception as error:
             # Files that are refused and models that cannot be read alike: /status says why.
@@ -102,6 +102,3 @@ class Reconciler:
         self.errors.pop(name, None)
         self._retries.pop((name, number), None)
         log.info("serving version %s of %s", number, name)
-
-    def _folder(self, uri: str) -> Path:
-        return self._settings.home / "cache" / "served" / uri.rpartition("/")[2]

@@ -62,7 +62,7 @@ def alias(settings: Settings) -> None:
             assert time.monotonic() - began < 10, f"version {version} is not served after 10 s"
             time.sleep(0.1)
         print(f"followed to {version} in {time.monotonic() - began:.1f} s")
-        assert report.status(settings)["served"]["digits"]["version"] == version
+        assert report.status(settings).served["digits"]["version"] == version
     assert _served(settings)["pid"] == pid
     print("pid unchanged")
 

@@ -32,7 +32,7 @@ from airloom.settings import load
 
 def reads(settings, ctx, arguments):
     counted = {"times": str(arguments["times"])}
-    return manifest.Manifest(manifest.read_snapshot(ctx.snapshot), {}, {}, {}, {}, {}, counted)
+    return manifest.StepManifest(manifest.read_snapshot(ctx.snapshot), {}, {}, {}, {}, {}, counted)
 
 
 STEP = Step("count", "counting:count", resources=light, reads=reads)

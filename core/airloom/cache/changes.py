@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from airloom.cache.manifest import Manifest
+from airloom.cache.manifest import StepManifest
 from airloom.errors import AirloomError
 from airloom.names import dataset_version
 from airloom.settings import Settings
@@ -15,15 +15,15 @@ MANY_ROWS = 5_000_000  # of both versions; more are not compared row by row for 
 _ABSENT = object()
 
 
-def changes(settings: Settings, old: Manifest, new: Manifest) -> list[str]:
+def changes(settings: Settings, old: StepManifest, new: StepManifest) -> list[str]:
     """A line for each thing that changed, data first; never empty where the keys differ."""
     lines = _snapshot(settings, old.snapshot, new.snapshot)
-    lines += _few([_file(*one) for one in _pairs(old.code, new.code)])
-    lines += _few([f"input {_file(*one)}" for one in _pairs(old.inputs, new.inputs)])
-    lines += _few([f"parameter {_value(*one)}" for one in _pairs(old.parameters, new.parameters)])
-    lines += _few([_value(*one) for one in _pairs(old.pipeline, new.pipeline)])
-    lines += _few([f"lock: {_value(*one)}" for one in _pairs(old.lock, new.lock)])
-    return lines + _few([_value(*one) for one in _pairs(old.other, new.other)])
+    lines += _few([_file(*change) for change in _pairs(old.code, new.code)])
+    lines += _few([f"input {_file(*change)}" for change in _pairs(old.inputs, new.inputs)])
+    lines += _few([f"parameter {_value(*change)}" for change in _pairs(old.parameters, new.parameters)])
+    lines += _few([_value(*change) for change in _pairs(old.pipeline, new.pipeline)])
+    lines += _few([f"lock: {_value(*change)}" for change in _pairs(old.lock, new.lock)])
+    return lines + _few([_value(*change) for change in _pairs(old.other, new.other)])
 
 
 def _pairs(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, Any, Any]]:
@@ -49,10 +49,10 @@ def _snapshot(settings: Settings, old: dict[str, Any], new: dict[str, Any]) -> l
     if old["dataset"] != new["dataset"]:
         lines.append(f"snapshot: dataset {old['dataset']} -> {new['dataset']}")
     elif old["version_id"] != new["version_id"]:
-        names = [dataset_version(one["dataset"], one["version"]) for one in (old, new)]
+        names = [dataset_version(snapshot["dataset"], snapshot["version"]) for snapshot in (old, new)]
         lines.append(f"snapshot: {names[0]} -> {names[1]}{_rows(settings, old, new)}")
     if old["tags"] != new["tags"]:
-        a, b = (", ".join(one["tags"]) or "none" for one in (old, new))
+        a, b = (", ".join(snapshot["tags"]) or "none" for snapshot in (old, new))
         lines.append(f"snapshot: tag filter {a} -> {b}")
     if old["since"] != new["since"]:
         lines.append(f"snapshot: since version {old['since'] or 'none'} -> {new['since'] or 'none'}")
@@ -66,7 +66,9 @@ def _rows(settings: Settings, old: dict[str, Any], new: dict[str, Any]) -> str:
     from airloom.datasets import diff, versions
 
     try:
-        pair: list[DatasetVersion] = [versions.get(settings, one["dataset"], one["version"]) for one in (old, new)]
+        pair: list[DatasetVersion] = [
+            versions.get(settings, snapshot["dataset"], snapshot["version"]) for snapshot in (old, new)
+        ]
         if sum(version.rows for version in pair) > MANY_ROWS:
             counts = {"added": max(0, pair[1].rows - pair[0].rows), "removed": max(0, pair[0].rows - pair[1].rows)}
         else:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airloom.cache.manifest import Manifest
+from airloom.cache.manifest import StepManifest
 from airloom.contracts import RunContext
 from airloom.tracking.tags import Tag
 
@@ -24,11 +24,11 @@ ALIVE = ("FINISHED", "RUNNING")  # a run that failed is no source
 
 
 @dataclass(frozen=True)
-class Entry:
+class CacheEntry:
     """A finished step of an earlier run."""
 
     run: "Run"
-    manifest: Manifest
+    manifest: StepManifest
     value: dict[str, Any]
     read: dict[str, str]  # sha256 by path, of files that the manifest does not name
 
@@ -39,9 +39,18 @@ def name_of(ctx: RunContext, step: str) -> str:
 
 
 def keep(
-    api: "MlflowClient", run: str, name: str, manifest: Manifest, value: dict[str, Any], read: dict[str, str]
+    api: "MlflowClient", run: str, name: str, manifest: StepManifest, value: dict[str, Any], read: dict[str, str]
 ) -> None:
-    """Write an entry; one that is interrupted is none."""
+    """Write an entry; one that is interrupted is none.
+
+    Args:
+        api: of MLflow.
+        run: the MLflow run that the entry stands in.
+        name: of the step, see `name_of`.
+        manifest: of what the step read.
+        value: what it returned.
+        read: sha256 by path of files that it read beyond its manifest.
+    """
     from mlflow.entities import RunTag
 
     text = json.dumps({"manifest": manifest.to_dict(), "value": value, "read": read}, indent=1)
@@ -52,12 +61,26 @@ def keep(
 
 
 def same(api: "MlflowClient", ctx: RunContext, name: str, key: str) -> "list[Run]":
-    """Runs whose step read the same, newest first; never of this pipeline run itself."""
+    """Runs whose step read the same, newest first; never of this pipeline run itself.
+
+    Args:
+        api: of MLflow.
+        ctx: of this pipeline run.
+        name: of the step, see `name_of`.
+        key: of the manifest.
+    """
     return _search(api, ctx, f"tags.`{Tag.CACHE}.{name}` = '{key}'")
 
 
-def nearest(api: "MlflowClient", ctx: RunContext, name: str, manifest: Manifest) -> Entry | None:
-    """The entry that has most in common with the manifest; of equal ones the newest."""
+def nearest(api: "MlflowClient", ctx: RunContext, name: str, manifest: StepManifest) -> CacheEntry | None:
+    """The entry that has most in common with the manifest; of equal ones the newest.
+
+    Args:
+        api: of MLflow.
+        ctx: of this pipeline run.
+        name: of the step, see `name_of`.
+        manifest: of what the step is about to read.
+    """
     runs = _search(api, ctx, f"tags.`{Tag.CACHE}.{name}` LIKE '%'")
     parts = manifest.parts
 
@@ -67,12 +90,12 @@ def nearest(api: "MlflowClient", ctx: RunContext, name: str, manifest: Manifest)
 
     for run in sorted(runs, key=alike, reverse=True):
         entry = read(api, run, name)
-        if isinstance(entry, Entry):
+        if isinstance(entry, CacheEntry):
             return entry
     return None
 
 
-def read(api: "MlflowClient", run: "Run", name: str) -> Entry | str:
+def read(api: "MlflowClient", run: "Run", name: str) -> CacheEntry | str:
     """The entry of a run, or why there is none that can be trusted."""
     from mlflow.exceptions import MlflowException
 
@@ -85,7 +108,7 @@ def read(api: "MlflowClient", run: "Run", name: str) -> Entry | str:
         return f"the entry of run {run.info.run_id} is damaged"
     values = json.loads(data)
     try:
-        return Entry(run, Manifest.from_dict(values["manifest"]), values["value"], values["read"])
+        return CacheEntry(run, StepManifest.from_dict(values["manifest"]), values["value"], values["read"])
     except TypeError:
         return f"the entry of run {run.info.run_id} was made by another version of Airloom"
 

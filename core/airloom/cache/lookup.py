@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from airloom.cache import entries
 from airloom.cache.changes import changes
-from airloom.cache.entries import Entry
-from airloom.cache.manifest import Manifest, Reading
+from airloom.cache.entries import CacheEntry
+from airloom.cache.manifest import Reading, StepManifest
 from airloom.contracts import CacheDecision, RunContext
 from airloom.errors import AirloomError
 from airloom.project import source
@@ -32,7 +32,7 @@ class Cacheable(Protocol):
     @property
     def reads(self) -> Callable[[Settings, RunContext, Mapping[str, Any]], Reading] | None: ...
     @property
-    def usable(self) -> Callable[[Settings, Entry], str]: ...
+    def usable(self) -> Callable[[Settings, CacheEntry], str]: ...
     @property
     def adopt(self) -> Callable[[Settings, RunContext, CacheDecision], None]: ...
     @property
@@ -54,14 +54,21 @@ def look_up(settings: Settings, ctx: RunContext, step: Cacheable, arguments: Map
     if step.reads is None:
         return CacheDecision(step.name, False, ["it is never reused"])
     reads = _switched_off(ctx, step) or step.reads(settings, ctx, arguments)
-    if not isinstance(reads, Manifest):
+    if not isinstance(reads, StepManifest):
         return CacheDecision(step.name, False, reads)
     decision = _search(settings, ctx, step, reads)
     return decision.with_(value=step.returned(settings, ctx, decision.value)) if decision.hit else decision
 
 
 def take(settings: Settings, ctx: RunContext, step: Cacheable, decision: CacheDecision) -> None:
-    """Leave in this pipeline run what the step would have left in it, and which run it comes from."""
+    """Leave in this pipeline run what the step would have left in it, and which run it comes from.
+
+    Args:
+        settings: of this installation.
+        ctx: of the pipeline run, or of one of its candidates.
+        step: whose result it is.
+        decision: a HIT.
+    """
     with runs.connection_errors(settings):
         step.adopt(settings, ctx, decision)
         runs.client(settings).set_tag(ctx.mlflow_run, _reused(ctx, step), decision.run)
@@ -96,7 +103,7 @@ def remember(
     before = step.reads(settings, ctx, arguments)
     value = work()
     now = step.reads(settings, ctx, arguments)
-    if isinstance(before, Manifest) and isinstance(now, Manifest):
+    if isinstance(before, StepManifest) and isinstance(now, StepManifest):
         keep(settings, ctx, step, (before, now), value=value, run=ctx.mlflow_run)
     return value
 
@@ -105,7 +112,7 @@ def keep(
     settings: Settings,
     ctx: RunContext,
     step: Cacheable,
-    manifests: tuple[Manifest, Manifest],
+    manifests: tuple[StepManifest, StepManifest],
     *,
     value: dict[str, Any],
     run: str,
@@ -141,14 +148,14 @@ def _switched_off(ctx: RunContext, step: Cacheable) -> list[str]:
     return [] if used else [f"cache.{step.name} is false in the pipeline file"]
 
 
-def _search(settings: Settings, ctx: RunContext, step: Cacheable, reads: Manifest) -> CacheDecision:
+def _search(settings: Settings, ctx: RunContext, step: Cacheable, reads: StepManifest) -> CacheDecision:
     api, name = runs.client(settings), entries.name_of(ctx, step.name)
     with runs.connection_errors(settings):
         problems: list[str] = []
         for run in entries.same(api, ctx, name, reads.key):
             entry = entries.read(api, run, name)
             problem = entry if isinstance(entry, str) else _moved(settings, entry) or step.usable(settings, entry)
-            if not problem and isinstance(entry, Entry):
+            if not problem and isinstance(entry, CacheEntry):
                 key = run.data.tags.get(Tag.KEY, "")
                 return CacheDecision(step.name, True, [], run.info.run_id, key, entry.value)
             problems.append(problem)
@@ -157,7 +164,9 @@ def _search(settings: Settings, ctx: RunContext, step: Cacheable, reads: Manifes
         return _miss(settings, api, ctx, step, reads)
 
 
-def _miss(settings: Settings, api: "MlflowClient", ctx: RunContext, step: Cacheable, reads: Manifest) -> CacheDecision:
+def _miss(
+    settings: Settings, api: "MlflowClient", ctx: RunContext, step: Cacheable, reads: StepManifest
+) -> CacheDecision:
     nearest = entries.nearest(api, ctx, entries.name_of(ctx, step.name), reads)
     if nearest is None:
         return CacheDecision(step.name, False, ["no earlier run of this pipeline is kept for it"])
@@ -165,7 +174,7 @@ def _miss(settings: Settings, api: "MlflowClient", ctx: RunContext, step: Cachea
     return CacheDecision(step.name, False, why, run.info.run_id, run.data.tags.get(Tag.KEY, ""))
 
 
-def _moved(settings: Settings, entry: Entry) -> str:
+def _moved(settings: Settings, entry: CacheEntry) -> str:
     """A file that the run read without having declared it, and that is not what it was."""
     for name, before in entry.read.items():
         path = settings.project / name

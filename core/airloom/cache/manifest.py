@@ -19,7 +19,7 @@ _SHARED = ("devices", "processes", "threads")
 
 
 @dataclass(frozen=True)
-class Manifest(Record):
+class StepManifest(Record):
     """The inputs of a step, each kind by name.
 
     Attributes:
@@ -53,12 +53,12 @@ class Manifest(Record):
         return digest_of(self.parts)
 
 
-Reading = Manifest | list[str]  # what a step reads, or the reasons why no earlier result can be taken
+Reading = StepManifest | list[str]  # what a step reads, or the reasons why no earlier result can be taken
 
 
 def of_training(
     settings: Settings, ctx: RunContext, parameters: dict[str, Any], read: dict[str, Any], code: dict[str, str]
-) -> Manifest:
+) -> StepManifest:
     """What anything reads that trains.
 
     Args:
@@ -70,7 +70,7 @@ def of_training(
     """
     pipeline = definition(ctx)
     shared = {f"resources.{name}": getattr(pipeline.resources, name) for name in _SHARED}
-    return Manifest(
+    return StepManifest(
         read_snapshot(ctx.snapshot),
         training_code(settings, pipeline) | code,
         declared(settings.project, pipeline.inputs),
@@ -92,7 +92,7 @@ def declared(project: Path, inputs: list[str]) -> dict[str, str]:
     Raises:
         ConfigError: one names nothing, or leads out of the project.
     """
-    root, found = project.resolve(), {}
+    root, digests = project.resolve(), {}
     for name in inputs:
         places = [root / name] if (root / name).exists() else list(root.glob(name))
         files = [file for place in places for file in (place.rglob("*") if place.is_dir() else [place])]
@@ -101,8 +101,8 @@ def declared(project: Path, inputs: list[str]) -> dict[str, str]:
         for file in files:
             if not file.resolve().is_relative_to(root):
                 raise ConfigError(f"inputs: {name!r} leads out of the project to {file.resolve()}", "copy it in")
-            found[file.relative_to(root).as_posix()] = source.digest(file)
-    return dict(sorted(found.items()))
+            digests[file.relative_to(root).as_posix()] = source.digest(file)
+    return dict(sorted(digests.items()))
 
 
 def read_snapshot(snapshot: Snapshot) -> dict[str, Any]:

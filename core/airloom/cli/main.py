@@ -85,9 +85,9 @@ def status(json_: Json = False) -> None:
     from airloom.stack import report
 
     settings = load()
-    health = report.status(settings)
-    typer.echo(json.dumps(health, indent=1) if json_ else report.render_status(health))
-    if not health["healthy"]:
+    stack = report.status(settings)
+    typer.echo(json.dumps(stack.to_dict(), indent=1) if json_ else report.render_status(stack))
+    if not stack.healthy:
         sys.exit(1)
 
 
@@ -97,8 +97,9 @@ def doctor(json_: Json = False) -> None:
     from airloom.stack import report
 
     findings = report.doctor(load())
-    typer.echo(json.dumps(findings, indent=1) if json_ else report.render_doctor(findings))
-    if any(not finding["ok"] for finding in findings):
+    plain = [finding.to_dict() for finding in findings]
+    typer.echo(json.dumps(plain, indent=1) if json_ else report.render_doctor(findings))
+    if not all(finding.ok for finding in findings):
         sys.exit(1)
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from airloom.datasets.announcements import partition_key
-from airloom.demo.view import Show
+from airloom.demo.view import DemoView
 from airloom.errors import JobFailed
 from airloom.stack.airflow_api import AirflowApi
 
@@ -13,7 +13,17 @@ FINISHED = {"success", "failed"}
 
 
 def find_run(api: AirflowApi, dag: str, version: int, *, timeout: float = 120) -> str:
-    """The asset-triggered run that works on a dataset version."""
+    """The asset-triggered run that works on a dataset version.
+
+    Args:
+        api: of Airflow.
+        dag: its id.
+        version: the number of the dataset version.
+        timeout: seconds to wait for the run.
+
+    Raises:
+        JobFailed: none was started in time.
+    """
     began = time.monotonic()
     while time.monotonic() - began < timeout:
         for run in api.dag_runs(dag):
@@ -26,35 +36,50 @@ def find_run(api: AirflowApi, dag: str, version: int, *, timeout: float = 120) -
     )
 
 
-def revive(api: AirflowApi, dag: str, run: str, show: Show) -> None:
-    """Clear what failed in an earlier demo, which may have been interrupted more often than a task has retries."""
+def revive(api: AirflowApi, dag: str, run: str, view: DemoView) -> None:
+    """Clear what failed in an earlier demo, which may have been interrupted more often than a task has retries.
+
+    Args:
+        api: of Airflow.
+        dag: its id.
+        run: of the DAG.
+        view: gets a line where something is cleared.
+    """
     if next(r["state"] for r in api.dag_runs(dag) if r["dag_run_id"] == run) == "failed":
-        show.say(f"{dag}/{run} failed in an earlier demo; its failed tasks run again")
+        view.log_line(f"{dag}/{run} failed in an earlier demo; its failed tasks run again")
         api.clear_failed(dag, run)
         time.sleep(1)  # until the run is no longer listed as failed
 
 
 def wait(
-    api: AirflowApi, dag: str, run: str, label: str, show: Show, *, timeout: float = 600
+    api: AirflowApi, dag: str, run: str, label: str, view: DemoView, *, timeout: float = 600
 ) -> dict[str, dict[str, Any]]:
     """Show the tasks' states until the run ends; returns the task instances by name.
+
+    Args:
+        api: of Airflow.
+        dag: its id.
+        run: of the DAG.
+        label: what the view calls the run.
+        view: gets each change of a task's state.
+        timeout: seconds to wait for the run's end.
 
     Raises:
         JobFailed: a task failed (with the last lines of its log), or the time is over.
     """
-    began, told, waiting = time.monotonic(), dict[str, str](), list[str]()
+    began, shown, waiting = time.monotonic(), dict[str, str](), list[str]()
     while time.monotonic() - began < timeout:
         tasks = {_name(task): task for task in api.tasks(dag, run)}
         for name, task in tasks.items():
             state = task["state"] or "waiting"
-            if told.get(name) != state and state not in {"waiting", "scheduled", "queued"}:
-                told[name] = state
-                show.task(label, name, state, task["duration"])
+            if shown.get(name) != state and state not in {"waiting", "scheduled", "queued"}:
+                shown[name] = state
+                view.task(label, name, state, task["duration"])
         waiting = api.full_pools() if any(task["state"] == "scheduled" for task in tasks.values()) else []
         for line in waiting:
-            if line not in told:
-                told[line] = line
-                show.say(line)
+            if line not in shown:
+                shown[line] = line
+                view.log_line(line)
         state = next(r["state"] for r in api.dag_runs(dag) if r["dag_run_id"] == run)
         if state in FINISHED:
             failed = [name for name, task in tasks.items() if task["state"] == "failed"]
@@ -83,7 +108,14 @@ def _name(task: dict[str, Any]) -> str:
 
 
 def facts(api: AirflowApi, dag: str, run: str, tasks: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """What a finished run found out, from the results of its tasks."""
+    """What a finished run found out, from the results of its tasks.
+
+    Args:
+        api: of Airflow.
+        dag: its id.
+        run: of the DAG.
+        tasks: its task instances by name, as `wait` returns them.
+    """
     trained, evaluation = api.xcom(dag, run, "train"), api.xcom(dag, run, "evaluate")
     decision = api.xcom(dag, run, "gate")
     registered = api.xcom(dag, run, "register") if tasks["register"]["state"] == "success" else None

@@ -8,7 +8,7 @@ from typing import Any
 from airloom.demo import rounds
 from airloom.demo.digits import FIRST_PART, Digits, load_digits
 from airloom.demo.traffic import Traffic
-from airloom.demo.view import Show
+from airloom.demo.view import DemoView
 from airloom.errors import AirloomError, GateError, StackError, ValidationFailed
 from airloom.files import write_private
 from airloom.settings import Settings
@@ -19,7 +19,7 @@ NAME = "digits"  # of the dataset, the pipeline and the model alike
 REQUESTS = 500
 
 
-def run(settings: Settings, show: Show) -> dict[str, Any]:
+def run(settings: Settings, view: DemoView) -> dict[str, Any]:
     """Play all acts; returns the summary.
 
     Raises:
@@ -27,19 +27,19 @@ def run(settings: Settings, show: Show) -> dict[str, Any]:
     """
     began = time.monotonic()
     try:
-        control.up(settings, show.say)
+        control.up(settings, view.log_line)
         stack_seconds = time.monotonic() - began
         digits = load_digits()
         with AirflowApi(settings) as api:
-            first = _first_version(settings, api, digits, show)
-            traced = _ask_and_trace(settings, digits, show)
-            second = _second_version(settings, api, digits, first, show)
-            refused = _permuted_labels(settings, api, show)
-        spoiled = _spoiled_batch(settings, digits, show)
-        served = _served_version(settings, digits)
+            first = _first_version(settings, api, digits, view)
+            traced = _ask_and_trace(settings, digits, view)
+            second = _second_version(settings, api, digits, first, view)
+            refused = _permuted_labels(settings, api, view)
+        spoiled = _spoiled_batch(settings, digits, view)
+        served = str(Traffic(settings, NAME, digits.instances).ask().get("version", ""))
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # an impatient second Ctrl-C would leave processes behind
-        control.down(settings, show.say)
+        control.down(settings, view.log_line)
         raise StackError("interrupted; the stack is down", "`make demo` goes on from here") from None
     return {
         "rounds": {"first": first, "second": second, "permuted labels": refused},
@@ -55,73 +55,69 @@ def run(settings: Settings, show: Show) -> dict[str, Any]:
 _ADDRESSES = ("airflow_url", "airflow_user", "airflow_password", "mlflow_url", "server_url", "server_token")
 
 
-def _first_version(settings: Settings, api: AirflowApi, digits: Digits, show: Show) -> dict[str, Any]:
-    _commit(settings, digits.first, 1, f"the first {FIRST_PART} digits", show)
+def _first_version(settings: Settings, api: AirflowApi, digits: Digits, view: DemoView) -> dict[str, Any]:
+    _commit(settings, digits.first, 1, f"the first {FIRST_PART} digits", view)
     run = rounds.find_run(api, NAME, 1)
-    rounds.revive(api, NAME, run, show)
-    tasks = rounds.wait(api, NAME, run, f"{NAME}@v1", show)
-    found = rounds.facts(api, NAME, run, tasks)
-    if not found["passed"]:
-        raise GateError(f"the first model did not pass: {found['reasons']}", "see the gate's evidence in MLflow")
-    return found
+    rounds.revive(api, NAME, run, view)
+    tasks = rounds.wait(api, NAME, run, f"{NAME}@v1", view)
+    facts = rounds.facts(api, NAME, run, tasks)
+    if not facts["passed"]:
+        raise GateError(f"the first model did not pass: {facts['reasons']}", "see the gate's evidence in MLflow")
+    return facts
 
 
 def _second_version(
-    settings: Settings, api: AirflowApi, digits: Digits, first: dict[str, Any], show: Show
+    settings: Settings, api: AirflowApi, digits: Digits, first: dict[str, Any], view: DemoView
 ) -> dict[str, Any]:
-    kept = _recall(settings).get("second")
-    if kept:
-        show.say(f"{NAME}@v2 was promoted under traffic by an earlier demo: {kept['traffic']}")
-        return dict(kept)
+    from airloom.deployment import record
+
+    earlier = _recall(settings).get("second")
+    if earlier:
+        view.log_line(f"{NAME}@v2 was promoted under traffic by an earlier demo: {earlier['traffic']}")
+        return dict(earlier)
     with Traffic(settings, NAME, digits.instances) as traffic:
-        if _commit(settings, digits.second, 2, "the rest of the digits", show):
+        if _commit(settings, digits.second, 2, "the rest of the digits", view):
             run = rounds.find_run(api, NAME, 2)
         else:  # an earlier demo was interrupted: deploy again, now under traffic
             run = rounds.find_run(api, NAME, 2)
-            rounds.revive(api, NAME, run, show)
-            rounds.wait(api, NAME, run, f"{NAME}@v2", show)
-            _serve_again(settings, first["model_version"])
+            rounds.revive(api, NAME, run, view)
+            rounds.wait(api, NAME, run, f"{NAME}@v2", view)
+            record.deploy(settings, NAME, first["model_version"])
             _until(lambda: first["model_version"] in traffic.versions, 30)
             api.clear(NAME, run, "deploy")
             time.sleep(1)
-        tasks = rounds.wait(api, NAME, run, f"{NAME}@v2", show)
-        found = rounds.facts(api, NAME, run, tasks)
-        if not found["passed"]:
-            raise GateError(f"{NAME}@v2 was not promoted: {found['reasons']}", "see the gate's evidence in MLflow")
-        wanted = {first["model_version"], found["model_version"]}
+        tasks = rounds.wait(api, NAME, run, f"{NAME}@v2", view)
+        facts = rounds.facts(api, NAME, run, tasks)
+        if not facts["passed"]:
+            raise GateError(f"{NAME}@v2 was not promoted: {facts['reasons']}", "see the gate's evidence in MLflow")
+        wanted = {first["model_version"], facts["model_version"]}
         _until(lambda: traffic.answered >= REQUESTS and wanted <= set(traffic.versions), 60)
-    found["traffic"] = {"answered": traffic.answered, "failed": len(traffic.failures), "by_version": traffic.versions}
+    facts["traffic"] = {"answered": traffic.answered, "failed": len(traffic.failures), "by_version": traffic.versions}
     if traffic.failures or traffic.answered < REQUESTS or not wanted <= set(traffic.versions):
         raise StackError(
-            f"the promotion was not seamless: {found['traffic']} {traffic.failures[:3]}", "see the server log"
+            f"the promotion was not seamless: {facts['traffic']} {traffic.failures[:3]}", "see the server log"
         )
-    show.say(f"promotion under traffic: {dict(traffic.versions)} answers by version, none failed")
-    _keep(settings, second=found)
-    return found
+    view.log_line(f"promotion under traffic: {dict(traffic.versions)} answers by version, none failed")
+    _keep(settings, second=facts)
+    return facts
 
 
-def _serve_again(settings: Settings, version: str) -> None:
-    from airloom.deployment import record
-
-    record.deploy(settings, NAME, version)
-
-
-def _permuted_labels(settings: Settings, api: AirflowApi, show: Show) -> dict[str, Any]:
+def _permuted_labels(settings: Settings, api: AirflowApi, view: DemoView) -> dict[str, Any]:
     run = _recall(settings).get("permuted")
     if run:
-        rounds.revive(api, NAME, run, show)
+        rounds.revive(api, NAME, run, view)
     else:
         run = api.trigger(NAME, {"dataset_version": 2, "parameters": {"permute_labels": True}})
         _keep(settings, permuted=run)
-    show.say("a candidate is trained on permuted labels; the gate must refuse it")
-    tasks = rounds.wait(api, NAME, run, "permuted labels", show)
-    found = rounds.facts(api, NAME, run, tasks)
-    if found["passed"] or tasks["deploy"]["state"] != "skipped":
+    view.log_line("a candidate is trained on permuted labels; the gate must refuse it")
+    tasks = rounds.wait(api, NAME, run, "permuted labels", view)
+    facts = rounds.facts(api, NAME, run, tasks)
+    if facts["passed"] or tasks["deploy"]["state"] != "skipped":
         raise GateError("a model of permuted labels passed the gate", "this is a defect: please report it")
-    return found
+    return facts
 
 
-def _spoiled_batch(settings: Settings, digits: Digits, show: Show) -> str:
+def _spoiled_batch(settings: Settings, digits: Digits, view: DemoView) -> str:
     from airloom.datasets import versions
     from airloom.datasets.commit import commit
 
@@ -134,11 +130,11 @@ def _spoiled_batch(settings: Settings, digits: Digits, show: Show) -> str:
         raise StackError("a spoiled batch became a version", "this is a defect: please report it")
     if versions.latest(settings, NAME).name != before:
         raise StackError("a spoiled batch moved the newest version", "this is a defect: please report it")
-    show.say(f"a spoiled batch was refused: {report}")
+    view.log_line(f"a spoiled batch was refused: {report}")
     return report
 
 
-def _ask_and_trace(settings: Settings, digits: Digits, show: Show) -> str:
+def _ask_and_trace(settings: Settings, digits: Digits, view: DemoView) -> str:
     from airloom.lineage import trace
 
     traffic = Traffic(settings, NAME, digits.instances)
@@ -146,25 +142,21 @@ def _ask_and_trace(settings: Settings, digits: Digits, show: Show) -> str:
     if not answer:
         raise StackError(f"the model server did not answer: {traffic.failures}", "`airloom status`")
     text = trace.render(trace.trace(settings, traffic.last_id))
-    show.say(f"version {answer['version']} says that a {digits.labels[0]} is a {answer['predictions']}")
-    show.say(f"airloom trace {traffic.last_id}\n{text}")
+    view.log_line(f"version {answer['version']} says that a {digits.labels[0]} is a {answer['predictions']}")
+    view.log_line(f"airloom trace {traffic.last_id}\n{text}")
     return traffic.last_id
 
 
-def _served_version(settings: Settings, digits: Digits) -> str:
-    return str(Traffic(settings, NAME, digits.instances).ask().get("version", ""))
-
-
-def _commit(settings: Settings, table: Any, number: int, message: str, show: Show) -> bool:
+def _commit(settings: Settings, table: Any, number: int, message: str, view: DemoView) -> bool:
     """Commit unless the version is there; whether it was made now."""
     from airloom.datasets import versions
     from airloom.datasets.commit import commit
 
     if any(version.number == number for version in _versions(settings, versions)):
-        show.say(f"{NAME}@v{number} is committed already")
+        view.log_line(f"{NAME}@v{number} is committed already")
         return False
     version = commit(settings, NAME, table, message=message, source="scikit-learn's digits")
-    show.say(f"{version.name} committed: {version.rows} rows, validated, {version.id[:12]}")
+    view.log_line(f"{version.name} committed: {version.rows} rows, validated, {version.id[:12]}")
     return True
 
 

@@ -6,8 +6,8 @@ from typing import Any
 def render(summary: dict[str, Any]) -> str:
     """The summary for people."""
     lines = ["", "Airloom demo"]
-    for name, found in summary["rounds"].items():
-        lines += _round(name, found)
+    for name, facts in summary["rounds"].items():
+        lines += _round(name, facts)
     addresses = summary["addresses"]
     lines += [
         f"spoiled batch: no version; report {summary['spoiled_batch_report']}",
@@ -24,21 +24,21 @@ def render(summary: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _round(name: str, found: dict[str, Any]) -> list[str]:
-    verdict = f"version {found['model_version']} promoted" if found["passed"] else "refused"
-    champion = found["champion_accuracy"]
+def _round(name: str, facts: dict[str, Any]) -> list[str]:
+    verdict = f"version {facts['model_version']} promoted" if facts["passed"] else "refused"
+    champion = facts["champion_accuracy"]
     against = f", the champion {champion:.3f}" if champion is not None else ", no champion yet"
-    power = f", power {found['power']:.2f}" if found["power"] is not None else ""
-    steps = ", ".join(f"{step} {seconds:.1f}" for step, seconds in found["seconds"].items() if seconds is not None)
+    power = f", power {facts['power']:.2f}" if facts["power"] is not None else ""
+    steps = ", ".join(f"{step} {seconds:.1f}" for step, seconds in facts["seconds"].items() if seconds is not None)
     lines = [
-        f"{name}: digits@v{found['dataset_version']}, {found['trials']} trials ({found['pruned']} pruned) -> {verdict}",
-        f"  accuracy {found['accuracy']:.3f} on {found['test_rows']} test rows{against}{power}",
-        *(f"  gate: {reason}" for reason in found["reasons"]),
-        f"  seconds: {steps}; in all {found['from_commit_to_end_s']}",
+        f"{name}: digits@v{facts['dataset_version']}, {facts['trials']} trials ({facts['pruned']} pruned) -> {verdict}",
+        f"  accuracy {facts['accuracy']:.3f} on {facts['test_rows']} test rows{against}{power}",
+        *(f"  gate: {reason}" for reason in facts["reasons"]),
+        f"  seconds: {steps}; in all {facts['from_commit_to_end_s']}",
     ]
-    if "traffic" in found:
+    if "traffic" in facts:
         lines.append(
-            f"  under traffic: {found['traffic']['answered']} answered, {found['traffic']['failed']} failed, "
-            f"by version {dict(found['traffic']['by_version'])}"
+            f"  under traffic: {facts['traffic']['answered']} answered, {facts['traffic']['failed']} failed, "
+            f"by version {dict(facts['traffic']['by_version'])}"
         )
     return lines

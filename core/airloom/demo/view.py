@@ -17,14 +17,21 @@ SIGNS = {
 }
 
 
-class Show(Protocol):
+class DemoView(Protocol):
     """What the scenario tells its spectator."""
 
-    def say(self, line: str) -> None:
+    def log_line(self, line: str) -> None:
         """One line of progress."""
 
     def task(self, run: str, task: str, state: str, seconds: float | None) -> None:
-        """A task of a pipeline run changed its state."""
+        """A task of a pipeline run changed its state.
+
+        Args:
+            run: what the run is called.
+            task: its name.
+            state: the new one, as Airflow names it.
+            seconds: how long the task has run; None before it began.
+        """
 
 
 class Lines:
@@ -33,14 +40,14 @@ class Lines:
     def __init__(self) -> None:
         self._began = time.monotonic()
 
-    def say(self, line: str) -> None:
+    def log_line(self, line: str) -> None:
         """Print the line to standard error."""
         print(f"[{time.monotonic() - self._began:6.1f} s] {line}", file=sys.stderr, flush=True)
 
     def task(self, run: str, task: str, state: str, seconds: float | None) -> None:
         """Print the new state."""
         took = f" in {seconds:.1f} s" if seconds is not None and state == "success" else ""
-        self.say(f"  {run}: {task} {state}{took}")
+        self.log_line(f"  {run}: {task} {state}{took}")
 
 
 class Table:
@@ -50,9 +57,9 @@ class Table:
         self._live, self._lines = live, lines
         self._runs: dict[str, dict[str, str]] = {}
 
-    def say(self, line: str) -> None:
+    def log_line(self, line: str) -> None:
         """Print the line above the table."""
-        self._lines.say(line)
+        self._lines.log_line(line)
 
     def task(self, run: str, task: str, state: str, seconds: float | None) -> None:
         """Redraw the table with the new state."""
@@ -67,7 +74,7 @@ class Table:
 
 
 @contextmanager
-def live() -> Iterator[Show]:
+def live() -> Iterator[DemoView]:
     """The view that fits where standard error goes."""
     if not sys.stderr.isatty():
         yield Lines()

@@ -36,7 +36,7 @@ SHOWN = 200  # lines of a diff in the text
 
 
 @dataclass(frozen=True)
-class Training:
+class ComparedTraining:
     """One of the two, with the files that its run keeps."""
 
     run: Run
@@ -70,7 +70,7 @@ def why(settings: Settings, first: str, second: str) -> TrainingDifference:
     )
 
 
-def _training(settings: Settings, ledger: Ledger, target: str) -> Training:
+def _training(settings: Settings, ledger: Ledger, target: str) -> ComparedTraining:
     named = subjects.find(ledger, target).named
     if isinstance(named, Version):
         run = ledger.run(named.tags.get(Tag.TRAIN_RUN, named.run))
@@ -87,7 +87,7 @@ def _training(settings: Settings, ledger: Ledger, target: str) -> Training:
     if lines and lines[0].startswith("# Python "):
         packages["python"] = lines[0].split()[2]
     source = texts(settings, run, "source")
-    return Training(run, Snapshot.from_dict(json.loads(run.tags[Tag.SNAPSHOT_RECORD])), source, packages)
+    return ComparedTraining(run, Snapshot.from_dict(json.loads(run.tags[Tag.SNAPSHOT_RECORD])), source, packages)
 
 
 def _data(settings: Settings, a: Snapshot, b: Snapshot) -> DataDifference:
@@ -123,7 +123,7 @@ def _changes(settings: Settings, old: DatasetVersion, new: DatasetVersion) -> Ve
     return VersionChanges(schema, labels, shift, rows | {"changed": changed})
 
 
-def _code(a: Training, b: Training) -> CodeDifference:
+def _code(a: ComparedTraining, b: ComparedTraining) -> CodeDifference:
     files = _sources(a, b)
     diffs: dict[str, list[str]] = {}
     for name in sorted({*files[0], *files[1]}):
@@ -145,7 +145,7 @@ def _code(a: Training, b: Training) -> CodeDifference:
     )
 
 
-def _sources(a: Training, b: Training) -> list[dict[str, str]]:
+def _sources(a: ComparedTraining, b: ComparedTraining) -> list[dict[str, str]]:
     """Of each the modules that it imported, where both kept them when they ended; else the function's file alone."""
     modules = [{n: t for n, t in training.source.items() if n.startswith("modules/")} for training in (a, b)]
     if all(modules):
@@ -157,7 +157,7 @@ def _seed(run: Run) -> dict[str, str]:
     return {"seed": run.tags[Tag.SEED]} if Tag.SEED in run.tags else {}
 
 
-def _environment(a: Training, b: Training) -> ValueDifference:
+def _environment(a: ComparedTraining, b: ComparedTraining) -> ValueDifference:
     """The packages, and torch as both processes named it: its build (`+cpu`) is rarely among the packages."""
     packages = _values(a.packages, b.packages, "packages")
     torch = [training.run.tags.get(Tag.TORCH, "") for training in (a, b)]

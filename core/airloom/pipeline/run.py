@@ -66,7 +66,9 @@ def run_pipeline(
 
 
 def _steps(settings: Settings, context: RunContext, log_line: LogLine) -> dict[str, Any]:
-    trained = {name: _train(settings, one, log_line) for name, one in contexts(context).items()}
+    trained = {
+        name: _train(settings, candidate_context, log_line) for name, candidate_context in contexts(context).items()
+    }
     models = {name: result["model"] for name, result in trained.items()}
     arguments = {"trained": models.get("", models)}
     evaluated = run_step(settings, context, evaluate.STEP, arguments, _prefixed(log_line, "evaluate"))

@@ -43,10 +43,10 @@ def source_file(project: Path, reference: str) -> Path:
     place = reference.partition(":")[0]
     if place.endswith(".py"):
         return _inside(project, place)
-    found = importlib.util.find_spec(place)
-    if found is None or not found.origin:
+    spec = importlib.util.find_spec(place)
+    if spec is None or not spec.origin:
         raise ConfigError(f"train: the module {place} has no source file")
-    return Path(found.origin)
+    return Path(spec.origin)
 
 
 def _inside(project: Path, place: str) -> Path:
@@ -66,13 +66,13 @@ def _load_file(project: Path, place: str) -> ModuleType:
         sys.path.append(root)  # its own modules; last, so that none of them shadows an installed one
     # A name of its own: two projects may both have a model.py.
     name = f"airloom_user_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
-    found = importlib.util.spec_from_file_location(name, path)
-    if found is None or found.loader is None:
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
         raise ConfigError(f"train: {place} is no Python file")
-    module = importlib.util.module_from_spec(found)
+    module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        found.loader.exec_module(module)
+        spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
         raise ConfigError(f"train: {place} cannot be imported: {type(error).__name__}: {error}") from error

@@ -24,15 +24,15 @@ def lock(project: Path, interpreter: str = "") -> dict[str, str]:
         ConfigError: the interpreter does not start.
     """
     version, places = (platform.python_version(), tuple(sys.path)) if not interpreter else _asked(interpreter)
-    found = {"python": version}
+    versions = {"python": version}
     for place in places:
         if {"site-packages", "dist-packages"} & set(Path(place).parts):
-            found = _installed(place) | found  # the first on the path is the one that is imported
+            versions = _installed(place) | versions  # the first on the path is the one that is imported
     pins = project / CONSTRAINTS
     if pins.is_file():
         text = pins.read_text(encoding="utf-8", errors="replace")
-        found |= {f"{CONSTRAINTS}: {_plain(name)}": pinned for name, pinned in _PINNED.findall(text)}
-    return found
+        versions |= {f"{CONSTRAINTS}: {_plain(name)}": pinned for name, pinned in _PINNED.findall(text)}
+    return versions
 
 
 def _installed(place: str) -> dict[str, str]:
@@ -60,5 +60,9 @@ def _asked(interpreter: str) -> tuple[str, tuple[str, ...]]:
 
 def installed() -> str:
     """Each package of this environment with its version, a line `name==version` each, and Python's own."""
-    packages = {f"{one.metadata['Name'].lower()}=={one.version}" for one in metadata.distributions() if one.metadata}
+    packages = {
+        f"{distribution.metadata['Name'].lower()}=={distribution.version}"
+        for distribution in metadata.distributions()
+        if distribution.metadata
+    }
     return "\n".join([f"# Python {platform.python_version()} on {platform.platform()}", *sorted(packages)]) + "\n"

@@ -39,7 +39,7 @@ def closure(root: Path, file: Path) -> set[Path]:
             continue
         seen.add(path)
         if path.suffix == ".py":
-            waiting += [found for found in _imports(root, places, path) if found not in seen]
+            waiting += [imported for imported in _imports(root, places, path) if imported not in seen]
     return seen
 
 
@@ -53,7 +53,7 @@ def of_module(root: Path, dotted: str) -> list[Path]:
         top = None
     folders = [Path(place).resolve().parent for place in (top.submodule_search_locations or [])] if top else []
     origin = [Path(top.origin).resolve().parent] if top and top.origin and not folders and top.has_location else []
-    return _found(root, [*folders, *origin, root], dotted)
+    return _module_files(root, [*folders, *origin, root], dotted)
 
 
 def in_project(root: Path, path: Path) -> bool:
@@ -79,7 +79,7 @@ def _imports(root: Path, places: list[Path], path: Path) -> Iterator[Path]:
         return
     for node in ast.walk(tree):
         for base, name in _modules(node, path, places):
-            yield from _found(root, base, name)
+            yield from _module_files(root, base, name)
 
 
 def _modules(node: ast.AST, path: Path, places: list[Path]) -> Iterator[tuple[list[Path], str]]:
@@ -100,12 +100,12 @@ def _modules(node: ast.AST, path: Path, places: list[Path]) -> Iterator[tuple[li
             yield places, node.args[0].value
 
 
-def _found(root: Path, places: list[Path], dotted: str) -> list[Path]:
+def _module_files(root: Path, places: list[Path], dotted: str) -> list[Path]:
     """The files that importing a dotted name runs: each package's `__init__` on the way, and the module."""
     parts = dotted.split(".")
     if parts[0] in OURS or not all(parts):
         return []
-    where, found = [str(place) for place in places], []
+    where, files = [str(place) for place in places], []
     for part in parts:
         spec = PathFinder.find_spec(part, where)
         if spec is None:
@@ -114,8 +114,8 @@ def _found(root: Path, places: list[Path], dotted: str) -> list[Path]:
             path = Path(spec.origin).resolve()
             if not in_project(root, path):
                 break
-            found.append(path)
+            files.append(path)
         where = list(spec.submodule_search_locations or [])
         if not where:
             break
-    return found
+    return files

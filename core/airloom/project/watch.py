@@ -25,7 +25,7 @@ class Watch:
     """Collects the project's files that this process opens to read, while it is on."""
 
     def __init__(self) -> None:
-        self._root, self._home, self._found = "", "", dict[str, None]()
+        self._root, self._home, self._opened = "", "", dict[str, None]()
         self._lock, self._hooked = threading.Lock(), False
 
     @contextmanager
@@ -35,16 +35,16 @@ class Watch:
             if not self._hooked:  # an audit hook stays for the life of a process
                 sys.addaudithook(self._hear)
                 self._hooked = True
-            found: dict[str, None] = {}
-            self._found = found
+            opened: dict[str, None] = {}
+            self._opened = opened
             self._root, self._home = f"{project.resolve()}{os.sep}", f"{home.resolve()}{os.sep}"
         try:
-            yield found
+            yield opened
         finally:
             self._root = ""
 
     def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if event != "open" or not self._root or len(self._found) >= MOST:
+        if event != "open" or not self._root or len(self._opened) >= MOST:
             return
         path, mode, flags = arguments
         writes = set(mode) & set("wax+") if isinstance(mode, str) else bool(flags & (os.O_WRONLY | os.O_RDWR))
@@ -52,7 +52,7 @@ class Watch:
             return
         place = os.path.abspath(os.fsdecode(path))  # noqa: PTH100 - resolve() asks the file system, for each open
         if place.startswith(self._root) and not place.startswith(self._home):
-            self._found[place[len(self._root) :]] = None
+            self._opened[place[len(self._root) :]] = None
 
 
 _watch = Watch()
@@ -106,15 +106,15 @@ def keep(folder: Path, note: dict[str, str]) -> None:
 
 def kept(folder: Path) -> dict[str, str]:
     """What all of them read."""
-    found: dict[str, str] = {}
+    digests: dict[str, str] = {}
     for path in sorted(folder.glob("read-*.json")):
-        found |= json.loads(path.read_text(encoding="utf-8"))
-    return found
+        digests |= json.loads(path.read_text(encoding="utf-8"))
+    return digests
 
 
 def imported(project: Path) -> list[Path]:
     """The project's own modules that this process has imported: the files behind the training function."""
-    root, found = project.resolve(), set()
+    root, files = project.resolve(), set()
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] in ("airloom", "airloom_operators", "airloom_plugins", "airloom_serving", "__main__"):
             continue  # our own, where the project is a clone of Airloom: its version stands in the environment
@@ -123,5 +123,5 @@ def imported(project: Path) -> list[Path]:
         if path is None or not path.is_relative_to(root) or not path.is_file():
             continue
         if not {"site-packages", "dist-packages"} & set(path.parts):  # an environment may lie in the project
-            found.add(path)
-    return sorted(found)
+            files.add(path)
+    return sorted(files)

@@ -15,10 +15,6 @@ from airloom.tracking.tags import READY, Tag
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
 KEPT = (Tag.CODE, Tag.ENVIRONMENT, Tag.SEED, Tag.TORCH, Tag.WEIGHTS)  # tags of the training run
 
@@ -65,17 +61,17 @@ def _attach_card(settings: Settings, client: "MlflowClient", name: str, tags: di
     """Write the card as it is at registration; `airloom model card` composes it anew. Returns the tag that names it."""
     from airloom.registry import card, card_pages
 
-    made, run = card.compose(settings, client, name, "", tags), tags[Tag.TRAIN_RUN]
-    text = card_pages.markdown(made)
+    model_card, run = card.compose(settings, client, name, "", tags), tags[Tag.TRAIN_RUN]
+    text = card_pages.markdown(model_card)
     client.log_text(run, text, card.MARKDOWN)
-    client.log_text(run, card_pages.page(made), card.HTML)
+    client.log_text(run, card_pages.page(model_card), card.HTML)
     return {Tag.CARD: card.MARKDOWN, f"{Tag.CARD}.sha256": hashlib.sha256(text.encode()).hexdigest()}
 
 
 def _find(client: "MlflowClient", name: str, trained: TrainedModel) -> "ModelVersion | None":
     """The version of this very model; the oldest, should two processes have made it at once."""
-    found = client.search_model_versions(f"name = '{name}' and run_id = '{trained.mlflow_run}'")
-    same = [version for version in found if version.tags.get(Tag.MODEL_URI) == trained.model_uri]
+    versions = client.search_model_versions(f"name = '{name}' and run_id = '{trained.mlflow_run}'")
+    same = [version for version in versions if version.tags.get(Tag.MODEL_URI) == trained.model_uri]
     return min(same, key=lambda version: int(version.version), default=None)
 
 
@@ -89,7 +85,7 @@ def _create(
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    made = client.create_model_version(
+    version = client.create_model_version(
         name,
         source=trained.model_uri,
         run_id=trained.mlflow_run,
@@ -97,22 +93,30 @@ def _create(
         description=description,
         model_id=trained.model_uri.rpartition("/")[2],
     )
-    first = _find(client, name, trained) or made
-    if str(first.version) != str(made.version):  # another process registered the same candidate a moment earlier
-        client.delete_model_version(name, made.version)
+    first = _find(client, name, trained) or version
+    if str(first.version) != str(version.version):  # another process registered the same candidate a moment earlier
+        client.delete_model_version(name, version.version)
     return first
 
 
 def lineage(
     client: "MlflowClient", ctx: RunContext, trained: TrainedModel, evaluation: Evaluation, decision: Decision
 ) -> dict[str, str]:
-    """The tags of a version, as text."""
+    """The tags of a version, as text.
+
+    Args:
+        client: of MLflow.
+        ctx: of the pipeline run.
+        trained: the candidate.
+        evaluation: of it.
+        decision: of the gate, or of a person over it.
+    """
     of_run = client.get_run(trained.mlflow_run).data.tags
     study = of_run.get(Tag.STUDY) or run_of_child(of_run[Tag.KEY])  # earlier releases did not note it
-    kept = {key: value for key, value in of_run.items() if key.startswith(KEPT)}
+    inherited = {key: value for key, value in of_run.items() if key.startswith(KEPT)}
     override = {Tag.OVERRIDE: json.dumps(decision.override)} if decision.override else {}
     return (
-        kept
+        inherited
         | override
         | {
             Tag.MODEL_URI: trained.model_uri,

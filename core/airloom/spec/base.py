@@ -16,10 +16,10 @@ class Section(BaseModel):
 
 def _seconds(value: object) -> object:
     """`90`, `90s`, `10m`, `2h` or `1d` as seconds."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", value.strip()) if isinstance(value, str) else None
-    if isinstance(value, str) and not found:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", value.strip()) if isinstance(value, str) else None
+    if isinstance(value, str) and not match:
         raise ValueError("give seconds, or a number with s, m, h or d: 90, 10m, 2h")
-    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]] if found else value
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]] if match else value
 
 
 Duration = Annotated[float, BeforeValidator(_seconds), Field(gt=0, description="seconds, or 90s, 10m, 2h, 1d")]

@@ -19,8 +19,8 @@ class Candidate(Section):
 
 def names(values: dict[str, Any]) -> list[str]:
     """The candidates of a file; none where it has no such section, or one that is no mapping."""
-    found = values.get("candidates")
-    return [str(name) for name in found] if isinstance(found, dict) else []
+    section = values.get("candidates")
+    return [str(name) for name in section] if isinstance(section, dict) else []
 
 
 def values_of(values: dict[str, Any], candidate: str) -> dict[str, Any]:
@@ -33,10 +33,10 @@ def values_of(values: dict[str, Any], candidate: str) -> dict[str, Any]:
         raise ConfigError(f"there is no candidate {candidate!r}", f"there are: {', '.join(names(values)) or 'none'}")
     own = values["candidates"][candidate]
     own = own if isinstance(own, dict) else {}
-    made = {key: value for key, value in values.items() if key not in ("candidates", "train", "command")}
-    made |= {key: own[key] for key in ("train", "command") if key in own}
-    made["parameters"] = {**(values.get("parameters") or {}), **(own.get("parameters") or {})}
+    merged = {key: value for key, value in values.items() if key not in ("candidates", "train", "command")}
+    merged |= {key: own[key] for key in ("train", "command") if key in own}
+    merged["parameters"] = {**(values.get("parameters") or {}), **(own.get("parameters") or {})}
     if own.get("space") and isinstance(values.get("tune"), dict):
         shared = {key: value for key, value in values["tune"].items() if key != "space_function"}
-        made["tune"] = {**shared, "space": own["space"]}
-    return made
+        merged["tune"] = {**shared, "space": own["space"]}
+    return merged

@@ -11,7 +11,7 @@ from airloom.errors import StackError
 from airloom.settings import Settings
 
 PAGE = 100
-Place = tuple[str, str, str, int]  # DAG, run, task, map index: where a task instance is
+TaskPlace = tuple[str, str, str, int]  # DAG, run, task, map index: where a task instance is
 
 
 class AirflowApi:
@@ -43,13 +43,13 @@ class AirflowApi:
 
     def _all(self, path: str, name: str, order: str = "id", **filters: Any) -> list[dict[str, Any]]:
         """Every entry of a list, page by page: Airflow cuts a larger limit to 100 without a word."""
-        found: list[dict[str, Any]] = []
+        entries: list[dict[str, Any]] = []
         while True:
-            params = filters | {"order_by": order, "limit": PAGE, "offset": len(found)}
+            params = filters | {"order_by": order, "limit": PAGE, "offset": len(entries)}
             page = self._request("GET", path, params=params)
-            found += page[name]
-            if not page[name] or len(found) >= page["total_entries"]:
-                return found
+            entries += page[name]
+            if not page[name] or len(entries) >= page["total_entries"]:
+                return entries
 
     def dag_runs(self, dag: str) -> list[dict[str, Any]]:
         """All runs of a DAG, oldest first; empty while the DAG is not known yet."""
@@ -77,16 +77,26 @@ class AirflowApi:
         """The task instances of a run."""
         return self._all(f"/api/v2/dags/{dag}/dagRuns/{quote(run, safe='')}/taskInstances", "task_instances")
 
-    def tasks_at(self, places: Collection[Place]) -> dict[Place, dict[str, Any]]:
+    def tasks_at(self, places: Collection[TaskPlace]) -> dict[TaskPlace, dict[str, Any]]:
         """Task instances at these places, by one request; not all need be there, as it brings no more than a page."""
         dags, runs, tasks = (sorted({str(place[part]) for place in places}) for part in range(3))
         body = {"dag_ids": dags, "dag_run_ids": runs, "task_ids": tasks, "page_limit": PAGE}
         page = self._request("POST", "/api/v2/dags/~/dagRuns/~/taskInstances/list", json=body)
-        found = {_place(task): task for task in page["task_instances"]}
-        return {place: found[place] for place in places if place in found}
+        by_place = {
+            (task["dag_id"], task["dag_run_id"], task["task_id"], task["map_index"]): task
+            for task in page["task_instances"]
+        }
+        return {place: by_place[place] for place in places if place in by_place}
 
     def task_or_none(self, dag: str, run: str, task: str, map_index: int = -1) -> dict[str, Any] | None:
-        """One task instance, None where it, or its run, is gone."""
+        """One task instance, None where it, or its run, is gone.
+
+        Args:
+            dag: its id.
+            run: of the DAG.
+            task: its id.
+            map_index: of a mapped task.
+        """
         return self._or_none(
             "/".join(quote(part, safe="") for part in (dag, "dagRuns", run, "taskInstances", task, str(map_index)))
         )
@@ -118,12 +128,29 @@ class AirflowApi:
         self._request("POST", f"/api/v2/dags/{dag}/clearTaskInstances", json=body)
 
     def xcom(self, dag: str, run: str, task: str, map_index: int = -1) -> Any:
-        """The return value of a task."""
+        """The return value of a task.
+
+        Args:
+            dag: its id.
+            run: of the DAG.
+            task: its id.
+            map_index: of a mapped task.
+
+        Raises:
+            StackError: it has none, or Airflow does not answer.
+        """
         path = f"/api/v2/dags/{dag}/dagRuns/{quote(run, safe='')}/taskInstances/{task}/xcomEntries/return_value"
         return self._request("GET", path, params={"map_index": map_index, "deserialize": "false"})["value"]
 
     def xcom_or_none(self, dag: str, run: str, task: str, map_index: int = -1) -> Any:
-        """The return value of a task, None where it has none."""
+        """The return value of a task, None where it has none.
+
+        Args:
+            dag: its id.
+            run: of the DAG.
+            task: its id.
+            map_index: of a mapped task.
+        """
         try:
             return self.xcom(dag, run, task, map_index)
         except StackError as error:
@@ -132,7 +159,15 @@ class AirflowApi:
             raise
 
     def log(self, dag: str, run: str, task: str, attempt: int, map_index: int = -1) -> str:
-        """A task's log as text, with the messages of its errors."""
+        """A task's log as text, with the messages of its errors.
+
+        Args:
+            dag: its id.
+            run: of the DAG.
+            task: its id.
+            attempt: the number of its try.
+            map_index: of a mapped task.
+        """
         path = f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances/{task}/logs/{attempt}"
         content = self._request("GET", path, params={"map_index": map_index, "full_content": True})["content"]
         return "\n".join(_text(line) for line in content)
@@ -158,10 +193,6 @@ class AirflowApi:
     def import_errors(self) -> list[dict[str, Any]]:
         """DAG files that could not be read."""
         return self._all("/api/v2/importErrors", "import_errors")
-
-
-def _place(task: dict[str, Any]) -> Place:
-    return task["dag_id"], task["dag_run_id"], task["task_id"], task["map_index"]
 
 
 def _text(line: Any) -> str:

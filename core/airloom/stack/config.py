@@ -1,5 +1,6 @@
 """Everything that the embedded stack's processes are started with: ports, secrets, environment, commands."""
 
+import base64
 import json
 import os
 import secrets
@@ -35,7 +36,7 @@ def prepare(settings: Settings, ports: Ports) -> dict[str, str | int]:
         values[f"{name}_url"] = f"http://127.0.0.1:{port}"
     for name in ("airflow_password", "server_token", "jwt_secret", "api_secret"):
         values.setdefault(name, secrets.token_urlsafe(48 if name == "jwt_secret" else 18))
-    values.setdefault("fernet_key", _fernet_key())
+    values.setdefault("fernet_key", base64.urlsafe_b64encode(os.urandom(32)).decode())
     values.update(airflow_user="admin", project=str(settings.project))
     write_private(settings.make_home() / "stack.json", json.dumps(values, indent=1))
     users = {"admin": values["airflow_password"]}
@@ -190,9 +191,3 @@ def _escape(text: str) -> str:
 def _quote(word: str) -> str:
     quoted = word.replace("\\", "\\\\").replace('"', '\\"')
     return _escape(f'"{quoted}"' if quoted != word or set(word) & set(" ;'") else word)
-
-
-def _fernet_key() -> str:
-    import base64
-
-    return base64.urlsafe_b64encode(os.urandom(32)).decode()

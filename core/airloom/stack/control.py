@@ -17,7 +17,7 @@ from airloom.settings import Settings
 from airloom.stack import config, health
 from airloom.stack.ports import Ports
 
-Say = Callable[[str], None]
+LogLine = Callable[[str], None]
 SUPERVISOR = "supervisor.supervisord"  # the module that is started, a word of its command line
 
 
@@ -44,9 +44,9 @@ def supervisor_pid(settings: Settings) -> int | None:
             return pid
     except (OSError, ValueError, psutil.Error):
         pass
-    found = [process for process in psutil.process_iter() if _supervises(process, settings)]
+    supervisors = [process for process in psutil.process_iter() if _supervises(process, settings)]
     # The oldest: a child that it has just forked looks like it until its own program begins.
-    return min(found, key=psutil.Process.create_time).pid if found else None
+    return min(supervisors, key=psutil.Process.create_time).pid if supervisors else None
 
 
 def _supervises(process: psutil.Process, settings: Settings) -> bool:
@@ -58,7 +58,7 @@ def _supervises(process: psutil.Process, settings: Settings) -> bool:
         return False
 
 
-def up(settings: Settings, say: Say, timeout: float = 180) -> bool:
+def up(settings: Settings, log_line: LogLine, timeout: float = 180) -> bool:
     """Start the stack and wait until every part is healthy; False when it ran already.
 
     Raises:
@@ -70,46 +70,46 @@ def up(settings: Settings, say: Say, timeout: float = 180) -> bool:
     try:
         with FileLock(str(run / "up.lock"), timeout=0):
             if supervisor_pid(settings):
-                say("the stack runs already")
-                wait_healthy(settings, say, timeout)
+                log_line("the stack runs already")
+                wait_healthy(settings, log_line, timeout)
                 return False
             sweep(settings)
             try:
                 with Ports() as ports:
-                    _start(settings, ports, say)
-                    wait_healthy(settings, say, timeout)
+                    _start(settings, ports, log_line)
+                    wait_healthy(settings, log_line, timeout)
             except BaseException:
-                down(settings, say)
+                down(settings, log_line)
                 raise
             return True
     except Timeout:
         raise StackError("another `airloom up` is at work on this stack", "wait for it to end") from None
 
 
-def _start(settings: Settings, ports: Ports, say: Say) -> None:
+def _start(settings: Settings, ports: Ports, log_line: LogLine) -> None:
     config.prepare(settings, ports)
     path = settings.home / "run" / "supervisord.conf"
     path.write_text(config.supervisor_config(settings))
     path.chmod(0o600)
     environment = config.environment(settings)
-    _migrate(settings, environment, say)
-    say("starting MLflow, Airflow and the model server")
+    _migrate(settings, environment, log_line)
+    log_line("starting MLflow, Airflow and the model server")
     command = [sys.executable, "-m", SUPERVISOR, "-c", str(path)]
     # supervisord makes itself a daemon and returns at once
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, umask=0o077)
     if done.returncode:
-        said = (done.stderr or done.stdout).strip()[-400:]
-        raise StackError(f"supervisord did not start: {said}", "`airloom doctor`")
+        output = (done.stderr or done.stdout).strip()[-400:]
+        raise StackError(f"supervisord did not start: {output}", "`airloom doctor`")
 
 
-def _migrate(settings: Settings, environment: dict[str, str], say: Say) -> None:
+def _migrate(settings: Settings, environment: dict[str, str], log_line: LogLine) -> None:
     import importlib.metadata
 
     stamp = settings.home / "airflow" / "migrated"
     version = importlib.metadata.version("apache-airflow-core")
     if stamp.exists() and stamp.read_text() == version:
         return
-    say("creating Airflow's database")
+    log_line("creating Airflow's database")
     command = [sys.executable, "-m", "airflow", "db", "migrate"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, umask=0o077)
     if done.returncode:
@@ -117,30 +117,34 @@ def _migrate(settings: Settings, environment: dict[str, str], say: Say) -> None:
     stamp.write_text(version)
 
 
-def wait_healthy(settings: Settings, say: Say, timeout: float) -> None:
-    """Return when all parts answer their health checks; say each part once when it does."""
-    began, told = time.monotonic(), set[str]()
+def wait_healthy(settings: Settings, log_line: LogLine, timeout: float) -> None:
+    """Return when all parts answer their health checks; say each part once when it does.
+
+    Raises:
+        StackError: the supervisor ended, or the time is over.
+    """
+    began, healthy = time.monotonic(), set[str]()
     while True:
-        states = health.check(settings)
-        for name, problem in states.items():
-            if not problem and name not in told:
-                told.add(name)
-                say(f"{name} is healthy after {time.monotonic() - began:.0f} s")
-        if not any(states.values()):
+        problems = health.check(settings)
+        for name, problem in problems.items():
+            if not problem and name not in healthy:
+                healthy.add(name)
+                log_line(f"{name} is healthy after {time.monotonic() - began:.0f} s")
+        if not any(problems.values()):
             return
         if supervisor_pid(settings) is None:
             raise StackError("the stack's supervisor is gone", f"see {settings.home / 'logs' / 'supervisord.log'}")
         if time.monotonic() - began > timeout:
-            ill = "; ".join(f"{name}: {problem}" for name, problem in states.items() if problem)
+            ill = "; ".join(f"{name}: {problem}" for name, problem in problems.items() if problem)
             raise StackError(f"not healthy after {timeout:.0f} s: {ill}", "`airloom doctor` names the cause")
         time.sleep(0.3)
 
 
-def down(settings: Settings, say: Say) -> int:
+def down(settings: Settings, log_line: LogLine) -> int:
     """Stop everything that belongs to this home, also what a crash left behind; returns how many were ended."""
     pid = supervisor_pid(settings)
     if pid:
-        say("stopping the stack")
+        log_line("stopping the stack")
         process = psutil.Process(pid)
         process.terminate()
         psutil.wait_procs([process], timeout=20)
@@ -148,7 +152,7 @@ def down(settings: Settings, say: Say) -> int:
     # Last, so that nobody is left who would submit them again.
     stopped = jobs.stop_all(settings, "the stack went down; the next `airloom up` goes on with it")
     if stopped:
-        say(f"{stopped} jobs were stopped at a checkpoint")
+        log_line(f"{stopped} jobs were stopped at a checkpoint")
     (settings.home / "run" / "supervisord.pid").unlink(missing_ok=True)
     return ended + stopped + bool(pid)
 
@@ -157,31 +161,31 @@ def sweep(settings: Settings) -> int:
     """End every process that carries this home's mark; a second look catches what they started meanwhile."""
     ended = 0
     for _ in range(3):
-        found = strays(settings)
-        if not found:
+        processes = strays(settings)
+        if not processes:
             break
-        for process in found:
+        for process in processes:
             _signal(process, kill=False)
-        _, alive = psutil.wait_procs(found, timeout=5)
+        _, alive = psutil.wait_procs(processes, timeout=5)
         for process in alive:
             _signal(process, kill=True)
         psutil.wait_procs(alive, timeout=5)
-        ended += len(found)
+        ended += len(processes)
     return ended
 
 
 def strays(settings: Settings) -> list[psutil.Process]:
     """All living processes with this home's mark in their environment, except this one and its parents."""
     mine = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
-    found = []
+    processes = []
     for process in psutil.process_iter():
         try:
             marked = process.pid not in mine and process.environ().get(config.MARK) == str(settings.home)
             if marked and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
+                processes.append(process)
         except psutil.Error:  # it ended meanwhile, or belongs to somebody else
             continue
-    return found
+    return processes
 
 
 def states(settings: Settings) -> list[ProcessState]:
@@ -193,10 +197,10 @@ def states(settings: Settings) -> list[ProcessState]:
     problems = health.check(settings)
     result = []
     for process in config.processes(settings):
-        found = pids.get(process.name)
-        problem = problems.get(process.name, "") if found else "not running"
+        child_pid = pids.get(process.name)
+        problem = problems.get(process.name, "") if child_pid else "not running"
         log = str(settings.home / "logs" / f"{process.name}.log")
-        result.append(ProcessState(process.name, found, not problem, problem or "healthy", log))
+        result.append(ProcessState(process.name, child_pid, not problem, problem or "healthy", log))
     return result
 
 

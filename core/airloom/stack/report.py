@@ -3,33 +3,56 @@
 import shutil
 import stat
 import sys
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from airloom.contracts import Record
 from airloom.errors import AirloomError
 from airloom.settings import Settings
 from airloom.stack import control
 from airloom.stack.airflow_api import AirflowApi
 
-Finding = dict[str, Any]
+OTHERS = stat.S_IRWXG | stat.S_IRWXO  # permissions of anybody but the owner
 
 
-def status(settings: Settings) -> dict[str, Any]:
+@dataclass(frozen=True)
+class StackStatus(Record):
+    """How the stack of this home is."""
+
+    home: str
+    healthy: bool
+    processes: list[control.ProcessState]
+    full_pools: list[str]  # a sentence for each
+    served: dict[str, Any]  # what the model server says of each model, by name
+    server_problem: str  # why nobody knows what is served; empty where it answers
+
+
+@dataclass(frozen=True)
+class Finding(Record):
+    """The outcome of one check, and the fix where it failed."""
+
+    check: str
+    ok: bool
+    detail: str
+    fix: str = ""
+
+
+def status(settings: Settings) -> StackStatus:
     """Processes with health, and what the model server says that it serves."""
     states = control.states(settings)
     served, problem = _served(settings)
     healthy = bool(states) and all(state.healthy for state in states)
-    return {
-        "home": str(settings.home),
-        "healthy": healthy,
-        "processes": [asdict(state) for state in states],
-        "full_pools": _full_pools(settings) if healthy else [],
-        "served": served,
-        "server_problem": problem,
-    }
+    return StackStatus(
+        home=str(settings.home),
+        healthy=healthy,
+        processes=states,
+        full_pools=_full_pools(settings) if healthy else [],
+        served=served,
+        server_problem=problem,
+    )
 
 
 def _full_pools(settings: Settings) -> list[str]:
@@ -51,18 +74,18 @@ def _served(settings: Settings) -> tuple[dict[str, Any], str]:
         return {}, f"{settings.model_server}/status does not answer ({type(error).__name__})"
 
 
-def render_status(found: dict[str, Any]) -> str:
+def render_status(stack: StackStatus) -> str:
     """Lines for people."""
-    lines = [f"state folder {found['home']}"]
-    if not found["processes"]:
+    lines = [f"state folder {stack.home}"]
+    if not stack.processes:
         return "\n".join([*lines, "never started here; `airloom up` starts the stack"])
-    for process in found["processes"]:
-        lines.append(f"{process['name']:24} {process['pid'] or '-':>8}  {process['detail']}")
-    lines += found["full_pools"]
-    for model, state in found["served"].items():
+    for process in stack.processes:
+        lines.append(f"{process.name:24} {process.pid or '-':>8}  {process.detail}")
+    lines += stack.full_pools
+    for model, state in stack.served.items():
         lines.append(f"serves {model} version {state.get('version')}")
-    if not found["served"]:
-        lines.append(f"serves nothing{': ' + found['server_problem'] if found['server_problem'] else ''}")
+    if not stack.served:
+        lines.append(f"serves nothing{': ' + stack.server_problem if stack.server_problem else ''}")
     return "\n".join(lines)
 
 
@@ -73,7 +96,7 @@ def doctor(settings: Settings) -> list[Finding]:
         findings += _processes(settings)
         findings += _dag_files(settings)
     else:
-        findings.append(_finding("stack", False, "never started here", "`airloom up`"))
+        findings.append(Finding("stack", False, "never started here", "`airloom up`"))
     return findings
 
 
@@ -81,46 +104,38 @@ def render_doctor(findings: list[Finding]) -> str:
     """Lines for people: the fix stands below what is wrong."""
     lines = []
     for finding in findings:
-        lines.append(f"{'ok  ' if finding['ok'] else 'FAIL'} {finding['check']}: {finding['detail']}")
-        if not finding["ok"]:
-            lines.append(f"     -> {finding['fix']}")
+        lines.append(f"{'ok  ' if finding.ok else 'FAIL'} {finding.check}: {finding.detail}")
+        if not finding.ok:
+            lines.append(f"     -> {finding.fix}")
     return "\n".join(lines)
 
 
-def _finding(check: str, ok: bool, detail: str, fix: str = "") -> Finding:
-    return {"check": check, "ok": ok, "detail": detail, "fix": fix}
-
-
 def _tool(name: str, fix: str) -> Finding:
-    found = shutil.which(name)
-    return _finding(name, bool(found), found or "not on PATH", fix)
+    path = shutil.which(name)
+    return Finding(name, bool(path), path or "not on PATH", fix)
 
 
 def _python() -> Finding:
     ok = (3, 11) <= sys.version_info[:2] < (3, 13)
-    return _finding("python", ok, sys.version.split()[0], "use Python 3.11 or 3.12: `make install PYTHON=python3.11`")
+    return Finding("python", ok, sys.version.split()[0], "use Python 3.11 or 3.12: `make install PYTHON=python3.11`")
 
 
 def _disk(settings: Settings) -> Finding:
     folder = next(path for path in (settings.home, *settings.home.parents) if path.exists())
     free = shutil.disk_usage(folder).free / 2**30
-    return _finding("disk", free > 2, f"{free:.1f} GiB free at {folder}", "free some space: 2 GiB are needed")
+    return Finding("disk", free > 2, f"{free:.1f} GiB free at {folder}", "free some space: 2 GiB are needed")
 
 
 def _project(settings: Settings) -> Finding:
     missing = [name for name in ("dags", "configs/pipelines") if not (settings.project / name).is_dir()]
     detail = f"{settings.project} lacks {', '.join(missing)}" if missing else str(settings.project)
-    return _finding("project", not missing, detail, "run in the project's folder, or set AIRLOOM_PROJECT")
+    return Finding("project", not missing, detail, "run in the project's folder, or set AIRLOOM_PROJECT")
 
 
 def _secrets(settings: Settings) -> Finding:
-    loose = [p for p in (settings.home, settings.home / "stack.json") if p.exists() and _open_to_others(p)]
+    loose = [p for p in (settings.home, settings.home / "stack.json") if p.exists() and p.stat().st_mode & OTHERS]
     detail = f"readable by others: {', '.join(map(str, loose))}" if loose else "readable by the owner only"
-    return _finding("secrets", not loose, detail, f"chmod -R go= {settings.home}")
-
-
-def _open_to_others(path: Path) -> bool:
-    return bool(path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))
+    return Finding("secrets", not loose, detail, f"chmod -R go= {settings.home}")
 
 
 def _processes(settings: Settings) -> list[Finding]:
@@ -129,7 +144,7 @@ def _processes(settings: Settings) -> list[Finding]:
         last = control.log_tail(Path(state.log), 1)
         detail = state.detail if state.healthy else f"{state.detail}; last line of its log: {' '.join(last)[:200]}"
         fix = f"`airloom down`, then `airloom up`; the log is {state.log}"
-        findings.append(_finding(state.name, state.healthy, detail, fix))
+        findings.append(Finding(state.name, state.healthy, detail, fix))
     return findings
 
 
@@ -138,10 +153,10 @@ def _dag_files(settings: Settings) -> list[Finding]:
         with AirflowApi(settings) as api:
             errors = api.import_errors()
     except AirloomError as error:
-        return [_finding("DAG files", False, error.message, "`airloom up`")]
+        return [Finding("DAG files", False, error.message, "`airloom up`")]
     if not errors:
-        return [_finding("DAG files", True, "all were read")]
+        return [Finding("DAG files", True, "all were read")]
     return [
-        _finding("DAG files", False, f"{e['filename']}: {e['stack_trace'].strip().splitlines()[-1]}", "mend the file")
+        Finding("DAG files", False, f"{e['filename']}: {e['stack_trace'].strip().splitlines()[-1]}", "mend the file")
         for e in errors
     ]

@@ -28,7 +28,7 @@ ACTIVE, OVER = ("queued", "running"), ("failed", "success")
 BADLY = ("failed", "upstream_failed")
 FAILURE = ("failed", "fail task")  # events: by itself, or with another task of a DAG with `fail_fast`
 RESOLVE = ("ResolveOperator", "resolve")  # operator, or task of a DAG that calls the step by itself
-Place = tuple[str, str]  # DAG, run
+RunPlace = tuple[str, str]  # DAG, run
 
 
 def how_it_ended(state: str | None, tasks: Collection[dict[str, Any]], events: Collection[dict[str, Any]]) -> Ending:
@@ -82,7 +82,7 @@ class DagRun:
         ended: as Airflow writes it; tells two ends of one run apart.
     """
 
-    place: Place
+    place: RunPlace
     state: str | None
     queued: int = 0
     ended: str = ""
@@ -101,8 +101,8 @@ class RunEndings:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.since = datetime.now(UTC) - LOOK_BACK
-        self.mlflow_runs: dict[Place, list[str]] = {}  # of the DAG runs that are active, or not settled
-        self.active: set[Place] = set()
+        self.mlflow_runs: dict[RunPlace, list[str]] = {}  # of the DAG runs that are active, or not settled
+        self.active: set[RunPlace] = set()
         self.settled: set[DagRun] = set()
 
     def look(self, api: AirflowApi) -> None:
@@ -133,21 +133,22 @@ class RunEndings:
             return False
         return True
 
-    def _gone(self, api: AirflowApi, there: set[Place]) -> list[DagRun]:
+    def _gone(self, api: AirflowApi, there: set[RunPlace]) -> list[DagRun]:
         """Runs that were active and are in no list any more: deleted, or the list's time ran past them."""
         lost = [(place, api.dag_run_or_none(*place)) for place in self.active - there]
-        found = [DagRun.of(values) if values else DagRun(place, None) for place, values in lost]
-        return [run for run in found if run.state not in ACTIVE]  # it may have changed its list meanwhile
+        dag_runs = [DagRun.of(values) if values else DagRun(place, None) for place, values in lost]
+        return [run for run in dag_runs if run.state not in ACTIVE]  # it may have changed its list meanwhile
 
-    def _mlflow_runs(self, api: AirflowApi, place: Place) -> list[str]:
+    def _mlflow_runs(self, api: AirflowApi, place: RunPlace) -> list[str]:
         """The MLflow runs that the DAG run's own tasks resolved; none before that, and of DAGs of another kind."""
         if not self.mlflow_runs.get(place):
             tasks = [t for t in api.tasks(*place) if t["operator_name"] == RESOLVE[0] or t["task_id"] == RESOLVE[1]]
             contexts = [
                 api.xcom_or_none(*place, t["task_id"], t["map_index"]) for t in tasks if t["state"] == "success"
             ]
-            found = [str(c["mlflow_run"]) for c in contexts if isinstance(c, dict) and c.get("mlflow_run")]
-            self.mlflow_runs[place] = found
+            self.mlflow_runs[place] = [
+                str(c["mlflow_run"]) for c in contexts if isinstance(c, dict) and c.get("mlflow_run")
+            ]
         return self.mlflow_runs[place]
 
     def _keep_open(self, api: AirflowApi, run: DagRun) -> None:
@@ -198,15 +199,15 @@ def start(settings: Settings) -> threading.Thread:
 
 
 def _forever(settings: Settings) -> None:
-    endings, pause, said = RunEndings(settings), threading.Event(), ""
+    endings, pause, logged = RunEndings(settings), threading.Event(), ""
     while not pause.wait(EVERY):  # first: a thread that died of its first look is not begun again at once
         try:
             with AirflowApi(settings) as api:
                 while True:
                     endings.look(api)
-                    said = ""
+                    logged = ""
                     pause.wait(EVERY)
         except AirloomError as error:
-            if error.message != said:  # once, however long it is away
-                said = error.message
-                log.warning("the ends of runs wait: %s", said)
+            if error.message != logged:  # once, however long it is away
+                logged = error.message
+                log.warning("the ends of runs wait: %s", logged)

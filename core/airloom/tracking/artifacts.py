@@ -17,6 +17,12 @@ PROCESSING = "extra_files/processing.json"
 def fetch_model(settings: Settings, uri: str, digests: dict[str, str], folder: Path) -> Path:
     """The model's files in `folder`, each with its recorded sha256; a damaged cached copy is fetched once more.
 
+    Args:
+        settings: of this installation.
+        uri: the model's address in MLflow.
+        digests: the recorded sha256 of each file, by path.
+        folder: where the files go.
+
     Raises:
         CorruptFile: a file in the store differs from its digest, is missing, or is not recorded.
         RegistryError: MLflow does not answer.
@@ -78,8 +84,8 @@ def _damage(folder: Path, digests: dict[str, str]) -> str:
     for name, digest in digests.items():
         if name not in present:
             return f"{name} is missing"
-        found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
-        if found != digest:
-            return f"{name} is damaged: its sha256 is {found[:12]}…, not {digest[:12]}…"
+        actual = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        if actual != digest:
+            return f"{name} is damaged: its sha256 is {actual[:12]}…, not {digest[:12]}…"
     unknown = sorted(present - set(digests))
     return f"{unknown[0]} is not recorded in the registry" if unknown else ""

@@ -9,7 +9,15 @@ from mlflow.data.dataset_source import DatasetSource  # noqa: TID253 - MLflow's 
 
 
 class SnapshotSource(DatasetSource):  # type: ignore[misc] # MLflow ships no types
-    """Dataset, version, revision of git and DVC, snapshot and split."""
+    """A split of a snapshot.
+
+    Args:
+        dataset: its name.
+        version: the version's name, `digits@v3`.
+        revision: the version's commit in the data repository.
+        snapshot: id of the snapshot.
+        split: its name.
+    """
 
     def __init__(self, dataset: str, version: str, revision: str, snapshot: str, split: str) -> None:
         self.dataset, self.version, self.revision = dataset, version, revision

@@ -49,7 +49,7 @@ class PipelineRun(Record):
 
 
 @dataclass(frozen=True)
-class Place(Record):
+class LeaderboardPlace(Record):
     """A candidate on the leaderboard, as `airloom.evaluation.leaderboard` writes it."""
 
     name: str
@@ -66,11 +66,11 @@ class Leaderboard(Record):
     """The candidates of a run by the gate's metric, the best one first."""
 
     metric: str
-    places: list[Place]
+    places: list[LeaderboardPlace]
 
 
 @dataclass(frozen=True)
-class Training(Record):
+class FinalTraining(Record):
     """The final training of one candidate, of this run or taken from an earlier one."""
 
     run: str
@@ -85,7 +85,7 @@ class PipelineRunDetails(PipelineRun):
     """A run with its candidates; without a leaderboard where it had one candidate only."""
 
     leaderboard: Leaderboard | None = None
-    trainings: list[Training] = field(default_factory=list)
+    trainings: list[FinalTraining] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types; an empty leaderboard where there is none."""
@@ -164,7 +164,7 @@ def find(client: "MlflowClient", target: str) -> "Run":
     pipeline, _, rest = target.partition("/")
     if not _NAME.fullmatch(pipeline) or not rest:
         raise RegistryError(f"{target[:80]!r} names no run", hint)
-    run = mlflow_runs._find(client, _experiment(client, pipeline), target)
+    run = mlflow_runs.find_run(client, _experiment(client, pipeline), target)
     if run is None or Tag.PARENT in run.data.tags:
         raise RegistryError(f"there is no run {target[:80]}", hint)
     return run
@@ -203,15 +203,15 @@ def _leaderboard(client: "MlflowClient", run: "Run") -> Leaderboard | None:
         return None
     with tempfile.TemporaryDirectory(prefix="airloom-experiment-") as folder:
         values = json.loads(Path(client.download_artifacts(run.info.run_id, LEADERBOARD, folder)).read_text())
-    return Leaderboard(values["metric"], [Place.from_dict(place) for place in values["places"]])
+    return Leaderboard(values["metric"], [LeaderboardPlace.from_dict(place) for place in values["places"]])
 
 
-def _trainings(client: "MlflowClient", run: "Run") -> list[Training]:
+def _trainings(client: "MlflowClient", run: "Run") -> list[FinalTraining]:
     query = f"tags.`{Tag.PARENT}` = '{run.info.run_id}' and tags.`{Tag.KIND}` = 'train'"
     trained = list(mlflow_runs.pages(client.search_runs, [run.info.experiment_id], query))
     trained += [client.get_run(run_id) for run_id in mlflow_runs.reused(run, "train").values()]
     return [
-        Training(
+        FinalTraining(
             run=training.info.run_id,
             candidate=training.data.tags.get(Tag.CANDIDATE, ""),
             function=training.data.tags.get(Tag.CODE_FUNCTION, ""),
@@ -257,7 +257,7 @@ def render_comparison(comparison: RunComparison) -> str:
     return "\n".join(lines)
 
 
-def _place(number: int, metric: str, place: Place) -> str:
+def _place(number: int, metric: str, place: LeaderboardPlace) -> str:
     low, high = place.interval
     left, right = place.behind_interval
     return (

@@ -1,11 +1,12 @@
 """The MLflow runs of a pipeline run: one parent, and children found again by their key after a crash."""
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from airloom.contracts import RunContext
+from airloom.contracts import RunContext, Snapshot
 from airloom.errors import ConfigError, MlflowAway, RegistryError
 from airloom.names import child_run
 from airloom.settings import Settings
@@ -14,13 +15,6 @@ from airloom.tracking.tags import Tag
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
-import json
-from typing import TYPE_CHECKING
-
-from airloom.contracts import Snapshot
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
 PAGE = 1000  # the most that MLflow gives of models at once
 # With these a refused connection is an error after about half a minute, not after MLflow's many minutes.
@@ -101,6 +95,12 @@ def failing(settings: Settings, api: "MlflowClient", run_id: str) -> Iterator[No
 def ensure_parent(settings: Settings, pipeline_name: str, key: str, tags: dict[str, str]) -> tuple[str, str]:
     """Find or create the parent run of the pipeline run `key`.
 
+    Args:
+        settings: of this installation.
+        pipeline_name: names the experiment.
+        key: of the pipeline run.
+        tags: of the run, where it is created.
+
     Returns:
         The experiment's id and the run's id; the same ones for the same key, however often it is called.
 
@@ -110,12 +110,30 @@ def ensure_parent(settings: Settings, pipeline_name: str, key: str, tags: dict[s
     api = client(settings)
     with connection_errors(settings):
         experiment = _experiment(api, settings, f"airloom/{pipeline_name}")
-        found = _find(api, experiment, key)
-        if found:
-            _reopen(api, found)
-            return experiment, str(found.info.run_id)
+        run = find_run(api, experiment, key)
+        if run:
+            _reopen(api, run)
+            return experiment, str(run.info.run_id)
         run = api.create_run(experiment, tags={**tags, Tag.KEY: key}, run_name=key.rsplit("/", 1)[-1])
         return experiment, str(run.info.run_id)
+
+
+def find_run(api: "MlflowClient", experiment: str, key: str, parent: str = "") -> "Run | None":
+    """The run that has this key, else None.
+
+    Args:
+        api: of MLflow.
+        experiment: the id of the pipeline's experiment.
+        key: of a pipeline run, or of a child run.
+        parent: the MLflow run that it is a child of; empty for any.
+
+    Raises:
+        ConfigError: the key holds both kinds of quotes, or line ends.
+    """
+    query = f"tags.`{Tag.KEY}` = {_quoted(key)}" + (f" and tags.`{Tag.PARENT}` = '{parent}'" if parent else "")
+    # Two processes may have created it at once; both then agree on the older one.
+    runs = api.search_runs([experiment], query, max_results=1, order_by=["attributes.start_time ASC"])
+    return runs[0] if runs else None
 
 
 def child_key(ctx: RunContext, kind: str, number: int) -> str:
@@ -124,18 +142,33 @@ def child_key(ctx: RunContext, kind: str, number: int) -> str:
 
 
 def find_child(api: "MlflowClient", ctx: RunContext, kind: str, number: int = 0) -> "Run | None":
-    """The child run with that kind and number, whatever its state, else None."""
-    return _find(api, ctx.experiment, child_key(ctx, kind, number), ctx.mlflow_run)
+    """The child run with that kind and number, whatever its state, else None.
+
+    Args:
+        api: of MLflow.
+        ctx: of the pipeline run.
+        kind: `train` or `trial`.
+        number: tells children of one kind apart.
+    """
+    return find_run(api, ctx.experiment, child_key(ctx, kind, number), ctx.mlflow_run)
 
 
 def ensure_child(
     api: "MlflowClient", ctx: RunContext, kind: str, number: int = 0, tags: dict[str, str] | None = None
 ) -> str:
-    """The id of that child run: found and set running again, or created with `tags`."""
-    found = find_child(api, ctx, kind, number)
-    if found:
-        _reopen(api, found)
-        return str(found.info.run_id)
+    """The id of that child run: found and set running again, or created with `tags`.
+
+    Args:
+        api: of MLflow.
+        ctx: of the pipeline run.
+        kind: `train` or `trial`.
+        number: tells children of one kind apart.
+        tags: of the run, where it is created.
+    """
+    run = find_child(api, ctx, kind, number)
+    if run:
+        _reopen(api, run)
+        return str(run.info.run_id)
     return create_child(api, ctx, kind, number, tags)
 
 
@@ -147,7 +180,16 @@ def create_child(
     tags: dict[str, str] | None = None,
     began: int | None = None,
 ) -> str:
-    """The id of a new child run, where the caller knows that there is none; `began` in ms of Unix time, else now."""
+    """The id of a new child run, where the caller knows that there is none.
+
+    Args:
+        api: of MLflow.
+        ctx: of the pipeline run.
+        kind: `train` or `trial`.
+        number: tells children of one kind apart.
+        tags: of the run.
+        began: ms of Unix time; None for now.
+    """
     names = {Tag.KEY: child_key(ctx, kind, number), Tag.PARENT: ctx.mlflow_run, Tag.KIND: kind}
     run = api.create_run(ctx.experiment, began, {**(tags or {}), **names}, f"{kind}-{number}")
     return str(run.info.run_id)
@@ -156,27 +198,25 @@ def create_child(
 def children(api: "MlflowClient", ctx: RunContext, kind: str) -> "list[Run]":
     """All child runs of that kind, the oldest first."""
     query = f"tags.`{Tag.PARENT}` = '{ctx.mlflow_run}' and tags.`{Tag.KIND}` = '{kind}'"
-    found: list[Run] = []
-    token: str | None = None
-    while token is not None or not found:
-        page = api.search_runs(
-            [ctx.experiment], query, max_results=1000, order_by=["attributes.start_time ASC"], page_token=token
-        )
-        found, token = [*found, *page], page.token
-        if not token:
-            break
-    return found
+    return list(pages(api.search_runs, [ctx.experiment], query, order_by=["attributes.start_time ASC"]))
 
 
 def reused(run: "Run", step: str) -> dict[str, str]:
     """The runs whose result of a step this pipeline run took instead of its own, by candidate; see `airloom.cache`."""
     name = f"{Tag.REUSED}.{step}"
-    tags = {tag: other for tag, other in run.data.tags.items() if tag == name or tag.startswith(f"{name}.")}
-    return {tag.removeprefix(name).removeprefix("."): other for tag, other in tags.items()}
+    tags = {tag: run_id for tag, run_id in run.data.tags.items() if tag == name or tag.startswith(f"{name}.")}
+    return {tag.removeprefix(name).removeprefix("."): run_id for tag, run_id in tags.items()}
 
 
 def log_metrics(api: "MlflowClient", run_id: str, metrics: dict[str, float], step: int) -> None:
-    """All metrics of one step in one request."""
+    """All metrics of one step in one request.
+
+    Args:
+        api: of MLflow.
+        run_id: of the run.
+        metrics: values by name.
+        step: of training.
+    """
     import time
 
     from mlflow.entities import Metric
@@ -195,17 +235,17 @@ def log_parameters(api: "MlflowClient", run_id: str, parameters: dict[str, Any])
 def _experiment(api: "MlflowClient", settings: Settings, name: str) -> str:
     from mlflow.exceptions import MlflowException
 
-    found = api.get_experiment_by_name(name)
-    if found is None:
+    experiment = api.get_experiment_by_name(name)
+    if experiment is None:
         try:
             return str(api.create_experiment(name, artifact_location=_artifacts(settings, name)))
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-            found = api.get_experiment_by_name(name)  # another process was first
-    if found.lifecycle_stage != "active":
+            experiment = api.get_experiment_by_name(name)  # another process was first
+    if experiment.lifecycle_stage != "active":
         raise RegistryError(f"the MLflow experiment {name} was deleted", "restore it in MLflow, or rename the pipeline")
-    return str(found.experiment_id)
+    return str(experiment.experiment_id)
 
 
 def _artifacts(settings: Settings, name: str) -> str | None:
@@ -213,13 +253,6 @@ def _artifacts(settings: Settings, name: str) -> str | None:
     if not settings.mlflow_uri.startswith("sqlite:"):
         return None
     return (settings.home / "mlflow" / "artifacts" / name).as_uri()
-
-
-def _find(api: "MlflowClient", experiment: str, key: str, parent: str = "") -> "Run | None":
-    query = f"tags.`{Tag.KEY}` = {_quoted(key)}" + (f" and tags.`{Tag.PARENT}` = '{parent}'" if parent else "")
-    # Two processes may have created it at once; both then agree on the older one.
-    runs = api.search_runs([experiment], query, max_results=1, order_by=["attributes.start_time ASC"])
-    return runs[0] if runs else None
 
 
 def _quoted(key: str) -> str:
@@ -234,8 +267,15 @@ def _reopen(api: "MlflowClient", run: "Run") -> None:
         api.update_run(run.info.run_id, status="RUNNING")
 
 
-def log_input(client: "MlflowClient", run: str, snapshot: Snapshot, split: str) -> None:
-    """Log a split of a snapshot as an input of a run; again does no harm."""
+def log_input(api: "MlflowClient", run: str, snapshot: Snapshot, split: str) -> None:
+    """Log a split of a snapshot as an input of a run; again does no harm.
+
+    Args:
+        api: of MLflow.
+        run: id of the run.
+        snapshot: what is read.
+        split: its name.
+    """
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     source = {
@@ -245,7 +285,7 @@ def log_input(client: "MlflowClient", run: str, snapshot: Snapshot, split: str) 
         "snapshot": snapshot.id,
         "split": split,
     }
-    made = Dataset(
+    dataset = Dataset(
         name=snapshot.version_name,
         digest=snapshot.version_id[:32] or snapshot.id[:32],  # MLflow keeps 36 characters
         source_type="dvc",
@@ -254,4 +294,4 @@ def log_input(client: "MlflowClient", run: str, snapshot: Snapshot, split: str) 
     )
     context = "training" if split == "train" else split
     tags = [InputTag(Tag.CONTEXT, context), InputTag(Tag.SNAPSHOT, snapshot.id)]
-    client.log_inputs(run, [DatasetInput(made, tags)])
+    api.log_inputs(run, [DatasetInput(dataset, tags)])

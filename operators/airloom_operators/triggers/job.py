@@ -47,8 +47,8 @@ class JobTrigger(BaseTrigger):
         from airloom.settings import load
 
         table = Attempts(load().database_address)
-        found = settle(table, table.get(self.attempt))
-        return found is None or not found.alive
+        attempt = settle(table, table.get(self.attempt))
+        return attempt is None or not attempt.alive
 
     def _cancel(self) -> None:
         from airloom.jobs.table import Attempts

@@ -33,8 +33,8 @@ class SnapshotTrigger(BaseTrigger):
         settings = load()
         await asyncio.sleep(FIRST_LOOK_SECONDS)
         while True:
-            found = await asyncio.to_thread(snapshot.record, settings, self.asked["id"])
-            if found is None or found["state"] != snapshot.RUNNING:
+            record = await asyncio.to_thread(snapshot.record, settings, self.asked["id"])
+            if record is None or record["state"] != snapshot.RUNNING:
                 yield TriggerEvent(self.asked)  # type: ignore[no-untyped-call] # as above
                 return
             await asyncio.sleep(POLL_SECONDS)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from airloom.cache.entries import Entry
+from airloom.cache.entries import CacheEntry
 from airloom.cache.manifest import Reading
 from airloom.contracts import CacheDecision, RunContext
 from airloom.jobs.spec import JobSpec, Resources
@@ -28,7 +28,7 @@ def light(pipeline: Pipeline) -> Resources:
     return Resources(0, 1, asked.threads, int(asked.memory), asked.time)
 
 
-def _usable(settings: Settings, entry: Entry) -> str:  # noqa: ARG001 - what most steps need is in the entry itself
+def _usable(settings: Settings, entry: CacheEntry) -> str:  # noqa: ARG001 - what most steps need is in the entry itself
     return ""
 
 
@@ -61,7 +61,7 @@ class Step:
     job: str
     resources: Callable[[Pipeline], Resources] = whole
     reads: Callable[[Settings, RunContext, Arguments], Reading] | None = None
-    usable: Callable[[Settings, Entry], str] = _usable
+    usable: Callable[[Settings, CacheEntry], str] = _usable
     adopt: Callable[[Settings, RunContext, CacheDecision], None] = _adopt
     returned: Callable[[Settings, RunContext, dict[str, Any]], dict[str, Any]] = _same
     decided: Callable[[Settings, RunContext, Arguments], CacheDecision] | None = None

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airloom.cache import lookup, manifest
-from airloom.cache.entries import Entry
-from airloom.cache.manifest import Manifest
+from airloom.cache.entries import CacheEntry
+from airloom.cache.manifest import StepManifest
 from airloom.contracts import CacheDecision, Evaluation, RunContext, TrainedModel
 from airloom.pipeline.steps.base import Arguments, Step, light
 from airloom.project.packages import lock
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
-def reads(settings: Settings, ctx: RunContext, arguments: Arguments) -> Manifest:
+def reads(settings: Settings, ctx: RunContext, arguments: Arguments) -> StepManifest:
     """What an evaluation reads: the candidates' files, the champion, the test split, and how it looks at them."""
     pipeline = definition(ctx)
     looked_at: dict[str, Any] = {"gate.against_champion.metric": pipeline.gate.against_champion.metric}
@@ -30,7 +30,7 @@ def reads(settings: Settings, ctx: RunContext, arguments: Arguments) -> Manifest
         f"model {name}".strip(): f"{model['model_uri']} {manifest.digest_of(model['digests'])[:16]}"
         for name, model in by_name(arguments["trained"]).items()
     }
-    return Manifest(
+    return StepManifest(
         manifest.read_snapshot(ctx.snapshot),
         {},
         {},
@@ -55,7 +55,7 @@ def _champion(settings: Settings, ctx: RunContext) -> str:
     return f"{champion.version} {champion.tags.get(Tag.MODEL_URI, '')}" if champion is not None else ""
 
 
-def _usable(settings: Settings, entry: Entry) -> str:
+def _usable(settings: Settings, entry: CacheEntry) -> str:
     evaluation, run = Evaluation.from_dict(entry.value), entry.run.info.run_id
     with tempfile.TemporaryDirectory(prefix="airloom-cache-") as folder:
         path = _fetched(runs.client(settings), run, evaluation.predictions, folder)

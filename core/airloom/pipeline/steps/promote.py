@@ -31,7 +31,18 @@ def chosen(trained: dict[str, Any], evaluation: Evaluation) -> tuple[str, Traine
 def register(
     settings: Settings, context: RunContext, trained: TrainedModel, evaluation: Evaluation, decision: Decision
 ) -> RegisteredVersion:
-    """Make the accepted candidate a registered model version with its lineage."""
+    """Make the accepted candidate a registered model version with its lineage.
+
+    Args:
+        settings: of this installation.
+        context: of the pipeline run.
+        trained: the candidate.
+        evaluation: of it.
+        decision: of the gate, or of a person over it.
+
+    Raises:
+        RegistryError: the gate refused it, or MLflow does not answer.
+    """
     from airloom.registry.register import register as make_version
 
     return make_version(settings, context, trained, evaluation, decision)
@@ -40,7 +51,14 @@ def register(
 def deploy(
     settings: Settings, registered: RegisteredVersion, log_line: Callable[[str], None], timeout: float = 60
 ) -> dict[str, Any]:
-    """Make the version the champion and wait until the model server answers with it."""
+    """Make the version the champion and wait until the model server answers with it.
+
+    Args:
+        settings: of this installation.
+        registered: the version.
+        log_line: gets each line of progress.
+        timeout: seconds to wait for the model server.
+    """
     from airloom.deployment import record
 
     desired = record.deploy(settings, registered.model, registered.version).to_dict()

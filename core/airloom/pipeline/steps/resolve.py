@@ -59,7 +59,7 @@ def resolve(
     context = RunContext(pipeline.pipeline, values, name, run, experiment, prepared, overrides, cache)
     with ending(settings, context):
         # Here, once: workers that start together would race for the tables, and might not agree on the cache.
-        studies = {name: tune.prepare(settings, one) for name, one in contexts(context).items()}
+        studies = {name: tune.prepare(settings, candidate) for name, candidate in contexts(context).items()}
     return context.with_(studies={name: decision.to_dict() for name, decision in studies.items() if decision})
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airloom.cache import lookup, manifest
-from airloom.cache.entries import Entry
-from airloom.cache.manifest import Manifest, Reading
+from airloom.cache.entries import CacheEntry
+from airloom.cache.manifest import Reading, StepManifest
 from airloom.contracts import RunContext, TrainedModel
 from airloom.errors import CorruptFile
 from airloom.pipeline.steps import tune
@@ -27,12 +27,12 @@ def reads(settings: Settings, ctx: RunContext, arguments: Arguments) -> Reading:
     return _reads(settings, ctx, study.value) if study.hit else study.why
 
 
-def _reads(settings: Settings, ctx: RunContext, study: dict[str, Any]) -> Manifest:
+def _reads(settings: Settings, ctx: RunContext, study: dict[str, Any]) -> StepManifest:
     stop = manifest.flat(definition(ctx).stop.model_dump(mode="json"), "stop")
     return manifest.of_training(settings, ctx, study["best_parameters"], stop, {})
 
 
-def _usable(settings: Settings, entry: Entry) -> str:
+def _usable(settings: Settings, entry: CacheEntry) -> str:
     from mlflow.exceptions import MlflowException
 
     model = TrainedModel.from_dict(entry.value)
@@ -91,7 +91,7 @@ def _sign(settings: Settings, ctx: RunContext, study: dict[str, Any], model: Tra
 def _keep(
     settings: Settings,
     ctx: RunContext,
-    manifests: tuple[Manifest, Manifest],
+    manifests: tuple[StepManifest, StepManifest],
     model: TrainedModel,
     read: dict[str, str],
 ) -> None:

@@ -3,8 +3,8 @@
 from typing import Any
 
 from airloom.cache import lookup, manifest
-from airloom.cache.entries import Entry, name_of
-from airloom.cache.manifest import Manifest, Reading
+from airloom.cache.entries import CacheEntry, name_of
+from airloom.cache.manifest import Reading, StepManifest
 from airloom.contracts import CacheDecision, RunContext, StudyResult
 from airloom.errors import JobFailed
 from airloom.jobs.spec import Resources
@@ -39,7 +39,7 @@ def reads(settings: Settings, ctx: RunContext, arguments: Arguments | None = Non
     return manifest.of_training(settings, ctx, {}, manifest.flat(section, "tune"), code)
 
 
-def _usable(settings: Settings, entry: Entry) -> str:
+def _usable(settings: Settings, entry: CacheEntry) -> str:
     from airloom.tuning.study import open_study
 
     try:
@@ -135,7 +135,7 @@ def make_study(settings: Settings, ctx: RunContext) -> None:
 
     create(settings, definition(ctx), ctx)
     reading = reads(settings, ctx)
-    if isinstance(reading, Manifest):
+    if isinstance(reading, StepManifest):
         with runs.connection_errors(settings):
             runs.client(settings).set_tag(ctx.mlflow_run, _asked(ctx), reading.key)
 
@@ -153,7 +153,7 @@ def reused_study(settings: Settings, ctx: RunContext) -> CacheDecision | None:
 def _keep(settings: Settings, ctx: RunContext, result: StudyResult, read: dict[str, str]) -> None:
     """A study that its budget cut is none for later runs: the next one may come further."""
     now, api = reads(settings, ctx), runs.client(settings)
-    if not isinstance(now, Manifest):
+    if not isinstance(now, StepManifest):
         return
     with runs.connection_errors(settings):
         asked = api.get_run(ctx.mlflow_run).data.tags.get(_asked(ctx))

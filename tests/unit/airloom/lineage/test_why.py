@@ -81,8 +81,8 @@ def test_another_torch_is_named_by_its_build(world, trained, packages: dict[str,
     found = why(world.settings, first, second)
     assert sizes(found) == {"environment": 1}
     assert "  torch: 2.13.0+cpu -> 2.13.0+cu128" in render(found).splitlines()
-    assert why(world.settings, first, trained("third", torch="2.13.0+cpu"))["environment"]["same"]
-    assert why(world.settings, first, trained("before the tag"))["environment"]["same"]
+    assert why(world.settings, first, trained("third", torch="2.13.0+cpu")).environment.same
+    assert why(world.settings, first, trained("before the tag")).environment.same
 
 
 def test_other_data_are_told_by_rows(world, trained) -> None:

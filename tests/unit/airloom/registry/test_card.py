@@ -58,7 +58,7 @@ def test_the_card_and_the_version_name_the_torch_of_the_training(world):
     client.set_tag(trained.mlflow_run, Tag.TORCH, "2.13.0+cpu")
     evaluation = Evaluation({"accuracy": 1.0}, "", {}, "evaluation/predictions.parquet", 10)
     decision = Decision(True, ["passed"], "gate/evidence.json", None)
-    made = register.register(world.settings, world.pipeline, ctx, trained, evaluation, decision)
+    made = register.register(world.settings, ctx, trained, evaluation, decision)
     assert models.get_version(world.settings, made.model, made.version).tags[Tag.TORCH] == "2.13.0+cpu"
     torch = facts(card.card(world.settings, made.model, made.version))["Lineage: torch"]
     assert (torch.value, torch.evidence) == ("2.13.0+cpu", f"run {trained.mlflow_run}")

@@ -128,11 +128,11 @@ def test_doctor_names_a_secret_that_others_can_read(settings: Settings, ports: P
     config.prepare(settings, ports)
     (settings.home / "stack.json").chmod(0o644)
     finding = report._secrets(settings)
-    assert not finding["ok"]
-    assert "chmod" in finding["fix"]
+    assert not finding.ok
+    assert "chmod" in finding.fix
 
 
 def test_status_before_the_first_start_says_so(settings: Settings) -> None:
-    found = report.status(settings)
-    assert not found["healthy"]
-    assert "airloom up" in report.render_status(found)
+    stack = report.status(settings)
+    assert not stack.healthy
+    assert "airloom up" in report.render_status(stack)
