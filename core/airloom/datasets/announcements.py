@@ -50,7 +50,17 @@ class Wake:
 
 
 def wake(newest: int, known: int, last: Wake | None, now: float) -> Wake | None:
-    """The next waking of the announcing DAG: at once for every step forward, else again, ever more seldom."""
+    """The next waking of the announcing DAG: at once for every step forward, else again, ever more seldom.
+
+    Args:
+        newest: number of the newest version.
+        known: the highest number that was announced.
+        last: the waking before.
+        now: time.monotonic().
+
+    Returns:
+        None where it need not be woken now.
+    """
     if newest <= known:
         return None
     if last is None or known > last.announced:

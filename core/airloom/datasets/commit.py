@@ -16,7 +16,7 @@ from airloom.contracts import DatasetVersion
 from airloom.datasets import versions
 from airloom.datasets.ingest import Batches, from_table
 from airloom.datasets.operations import Append, NextVersion, Operation, Replace
-from airloom.datasets.storage import repository, schema
+from airloom.datasets.storage import outputs, repository, schema
 from airloom.datasets.storage.manifest import Shard, VersionManifest, pack_schema
 from airloom.datasets.storage.schema import Layout
 from airloom.datasets.storage.shards import ShardWriter, cut_bits
@@ -48,7 +48,11 @@ class Details:
     released: str = ""
 
     def check(self) -> None:
-        """Raise ConfigError where git or a reader of the log could not hold it."""
+        """Check what git and the readers of the log get.
+
+        Raises:
+            ConfigError: the message, the author or a tag is none.
+        """
         if not self.message.strip() or "\0" in self.message or len(self.message) > 10_000:
             raise ConfigError(f"the message {self.message[:60]!r} is empty, too long or holds NUL", "say what is new")
         if not re.fullmatch(r"[^<>\x00-\x1f\x7f]{1,200}", self.author) or not self.author.strip(" .,:;\"'"):
@@ -119,7 +123,18 @@ def commit(
 
 
 def stage(store: Store, batches: Batches, head: VersionManifest | None, dataset: str, bits: int | None) -> Staged:
-    """Write the rows into the cache; `head`: the version whose columns they must have."""
+    """Write the rows into the cache.
+
+    Args:
+        store: of this home.
+        batches: the rows, read once.
+        head: the version whose columns they must have; None: they have their own.
+        dataset: its name, for messages.
+        bits: where shards are cut (`shards.cut_bits`); None: chosen by the first batch.
+
+    Raises:
+        DataError: the columns do not fit `head` or the type, or there are no rows.
+    """
     kind, frames = get_type(batches.layout.type), []
     if head:
         schema.check(dataset, head.arrow_schema, head.layout, batches.schema, batches.layout)
@@ -189,7 +204,16 @@ def land(
     staged: Staged | None = None,
     known: Tip | None = None,
 ) -> DatasetVersion:
-    """Apply the operation to the newest version until it is the newest itself.
+    """Apply the operation to the newest version, and publish the result; again where another commit was first.
+
+    Args:
+        settings: of this installation.
+        store: of this home.
+        dataset: its name.
+        operation: what changes.
+        details: what the commit says of itself.
+        staged: the new rows, where there are any.
+        known: the newest state, where the caller has looked it up already.
 
     Raises:
         NothingChanged: the newest version is what this one would be.
@@ -203,8 +227,8 @@ def land(
             schema.check(dataset, head.arrow_schema, head.layout, staged.schema, staged.layout)
         outcome = operation.apply(store, head, number, details.tags)
         manifest = _manifest(dataset, head, number, outcome, details, staged)
-        files = dvc_files(store, manifest)
-        push(store, manifest, head, files, pushed)
+        files = outputs.dvc_files(store, manifest)
+        outputs.push(store, manifest, head, files, pushed)
         change = repository.Change(
             {f"{dataset}/{name}": data for name, data in files.items()},
             f"{manifest.name}: {details.message}\n",
@@ -243,35 +267,3 @@ def _manifest(
         changed=outcome.changed,
         **{name: getattr(details, name) for name in ("message", "author", "tags", "source", "report", "released")},
     )
-
-
-def dvc_files(store: Store, manifest: VersionManifest) -> dict[str, bytes]:
-    """What git holds of a version: the manifest, and the two DVC outputs as `dvc add` would describe them."""
-    shards = {shard.md5: shard for shard in manifest.shards}.values()  # rows committed twice share a file
-    outputs = {
-        "shards": {f"{shard.md5}.arrow": (shard.md5, shard.bytes) for shard in shards},
-        "index": {f"{shard.md5}.arrow": (shard.index, shard.index_bytes) for shard in shards},
-    }
-    files = {"manifest.json": manifest.to_json().encode(), ".gitignore": b"/shards\n/index\n"}
-    for name, entries in outputs.items():
-        listing = store.listing({file: md5 for file, (md5, _) in entries.items()})
-        size = sum(size for _, size in entries.values())
-        lines = f"outs:\n- md5: {listing}\n  size: {size}\n  nfiles: {len(entries)}\n  hash: md5\n  path: {name}\n"
-        files[f"{name}.dvc"] = lines.encode()
-    return files
-
-
-def push(
-    store: Store, manifest: VersionManifest, head: VersionManifest | None, files: dict[str, bytes], pushed: set[str]
-) -> None:
-    """Bring into the DVC remote what the version before did not have; `pushed` remembers it between races."""
-    old = {name for shard in (head.shards if head else []) for name in (shard.md5, shard.index)} | pushed
-    sizes = {shard.md5: shard.bytes for shard in manifest.shards}
-    sizes |= {shard.index: shard.index_bytes for shard in manifest.shards}
-    sizes = {name: size for name, size in sizes.items() if name not in old}
-    listings = [
-        line.split()[-1] for name in ("shards", "index") for line in files[f"{name}.dvc"].decode().splitlines()[1:2]
-    ]
-    sizes |= {name: store.path(name).stat().st_size for name in listings}
-    store.push(sizes)
-    pushed |= set(sizes)

@@ -9,7 +9,7 @@ from airloom.contracts import DatasetVersion
 from airloom.datasets import commit as commits
 from airloom.datasets import versions
 from airloom.datasets.operations import statistics_of
-from airloom.datasets.storage import repository
+from airloom.datasets.storage import outputs, repository
 from airloom.datasets.storage.index import Index
 from airloom.datasets.storage.manifest import Shard, Span, VersionManifest
 from airloom.datasets.storage.rows import VersionRows
@@ -34,8 +34,8 @@ def compact(settings: Settings, dataset: str) -> tuple[DatasetVersion, VersionMa
         if head is None:
             raise DataError(f"there is no dataset {dataset}", "commit it first")
         manifest = _recut(store, head)
-        files = commits.dvc_files(store, manifest)
-        commits.push(store, manifest, head, files, pushed)
+        files = outputs.dvc_files(store, manifest)
+        outputs.push(store, manifest, head, files, pushed)
         recut = f"{len(head.shards)} shards become {len(manifest.shards)}"
         change = repository.Change(
             {f"{dataset}/{name}": data for name, data in files.items()},

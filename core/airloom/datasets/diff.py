@@ -2,14 +2,14 @@
 
 import io
 from collections import Counter
-from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from airloom.contracts import DatasetVersion
+from airloom.contracts import DatasetVersion, Record
 from airloom.datasets import versions
 from airloom.datasets.storage.manifest import VersionManifest
 from airloom.datasets.storage.rows import VersionRows
@@ -25,27 +25,36 @@ if TYPE_CHECKING:
 BINS = 30
 
 
-def diff(settings: Settings, old: DatasetVersion, new: DatasetVersion) -> dict[str, Any]:
-    """A record of the differences, in plain types.
+@dataclass(frozen=True)
+class DatasetDifference(Record):
+    """What differs between two versions."""
 
-    Keys: `rows` (added, removed, kept), `shards`, `schema` (column: [old, new]), `labels` (value: [old, new]),
-    `shift` (by profile column: means, and the population stability index where both have numbers).
-    """
+    old: str  # name
+    new: str
+    rows: dict[str, int]  # added, removed, kept
+    shards: dict[str, int]  # kept, added, removed, new_bytes
+    schema: dict[str, list[str]]  # by column: old and new type
+    labels: dict[str, list[int]]  # by value: old and new count
+    shift: dict[str, dict[str, float]]  # by profile column of numbers: old_mean, new_mean, population stability index
+
+
+def diff(settings: Settings, old: DatasetVersion, new: DatasetVersion) -> DatasetDifference:
+    """Compare two versions; the data of both are read."""
     store = Store(settings)
     a, b = (versions.manifest_of(settings, version) for version in (old, new))
     before, after = (_digests(store, manifest) for manifest in (a, b))
     profiles = [profile(store, manifest) for manifest in (a, b)]
     label = b.layout.label
     counts = [merge(s.statistics for s in m.shards).get(label, {}).get("counts", {}) for m in (a, b)]
-    return {
-        "old": old.name,
-        "new": new.name,
-        "rows": _rows(before, after),
-        "shards": _shards(a, b),
-        "schema": _schema(a.arrow_schema, b.arrow_schema),
-        "labels": {v: [counts[0].get(v, 0), counts[1].get(v, 0)] for v in sorted({**counts[0], **counts[1]})},
-        "shift": _shift(*profiles),
-    }
+    return DatasetDifference(
+        old=old.name,
+        new=new.name,
+        rows=_rows(before, after),
+        shards=_shards(a, b),
+        schema=_schema(a.arrow_schema, b.arrow_schema),
+        labels={v: [counts[0].get(v, 0), counts[1].get(v, 0)] for v in sorted({**counts[0], **counts[1]})},
+        shift=_shift(*profiles),
+    )
 
 
 def changed(settings: Settings, old: DatasetVersion, new: DatasetVersion) -> int:
@@ -102,14 +111,10 @@ def profile(store: Store, manifest: VersionManifest) -> "pd.DataFrame":
     """The profile of all live rows."""
     import pandas as pd
 
-    return pd.concat(list(_profiles(store, manifest)), ignore_index=True)
-
-
-def _profiles(store: Store, manifest: VersionManifest) -> "Iterator[pd.DataFrame]":
     kind = get_type(manifest.layout.type)
     store.fetch({shard.md5: shard.bytes for shard in manifest.shards})
-    for shard in manifest.shards:
-        yield kind.profile(shard_table(store, shard), manifest.layout)
+    profiles = [kind.profile(shard_table(store, shard), manifest.layout) for shard in manifest.shards]
+    return pd.concat(profiles, ignore_index=True)
 
 
 def _shift(old: "pd.DataFrame", new: "pd.DataFrame") -> dict[str, dict[str, float]]:

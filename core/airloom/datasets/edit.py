@@ -57,6 +57,15 @@ def fix_rows(
 
     The new rows stand at the end; each inherits the place in the split of the row that it replaces.
 
+    Args:
+        settings: of this installation.
+        version: the version in which someone saw the rows; it need not be the newest.
+        rows: their numbers there, from 0.
+        data: the new rows.
+        message: why.
+        author: who says so.
+        suite: expectation suite; by default the dataset's own.
+
     Raises:
         DataError: as `delete_rows`; or the numbers of rows differ.
         ValidationFailed: the new rows do not pass the suite.
@@ -79,6 +88,12 @@ def fix_rows(
 
 def targets(settings: Settings, store: Store, version: DatasetVersion, rows: Sequence[int]) -> list[Target]:
     """What the rows with these numbers are.
+
+    Args:
+        settings: of this installation.
+        store: of this home.
+        version: in which the rows are numbered.
+        rows: their numbers, from 0, in the order of the live rows.
 
     Raises:
         ConfigError: a number is out of range, or given twice.

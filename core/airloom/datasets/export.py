@@ -19,6 +19,13 @@ Form = Literal["parquet", "folder", "hf"]
 def export_named(settings: Settings, name: str, target: Path, form: str, split: str = "") -> tuple[Path, int]:
     """Write a version (`digits@v2`), or a split of a snapshot that is named by its id; returns the path and the rows.
 
+    Args:
+        settings: of this installation.
+        name: of the version, or the id of the snapshot.
+        target: file or folder to make.
+        form: see `export`.
+        split: of the snapshot; "" for a version.
+
     Raises:
         ConfigError: the form is not known, the target exists, or the form does not fit the type.
         DataError: there is no such version or snapshot.
@@ -41,7 +48,12 @@ def export_named(settings: Settings, name: str, target: Path, form: str, split: 
 def export(table: pa.Table, layout: Layout, form: Form, target: Path) -> Path:
     """Write rows to `target`, which must not exist, at once or not at all.
 
-    `parquet` writes one file, `folder` a file a row below its label's folder, `hf` what `load_from_disk` reads.
+    Args:
+        table: the rows.
+        layout: roles of the columns.
+        form: `parquet` writes one file, `folder` a file a row below its label's folder, `hf` what `load_from_disk`
+            reads.
+        target: file or folder to make.
 
     Raises:
         ConfigError: the target exists, or the form does not fit the type.
@@ -89,7 +101,11 @@ def _folder(table: pa.Table, layout: Layout, target: Path) -> None:
         raise DataError(f"the label {wrong[0][:80]!r} cannot be a folder's name", "export parquet")
     for name in set(labels):
         (target / name).mkdir()
-    suffix, files = ("png", _pictures(table)) if layout.type == "image" else ("txt", _texts(table, layout))
+    if layout.type == "image":
+        suffix, files = "png", _pictures(table)
+    else:
+        texts = table.column(layout.inputs(table.schema)[0]).to_pylist()
+        suffix, files = "txt", (text.encode() for text in texts)
     for number, (label, content) in enumerate(zip(labels, files, strict=True)):
         (target / label / f"{number:08d}.{suffix}").write_bytes(content)
 
@@ -108,8 +124,3 @@ def _pictures(table: pa.Table) -> Iterator[bytes]:
             buffer = io.BytesIO()
             Image.fromarray(pixels[0] if channels == 1 else pixels.transpose(1, 2, 0)).save(buffer, "png")
             yield buffer.getvalue()
-
-
-def _texts(table: pa.Table, layout: Layout) -> Iterator[bytes]:
-    name = layout.inputs(table.schema)[0]
-    return (text.encode() for text in table.column(name).to_pylist())

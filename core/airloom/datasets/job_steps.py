@@ -11,7 +11,14 @@ HOUR = 3600.0
 
 
 def job_of(settings: Settings, function: str, arguments: dict[str, Any], *, timeout: float = HOUR) -> JobSpec:
-    """One of the functions below as a job. An export may write beside its target, wherever that is."""
+    """One of the functions below as a job. An export may write beside its target, wherever that is.
+
+    Args:
+        settings: of this installation.
+        function: its name.
+        arguments: of the function, as JSON.
+        timeout: wall time in seconds.
+    """
     step = f"airloom.datasets.job_steps:{function}"
     writable = [str((settings.project / arguments["target"]).resolve().parent)] if function == "export" else []
     return JobSpec(step=step, arguments=arguments, resources=Resources(time=timeout), writable=writable)
@@ -71,7 +78,17 @@ def compact(dataset: str) -> dict[str, Any]:
 
 
 def export(name: str, target: str, form: str, split: str) -> dict[str, Any]:
-    """Write a version, or a split of a snapshot, for others: `{"path", "rows"}`."""
+    """Write a version, or a split of a snapshot, for others.
+
+    Args:
+        name: `digits@v2`, or the id of a snapshot.
+        target: path, from the project's root or absolute; it must not exist.
+        form: "parquet", "folder" or "hf".
+        split: of the snapshot; "" for a version.
+
+    Returns:
+        `{"path", "rows"}`.
+    """
     from airloom.datasets.export import export_named
 
     settings = load()

@@ -40,7 +40,18 @@ class Operation(Protocol):
     """One kind of commit."""
 
     def apply(self, store: Store, head: VersionManifest | None, number: int, tags: list[str]) -> NextVersion:
-        """The next version; raises DataError where `head` does not allow it."""
+        """The next version.
+
+        Args:
+            store: of this home.
+            head: the newest version; None before the first.
+            number: of the next version.
+            tags: of the commit.
+
+        Raises:
+            DataError: `head` does not allow it.
+            NothingChanged: the next version would have the same rows as `head`.
+        """
 
 
 @dataclass(frozen=True)
@@ -50,6 +61,7 @@ class Append:
     shards: Sequence[Shard]
 
     def apply(self, store: Store, head: VersionManifest | None, number: int, tags: list[str]) -> NextVersion:
+        """See `Operation`."""
         new = [brought(shard, number, tags) for shard in self.shards]
         index = indices(store, new)
         old, chain = (list(head.shards), head.chain) if head else ([], Chain())
@@ -70,6 +82,7 @@ class Replace:
     shards: Sequence[Shard]
 
     def apply(self, store: Store, head: VersionManifest | None, number: int, tags: list[str]) -> NextVersion:
+        """See `Operation`."""
         new = [brought(shard, number, tags) for shard in self.shards]
         index = indices(store, new)
         if index.anchored:
@@ -101,6 +114,7 @@ class Edit:
     substitutes: Sequence[Shard] = ()
 
     def apply(self, store: Store, head: VersionManifest | None, number: int, tags: list[str]) -> NextVersion:
+        """See `Operation`."""
         if head is None:
             raise DataError("there is no version whose rows could be changed", "commit rows first")
         rows = VersionRows(store, head)

@@ -10,6 +10,12 @@ from airloom.settings import Settings
 def release(settings: Settings, batch: str, *, who: str, why: str) -> DatasetVersion:
     """Commit the rows of a batch as they were asked for; afterwards it is no longer in quarantine.
 
+    Args:
+        settings: of this installation.
+        batch: its id.
+        who: lets it through.
+        why: the reason, recorded in the version.
+
     Raises:
         ConfigError: no reason is given.
         DataError: there is no such batch, or its rows do not fit the dataset any more.

@@ -15,6 +15,12 @@ from airloom.settings import Settings
 def tag(settings: Settings, version: DatasetVersion, label: str, *, move: bool = False) -> str:
     """Give a version a name of its own, `digits@golden`; a git tag that `dvc get --rev` takes too.
 
+    Args:
+        settings: of this installation.
+        version: which one.
+        label: the name.
+        move: take it from another version.
+
     Raises:
         ConfigError: the label is none, or another version has it and `move` is not set.
     """
@@ -28,6 +34,12 @@ def tag(settings: Settings, version: DatasetVersion, label: str, *, move: bool =
 
 def delete(settings: Settings, name: str, *, reason: str, author: str = "airloom") -> list[DatasetVersion]:
     """Delete one version (`digits@v3`) or all of a dataset (`digits`): nothing lists or reads them any more.
+
+    Args:
+        settings: of this installation.
+        name: of the version or the dataset.
+        reason: why; it is recorded.
+        author: who says so.
 
     Raises:
         ConfigError: no reason is given.

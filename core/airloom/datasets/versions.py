@@ -23,14 +23,22 @@ if TYPE_CHECKING:
 
 
 def check_name(name: str) -> str:
-    """A dataset's name, or a ConfigError that says which names there may be."""
+    """The name of a dataset, unchanged.
+
+    Raises:
+        ConfigError: it is none; the hint says which names there may be.
+    """
     if not DATASET.fullmatch(name):
         raise ConfigError(f"{name[:80]!r} is no name of a dataset", "lower case letters, digits and _, at most 40")
     return name
 
 
 def find(settings: Settings, text: str) -> DatasetVersion:
-    """The version that `name@vN`, `name@tag` or `name` (the newest) means."""
+    """The version that `name@vN`, `name@tag` or `name` (the newest) means.
+
+    Raises:
+        DataError: there is no such version.
+    """
     name = DatasetName.parse(text)
     if name.tag:
         return tagged(settings, name.dataset, name.tag)
@@ -156,18 +164,13 @@ def tagged(settings: Settings, dataset: str, label: str) -> DatasetVersion:
     raise DataError(f"there is no tag {dataset}@{label}", f"tags of {dataset}: {tags}")
 
 
-def log(settings: Settings, dataset: str) -> list[dict[str, Any]]:
-    """The versions, newest first, as plain records.
+def log(settings: Settings, dataset: str) -> list[DatasetVersion]:
+    """All versions of a dataset but the deleted ones, newest first.
 
     Raises:
         DataError: there is no such dataset.
     """
-    records = _entries(repository.refresh(settings), check_name(dataset)) if _known(settings) else []
-    if not records:
-        raise _unknown(settings, dataset)
-    for values in records:
-        values["name"] = dataset_version(dataset, values["number"])
-    return records[::-1]
+    return list_versions(settings, dataset)[::-1]
 
 
 def storage(settings: Settings, version: DatasetVersion) -> str:
@@ -178,7 +181,11 @@ def storage(settings: Settings, version: DatasetVersion) -> str:
 
 
 def manifest_of(settings: Settings, version: DatasetVersion, commit: str = "") -> "VersionManifest":
-    """How a version is stored, now or at one of its commits."""
+    """How a version is stored, now or at one of its commits.
+
+    Raises:
+        DataError: the commit has no manifest of it.
+    """
     from airloom.datasets.storage.manifest import VersionManifest
 
     at = commit or storage(settings, version)
@@ -207,14 +214,10 @@ def note(manifest: "VersionManifest") -> str:
 
 
 def _records(repo: Path, dataset: str, which: str = "v*") -> list[DatasetVersion]:
-    return [DatasetVersion(**values) for values in _entries(repo, dataset, which)]
-
-
-def _entries(repo: Path, dataset: str, which: str = "v*") -> list[dict[str, Any]]:
-    """The records of the versions that were not deleted, oldest first; ten thousand take a fifth of a second."""
+    """The versions that were not deleted, oldest first; ten thousand take a fifth of a second."""
     records = _every(repo, dataset, which)
     gone = {int(number) for number in deletions(repo, dataset)} if records else set()
-    return [values for values in records if values["number"] not in gone]
+    return [DatasetVersion(**values) for values in records if values["number"] not in gone]
 
 
 def _every(repo: Path, dataset: str, which: str = "v*") -> list[dict[str, Any]]:

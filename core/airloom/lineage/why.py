@@ -118,9 +118,8 @@ def _changes(settings: Settings, old: DatasetVersion, new: DatasetVersion) -> Ve
 
     differences = diff.diff(settings, old, new)
     changed = diff.changed(settings, old, new)
-    rows = {name: differences["rows"][name] - changed * (name != "kept") for name in ("added", "removed", "kept")}
-    schema, labels, shift = (differences[name] for name in ("schema", "labels", "shift"))
-    return VersionChanges(schema, labels, shift, rows | {"changed": changed})
+    rows = {kind: count - changed * (kind != "kept") for kind, count in differences.rows.items()}
+    return VersionChanges(differences.schema, differences.labels, differences.shift, rows | {"changed": changed})
 
 
 def _code(a: ComparedTraining, b: ComparedTraining) -> CodeDifference:

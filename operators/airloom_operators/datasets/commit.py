@@ -66,7 +66,12 @@ class CommitDatasetOperator(DatasetJobOperator):
         return {**arguments, "details": details}
 
     def finished(self, context: "Context", value: dict[str, Any]) -> dict[str, Any]:
-        """Return the new version."""
+        """Return the new version.
+
+        Raises:
+            AirflowFailException: the rows are in quarantine.
+            AirflowSkipException: the newest version has these rows already.
+        """
         if "refused" in value:
             raise AirflowFailException(value["refused"])
         if "unchanged" in value and context["ti"].try_number == 1:

@@ -34,11 +34,13 @@ def log(name: Dataset, json_: Json = False) -> None:
     """
     from airloom.datasets import versions
 
-    records = versions.log(load(), name)
+    logged = versions.log(load(), name)
+    # Not by to_dict, which copies each of ten thousand.
+    records = [{**vars(version), "name": version.name} for version in logged]
     lines = (
-        f"{r['name']}  {r['created'][:16]}  {r['rows']} rows  {r['author']}: {r['message']}"
-        + (f"  [{', '.join(r['tags'])}]" if r["tags"] else "")
-        for r in records
+        f"{v.name}  {v.created[:16]}  {v.rows} rows  {v.author}: {v.message}"
+        + (f"  [{', '.join(v.tags)}]" if v.tags else "")
+        for v in logged
     )
     answer(records, json_, "\n".join(lines))
 
@@ -108,25 +110,25 @@ def diff(
     settings = load()
     a, b = versions.find(settings, old), versions.find(settings, new)
     difference = differ.diff(settings, a, b)
+    record = difference.to_dict()
     if picture:
         picture.parent.mkdir(parents=True, exist_ok=True)
         picture.write_bytes(differ.picture(settings, a, b))
-        difference["picture"] = str(picture)
-    rows, shards = difference["rows"], difference["shards"]
+        record["picture"] = str(picture)
+    rows, shards = difference.rows, difference.shards
     lines = [
-        f"{difference['old']} -> {difference['new']}",
+        f"{difference.old} -> {difference.new}",
         f"rows: {rows['added']} added, {rows['removed']} removed, {rows['kept']} kept",
         f"shards: {shards['added']} added ({size(shards['new_bytes'])}), {shards['kept']} kept",
     ]
-    lines += [f"column {name}: {pair[0]} -> {pair[1]}" for name, pair in difference["schema"].items()]
+    lines += [f"column {name}: {before} -> {after}" for name, (before, after) in difference.schema.items()]
+    labels = {value: counts for value, counts in difference.labels.items() if counts[0] != counts[1]}
+    lines += [f"label {value}: {before} -> {after}" for value, (before, after) in labels.items()]
     lines += [
-        f"label {value}: {pair[0]} -> {pair[1]}" for value, pair in difference["labels"].items() if pair[0] != pair[1]
+        f"{name}: mean {shift['old_mean']:.4g} -> {shift['new_mean']:.4g}, PSI {shift['psi']:.3f}"
+        for name, shift in difference.shift.items()
     ]
-    lines += [
-        f"{name}: mean {s['old_mean']:.4g} -> {s['new_mean']:.4g}, PSI {s['psi']:.3f}"
-        for name, s in difference["shift"].items()
-    ]
-    answer(difference, json_, "\n".join(lines))
+    answer(record, json_, "\n".join(lines))
 
 
 @app.command()

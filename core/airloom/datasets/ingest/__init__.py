@@ -79,7 +79,13 @@ def from_table(table: pa.Table, layout: Layout, schema: pa.Schema | None = None)
 def from_batches(
     batches: Iterable[pa.RecordBatch], layout: Layout, schema: pa.Schema | None = None, source: str = "the batch"
 ) -> Batches:
-    """Rows from Python, larger than memory if need be; with the schema of the dataset to which they go, or their own.
+    """Rows from Python, larger than memory if need be.
+
+    Args:
+        batches: the rows, read once.
+        layout: roles of the columns.
+        schema: of the dataset to which they go; None: their own.
+        source: where they come from, for messages.
 
     Raises:
         DataError: as for `open_source`.

@@ -64,7 +64,11 @@ def _located(arrays: "Arrays", path: Path) -> Iterator[pa.RecordBatch]:
 
 
 def read_npz(path: Path, _wanted: Wanted, _schema: pa.Schema | None) -> Iterator[pa.RecordBatch]:
-    """A column a member. Objects are never unpickled, and nothing is inflated beyond its declared size."""
+    """A column a member. Objects are never unpickled, and nothing is inflated beyond its declared size.
+
+    Raises:
+        DataError: it is no .npz file of plain arrays of one length.
+    """
     import zlib
 
     try:
@@ -111,7 +115,11 @@ class _Member:
         return shape, dtype
 
     def rows(self, count: int) -> "np.ndarray[Any, Any]":
-        """The next rows."""
+        """The next rows.
+
+        Raises:
+            EOFError: there are fewer.
+        """
         import numpy as np
 
         size = _product(self.shape[1:]) * self.dtype.itemsize * count

@@ -28,6 +28,12 @@ class Piece(NamedTuple):
 def stream(parts: Sequence[Part], wanted: Wanted, source: str, layout: Layout | None = None) -> Batches:
     """The rows of all parts in stored form, of one schema: the wanted one, else that of the first rows.
 
+    Args:
+        parts: in their order, at least one.
+        wanted: what the caller says of the columns.
+        source: where they come from, for messages.
+        layout: roles of the columns; None: found out from the first rows.
+
     Raises:
         DataError: a part has no rows, or its first do not fit; later ones raise when they are read.
     """

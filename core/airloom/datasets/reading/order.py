@@ -46,7 +46,14 @@ class Order:
         self._kept: dict[str, tuple[Any, Any]] = {}  # the newest permutation of each kind
 
     def positions(self, seed: int, epoch: int, start: int, stop: int) -> Positions:
-        """Positions of the rows that come as number `start` to `stop` - 1 in the epoch of this seed."""
+        """Positions of the rows that come as number `start` to `stop` - 1 in an epoch.
+
+        Args:
+            seed: of the order.
+            epoch: from 0.
+            start: number of the first row.
+            stop: number behind the last row.
+        """
         start, stop = min(start, self.rows), min(stop, self.rows)
         if not self._shuffle:
             return np.arange(start, stop, dtype=np.int64)

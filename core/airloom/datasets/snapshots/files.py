@@ -93,6 +93,12 @@ def _digest(path: Path) -> str:
 def load_rows(settings: Settings, identity: str, split: str, digest: str) -> "Array":
     """The row numbers of a split, int64, ascending, mapped into memory.
 
+    Args:
+        settings: of this installation.
+        identity: of the snapshot.
+        split: its name.
+        digest: SHA-256 that `save_rows` returned.
+
     Raises:
         CorruptFile: the file is damaged or gone.
     """

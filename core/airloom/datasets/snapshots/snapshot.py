@@ -76,7 +76,19 @@ def prepare(
     since: int = 0,
     tags: Sequence[str] = (),
 ) -> Snapshot:
-    """Fix what a run reads, and wait until it is READY."""
+    """Fix what a run reads, and wait until it is READY.
+
+    Args:
+        settings: of this installation.
+        version: whose live rows are taken.
+        split: share by name.
+        since: take only rows that came after this version.
+        tags: take only rows of commits with all of these tags; `!tag`: of commits without it.
+
+    Raises:
+        ConfigError: the request is none; see `ask`.
+        DataError: no row is chosen; see `make`.
+    """
     return make(settings, ask(settings, version, split, since=since, tags=tags))
 
 
@@ -104,6 +116,12 @@ def start(settings: Settings, snapshot: Snapshot) -> str:
 def make(settings: Settings, snapshot: Snapshot, *, describe: bool = False, anew: bool = False) -> Snapshot:
     """Choose the rows of each split and keep them. A READY snapshot is returned as it is, unless `anew`.
 
+    Args:
+        settings: of this installation.
+        snapshot: as `ask` returned it.
+        describe: also make the statistics of each split.
+        anew: choose the rows again.
+
     Raises:
         DataError: no row is chosen, or what is stored does not answer.
         CorruptFile: what stands under the version's name is not what the snapshot was made of.
@@ -121,7 +139,9 @@ def make(settings: Settings, snapshot: Snapshot, *, describe: bool = False, anew
         facts = {"storage": storage, "rows": files.save_rows(settings, ready, chosen)}
         files.write_record(settings, ready, READY, **facts)
         if describe:
-            files.write_record(settings, ready, READY, **facts, statistics=_statistics(settings, ready))
+            data = open_snapshot(settings, ready)
+            statistics = {name: data.statistics(name) for name in ready.split}
+            files.write_record(settings, ready, READY, **facts, statistics=statistics)
     except AirloomError as error:
         files.write_record(settings, snapshot, FAILED, error=str(error))
         raise
@@ -250,11 +270,6 @@ def load_split(settings: Settings, snapshot: Snapshot, name: str) -> "tuple[Arra
 
     inputs, labels = (part.numpy() for part in open_snapshot(settings, snapshot).tensors(name))
     return (inputs / np.float32(255) if inputs.dtype == np.uint8 else inputs.astype(np.float32, copy=False)), labels
-
-
-def _statistics(settings: Settings, snapshot: Snapshot) -> dict[str, Any]:
-    data = open_snapshot(settings, snapshot)
-    return {name: data.statistics(name) for name in snapshot.split}
 
 
 def _alive(pid: int, created: float) -> bool:

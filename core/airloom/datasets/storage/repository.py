@@ -152,6 +152,12 @@ def read_files(repo: Path, revision: str, *paths: str) -> list[str | None]:
 def publish(settings: Settings, change: Change, parent: str | None, repo: Path | None = None) -> str | None:
     """Make `change` visible on top of the commit `parent` by one atomic push.
 
+    Args:
+        settings: of this installation.
+        change: what becomes visible.
+        parent: commit of main; None where there is none yet.
+        repo: another repository than the home's own.
+
     Returns:
         The new commit; None when another push was first, and nothing is visible.
 
@@ -178,7 +184,17 @@ def publish(settings: Settings, change: Change, parent: str | None, repo: Path |
 
 
 def publish_ref(settings: Settings, ref: str, commit: str, *, force: bool = False) -> bool:
-    """Point a ref to a commit; False where it names another one already."""
+    """Point a ref to a commit; False where it names another one already.
+
+    Args:
+        settings: of this installation.
+        ref: its whole name.
+        commit: where it shall point.
+        force: move a ref that names another commit.
+
+    Raises:
+        DataError: the push failed for another reason.
+    """
     repo = refresh(settings)
     spec = f"{'+' if force else ''}{commit}:{ref}"
     done = patiently(repo, "push", "-q", "origin" if settings.data_remote else ".", spec)

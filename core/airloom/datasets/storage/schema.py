@@ -28,6 +28,13 @@ class Layout:
 def check(dataset: str, old: pa.Schema, layout: Layout, new: pa.Schema, given: Layout) -> None:
     """A batch must have the columns of the dataset, with their types, shapes and roles.
 
+    Args:
+        dataset: its name, for the message.
+        old: schema of the dataset.
+        layout: roles in the dataset.
+        new: schema of the batch.
+        given: roles in the batch.
+
     Raises:
         DataError: naming each column that differs.
     """

@@ -14,7 +14,11 @@ SMALL = 1 << 16  # bytes that are rather joined
 
 
 def write_shard(sink: Any, batches: Sequence[pa.RecordBatch]) -> None:
-    """The same rows always give the same bytes, however they are cut into batches and wherever those were cut from."""
+    """Write the batches; the same rows always give the same bytes, however they are cut into batches.
+
+    Raises:
+        RuntimeError: this version of pyarrow writes other memory than it was given.
+    """
     pieces = _Pieces(sink)
     columns = [pieces.joined([batch.column(at) for batch in batches]) for at in range(batches[0].num_columns)]
     schema = batches[0].schema.remove_metadata()

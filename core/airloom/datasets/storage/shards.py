@@ -99,7 +99,14 @@ class ShardWriter:
 
 
 def put(store: Store, batches: Sequence[pa.RecordBatch], index: Index, describe: Describe) -> Shard:
-    """Write one shard and its index."""
+    """Write one shard and its index.
+
+    Args:
+        store: where to.
+        batches: its rows.
+        index: of the same rows.
+        describe: makes their statistics.
+    """
     md5, size = store.write(lambda sink: write_shard(sink, batches))
     data = index.to_bytes()
     index_md5, index_size = store.write(lambda sink: sink.write(data))

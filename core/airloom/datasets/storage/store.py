@@ -74,7 +74,11 @@ class Store:
         self._cache = settings.dvc_cache / "files" / "md5"
 
     def path(self, md5: str) -> Path:
-        """Where the cache keeps an object, whether it is there or not."""
+        """Where the cache keeps an object, whether it is there or not.
+
+        Raises:
+            DataError: that is no name of an object.
+        """
         if not NAME.fullmatch(md5):
             raise DataError(f"{md5[:80]!r} names no object", "the manifest was changed by hand; restore it")
         return self._cache / md5[:2] / md5[2:]
@@ -146,7 +150,11 @@ class Store:
 
     @cached_property
     def remote(self) -> Any:
-        """DVC's object database of the remote."""
+        """DVC's object database of the remote.
+
+        Raises:
+            DataError: the remote cannot be opened.
+        """
         from dvc.exceptions import DvcException
 
         try:

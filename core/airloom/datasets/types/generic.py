@@ -27,7 +27,11 @@ class GenericType:
         check_roles(schema, layout)
 
     def profile(self, table: pa.Table, layout: Layout) -> "pd.DataFrame":
-        """What `measures.generic` says of each input column, and the label as it is."""
+        """What `measures.generic` says of each input column, and the label as it is.
+
+        Raises:
+            DataError: two columns would have a measure of one name.
+        """
         import pandas as pd
 
         self.check(table.schema, layout)

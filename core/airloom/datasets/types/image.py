@@ -25,7 +25,11 @@ class ImageType:
     nullable = False
 
     def check(self, schema: pa.Schema, layout: Layout) -> None:
-        """See `DatasetType`."""
+        """See `DatasetType`.
+
+        Raises:
+            DataError: the columns are no images with a class label.
+        """
         check_roles(schema, layout)
         field = one_input(schema, layout)
         kind = field.type

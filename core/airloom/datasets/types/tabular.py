@@ -23,7 +23,11 @@ class TabularType:
     nullable = True
 
     def check(self, schema: pa.Schema, layout: Layout) -> None:
-        """See `DatasetType`."""
+        """See `DatasetType`.
+
+        Raises:
+            DataError: a column is not flat.
+        """
         check_roles(schema, layout)
         for field in schema:
             kind = field.type

@@ -24,7 +24,11 @@ class TextType:
     nullable = False
 
     def check(self, schema: pa.Schema, layout: Layout) -> None:
-        """See `DatasetType`."""
+        """See `DatasetType`.
+
+        Raises:
+            DataError: the columns are not one text with a class label.
+        """
         check_roles(schema, layout)
         field = one_input(schema, layout)
         if field.type != pa.large_string():

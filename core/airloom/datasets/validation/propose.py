@@ -52,6 +52,12 @@ def propose(dataset: str, profile: "pd.DataFrame", label: str = "", margin: floa
 def write(settings: Settings, dataset: str, suite: dict[str, Any], replace: bool = False) -> Path:
     """Write a draft where `validate` looks for it.
 
+    Args:
+        settings: of this installation.
+        dataset: its name.
+        suite: as `propose` returned it.
+        replace: write over a suite that is there.
+
     Raises:
         DataError: there is a suite already, and it is not to be replaced.
     """
