@@ -1,5 +1,6 @@
-"""Files that only their owner may read, written at once or not at all. Imports nothing but the standard library."""
+"""Files: written at once or not at all, readable by their owner only; and their digests."""
 
+import hashlib
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -19,6 +20,12 @@ def write_private(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 of a file, hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from airloom.cache.entries import CacheEntry
 from airloom.cache.manifest import Reading, StepManifest
 from airloom.contracts import CacheDecision, RunContext
 from airloom.errors import AirloomError
-from airloom.project import source
+from airloom.files import file_sha256
 from airloom.settings import Settings
 from airloom.spec.load import definition
 from airloom.tracking import runs
@@ -178,7 +178,7 @@ def _moved(settings: Settings, entry: CacheEntry) -> str:
     """A file that the run read without having declared it, and that is not what it was."""
     for name, before in entry.read.items():
         path = settings.project / name
-        if not path.is_file() or source.digest(path) != before:
+        if not path.is_file() or file_sha256(path) != before:
             return f"{name} changed (it was read, but is no declared input)"
     return ""
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from airloom.contracts import Record, RunContext, Snapshot
 from airloom.errors import ConfigError
+from airloom.files import file_sha256
 from airloom.project import source
 from airloom.project.packages import lock
 from airloom.settings import Settings
@@ -101,7 +102,7 @@ def declared(project: Path, inputs: list[str]) -> dict[str, str]:
         for file in files:
             if not file.resolve().is_relative_to(root):
                 raise ConfigError(f"inputs: {name!r} leads out of the project to {file.resolve()}", "copy it in")
-            digests[file.relative_to(root).as_posix()] = source.digest(file)
+            digests[file.relative_to(root).as_posix()] = file_sha256(file)
     return dict(sorted(digests.items()))
 
 

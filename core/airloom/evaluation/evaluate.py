@@ -14,6 +14,7 @@ from airloom.evaluation import figures, leaderboard, predictions
 from airloom.evaluation.inference import Judged, judge
 from airloom.evaluation.predictions import Kind, PredictedRows
 from airloom.evaluation.slices import masks
+from airloom.files import file_sha256
 from airloom.registry import models as registered_models
 from airloom.settings import Settings
 from airloom.spec.pipeline import Pipeline
@@ -177,7 +178,7 @@ def read_predictions(client: "MlflowClient", ctx: RunContext, evaluation: Evalua
     """
     with tempfile.TemporaryDirectory(prefix="airloom-gate-") as folder:
         path = Path(client.download_artifacts(ctx.mlflow_run, evaluation.predictions, folder))
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        sha256 = file_sha256(path)
         if evaluation.sha256 and sha256 != evaluation.sha256:
             raise GateError(f"the file's sha256 is {sha256[:12]}…, the evaluation wrote {evaluation.sha256[:12]}…")
         return predictions.read(

@@ -1,6 +1,5 @@
 """What the test rows say of candidate and champion: kept as Parquet, read again by the gate and by its simulation."""
 
-import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -9,6 +8,7 @@ import numpy as np
 
 from airloom.errors import GateError
 from airloom.evaluation import metrics
+from airloom.files import file_sha256
 
 Array = np.ndarray[Any, Any]
 Kind = Literal["classification", "regression"]
@@ -86,7 +86,7 @@ def write(rows: PredictedRows, path: Path) -> str:
         **{f"{SLICE}{name}": mask for name, mask in rows.slices.items()},
     }
     pq.write_table(pa.table(columns).replace_schema_metadata({"airloom.kind": rows.kind}), path)
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return file_sha256(path)
 
 
 def read(path: Path, *, with_champion: bool) -> PredictedRows:

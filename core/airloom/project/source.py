@@ -6,11 +6,12 @@ trained; see `airloom.project.watch`.
 """
 
 import ast
-import hashlib
 import os
 from collections.abc import Iterator
 from importlib.machinery import PathFinder
 from pathlib import Path
+
+from airloom.files import file_sha256
 
 OURS = ("airloom", "airloom_operators", "airloom_plugins", "airloom_serving")  # their version stands in the lock
 _DYNAMIC = ("import_module", "__import__")
@@ -19,13 +20,7 @@ _DYNAMIC = ("import_module", "__import__")
 def digests(project: Path, file: Path) -> dict[str, str]:
     """sha256 of the file and of all project files that it imports, however deep, by path from the project's root."""
     root = project.resolve()
-    return {_name(root, path): digest(path) for path in sorted(closure(root, file.resolve()))}
-
-
-def digest(path: Path) -> str:
-    """sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return {_name(root, path): file_sha256(path) for path in sorted(closure(root, file.resolve()))}
 
 
 def closure(root: Path, file: Path) -> set[Path]:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from airloom.files import write_private
+from airloom.files import file_sha256, write_private
 from airloom.project import source
 
 MOST = 1000  # files; who reads more has a dataset that is none
@@ -79,7 +79,7 @@ def reading(project: Path, home: Path, known: Collection[str], note: dict[str, s
         for path, how in {**unseen, **read}.items():
             name = path.relative_to(root).as_posix()
             if name not in known and name not in note:
-                note[name] = source.digest(path)
+                note[name] = file_sha256(path)
                 log.warning("%s is %s, and no declared input: add it to `inputs:` of the pipeline file", name, how)
 
 

@@ -6,6 +6,7 @@ import uuid
 from pathlib import Path
 
 from airloom.errors import CorruptFile, RegistryError
+from airloom.files import file_sha256
 from airloom.settings import Settings
 from airloom.tracking import runs
 
@@ -84,7 +85,7 @@ def _damage(folder: Path, digests: dict[str, str]) -> str:
     for name, digest in digests.items():
         if name not in present:
             return f"{name} is missing"
-        actual = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        actual = file_sha256(folder / name)
         if actual != digest:
             return f"{name} is damaged: its sha256 is {actual[:12]}…, not {digest[:12]}…"
     unknown = sorted(present - set(digests))

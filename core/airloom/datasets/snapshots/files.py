@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airloom.contracts import Snapshot
 from airloom.errors import CorruptFile, DataError
-from airloom.files import write_private, writing
+from airloom.files import file_sha256, write_private, writing
 from airloom.settings import Settings
 
 if TYPE_CHECKING:
@@ -78,16 +78,11 @@ def save_rows(settings: Settings, snapshot: Snapshot, chosen: "Mapping[str, Arra
             temporary = path.with_name(f".{uuid.uuid4().hex}.npy")
             try:
                 np.save(temporary, rows)
-                digests[name] = _digest(temporary)
+                digests[name] = file_sha256(temporary)
                 temporary.replace(path)
             finally:
                 temporary.unlink(missing_ok=True)
     return digests
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_rows(settings: Settings, identity: str, split: str, digest: str) -> "Array":
@@ -105,7 +100,7 @@ def load_rows(settings: Settings, identity: str, split: str, digest: str) -> "Ar
     import numpy as np
 
     path = rows_file(settings, identity, split)
-    if not path.is_file() or _digest(path) != digest:
+    if not path.is_file() or file_sha256(path) != digest:
         raise CorruptFile(f"{path} is damaged or gone", f"remove {path.parent}, and prepare the snapshot again")
     rows: Array = np.load(path, mmap_mode="r", allow_pickle=False)
     return rows

@@ -25,7 +25,7 @@ from airloom.datasets.storage.schema import Layout
 from airloom.datasets.validation.validate import Report
 from airloom.datasets.versions import check_name
 from airloom.errors import ConfigError, CorruptFile, DataError
-from airloom.files import write_private, writing
+from airloom.files import file_sha256, write_private, writing
 from airloom.settings import Settings
 
 ID = re.compile(r"[a-z][a-z0-9_]{0,39}-[0-9a-f]{12}")
@@ -221,8 +221,7 @@ def _sum(values: dict[str, Any]) -> str:
 
 def _sha256(file: Path) -> str:
     try:
-        with file.open("rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest()
+        return file_sha256(file)
     except FileNotFoundError:
         return "absent"
 

@@ -1,6 +1,5 @@
 """The evaluation of a pipeline run: candidates and champion on the same frozen test split."""
 
-import hashlib
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +8,7 @@ from airloom.cache import lookup, manifest
 from airloom.cache.entries import CacheEntry
 from airloom.cache.manifest import StepManifest
 from airloom.contracts import CacheDecision, Evaluation, RunContext, TrainedModel
+from airloom.files import file_sha256
 from airloom.pipeline.steps.base import Arguments, Step, light
 from airloom.project.packages import lock
 from airloom.settings import Settings, load
@@ -61,7 +61,7 @@ def _usable(settings: Settings, entry: CacheEntry) -> str:
         path = _fetched(runs.client(settings), run, evaluation.predictions, folder)
         if path is None:
             return f"the predictions of run {run} were collected"
-        same = hashlib.sha256(path.read_bytes()).hexdigest() == evaluation.sha256
+        same = file_sha256(path) == evaluation.sha256
     return "" if same else f"the predictions of run {run} are others by now"
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from airloom.errors import ConfigError
+from airloom.files import file_sha256
 
 KEEP = 2
 FIRST = 0.01  # seconds that a small checkpoint is guessed to cost, until one was written
@@ -69,7 +70,7 @@ class Checkpoints:
         """The newest complete checkpoint; a damaged one is passed over with a warning."""
         for path in reversed(self._files()):
             wanted = path.stem.partition("-")[2]
-            digest = _digest(path)
+            digest = file_sha256(path)
             if digest == wanted:
                 return path
             log.warning("checkpoint %s is damaged and passed over: its SHA-256 is %s…", path.name[:21], digest[:12])
@@ -171,11 +172,6 @@ class Pace:
         """A checkpoint took so long."""
         self._cost = max(seconds, (self._cost + seconds) / 2)
         self._due = time.monotonic() + self._cost / self._share
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sync(folder: Path) -> None:

@@ -1,6 +1,5 @@
 """Put a trained model into MLflow: torch.export program, ONNX and golden answers, without any pickle."""
 
-import hashlib
 import json
 import tempfile
 import warnings
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airloom.contracts import TrainedModel
+from airloom.files import file_sha256
 from airloom.processing import FILE, Processing
 from airloom.tracking.tags import Tag
 from airloom.training.export.onnx import adopt, export, load_program
@@ -136,4 +136,4 @@ def _digests(uri: str, folder: Path) -> dict[str, str]:
     folder.mkdir()
     root = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder)))
     files = sorted(path for path in root.rglob("*") if path.is_file())
-    return {path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    return {path.relative_to(root).as_posix(): file_sha256(path) for path in files}

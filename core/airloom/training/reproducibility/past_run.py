@@ -1,6 +1,5 @@
 """What a finished training used, as MLflow and git have it."""
 
-import hashlib
 import json
 import re
 import subprocess
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from airloom.contracts import Snapshot
 from airloom.errors import ConfigError, RegistryError
+from airloom.files import file_sha256
 from airloom.settings import Settings
 from airloom.tracking import artifacts, runs
 from airloom.tracking.tags import Tag
@@ -193,7 +193,7 @@ def past_project(settings: Settings, past: Past) -> Iterator[tuple[Path, list[st
 
 
 def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    return file_sha256(path) if path.is_file() else ""
 
 
 def _checkout(project: Path, commit: str, target: Path) -> bool:

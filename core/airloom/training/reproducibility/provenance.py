@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from airloom.files import file_sha256
 from airloom.project.git import changes, head
 from airloom.project.packages import installed
 from airloom.project.watch import imported
@@ -24,7 +25,7 @@ def code_tags(project: Path, reference: str, file: Path | None) -> dict[str, str
     """What trains, as tags: function or command, sha256 of its file, commit and dirty (`true`, `false`) under git."""
     tags = {Tag.CODE_FUNCTION: reference}
     if file is not None:
-        tags[Tag.CODE_SHA256] = hashlib.sha256(file.read_bytes()).hexdigest()
+        tags[Tag.CODE_SHA256] = file_sha256(file)
     commit, dirty = head(project)
     if commit:
         tags |= {Tag.CODE_COMMIT: commit, Tag.CODE_DIRTY: "true" if dirty else "false"}
