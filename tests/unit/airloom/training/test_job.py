@@ -19,7 +19,7 @@ import sys
 from airloom.contracts import RunContext
 from airloom.spec.pipeline import Pipeline
 from airloom.settings import load
-from airloom.training import final
+from airloom.training import train as final
 
 def train(context, pipeline, tests):
     sys.path.insert(0, tests)
