@@ -22,7 +22,7 @@ from benchmarks._datasets.ours import BATCH
 FIRST = """
 import sys, time
 import torch
-from airloom.datasets import snapshot, snapshot_data
+from airloom.datasets.snapshots import data, snapshot
 from airloom.settings import load
 began = time.perf_counter()
 settings = load()

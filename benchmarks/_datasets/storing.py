@@ -24,7 +24,8 @@ from benchmarks._datasets.measure import Cost, clock, timed
 LAYOUT = Layout("generic", label="label")
 CHUNK = 1 << 20
 FETCH = """
-from airloom.datasets import snapshot, versions
+from airloom.datasets import versions
+from airloom.datasets.snapshots import snapshot
 from airloom.settings import load
 settings = load()
 asked = snapshot.prepare(settings, versions.get(settings, "blobs", 1), {"train": 1.0})

@@ -115,7 +115,8 @@ def _run(channel: socket.socket, environment: dict[str, str], pipes: array.array
         os.environ.clear()
         os.environ.update(environment)
         _threads(int(environment["OMP_NUM_THREADS"]))
-        code = trial.main([*map(str, pipes), str(os.getppid())])
+        sys.argv = ["trial", *map(str, pipes), str(os.getppid())]  # what a started one would have
+        code = trial.main(sys.argv[1:])
     except SystemExit as error:
         code = error.code or 0
     finally:

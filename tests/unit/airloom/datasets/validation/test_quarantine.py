@@ -177,8 +177,8 @@ def test_what_cannot_be_kept_leaves_nothing(settings, shards, report):
 KEEPER = """
 import json, sys
 from pathlib import Path
-from airloom.datasets import quarantine
-from airloom.datasets.validation import Report
+from airloom.datasets.validation import quarantine
+from airloom.datasets.validation.validate import Report
 from airloom.settings import Settings
 
 home, request, report, *files = sys.argv[1:]

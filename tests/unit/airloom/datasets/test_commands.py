@@ -19,7 +19,7 @@ import typer
 from airloom.cli import main
 from airloom.cli.datasets import app
 
-PROJECT = Path(__file__).resolve().parents[5]
+PROJECT = Path(__file__).resolve().parents[4]
 HOW_TO = (PROJECT / "docs" / "how-to" / "datasets.md").read_text()
 
 
