@@ -26,7 +26,7 @@ _MODEL = re.compile(
     r"(?P<name>[A-Za-z0-9_][A-Za-z0-9_.-]{0,99})(?:/(?P<version>\d{1,9})|@(?P<alias>[A-Za-z][\w-]{0,49}))?"
 )
 _RUN_KEY = re.compile(
-    r"(?:(?P<installation>[a-z][a-z0-9-]{0,29}):)?(?P<dag>[^/\x00-\x1f:][^/\x00-\x1f]*)/(?P<run>[^\x00-\x1f]+?)"
+    r"(?:(?P<installation>[a-z][a-z0-9-]{0,29}):)?(?P<dag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,249})/(?P<run>[^\x00-\x1f]+?)"
     r"(?:@(?P<pipeline>[a-z][a-z0-9_]{0,39}))?(?:\[(?P<map_index>\d{1,9})\])?"
     r"(?:/(?P<candidate>[a-z][a-z0-9_]{0,39}))?"
 )
@@ -139,7 +139,7 @@ class RunKey:
 
     @classmethod
     def match(cls, text: str) -> Self | None:
-        """Read a key; None where it is none. Any text of the form `a/b` is one."""
+        """Read a key; None where it is none."""
         parts = _RUN_KEY.fullmatch(text)
         if parts is None:
             return None

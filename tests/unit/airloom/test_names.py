@@ -23,7 +23,7 @@ from airloom.names import (
 
 names = st.from_regex(r"[a-z][a-z0-9_]{0,39}", fullmatch=True)
 run_ids = st.from_regex(r"[A-Za-z0-9_.~:+-]{1,60}", fullmatch=True)  # Airflow's `allowed_run_id_pattern`
-dags = st.from_regex(r"[A-Za-z0-9_.-]{1,60}", fullmatch=True)
+dags = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,59}", fullmatch=True)
 
 
 @given(
@@ -53,6 +53,11 @@ def test_a_pipeline_called_like_its_dag_has_the_key_of_earlier_releases():
     assert str(key) == "digits/manual__1"
     assert str(key.of_candidate("cnn")) == "digits/manual__1/cnn"
     assert str(RunKey.of("nightly", "manual__1", "digits", 3)) == "nightly/manual__1@digits[3]"
+
+
+@pytest.mark.parametrize("text", ["../../etc/passwd", "/etc/passwd", "digits/", "a b/c", "", "digits/a\nb"])
+def test_what_is_no_run_key_is_none(text):
+    assert RunKey.match(text) is None
 
 
 def test_jobs_of_a_candidate_are_found_by_the_name_that_earlier_releases_gave_them():

@@ -1,4 +1,7 @@
-"""A pipeline run that failed for good, or that a person stopped, in a hand-written DAG without a last step."""
+"""A pipeline run that failed for good, or that a person stopped, in a hand-written DAG without a last step.
+
+After test_loop.py, as it adds runs; before test_mishaps.py, which ends the stack.
+"""
 
 import time
 from collections.abc import Callable
