@@ -75,8 +75,7 @@ def _steps(settings: Settings, context: RunContext, log_line: LogLine) -> dict[s
     decided = run_step(settings, context, promote.GATE, {"evaluation": evaluated}, _prefixed(log_line, "gate"))
     evaluation, decision = Evaluation.from_dict(evaluated), Decision.from_dict(decided)
     candidate, model = promote.chosen(arguments["trained"], evaluation)
-    result = {"context": context.to_dict(), **trained[candidate], "evaluation": evaluated, "gate": decided}
-    result |= {"candidate": candidate, "candidates": trained} if candidate else {}
+    result = {"context": context.to_dict(), **of_chosen(trained, candidate), "evaluation": evaluated, "gate": decided}
     for reason in decision.reasons:
         log_line(f"gate: {reason}")
     if decision.passed:
@@ -86,6 +85,11 @@ def _steps(settings: Settings, context: RunContext, log_line: LogLine) -> dict[s
         result["deployment"] = promote.deploy(settings, registered, log_line)
     finish(settings, context, decision.passed)
     return result
+
+
+def of_chosen(trained: dict[str, dict[str, Any]], candidate: str) -> dict[str, Any]:
+    """What `tune`, `study` and `model` of a run's result are: the chosen candidate's, with all of them by name."""
+    return trained[candidate] | ({"candidate": candidate, "candidates": trained} if candidate else {})
 
 
 def tune_pipeline(

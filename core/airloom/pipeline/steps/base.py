@@ -36,7 +36,7 @@ def _adopt(settings: Settings, ctx: RunContext, decision: CacheDecision) -> None
     return None
 
 
-def _same(settings: Settings, ctx: RunContext, value: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
+def _same(settings: Settings, ctx: RunContext, value: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001 - as it is
     return value
 
 

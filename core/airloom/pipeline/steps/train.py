@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from airloom.training.stopping import Budget
 
 
-def reads(settings: Settings, ctx: RunContext, arguments: Arguments) -> Reading:  # noqa: ARG001
+def reads(settings: Settings, ctx: RunContext, arguments: Arguments) -> Reading:  # noqa: ARG001 - the study says all
     """What the final training reads; of a study of this run's own nobody knows yet what it will choose."""
     study = tune.decided(settings, ctx)
     return _reads(settings, ctx, study.value) if study.hit else study.why

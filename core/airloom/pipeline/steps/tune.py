@@ -28,7 +28,7 @@ def _of_worker(pipeline: Pipeline) -> Resources:
     return Resources(asked.devices, 1, asked.threads * pipeline.tune.lanes, memory, LONGEST_STUDY)
 
 
-def reads(settings: Settings, ctx: RunContext, arguments: Arguments | None = None) -> Reading:  # noqa: ARG001
+def reads(settings: Settings, ctx: RunContext, arguments: Arguments | None = None) -> Reading:  # noqa: ARG001 - of no worker
     """What a study reads: what its trainings do, and its own section of the pipeline file."""
     pipeline = definition(ctx)
     if pipeline.tune.warm_start:
