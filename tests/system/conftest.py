@@ -1,4 +1,7 @@
-"""One started stack, with the demo played on it, for all system tests."""
+"""One started stack, with the demo played on it, for all system tests.
+
+A test's time limit is for the test alone (`func_only`): the first one to ask would else pay for the demo.
+"""
 
 import json
 import os
@@ -41,7 +44,7 @@ class Airloom:
         return {"PATH": paths, "HOME": "/nonexistent", "AIRLOOM_HOME": str(self.home)}
 
     def run(
-        self, *arguments: str, timeout: float = 400, variables: dict[str, str] | None = None
+        self, *arguments: str, timeout: float = 900, variables: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "airloom", *arguments]
         return subprocess.run(
@@ -64,7 +67,7 @@ class Airloom:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=400,
+            timeout=900,
             check=False,
         )
 

@@ -17,7 +17,7 @@ from airloom.errors import NothingChanged
 from airloom.stack import control
 from airloom.stack.airflow_api import AirflowApi
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600, func_only=True)]
 STOPPED = ("airflow-scheduler", "airflow-triggerer")
 WAITING = ("ticks_one", "ticks_two")
 DAGS = """

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(900, func_only=True)]
 ROWS = yaml.safe_load((Path(__file__).parent / "bad_input.yaml").read_text())
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from crash import cells, matrix
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(900, func_only=True)]
 SAMPLE = [cells.Cell("deferred", 2, "saving", "rank 1")]  # costs no more than seconds; the whole takes an hour
 
 

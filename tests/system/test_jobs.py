@@ -12,7 +12,7 @@ from airloom.jobs import files, processes
 from airloom.jobs.states import CANCELLED, LOST, RUNNING, SUCCEEDED, Attempt
 from airloom.stack import control
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600, func_only=True)]
 WAITS = {"in_place": "running", "deferred": "deferred"}
 
 

@@ -19,7 +19,7 @@ from airloom.stack import control
 from airloom.stack.airflow_api import AirflowApi
 from airloom.tracking import runs as mlflow_runs
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(900, func_only=True)]
 
 
 def served(airloom) -> dict:

@@ -2,7 +2,7 @@
 
 import pytest
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(900, func_only=True)]
 
 
 def test_a_second_run_on_the_same_version_says_hit_and_a_clear_trains_anew(airloom) -> None:

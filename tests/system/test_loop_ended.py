@@ -14,7 +14,7 @@ from airloom.stack.run_endings import EVERY
 from airloom.tracking import runs
 from airloom.tracking.tags import Tag
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600, func_only=True)]
 DAG = "ends_by_hand"
 TEXT = """
 import time

@@ -15,7 +15,7 @@ import yaml
 from airloom.stack import config, control
 from airloom.stack.airflow_api import AirflowApi
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(900, func_only=True)]
 FILE = Path(__file__).resolve().parents[1] / "acceptance" / "loop.yaml"
 ROWS = {row["run"][-1]: row for row in yaml.safe_load(FILE.read_text()) if "tests/acceptance/failures.py" in str(row)}
 
