@@ -5,7 +5,8 @@ AirloomError
 ├── DataError            a dataset, version, batch or shard
 │   ├── ValidationFailed     a batch did not pass its suite (carries the report's path)
 │   ├── NothingChanged       the commit holds what the newest version holds already
-│   └── CorruptFile          a digest does not match
+│   ├── CorruptFile          a digest does not match
+│   └── DataAway             the data remote or the disk fails, or others wrote first: a retry may do
 ├── JobError             the jobs layer: no such attempt, an attempt that does not end
 │   ├── JobsAway             the database of jobs and studies does not answer
 │   └── JobFailed            a job ended badly (carries the reason and the log's path)
@@ -54,6 +55,10 @@ class CorruptFile(DataError):
     """A file's digest is not the recorded one."""
 
 
+class DataAway(DataError):
+    """The data remote or the disk fails, or others wrote first. Nothing is wrong with the data: a retry may do."""
+
+
 class JobError(AirloomError):
     """The jobs layer: there is no such attempt, or an attempt does not end."""
 
@@ -63,11 +68,12 @@ class JobsAway(JobError):
 
 
 class JobFailed(JobError):
-    """A job failed; `log` is its log file."""
+    """A job failed; `log` is its log file, `cause` the name of the error's class that it ended with."""
 
-    def __init__(self, message: str, hint: str = "", log: str = "") -> None:
+    def __init__(self, message: str, hint: str = "", log: str = "", cause: str = "") -> None:
         super().__init__(message, hint)
         self.log = log
+        self.cause = cause
 
 
 class JobLost(JobFailed):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from airloom.errors import DataError
+from airloom.errors import DataAway
 
 
 def write_private(path: Path, text: str) -> None:
@@ -33,10 +33,10 @@ def writing(place: Path, consequence: str = "nothing is visible") -> Iterator[No
     """Name the place where writing fails.
 
     Raises:
-        DataError: it did.
+        DataAway: it did.
     """
     try:
         yield
     except (OSError, sqlite3.Error) as error:
         reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{place} cannot be written: {reason}", f"make room; {consequence}") from None
+        raise DataAway(f"{place} cannot be written: {reason}", f"make room; {consequence}") from None

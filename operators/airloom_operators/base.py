@@ -5,12 +5,17 @@ from contextlib import contextmanager
 from typing import Any
 
 from airflow.sdk import BaseOperator, BaseOperatorLink
-from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
+from airloom import errors
 from airloom.contracts import RunContext
-from airloom.errors import AirloomError
+from airloom.errors import AirloomError, ConfigError, CorruptFile, DataAway, DataError, JobFailed
 from airloom.settings import Settings, load
 from airloom_operators.links import MlflowRunLink
+from airloom_operators.templates import record
+
+MISTAKES = (ConfigError, DataError)  # of a person: the same again ends the same
+PASSING = (DataAway, CorruptFile)  # of these, what may be otherwise the next time
 
 
 class AirloomOperator(BaseOperator):
@@ -20,23 +25,43 @@ class AirloomOperator(BaseOperator):
 
     @contextmanager
     def step(self) -> Iterator[Settings]:
-        """The settings of this installation; a mistake of a user becomes a failed task with one clear message."""
+        """The settings of this installation; an error becomes a failed task with one clear message.
+
+        Raises:
+            AirflowFailException: a mistake of a person: the task fails at once, as no retry would mend it.
+            AirflowException: any other error of ours, which a retry may find mended.
+        """
         try:
             yield load()
         except AirloomError as error:
-            raise AirflowException(str(error)) from None
+            raise (AirflowFailException if is_mistake(error) else AirflowException)(str(error)) from None
 
 
 class StepOperator(AirloomOperator):
     """A step that works on a run context: the dict that `ResolveOperator` returned."""
 
+    context: Any  # set by each operator, from what `ResolveOperator` returned
     operator_extra_links: tuple[BaseOperatorLink, ...] = (MlflowRunLink(),)
     mlflow_link = ""  # set by execute, read by the link when the task ends
+
+    def run_context(self) -> RunContext:
+        """The run that the step works on.
+
+        Raises:
+            ConfigError: it is none.
+        """
+        return record(RunContext, "context", self.context)
 
     def link_to(self, settings: Settings, context: RunContext, run: str = "") -> None:
         """Make the task link to its MLflow run, or to `run` of the same experiment."""
         base = settings.stack.get("mlflow_url", settings.mlflow_uri)
         self.mlflow_link = f"{base}/#/experiments/{context.experiment}/runs/{run or context.mlflow_run}"
+
+
+def is_mistake(error: AirloomError) -> bool:
+    """Whether a person has to mend something first, also where it was found in a job."""
+    kind = vars(errors).get(error.cause, JobFailed) if isinstance(error, JobFailed) else type(error)
+    return issubclass(kind, MISTAKES) and not issubclass(kind, PASSING)
 
 
 def cleared(context: Any) -> bool:

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airloom.contracts import RegisteredVersion, RunContext
+from airloom.contracts import RegisteredVersion
 from airloom_operators.base import StepOperator
+from airloom_operators.templates import record
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -32,8 +33,8 @@ class DeployOperator(StepOperator):
         from airloom.pipeline import run
         from airloom.pipeline.steps import promote
 
-        ctx, registered = RunContext.from_dict(dict(self.context)), RegisteredVersion.from_dict(self.registered)
         with self.step() as settings:
+            ctx, registered = self.run_context(), record(RegisteredVersion, "registered", self.registered)
             self.link_to(settings, ctx)
             desired = promote.deploy(settings, registered, lambda line: self.log.info("%s", line), self.serve_timeout)
             run.finish(settings, ctx, passed=True)

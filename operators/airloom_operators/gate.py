@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import Param
+from airflow.sdk.exceptions import AirflowException
 
-from airloom.contracts import Decision, RunContext
+from airloom.contracts import Decision
 from airloom.pipeline.steps import promote
 from airloom_operators.base import StepOperator
 from airloom_operators.job import JobOperator
 from airloom_operators.links import EvidenceLink, MlflowRunLink
+from airloom_operators.templates import record
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -24,6 +26,27 @@ class GateOperator(JobOperator):
 
     step_record = promote.GATE
     operator_extra_links = (MlflowRunLink(), EvidenceLink())
+
+    def finished(self, context: "Context", value: dict[str, Any]) -> Any:
+        """Return the decision; the reasons of a refusal stand in the log and, as a note, on the run.
+
+        The task itself goes well: refusing is its work. What follows is skipped, which the grid shows.
+        """
+        decision = Decision.from_dict(value)
+        if not decision.passed:
+            reasons = "\n".join(f"- {reason}" for reason in decision.reasons)
+            self.log.warning("the gate refused the candidate:\n%s", reasons)
+            self._note(context, f"The gate refused the candidate:\n{reasons}")
+        return value
+
+    def _note(self, context: "Context", text: str) -> None:
+        from airloom.stack.airflow_api import AirflowApi
+
+        try:
+            with self.step() as settings, AirflowApi(settings) as api:
+                api.note(context["ti"].dag_id, context["run_id"], text)
+        except AirflowException as error:  # a note is worth no failure
+            self.log.warning("the run got no note: %s", error)
 
 
 class OverrideOperator(HITLOperator, StepOperator):
@@ -56,9 +79,9 @@ class OverrideOperator(HITLOperator, StepOperator):
 
     def execute(self, context: "Context") -> Any:
         """Return a passed decision; ask about a refused one."""
-        decision, run = Decision.from_dict(dict(self.decision)), RunContext.from_dict(dict(self.context))
         with self.step() as settings:
-            self.link_to(settings, run)
+            decision = record(Decision, "decision", self.decision)
+            self.link_to(settings, self.run_context())
         if decision.passed:
             return decision.to_dict()
         reasons = "\n".join(f"- {reason}" for reason in decision.reasons)
@@ -71,7 +94,8 @@ class OverrideOperator(HITLOperator, StepOperator):
         from airloom.spec.load import definition
 
         answer = super().execute_complete(context, event)
-        decision, run = Decision.from_dict(dict(self.decision)), RunContext.from_dict(dict(self.context))
+        with self.step():
+            decision, run = record(Decision, "decision", self.decision), self.run_context()
         if list(answer["chosen_options"]) != [APPROVE]:
             return decision.to_dict()
         who = answer["responded_by_user"] or {}

@@ -8,6 +8,7 @@ from airflow.sdk.exceptions import AirflowException
 from airloom.contracts import RunContext
 from airloom.names import JobKey
 from airloom_operators.base import AirloomOperator, StepOperator, cleared, map_index
+from airloom_operators.templates import mapping
 from airloom_operators.triggers.job import JobTrigger
 
 if TYPE_CHECKING:
@@ -148,7 +149,11 @@ class JobOperator(WaitsForJob, StepOperator):
 
     def run_context(self) -> RunContext:
         """The run that the step works on, or that of its candidate."""
-        return RunContext.from_dict(dict(self.context)).of_candidate(self.candidate)
+        return super().run_context().of_candidate(self.candidate)
+
+    def given(self) -> dict[str, Any]:
+        """The step's arguments."""
+        return mapping("arguments", self.arguments)
 
     def key(self, context: "Context", run: RunContext) -> JobKey:
         """The key of the task's job: the step's own, so that `airloom run` has the same, unless the task is called
@@ -161,7 +166,7 @@ class JobOperator(WaitsForJob, StepOperator):
         from airloom.pipeline.steps.submit import decide
 
         with self.step() as settings:
-            run, arguments = self.run_context(), dict(self.arguments or {})
+            run, arguments = self.run_context(), self.given()
             anew = cleared(context)
             decision = decide(settings, run, self.step_record, arguments, self.key(context, run), cleared=anew)
             if decision:
@@ -176,7 +181,7 @@ class JobOperator(WaitsForJob, StepOperator):
         run = self.run_context()
         self.link_to(settings, run)
         key = known_key(settings, self.key(context, run), self.candidate)
-        return key, self.step_record.specification(run, dict(self.arguments or {}))
+        return key, self.step_record.specification(run, self.given())
 
     def resume(self, context: "Context", event: dict[str, Any]) -> Any:
         """See `WaitsForJob`; Airflow takes the link from whoever ends the task."""

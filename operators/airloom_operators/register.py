@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from airloom.contracts import Decision, Evaluation, RunContext
+from airloom.contracts import Decision, Evaluation
 from airloom_operators.base import StepOperator
+from airloom_operators.templates import mapping, record
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -36,13 +37,12 @@ class RegisterOperator(StepOperator):
         from airloom.pipeline import run
         from airloom.pipeline.steps import promote
 
-        decision = Decision.from_dict(dict(self.decision))
-        ctx = RunContext.from_dict(dict(self.context))
         with self.step() as settings:
+            ctx, decision = self.run_context(), record(Decision, "decision", self.decision)
             self.link_to(settings, ctx)
             if not decision.promotes:
                 run.finish(settings, ctx, passed=False)
                 raise AirflowSkipException(f"the gate refused the candidate: {'; '.join(decision.reasons)}")
-            evaluation = Evaluation.from_dict(self.evaluation)
-            _, model = promote.chosen(self.trained, evaluation)
+            evaluation = record(Evaluation, "evaluation", self.evaluation)
+            _, model = promote.chosen(mapping("trained", self.trained), evaluation)
             return promote.register(settings, ctx, model, evaluation, decision).to_dict()

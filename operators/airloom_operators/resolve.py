@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airloom_operators.base import StepOperator, cleared, map_index
+from airloom_operators.templates import flag, mapping, number
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -48,8 +49,9 @@ class ResolveOperator(StepOperator):
         with self.step() as settings:
             file = (settings.project / self.pipeline_file).resolve()
             version = wanted_version(context.get("partition_key"), self.dataset_version)
-            reuse = bool(self.cache) and not cleared(context)
-            run = resolve(settings, Path(file), key, version, dict(self.parameters or {}), cache=reuse)
+            reuse = flag("cache", self.cache, default=True) and not cleared(context)
+            parameters = mapping("parameters", self.parameters)
+            run = resolve(settings, Path(file), key, version, parameters, cache=reuse)
             self.link_to(settings, run)
         snapshot = run.snapshot
         self.log.info("%s@v%s, rows %s, snapshot %s", snapshot.dataset, snapshot.version, snapshot.rows, snapshot.id)
@@ -60,14 +62,15 @@ def wanted_version(key: str | None, argument: Any) -> int | None:
     """The version that a run is about: of its partition key, else of the argument; None for the newest.
 
     Raises:
-        ConfigError: the two differ, or the key names no version.
+        ConfigError: the two differ, or one of them names no version.
     """
     from airloom.datasets.announcements import number_of
     from airloom.errors import ConfigError
 
+    asked = number("dataset_version", argument)
     if key is None:
-        return int(argument) if argument else None
+        return asked
     version = number_of(key)
-    if argument and int(argument) != version:
-        raise ConfigError(f"the run is of partition {key}, its dataset version is {argument}", "leave one of them out")
+    if asked is not None and asked != version:
+        raise ConfigError(f"the run is of partition {key}, its dataset version is {asked}", "leave one of them out")
     return version

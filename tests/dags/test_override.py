@@ -94,3 +94,16 @@ def test_the_gate_links_to_its_evidence() -> None:
 
     assert EvidenceLink().get_link(Ended(), ti_key=None).endswith("/runs/2/artifacts/gate/evidence.html")
     assert EvidenceLink().get_link(object(), ti_key=None) == ""
+
+
+def test_a_refusal_without_an_airflow_to_note_it_in_stands_in_the_log_and_is_no_failure(file: Path, capsys) -> None:
+    from airloom_operators.gate import GateOperator
+
+    gate = GateOperator(task_id="gate", context={})
+    assert gate.finished({}, REFUSED) == REFUSED
+    said = capsys.readouterr().out
+    assert "accuracy 0.1, at least 0.85" in said
+    assert "the run got no note: no stack was started here" in said
+    passed = REFUSED | {"passed": True}
+    assert gate.finished({}, passed) == passed
+    assert not capsys.readouterr().out

@@ -42,6 +42,12 @@ def test_permuted_labels_were_refused_and_the_champion_stayed(airloom) -> None:
     assert not refused["passed"]
     assert refused["model_version"] is None
     assert airloom.demo["served"] == "2"
+    with AirflowApi(airloom.settings) as api:
+        note = api.dag_run_or_none("digits", refused["run"])["note"]
+        assert api.dag_run_or_none("digits", airloom.demo["rounds"]["second"]["run"])["note"] is None
+        assert "the gate refused the candidate" in api.log("digits", refused["run"], "gate", 1)
+    assert note.startswith("The gate refused the candidate:\n- ")
+    assert "accuracy" in note
 
 
 def test_a_spoiled_batch_left_a_report_and_no_version(airloom) -> None:

@@ -25,7 +25,7 @@ from airloom.datasets.storage.store import Store
 from airloom.datasets.types import get_type
 from airloom.datasets.validation import quarantine
 from airloom.datasets.validation.validate import Report, validate
-from airloom.errors import ConfigError, DataError, ValidationFailed
+from airloom.errors import ConfigError, DataAway, DataError, ValidationFailed
 from airloom.settings import Settings
 
 if TYPE_CHECKING:
@@ -240,7 +240,7 @@ def land(
         if commit:
             return versions.record(manifest, commit)
         time.sleep(random.uniform(0, 0.1))  # noqa: S311 - spreads racing writers, keeps no secret
-    raise DataError(f"{RACES} other commits came first, {dataset} was not changed", "commit again")
+    raise DataAway(f"{RACES} other commits came first, {dataset} was not changed", "commit again")
 
 
 def _manifest(

@@ -15,7 +15,7 @@ from airloom.datasets.storage.manifest import Shard, Span, VersionManifest
 from airloom.datasets.storage.rows import VersionRows
 from airloom.datasets.storage.shards import ShardWriter, shard_table
 from airloom.datasets.storage.store import Store
-from airloom.errors import DataError, NothingChanged
+from airloom.errors import DataAway, DataError, NothingChanged
 from airloom.settings import Settings
 
 
@@ -45,7 +45,7 @@ def compact(settings: Settings, dataset: str) -> tuple[DatasetVersion, VersionMa
         )
         if repository.publish(settings, change, known.commit):
             return versions.get(settings, dataset, manifest.number), manifest
-    raise DataError(f"{version.name} was not compacted: other commits came first", "try again")
+    raise DataAway(f"{version.name} was not compacted: other commits came first", "try again")
 
 
 def _recut(store: Store, head: VersionManifest) -> VersionManifest:

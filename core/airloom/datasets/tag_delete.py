@@ -7,7 +7,7 @@ from airloom.contracts import DatasetVersion
 from airloom.datasets import commit as commits
 from airloom.datasets import versions
 from airloom.datasets.storage import repository
-from airloom.errors import ConfigError, DataError
+from airloom.errors import ConfigError, DataAway
 from airloom.names import TAG, DatasetName
 from airloom.settings import Settings
 
@@ -61,4 +61,4 @@ def delete(settings: Settings, name: str, *, reason: str, author: str = "airloom
         if repository.publish(settings, change, parent):
             return gone
         repository.refresh(settings)
-    raise DataError(f"{name} was not deleted: other commits came first", "try again")
+    raise DataAway(f"{name} was not deleted: other commits came first", "try again")

@@ -81,7 +81,7 @@ def value(attempt: Attempt) -> dict[str, Any]:
     verb = {CANCELLED: "was cancelled", LOST: "was lost"}.get(attempt.state, "failed")
     explained = failure is not None and attempt.reason == failure.error[:4000]
     message = attempt.reason if explained else f"{attempt.name} {verb}: {attempt.reason}"
-    raise kind(message, f"{hint}\n  log: {log}", log)
+    raise kind(message, f"{hint}\n  log: {log}", log, failure.type if failure else "")
 
 
 def was_killed(attempt: Attempt) -> bool:

@@ -11,6 +11,7 @@ from airloom.errors import StackError
 from airloom.settings import Settings
 
 PAGE = 100
+NOTE = 1000  # characters, as Airflow takes them
 TaskPlace = tuple[str, str, str, int]  # DAG, run, task, map index: where a task instance is
 
 
@@ -115,6 +116,13 @@ class AirflowApi:
         """Start a run; returns its id. `conf` overrides the DAG's params, checked by their schema."""
         body = {"logical_date": None, "conf": conf}
         return str(self._request("POST", f"/api/v2/dags/{dag}/dagRuns", json=body)["dag_run_id"])
+
+    def note(self, dag: str, run: str, text: str) -> None:
+        """Write a note on a run, after what stands there already; the same is not written twice."""
+        place = f"/api/v2/dags/{dag}/dagRuns/{quote(run, safe='')}"
+        there = self._request("GET", place)["note"] or ""
+        if text not in there:
+            self._request("PATCH", place, json={"note": f"{there}\n\n{text}".strip()[:NOTE]})
 
     def clear(self, dag: str, run: str, task: str) -> None:
         """Run a task and all that follows it again."""

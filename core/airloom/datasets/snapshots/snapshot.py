@@ -23,7 +23,7 @@ from airloom.contracts import DatasetVersion, Snapshot
 from airloom.datasets import versions
 from airloom.datasets.snapshots import files
 from airloom.datasets.snapshots.split import assign, canonical
-from airloom.errors import AirloomError, ConfigError, CorruptFile, DataError
+from airloom.errors import AirloomError, ConfigError, CorruptFile, DataAway, DataError
 from airloom.settings import Settings
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ def fetch(settings: Settings, identity: str, timeout: float = 600) -> Snapshot:
         if known["state"] == FAILED:
             raise DataError(f"snapshot {identity[:12]} failed: {known['error']}", "ask for it again")
         if time.monotonic() > end:
-            raise DataError(f"snapshot {identity[:12]} is not ready after {timeout:g} s", "wait, or look at its log")
+            raise DataAway(f"snapshot {identity[:12]} is not ready after {timeout:g} s", "wait, or look at its log")
         time.sleep(0.1)
 
 

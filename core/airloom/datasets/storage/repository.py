@@ -15,7 +15,7 @@ from pathlib import Path
 
 from airloom.datasets.storage.git import LOCKED, MAIL, objects, patiently
 from airloom.datasets.storage.git import git as git
-from airloom.errors import ConfigError, CorruptFile, DataError
+from airloom.errors import ConfigError, CorruptFile, DataAway, DataError
 from airloom.files import write_private, writing
 from airloom.settings import Settings
 
@@ -119,7 +119,7 @@ def _fetch(repo: Path) -> None:
         done = patiently(repo, "fetch", "-q", "--prune", "origin", MIRROR)
     if done.returncode:
         url = git(repo, "remote", "get-url", "origin").stdout.strip()
-        raise DataError(f"the data remote {url} was not fetched: {done.stderr.strip()[-400:]}", "look at it; try again")
+        raise DataAway(f"the data remote {url} was not fetched: {done.stderr.strip()[-400:]}", "look at it; try again")
 
 
 def head(repo: Path) -> str:
@@ -162,7 +162,7 @@ def publish(settings: Settings, change: Change, parent: str | None, repo: Path |
         The new commit; None when another push was first, and nothing is visible.
 
     Raises:
-        DataError: the push failed for another reason.
+        DataAway: the push failed for another reason.
     """
     repo = repo or ensure(settings)
     commit, specs = _objects(repo, change, parent)
@@ -176,11 +176,11 @@ def publish(settings: Settings, change: Change, parent: str | None, repo: Path |
     locked = LOCKED.search(done.stderr)
     if locked:
         message = f"the push of {change.tag or change.message} failed: another git process holds {locked[1]}"
-        raise DataError(message, "nothing is visible; if no git is running there, remove that file and try again")
+        raise DataAway(message, "nothing is visible; if no git is running there, remove that file and try again")
     if any(sign in done.stderr for sign in LOST):
         return None
     hint = "nothing is visible; try again"
-    raise DataError(f"the push of {change.tag or change.message} failed: {done.stderr.strip()[:500]}", hint)
+    raise DataAway(f"the push of {change.tag or change.message} failed: {done.stderr.strip()[:500]}", hint)
 
 
 def publish_ref(settings: Settings, ref: str, commit: str, *, force: bool = False) -> bool:
@@ -193,13 +193,13 @@ def publish_ref(settings: Settings, ref: str, commit: str, *, force: bool = Fals
         force: move a ref that names another commit.
 
     Raises:
-        DataError: the push failed for another reason.
+        DataAway: the push failed for another reason.
     """
     repo = refresh(settings)
     spec = f"{'+' if force else ''}{commit}:{ref}"
     done = patiently(repo, "push", "-q", "origin" if settings.data_remote else ".", spec)
     if done.returncode and not any(sign in done.stderr for sign in (*LOST, "would clobber")):
-        raise DataError(f"the push of {ref} failed: {done.stderr.strip()[:500]}", "nothing changed; try again")
+        raise DataAway(f"the push of {ref} failed: {done.stderr.strip()[:500]}", "nothing changed; try again")
     refresh(settings)
     return done.returncode == 0
 
@@ -208,14 +208,14 @@ def _objects(repo: Path, change: Change, parent: str | None) -> tuple[str, list[
     """Write blobs, tree, commit and tag, which no ref names yet; returns the commit and what to push.
 
     Raises:
-        DataError: the disk does not take them, or what they build on is damaged.
+        DataAway: the disk does not take them, or what they build on is damaged.
     """
     import pygit2
 
     try:
         return _write_objects(repo, change, parent)
     except (pygit2.GitError, OSError) as error:
-        raise DataError(
+        raise DataAway(
             f"{repo} cannot be written: {error}", "make room, or `git fsck` it; nothing is visible"
         ) from None
 

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import psutil
 
 from airloom.datasets.storage import object_lock, repository
-from airloom.errors import CorruptFile, DataError
+from airloom.errors import CorruptFile, DataAway, DataError
 from airloom.files import writing
 from airloom.settings import Settings
 
@@ -90,7 +90,7 @@ class Store:
             Its name (MD5 and suffix) and its size in bytes.
 
         Raises:
-            DataError: the disk does not take it.
+            DataAway: the disk does not take it.
         """
         temporary = self._temporary()
         try:
@@ -153,14 +153,14 @@ class Store:
         """DVC's object database of the remote.
 
         Raises:
-            DataError: the remote cannot be opened.
+            DataAway: the remote cannot be opened.
         """
         from dvc.exceptions import DvcException
 
         try:
             return self._repo.cloud.get_remote_odb()
         except DvcException as error:
-            raise DataError(f"the DVC remote cannot be opened: {error}", "look at .dvc/config") from None
+            raise DataAway(f"the DVC remote cannot be opened: {error}", "look at .dvc/config") from None
 
     def push(self, sizes: dict[str, int]) -> None:
         """Bring objects (their sizes by name) into the remote; what is there already is not sent again.
@@ -185,9 +185,9 @@ class Store:
             bad = [n for n in arrived if remote.fs.info(remote.oid_to_path(n))["size"] != sizes[n]]
             bad += [n for n in there if n not in bad and not self._same(n)]
         except Exception as error:
-            raise DataError(f"the data did not reach the DVC remote: {error!r:.300}", hint) from None
+            raise DataAway(f"the data did not reach the DVC remote: {error!r:.300}", hint) from None
         if failed:
-            raise DataError(f"the data did not reach the DVC remote: {failed[0][:300]}", hint)
+            raise DataAway(f"the data did not reach the DVC remote: {failed[0][:300]}", hint)
         if bad:
             message = f"{remote.oid_to_path(bad[0])} is damaged in the DVC remote: its content is another"
             raise DataError(message, "nothing is visible; remove that object and commit again")
@@ -235,7 +235,7 @@ class Store:
                 message = f"object {name} is neither in {self._cache} nor in the DVC remote ({origin})"
                 raise DataError(message, "restore the DVC remote, or push from a home that has it") from None
             except OSError as error:
-                raise DataError(f"{origin} cannot be fetched: {error}", "look at the DVC remote") from None
+                raise DataAway(f"{origin} cannot be fetched: {error}", "look at the DVC remote") from None
             finally:
                 temporary.unlink(missing_ok=True)
             log.warning("%s arrived damaged%s", origin, "" if last else ", trying once more")
