@@ -93,12 +93,14 @@ def full_pool(settings: Settings) -> None:
         _until(lambda: _known(api, dag), f"Airflow knows {dag}")
         slots = next(pool["slots"] for pool in api.pools() if pool["name"] == "default_pool")
         api.resize_pool("default_pool", 1)
+        file, trials = settings.project / "configs" / "pipelines" / "digits.yaml", 8
         try:
-            run = api.trigger(dag, {})
-            _until(lambda: "is full" in _airloom("status").stdout, "`airloom status` says that the pool is full")
-            print(_airloom("status").stdout)
-            with _another_file(settings.project / "configs" / "pipelines" / "digits.yaml") as trials:
-                tasks = rounds.wait(api, dag, run, "by hand", Lines())
+            with _another(file, trials):  # than the demo's, whose study would be taken without waiting for a slot
+                run = api.trigger(dag, {})
+                _until(lambda: "is full" in _airloom("status").stdout, "`airloom status` says that the pool is full")
+                print(_airloom("status").stdout)
+                with _another(file, 99, {"accuracy": 1.0}):  # whose gate nothing passes
+                    tasks = rounds.wait(api, dag, run, "by hand", Lines())
         finally:
             api.resize_pool("default_pool", slots)
     finished = Slots(settings.database_address).tally(f"{dag}/{run}@digits").trials
@@ -109,15 +111,14 @@ def full_pool(settings: Settings) -> None:
 
 
 @contextlib.contextmanager
-def _another_file(file: Path) -> Iterator[int]:
-    """Another definition in the pipeline file, whose gate nothing passes; gives the trials that it asked for before."""
+def _another(file: Path, trials: int, at_least: dict[str, float] | None = None) -> Iterator[None]:
+    """Another definition in the pipeline file."""
     text = file.read_text()
     values = yaml.safe_load(text)
-    trials = int(values["tune"]["trials"])
-    values["tune"]["trials"], values["gate"]["at_least"] = 99, {"accuracy": 1.0}
+    values["tune"]["trials"], values["gate"]["at_least"] = trials, at_least or values["gate"]["at_least"]
     file.write_text(yaml.safe_dump(values))
     try:
-        yield trials
+        yield
     finally:
         file.write_text(text)
 
