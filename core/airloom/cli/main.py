@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
+from airloom.cli import gate, gc, jobs, lineage, models, reproduce, studies
 from airloom.cli.console import Json, parse_parameters, say
+from airloom.cli.datasets import app as dataset_app
 from airloom.errors import AirloomError
 from airloom.settings import Settings, load
 
@@ -20,44 +22,6 @@ app = typer.Typer(
 )
 pipeline_app = typer.Typer(help="Look at pipeline files.", no_args_is_help=True)
 app.add_typer(pipeline_app, name="pipeline")
-
-
-def main() -> None:
-    """Run a command; an AirloomError becomes its message on standard error and exit code 1."""
-    from airloom.cli import gate, gc, jobs, lineage, models, reproduce, studies
-    from airloom.cli.datasets import app as dataset_app
-
-    app.add_typer(dataset_app, name="dataset")
-    app.add_typer(jobs.app, name="jobs")
-    app.add_typer(gate.app, name="gate")
-    app.add_typer(models.app, name="model")
-    app.add_typer(models.experiment, name="experiment")
-    app.command()(lineage.trace)
-    app.command()(lineage.impact)
-    app.command()(lineage.why)
-    app.command()(jobs.devices)
-    app.command()(gc.gc)
-    app.command()(studies.tune)
-    app.add_typer(studies.app, name="study")
-    app.command()(reproduce.reproduce)
-    app.command()(reproduce.check_determinism)
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("DO_NOT_TRACK", "true")
-    try:
-        settings = load()
-        os.environ["AIRLOOM_HOME"], os.environ["AIRLOOM_PROJECT"] = str(settings.home), str(settings.project)
-        if not os.access(os.environ.get("HOME", ""), os.W_OK):
-            from airloom.stack.config import writable_home
-
-            os.environ |= writable_home(settings)  # else some library makes the folder that HOME names
-        app()
-    except AirloomError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(1)
-    except OSError as error:  # a full disk, a path that is none: whatever the command could not say better
-        place = f": {error.filename}" if error.filename else ""
-        typer.echo(f"error: {error.strerror or error}{place}\n  -> look at that path and its disk", err=True)
-        sys.exit(1)
 
 
 @app.command()
@@ -172,3 +136,41 @@ def _print_addresses(settings: Settings, *, as_json: bool) -> None:
     typer.echo(f"Airflow       {values['airflow_url']}   login {values['airflow_user']} / {values['airflow_password']}")
     typer.echo(f"MLflow        {values['mlflow_url']}")
     typer.echo(f"model server  {values['server_url']}   token {values['server_token']}")
+
+
+# Once, not in `main`: typer builds what was added so often.
+app.add_typer(dataset_app, name="dataset")
+app.add_typer(jobs.app, name="jobs")
+app.add_typer(gate.app, name="gate")
+app.add_typer(models.app, name="model")
+app.add_typer(models.experiment, name="experiment")
+app.command()(lineage.trace)
+app.command()(lineage.impact)
+app.command()(lineage.why)
+app.command()(jobs.devices)
+app.command()(gc.gc)
+app.command()(studies.tune)
+app.add_typer(studies.app, name="study")
+app.command()(reproduce.reproduce)
+app.command()(reproduce.check_determinism)
+
+
+def main() -> None:
+    """Run a command; an AirloomError becomes its message on standard error and exit code 1."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("DO_NOT_TRACK", "true")
+    try:
+        settings = load()
+        os.environ["AIRLOOM_HOME"], os.environ["AIRLOOM_PROJECT"] = str(settings.home), str(settings.project)
+        if not os.access(os.environ.get("HOME", ""), os.W_OK):
+            from airloom.stack.config import writable_home
+
+            os.environ |= writable_home(settings)  # else some library makes the folder that HOME names
+        app()
+    except AirloomError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    except OSError as error:  # a full disk, a path that is none: whatever the command could not say better
+        place = f": {error.filename}" if error.filename else ""
+        typer.echo(f"error: {error.strerror or error}{place}\n  -> look at that path and its disk", err=True)
+        sys.exit(1)
