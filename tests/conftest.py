@@ -56,13 +56,6 @@ class Files(LoadFileScheduling):
         return "tests/system" if file.startswith("tests/system/") else file
 
 
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """What runs beside the started stack gives way to it: the stack's tests wait for one another, so they are last."""
-    worker = os.environ.get("PYTEST_XDIST_WORKER")
-    if worker and not item.get_closest_marker("system") and os.getpriority(os.PRIO_PROCESS, 0) == 0:
-        os.nice(5)
-
-
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[BEGAN] = time.monotonic()
 

@@ -25,6 +25,7 @@ def check(row: dict, output: str) -> None:
         assert re.search(text, output), f"{text!r} is not in: {output[-3000:]}"
 
 
+@pytest.mark.long
 def test_ctrl_c_of_the_demo_left_no_process_and_a_state_that_the_next_demo_accepted(airloom) -> None:
     check(ROWS["interrupted"], airloom.interrupted)
     assert airloom.demo["rounds"]["first"]["passed"]
