@@ -7,6 +7,7 @@ says with `record_property`; it is printed at the end, and when all tests ran wi
 
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -57,6 +58,7 @@ class Files(LoadFileScheduling):
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     config.stash[BEGAN] = time.monotonic()
 
 

@@ -125,7 +125,6 @@ def _another(file: Path, trials: int, at_least: dict[str, float] | None = None) 
 
 def interrupted(settings: Settings) -> None:
     """Ctrl-C, twice, while the demo trains: a process group as a terminal has it."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job's children would ignore Ctrl-C
     command = [sys.executable, "-m", "airloom", "demo"]
     demo = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert demo.stderr

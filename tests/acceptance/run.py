@@ -14,6 +14,7 @@ A row of `<name>.yaml` has `promise` and:
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -76,6 +77,7 @@ class Trial:
 
 def main(name: str) -> int:
     """Print and keep the table; 1 when a promise is not held."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     rows = yaml.safe_load((PROJECT / "tests" / "acceptance" / f"{name}.yaml").read_text())
     commit, load = _git("rev-parse", "HEAD"), os.getloadavg()[1]
     results = []
