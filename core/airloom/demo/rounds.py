@@ -88,7 +88,7 @@ def wait(
                     _why(api, dag, run, failed, tasks), f"clear the task in Airflow to try again: {dag}/{run}"
                 )
             return tasks
-        time.sleep(0.5)
+        time.sleep(1)  # a look costs Airflow's API CPU that the trainings need
     why = "".join(f"; {line}" for line in waiting)
     raise JobFailed(f"{dag}/{run} did not end within {timeout:.0f} s{why}", "look at its tasks in Airflow")
 

@@ -61,6 +61,6 @@ class Traffic:
 
     def _run(self) -> None:
         number = 0
-        while not self._stop.wait(0.02):  # about forty requests a second leave the cores to the training
+        while not self._stop.wait(0.04):  # about twenty requests a second leave the cores to the training
             self.ask(number)
             number += 1
