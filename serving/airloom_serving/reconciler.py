@@ -89,7 +89,7 @@ class Reconciler:
         name, number = version.name, str(version.version)
         try:
             uri, digests = models.uri_of(version), models.digests_of(version)
-            folder = self._settings.home / "cache" / "served" / uri.rpartition("/")[2]
+            folder = self._settings.home / "cache" / "served" / artifacts.model_id(uri)
             artifacts.fetch_model(self._settings, uri, digests, folder)
             model = load(name, number, folder, digests)
         except Exception as error:

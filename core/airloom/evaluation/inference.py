@@ -47,7 +47,7 @@ def judge(
         CorruptFile: a file differs from its recorded digest.
         GateError: the model does not take these rows, or its answers are none.
     """
-    folder = settings.home / "cache" / "models" / uri.rpartition("/")[2]
+    folder = settings.home / "cache" / "models" / artifacts.model_id(uri)
     root = artifacts.fetch_model(settings, uri, digests, folder)
     data = artifacts.read_checked(root, artifacts.ONNX, digests)
     has = artifacts.PROCESSING in digests

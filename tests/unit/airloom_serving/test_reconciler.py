@@ -123,6 +123,22 @@ def test_a_bad_version_is_reported_and_the_old_one_keeps_serving(small, harm):
     assert (served(reconciler), reconciler.errors) == ({"small": first}, {})
 
 
+@pytest.mark.parametrize("uri", ["models:/..", "file:///etc", "models:/small/1"])
+def test_a_tag_with_another_kind_of_address_is_refused_and_empties_nothing(small, uri):
+    first, second = small.register("one").version, small.register("two", wrong=(4,)).version
+    reconciler = Reconciler(small.settings)
+    deploy(small.settings, "small", first)
+    reconciler.once()
+    kept = sorted((small.settings.home / "cache").rglob("*"))
+    deploy(small.settings, "small", second)
+    runs.client(small.settings).set_model_version_tag("small", second, "airloom.model_uri", uri)
+    reconciler.once()
+    assert "no address of a model's files" in reconciler.errors["small"]
+    assert served(reconciler) == {"small": first}
+    assert sorted((small.settings.home / "cache").rglob("*")) == kept
+    assert "no address" in models.show(small.settings, "small/2").signature["error"]
+
+
 def test_the_error_of_a_model_without_a_champion_is_forgotten(small):
     version = small.register("one").version
     damage(small, version)
