@@ -6,6 +6,7 @@ looked at, and keeps them for good. Here the labels come from fixed sets: our ro
 
 import time
 import warnings
+from importlib import import_module
 from typing import Any
 
 from airloom_serving.front import ROUTES
@@ -20,20 +21,22 @@ class Metrics:
 
     def __init__(self) -> None:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # it hands prometheus_client through, and advises it
-            from bentoml.metrics import CollectorRegistry, Counter, Histogram, generate_latest
-        self._text, self._registry = generate_latest, CollectorRegistry()
+            # It hands prometheus_client through once the worker has set it up, and advises that very package.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            prometheus: Any = import_module("bentoml.metrics")
+            counter, histogram = prometheus.Counter, prometheus.Histogram
+            self._text, self._registry = prometheus.generate_latest, prometheus.CollectorRegistry()
 
         def make(kind: Any, name: str, text: str, labels: list[str], **more: Any) -> Any:
             return kind(f"airloom_{name}", text, labels, registry=self._registry, **more)
 
-        self._requests = make(Counter, "requests", "Requests by route and status.", ["route", "status"])
-        self._seconds = make(Histogram, "request_seconds", "Seconds of a request.", ["route"], buckets=SECONDS)
+        self._requests = make(counter, "requests", "Requests by route and status.", ["route", "status"])
+        self._seconds = make(histogram, "request_seconds", "Seconds of a request.", ["route"], buckets=SECONDS)
         of_model = ["model", "version"]
-        self.predictions = make(Counter, "predictions", "Answered instances.", of_model)
-        self.not_finite = make(Counter, "not_finite", "Requests whose answer was NaN or infinite.", of_model)
+        self.predictions = make(counter, "predictions", "Answered instances.", of_model)
+        self.not_finite = make(counter, "not_finite", "Requests whose answer was NaN or infinite.", of_model)
         self.outside = make(
-            Counter, "outside", "Instances with a value beyond what was observed in training.", of_model
+            counter, "outside", "Instances with a value beyond what was observed in training.", of_model
         )
 
     def text(self) -> bytes:
