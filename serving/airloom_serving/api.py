@@ -80,6 +80,7 @@ class Server:
             raise
         finally:
             deadline.cancel()
+            _terminate(options)  # a request that was cancelled leaves no graph behind
         self.requests[model.name] += 1
         self.metrics.predictions.labels(model.name, model.version).inc(question.instances.rows)
         self.metrics.outside.labels(model.name, model.version).inc(outside)
@@ -192,7 +193,7 @@ def _run_options() -> Any:
 
 
 def _terminate(options: Any) -> None:
-    """At the deadline: the graph ends before its next node, in a loop too."""
+    """End a graph before its next node, in a loop too."""
     options.terminate = True
 
 

@@ -217,7 +217,13 @@ def load(name: str, version: str, folder: Path, digests: dict[str, str], checked
     model = LoadedModel(name, version, session, inputs.shape[1:], declared, whole)
     if checked:
         return model
-    difference = float(np.abs(model.scores(inputs) - np.asarray(golden["outputs"], np.float32)).max())
+    answers = model.scores(inputs)
+    if answers.dtype.kind not in "fiu" or (answers.ndim != 2 and answers.size != len(inputs)):
+        raise CorruptFile(
+            f"{name} version {version} answers {len(inputs)} rows with {answers.dtype} of shape {answers.shape}",
+            "the server answers with one number, or with a score for each class",
+        )
+    difference = float(np.abs(answers - np.asarray(golden["outputs"], np.float32)).max())
     if not difference <= 1e-4:  # false for NaN too
         raise CorruptFile(f"{name} version {version} differs from its golden answers by {difference:.1e}")
     return model

@@ -64,7 +64,7 @@ class Checkers:
         if verdict.is_file():
             return
         size = sum((folder / file).stat().st_size for file in (ONNX, GOLDEN, PROCESSING) if file in digests)
-        order = {"name": name, "version": version, "folder": str(folder), "digests": digests}
+        order: dict[str, object] = {"name": name, "version": version, "folder": str(folder), "digests": digests}
         order |= {"memory": MEMORY + FACTOR * size, "seconds": self._seconds}
         checker = self._take()
         problem = checker.ask(order, self._patience)

@@ -64,6 +64,16 @@ def expanding(folder):
     return write(folder, nodes, [shape])
 
 
+def pictures(folder):
+    """One answer for each pixel is none that the server can give."""
+    nodes = [helper.make_node("Unsqueeze", ["input", "axes"], ["output"])]
+    return write(folder, nodes, [numpy_helper.from_array(np.array([2], np.int64), "axes")])
+
+
+def texts(folder):
+    return write(folder, [helper.make_node("Cast", ["input"], ["output"], to=TensorProto.STRING)])
+
+
 def no_model(folder):
     digests = good(folder)
     (folder / ONNX).write_bytes(b"no model")
@@ -83,6 +93,8 @@ BAD = {
     no_answers: "differs from its golden answers",
     endless: "computed for more than 1 s",
     expanding: "more than 512 MB of memory",
+    pictures: r"answers 2 rows with float32 of shape \(2, 3, 1\)",
+    texts: "Type Error|answers 2 rows with",
     no_model: "protobuf parsing failed",
 }
 
