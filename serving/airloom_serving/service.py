@@ -1,5 +1,6 @@
 """`bentoml serve airloom_serving.service:ModelServer`"""
 
+import gc
 import os
 from typing import Any
 
@@ -22,6 +23,7 @@ class ModelServer:
     """Serves the champion of every registered model."""
 
     def __init__(self) -> None:
+        gc.freeze()  # the collector need not look through what was imported because a request has many lists
         server.start()
 
     @bentoml.api(route="/predict")  # type: ignore[untyped-decorator] # BentoML ships no types for it
