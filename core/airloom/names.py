@@ -7,6 +7,7 @@
 | pipeline run | `[installation:]dag/run[@pipeline][[map index]][/candidate]` |
 | job of it | `<pipeline run>/task[-index]` |
 | MLflow child run of it | `<pipeline run>/kind/number` |
+| files of a model in MLflow | `models:/m-<32 hex digits>` |
 | prediction | a UUIDv7, see `airloom.monitoring.prediction_id` |
 
 Where the pipeline is called like its DAG, as the DAG factory and `airloom run` have it, its name is left out. Names
@@ -32,6 +33,7 @@ _RUN_KEY = re.compile(
 )
 _PREDICTION = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _MLFLOW_RUN = re.compile(r"[0-9a-f]{32}")
+_LOGGED_MODEL = re.compile(r"models:/(m-[0-9a-f]{32})")
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,12 @@ class ModelName:
         """Read `digits/3`, `digits@champion` or `digits`, also with `models:/` before it; None where it is none."""
         parts = _MODEL.fullmatch(text.removeprefix("models:/"))
         return cls(parts["name"], parts["version"] or "", parts["alias"] or "") if parts else None
+
+
+def logged_model(uri: str) -> str | None:
+    """The id of a model's files in MLflow, `m-…` of `models:/m-…`; None where the address is any other."""
+    found = _LOGGED_MODEL.fullmatch(uri)
+    return found[1] if found else None
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,17 @@ rest stands in `processing.json` beside the model, data without any code:
     tokenise    text to token numbers: lower case if asked, words and signs apart, 0 fills up, 1 is any unknown token
     labels      a name for each class; the server answers with names
     threshold   for a model with one output: class 1 where its probability (sigmoid) reaches this
+    pixels      what those who ask give: `unit` for 0..1, `bytes` for 0..255; any other value is refused
+    observed    smallest and largest value of a table's columns in training: what lies beyond is answered, and counted
 """
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from enum import StrEnum
 from functools import cached_property
-from typing import Any
+from itertools import islice
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -22,7 +26,9 @@ from airloom.errors import CorruptFile, DataError
 
 Array = np.ndarray[Any, Any]
 FILE = "processing.json"
+LARGEST = 64 * 2**20  # bytes of the file
 PADDING, UNKNOWN, FIRST = 0, 1, 2
+Name = Annotated[str, Field(max_length=1000)]  # of a class or a column: each answer repeats one
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 
 
@@ -33,7 +39,7 @@ class _Part(BaseModel):
 class Tokenise(_Part):
     """Text to `length` token numbers with a stored vocabulary."""
 
-    vocabulary: list[str] = Field(min_length=1, description="token number 2 first")
+    vocabulary: list[str] = Field(min_length=1, max_length=1_000_000, description="token number 2 first")
     length: int = Field(ge=1, le=100_000)
     lower: bool = True
 
@@ -72,18 +78,47 @@ class Tokenise(_Part):
         """Token numbers, int64 (n, length)."""
         padded = np.full((len(texts), self.length), PADDING, np.int64)
         for row, text in enumerate(texts):
-            numbers = [self.numbers.get(token, UNKNOWN) for token in _tokens(text, self.lower)[: self.length]]
+            tokens = islice(_tokens(text, self.lower), self.length)  # what is cut is never made
+            numbers = [self.numbers.get(token, UNKNOWN) for token in tokens]
             padded[row, : len(numbers)] = numbers
         return padded
+
+
+class Pixels(StrEnum):
+    """The physical range of an image's values in a request. The graph takes 0..1, whichever it is."""
+
+    UNIT = "unit"
+    BYTES = "bytes"
+
+    @property
+    def high(self) -> int:
+        """The largest value; the smallest is 0."""
+        return 255 if self is Pixels.BYTES else 1
+
+    @property
+    def wanted(self) -> str:
+        """For a message."""
+        hint = "bytes are divided by 255 here" if self is Pixels.BYTES else "divide bytes by 255"
+        return f"its pixels lie in 0..{self.high} ({hint})"
+
+    def holds(self, values: Array) -> Array:
+        """Which values lie in the range; NaN does not."""
+        return (values >= 0) & (values <= self.high)
+
+    def as_graph(self, values: Array) -> Array:
+        """float32 values of a request as the graph takes them, the same bits as in training."""
+        return values / np.float32(255) if self is Pixels.BYTES else values
 
 
 class Processing(_Part):
     """What goes before and after the graph."""
 
-    columns: list[str] = []
+    columns: list[Name] = Field(default=[], max_length=100_000)
     tokenise: Tokenise | None = None
-    labels: list[str] = []
+    labels: list[Name] = Field(default=[], max_length=100_000)
     threshold: float | None = Field(default=None, gt=0, lt=1)
+    pixels: Pixels | None = None
+    observed: dict[Name, tuple[float, float]] = Field(default={}, max_length=100_000)
 
     def inputs(self, raw: Any) -> Array:
         """What the graph takes, of instances as a dataset's type gives them: an array, texts, or a dict by column.
@@ -114,6 +149,15 @@ class Processing(_Part):
         parts = [np.asarray(raw[name], np.float32) for name in columns]
         return parts[0] if len(parts) == 1 and parts[0].ndim > 1 else np.stack(parts, axis=1)
 
+    def outside(self, values: Array) -> int:
+        """How many rows (n, columns) have a value that training has never seen the like of."""
+        names = self.columns or list(self.observed)
+        if not self.observed or values.ndim != 2 or values.shape[1] != len(names):
+            return 0
+        anything = (-np.inf, np.inf)
+        low, high = np.array([self.observed.get(name, anything) for name in names], np.float32).T
+        return int(((values < low) | (values > high)).any(axis=1).sum())
+
     def scores(self, outputs: Array) -> Array:
         """Logits, (n, classes), of the graph's outputs; a single output becomes two classes with `threshold`."""
         if self.threshold is None:
@@ -121,6 +165,15 @@ class Processing(_Part):
         single = outputs.reshape(len(outputs)).astype(np.float64)
         shift = np.log(self.threshold / (1 - self.threshold))
         return np.stack([np.full_like(single, shift), single], axis=1)
+
+    def probabilities(self, outputs: Array) -> Array:
+        """Of each class, float64 (n, classes): softmax of the graph's outputs, sigmoid of a single one."""
+        logits = outputs.astype(np.float64)
+        if self.threshold is not None:
+            single = logits.reshape(len(logits), 1)
+            logits = np.hstack([np.zeros_like(single), single])  # where the threshold lies changes no probability
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return powers / powers.sum(axis=1, keepdims=True)  # type: ignore[no-any-return]
 
     def names(self, classes: Sequence[int]) -> list[Any]:
         """Class numbers by name, where there are names."""
@@ -131,8 +184,10 @@ def parse(data: bytes) -> Processing:
     """The processing of a `processing.json` whose digest was checked.
 
     Raises:
-        CorruptFile: it is no such file.
+        CorruptFile: it is no such file, or a larger one than any model needs.
     """
+    if len(data) > LARGEST:
+        raise CorruptFile(f"{FILE} has {len(data)} bytes, at most {LARGEST} are read", "use a smaller vocabulary")
     try:
         return Processing.model_validate_json(data)
     except ValidationError as error:
@@ -141,5 +196,17 @@ def parse(data: bytes) -> Processing:
         ) from None
 
 
-def _tokens(text: str, lower: bool) -> list[str]:
-    return _TOKEN.findall(text.lower() if lower else text)
+def not_finite(outputs: Array) -> Array:
+    """The rows, (k,), whose outputs (n, …) are no answer: NaN, or infinite.
+
+    Among the scores of classes a minus infinity is one: the class that cannot be (the logarithm of 0).
+    """
+    rows = outputs.reshape(len(outputs), -1)
+    good = np.isfinite(rows)
+    if rows.shape[1] > 1:
+        good = (good | np.isneginf(rows)) & good.any(axis=1, keepdims=True)
+    return np.flatnonzero(~good.all(axis=1))
+
+
+def _tokens(text: str, lower: bool) -> Iterator[str]:
+    return (found.group() for found in _TOKEN.finditer(text.lower() if lower else text))

@@ -10,7 +10,7 @@ once or not at all and never changes; pyarrow, pandas and DuckDB read the folder
 | `model`, `version` | string | which version answered |
 | `prediction` | string | the answer as text: a class, by name where the model has names, or a number |
 | `value` | float64 | the answer where it is a number, else null |
-| `latency_ms` | float32 | from the parsed request to its answers |
+| `latency_ms` | float32 | this row's share: from the judged request to its answers, divided by `rows` |
 | `rows` | int32 | predictions in the same request |
 """
 

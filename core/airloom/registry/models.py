@@ -9,7 +9,7 @@ from airloom.errors import RegistryError
 from airloom.names import ModelName
 from airloom.registry.model_records import ListedModel, ListedVersion, VersionDetails, VersionDifference
 from airloom.settings import Settings
-from airloom.tracking import runs
+from airloom.tracking import artifacts, runs
 from airloom.tracking.tags import READY, Tag
 
 if TYPE_CHECKING:
@@ -109,8 +109,8 @@ def _signature(version: "ModelVersion") -> dict[str, Any]:
     import mlflow
 
     try:
-        signature = mlflow.models.get_model_info(version.tags[Tag.MODEL_URI]).signature
-    except mlflow.exceptions.MlflowException as error:
+        signature = mlflow.models.get_model_info(uri_of(version)).signature
+    except (mlflow.exceptions.MlflowException, RegistryError) as error:
         return {"error": str(error)[:200]}
     return dict(signature.to_dict()) if signature else {}
 
@@ -209,12 +209,13 @@ def uri_of(version: "ModelVersion") -> str:
     """The address of a version's files, `models:/m-…`.
 
     Raises:
-        RegistryError: the version was made without Airloom.
+        RegistryError: the version was made without Airloom, or its tag was changed to another kind of address.
     """
     uri = version.tags.get(Tag.MODEL_URI, "")
     if not uri:
         hint = "move the alias to a version that a pipeline registered"
         raise RegistryError(f"version {version.version} of {version.name} was not registered by Airloom", hint)
+    artifacts.model_id(uri)
     return str(uri)
 
 

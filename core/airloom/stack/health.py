@@ -27,10 +27,11 @@ def check(settings: Settings) -> dict[str, str]:
 
 def _answers(client: httpx.Client, url: str) -> str:
     try:
-        status = client.get(url).status_code
+        answer = client.get(url)
     except httpx.HTTPError as error:
         return f"{url} does not answer ({type(error).__name__})"
-    return "" if status == 200 else f"{url} answers {status}"
+    # The model server says why it is not ready.
+    return "" if answer.status_code == 200 else f"{url} answers {answer.status_code} {answer.text[:200]}".strip()
 
 
 def _airflow(client: httpx.Client, url: str) -> dict[str, str]:

@@ -7,12 +7,29 @@ from pathlib import Path
 
 from airloom.errors import CorruptFile, RegistryError
 from airloom.files import file_sha256
+from airloom.names import logged_model
 from airloom.settings import Settings
 from airloom.tracking import runs
 
 ONNX = "extra_files/model.onnx"
 GOLDEN = "extra_files/golden.json"
 PROCESSING = "extra_files/processing.json"
+
+
+def model_id(uri: str) -> str:
+    """The name of a model's files, `m-…`, of their address in MLflow. A cache may call its folder so.
+
+    The address comes from a tag that anybody who reaches MLflow may write. Any other form than `models:/m-<hex>` would
+    let a tag say which folder of ours is replaced, or which file of this machine is read.
+
+    Raises:
+        RegistryError: it has another form.
+    """
+    name = logged_model(uri)
+    if name is None:
+        hint = "register the model again; an address is models:/m- and 32 hexadecimal digits"
+        raise RegistryError(f"{uri[:200]!a} is no address of a model's files", hint)
+    return name
 
 
 def fetch_model(settings: Settings, uri: str, digests: dict[str, str], folder: Path) -> Path:
@@ -26,8 +43,9 @@ def fetch_model(settings: Settings, uri: str, digests: dict[str, str], folder: P
 
     Raises:
         CorruptFile: a file in the store differs from its digest, is missing, or is not recorded.
-        RegistryError: MLflow does not answer.
+        RegistryError: the address is none of a model, or MLflow does not answer.
     """
+    model_id(uri)
     if not digests:
         raise RegistryError(
             f"no digests are recorded for {uri}", "register it with Airloom; nothing unchecked is loaded"

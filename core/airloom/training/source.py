@@ -9,6 +9,7 @@ from airloom.contracts import Snapshot
 from airloom.datasets.reading.cursor import Cursor, resumed
 from airloom.datasets.reading.order import Order, rank_slice
 from airloom.errors import ConfigError
+from airloom.processing import Pixels, Processing
 from airloom.settings import Settings
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ class Source(Protocol):
 
     def table(self, split: str) -> Any:
         """An Arrow table, where `tensors` gives no single tensor of inputs."""
+
+    def declare(self, processing: Processing) -> Processing:
+        """The processing of a model of these data, with what the data say of their ranges."""
 
 
 class SnapshotSplits:
@@ -64,6 +68,18 @@ class SnapshotSplits:
     def table(self, split: str) -> Any:
         """See `Source`."""
         return self._open().table(split)
+
+    def declare(self, processing: Processing) -> Processing:
+        """See `Source`. Pixels have a physical range, 0..1; the columns of a table have one that was observed."""
+        data = self._open()
+        if data.layout.type == "image" and processing.pixels is None:
+            return processing.model_copy(update={"pixels": Pixels.UNIT})
+        if data.layout.type == "tabular" and not processing.observed:
+            statistics, names = data.statistics("train"), data.layout.inputs(data.schema)
+            columns = {name: statistics[name] for name in names if "min" in statistics.get(name, {})}
+            ranges = {name: (column["min"], column["max"]) for name, column in columns.items()}
+            return processing.model_copy(update={"observed": ranges})
+        return processing
 
 
 class TensorSource:
@@ -102,6 +118,10 @@ class TensorSource:
             ConfigError: always.
         """
         raise ConfigError(f"split {split!r} is tensors in memory, and no table", "use tensors")
+
+    def declare(self, processing: Processing) -> Processing:
+        """See `Source`. Tensors say nothing."""
+        return processing
 
 
 class TensorLoader:

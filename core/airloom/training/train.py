@@ -100,7 +100,7 @@ def train(
                     execute(load_function(settings.project, pipeline.train), run, pipeline.train)
                 sink.sync()
                 world.wait()  # until each rank has written down what it used
-                model = world.from_first(lambda: _end(settings, code[0], run, folder, sink, begun["run"]))
+                model = world.from_first(lambda: _end(settings, code[0], run, data, folder, sink, begun["run"]))
             except BaseException as error:
                 _failed(settings, sink, begun["run"], error)
                 raise
@@ -184,7 +184,13 @@ def _folder(state: Path | None, what: list[Any]) -> Iterator[tuple[Path, bool]]:
 
 
 def _end(
-    settings: Settings, reference: str, run: TrainingRun, folder: Path, sink: OtherRank, run_id: str
+    settings: Settings,
+    reference: str,
+    run: TrainingRun,
+    data: Source,
+    folder: Path,
+    sink: OtherRank,
+    run_id: str,
 ) -> dict[str, Any]:
     """In the first rank: the last metrics, the cost, the model."""
     assert isinstance(sink, FirstRank)  # noqa: S101 - the first rank's
@@ -198,7 +204,8 @@ def _end(
     keep_modules(api, settings.project, run_id)
     if not isinstance(sink.model[0], Path):
         api.set_tag(run_id, Tag.WEIGHTS, weights_digest(sink.model[0]))
-    return store_model(run_id, *sink.model, run.params, sink.metrics, run.processing).to_dict()
+    processing = data.declare(run.processing)
+    return store_model(run_id, *sink.model, run.params, sink.metrics, processing).to_dict()
 
 
 def _failed(settings: Settings, sink: OtherRank, run_id: str, error: BaseException) -> None:

@@ -1,12 +1,14 @@
 """What goes before and after a model's graph."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from airloom.errors import CorruptFile, DataError
-from airloom.processing import Processing, Tokenise, parse
+from airloom.processing import LARGEST, Processing, Tokenise, not_finite, parse
 
 
 def test_a_vocabulary_is_learned_from_the_most_frequent_tokens():
@@ -84,3 +86,29 @@ def test_instances_of_another_kind_are_named(declared, raw):
 def test_names_take_the_place_of_numbers():
     assert Processing(labels=["no", "yes"]).names([1, 0, 2]) == ["yes", "no", 2]
     assert Processing().names([1]) == [1]
+
+
+def test_what_is_no_finite_answer_is_told_by_row():
+    nan, infinite = float("nan"), float("inf")
+    scores = np.array([[1, 2], [nan, 2], [-infinite, 0], [infinite, 0], [-infinite, -infinite]], np.float32)
+    assert not_finite(scores).tolist() == [1, 3, 4]
+    assert not_finite(np.array([1, nan, -infinite, infinite, 0])).tolist() == [1, 2, 3]
+    assert not_finite(np.arange(4).reshape(2, 2)).tolist() == []
+
+
+@given(st.lists(st.floats(-1e30, 1e30), min_size=2, max_size=5))
+def test_probabilities_are_between_0_and_1_and_sum_to_1(logits):
+    made = Processing().probabilities(np.array([logits], np.float32))
+    assert ((made >= 0) & (made <= 1)).all()
+    assert made.sum() == pytest.approx(1)
+    assert made.argmax() == np.array(logits, np.float32).argmax()
+
+
+def test_a_file_larger_than_any_model_needs_is_refused_unread():
+    with pytest.raises(CorruptFile, match="bytes, at most"):
+        parse(b" " * (LARGEST + 1))
+
+
+def test_names_that_each_answer_would_repeat_have_a_limit():
+    with pytest.raises(CorruptFile, match="at most 1000"):
+        parse(json.dumps({"labels": ["x" * 1001]}).encode())

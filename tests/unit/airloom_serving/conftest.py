@@ -1,7 +1,43 @@
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import onnxruntime  # noqa: TID253 - a test of ONNX code
 import pytest
+from onnx import TensorProto, helper
+
+from airloom_serving.api import Server
+from airloom_serving.verdicts import Checkers
 
 
 @pytest.fixture
 def small(make_home, make_world, tmp_path):
     """A pipeline `small` with a registry of its own."""
     return make_world(make_home(tmp_path), "small")
+
+
+@pytest.fixture(scope="session")
+def make_session() -> Callable[..., Any]:
+    """A graph of one operator from `input` to `output`, both with any number of rows."""
+
+    def make(operator: str = "Identity", shape: tuple[int | str, ...] = (3,), kind: int = TensorProto.FLOAT) -> Any:
+        sides = [helper.make_tensor_value_info(name, kind, ["batch", *shape]) for name in ("input", "output")]
+        graph = helper.make_graph([helper.make_node(operator, ["input"], ["output"])], "g", sides[:1], sides[1:])
+        made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+        return onnxruntime.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def checkers(tmp_path_factory) -> Iterator[Checkers]:
+    """One warm process for all tests that load good models; verdicts are kept by digest anyway."""
+    checkers = Checkers(tmp_path_factory.mktemp("verdicts"))
+    yield checkers
+    checkers.close()
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch) -> Server:
+    """One without its threads, and without models."""
+    monkeypatch.setenv("AIRLOOM_HOME", str(tmp_path))
+    return Server()

@@ -1,25 +1,190 @@
+import asyncio
+import time
+
+import httpx
 import numpy as np
 import onnxruntime  # noqa: TID253 - a test of ONNX code
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from starlette.testclient import TestClient
 
 from airloom.monitoring import prediction_id
-from airloom_serving.api import MOST_INSTANCES, Server, build
+from airloom.processing import Pixels, Processing
+from airloom_serving import api
+from airloom_serving.api import build
+from airloom_serving.limits import MOST_INSTANCES, RUNS_A_MODEL, WAITING_A_MODEL
 from airloom_serving.model import LoadedModel
 
 
 @pytest.fixture
-def client(tmp_path, monkeypatch):
+def client(server, make_session):
     """A server of one model that answers with the largest of three numbers, without its threads."""
-    monkeypatch.setenv("AIRLOOM_HOME", str(tmp_path))
-    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 3]) for name in ("input", "output")]
-    graph = helper.make_graph([helper.make_node("Identity", ["input"], ["output"])], "g", values[:1], values[1:])
+    server.reconciler.models = {"small": LoadedModel("small", "7", make_session(), (3,))}
+    return TestClient(build(server), raise_server_exceptions=False)
+
+
+def ask(client, model, instances, **more):
+    return client.post("/predict", json={"model": model, "instances": instances, **more})
+
+
+@pytest.fixture
+def roots(server, client, make_session):
+    """Models that take square roots: a classifier, and one that answers with numbers."""
+    more = {
+        "classes": LoadedModel("classes", "1", make_session("Sqrt"), (3,), Processing(labels=["a", "b", "c"])),
+        "numbers": LoadedModel("numbers", "1", make_session("Sqrt", ()), ()),
+        "logs": LoadedModel("logs", "1", make_session("Log"), (3,)),
+    }
+    server.reconciler.models |= more
+    return client
+
+
+@pytest.mark.parametrize(
+    ("model", "instances", "place", "value"),
+    [
+        ("classes", [[1, 2, 3], [1, -1, 3], [-1, -1, -1]], 1, "nan"),
+        ("numbers", [4] * 1500 + [-4], 1500, "nan"),
+        ("logs", [[1, 0, 0], [0, 0, 0]], 1, "-inf"),
+    ],
+)
+def test_an_answer_that_is_not_finite_is_an_error(server, roots, caplog, model, instances, place, value):
+    """It was class 0, or a 500 where the answer is a number."""
+    answer = ask(roots, model, instances)
+    assert answer.status_code == 422
+    assert f"{model} version 1 to instance {place} is not finite but {value}" in answer.json()["error"]
+    assert f"{model} version 1 to instance {place} is not finite" in caplog.text
+    assert f'airloom_not_finite_total{{model="{model}",version="1"}} 1.0' in roots.get("/metrics").text
+    assert "airloom_predictions_total{" not in roots.get("/metrics").text
+
+
+def test_a_class_that_cannot_be_is_an_answer(roots):
+    """The logarithm of the probability 0 is minus infinity."""
+    assert ask(roots, "logs", [[0, 2, 0], [0.5, 0, 0.25]]).json()["predictions"] == [1, 0]
+
+
+def test_probabilities_are_those_of_the_outputs(roots):
+    answer = ask(roots, "classes", [[1, 4, 9]], scores=True, top=2).json()
+    expected = np.exp([1, 2, 3]) / np.exp([1, 2, 3]).sum()
+    assert answer["classes"] == ["a", "b", "c"]
+    np.testing.assert_allclose(answer["scores"], [expected])
+    assert [best["class"] for best in answer["top"][0]] == ["c", "b"]
+    assert [best["score"] for best in answer["top"][0]] == answer["scores"][0][:0:-1]
+    more = ask(roots, "classes", [[1, 4, 9]], top=1000).json()
+    assert (len(more["top"][0]), "scores" in more) == (3, False)
+
+
+def test_numbers_have_no_probabilities(roots):
+    for extra in ({"scores": True}, {"top": 1}):
+        answer = ask(roots, "numbers", [4], **extra)
+        assert (answer.status_code, "it has no probabilities" in answer.json()["error"]) == (422, True)
+    assert ask(roots, "numbers", [4], scores=False, top=None).json()["predictions"] == [2.0]
+
+
+def test_a_threshold_changes_the_class_and_no_probability(server, client, make_session):
+    declared = Processing(threshold=0.9, labels=["no", "yes"])
+    server.reconciler.models["one"] = LoadedModel("one", "1", make_session("Identity", (1,)), (1,), declared)
+    answer = ask(client, "one", [[0.0], [3.0]], scores=True).json()
+    assert answer["predictions"] == ["no", "yes"]
+    assert answer["scores"][0] == [0.5, 0.5]
+    assert answer["scores"][1][1] == pytest.approx(1 / (1 + np.exp(-3)))
+
+
+@pytest.fixture
+def pictures(server, client, make_session):
+    """Models that give back the four pixels of a picture, for both ways to declare their range."""
+    for pixels in Pixels:
+        graph = make_session("Flatten", (1, 2, 2))
+        declared = Processing(pixels=pixels)
+        server.reconciler.models[pixels.value] = LoadedModel(pixels.value, "1", graph, (1, 2, 2), declared)
+    return client
+
+
+@pytest.mark.parametrize("wrong", [-0.1, 1.5, 255])
+def test_pixels_beyond_their_range_are_refused(pictures, wrong):
+    """They were answered silently, a seventh of them with another class."""
+    answer = ask(pictures, "unit", [[[[0, 0], [1, 0.5]]], [[[0, 0], [wrong, 0]]]])
+    assert answer.status_code == 422
+    assert f"instance 1 holds {wrong:g}; its pixels lie in 0..1 (divide bytes by 255)" in answer.json()["error"]
+
+
+def test_bytes_are_scaled_where_they_are_declared(server, pictures):
+    values = np.arange(256, dtype=np.uint8).reshape(64, 1, 2, 2)
+    (judged,) = server.reconciler.models["bytes"].parse(values.tolist())
+    assert (judged == Processing().inputs(values)).all()  # the same bits as in training
+    assert ask(pictures, "bytes", [[[[0, 256], [0, 0]]]]).status_code == 422
+
+
+def test_what_lies_outside_of_the_observed_range_is_answered_and_counted(server, client, make_session):
+    declared = Processing(columns=["a", "b", "c"], observed={"a": (0, 1), "c": (-1, 5)})
+    server.reconciler.models["table"] = LoadedModel("table", "1", make_session(), (3,), declared)
+    assert ask(client, "table", [[2, 0, 0], [0, 99, 0], [1, 0, 5.5], [0, 0, -1]]).status_code == 200
+    assert 'airloom_outside_total{model="table",version="1"} 2.0' in client.get("/metrics").text
+
+
+def endless():
+    """A graph that gives its input back, and never ends where the sum of the input is positive."""
+    value = helper.make_tensor_value_info("value", TensorProto.FLOAT, None)
+    truths = [helper.make_tensor_value_info(name, TensorProto.BOOL, []) for name in ("going", "still")]
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["going"], ["still"]), helper.make_node("Identity", ["value"], ["next"])],
+        "body",
+        [helper.make_tensor_value_info("number", TensorProto.INT64, []), truths[0], value],
+        [truths[1], helper.make_tensor_value_info("next", TensorProto.FLOAT, None)],
+    )
+    sides = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 3]) for name in ("input", "output")]
+    nodes = [
+        helper.make_node("ReduceSum", ["input"], ["sum"], keepdims=0),
+        helper.make_node("Greater", ["sum", "zero"], ["goes"]),
+        helper.make_node("Loop", ["", "goes", "input"], ["output"], body=body),
+    ]
+    zero = numpy_helper.from_array(np.array(0, np.float32), "zero")
+    graph = helper.make_graph(nodes, "g", sides[:1], sides[1:], [zero])
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    return onnxruntime.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
+
+
+def test_a_graph_that_does_not_end_is_ended_and_stops_no_other(server, client, monkeypatch):
+    monkeypatch.setattr(api, "RUN_SECONDS", 1.0)
+    server.reconciler.models["loop"] = LoadedModel("loop", "1", endless(), (3,))
+    assert ask(client, "loop", [[-1, 0, 0]]).json()["predictions"] == [1]
+
+    async def all_of_them():
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(client.app), base_url="http://server") as asked:
+            bodies = [{"model": "loop", "instances": [[1, 0, 0]]}] * (RUNS_A_MODEL + WAITING_A_MODEL + 1)
+            slow = [asyncio.ensure_future(asked.post("/predict", json=body)) for body in bodies]
+            quick = await asked.post("/predict", json={"model": "small", "instances": [[1, 2, 3]]})
+            first = [task.done() for task in slow[:RUNS_A_MODEL]]
+            return quick, first, await asyncio.gather(*slow)
+
+    quick, first, slow = asyncio.run(all_of_them())
+    assert quick.json()["predictions"] == [2]
+    assert not any(first)
+    assert sorted({answer.status_code for answer in slow}) == [503, 504]
+    assert "did not answer within" in slow[0].json()["error"]
+    assert ask(client, "loop", [[-1, 0, 0]]).status_code == 200
+
+
+def test_what_the_graph_itself_refuses_is_told(server, client):
+    """A token number beyond the embedding was a 500."""
+    sides = [helper.make_tensor_value_info("input", TensorProto.INT64, ["batch", 1])]
+    sides += [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["batch", 1])]
+    table = numpy_helper.from_array(np.zeros(5, np.float32), "table")
+    graph = helper.make_graph([helper.make_node("Gather", ["table", "input"], ["output"])], "g", *[[s] for s in sides])
+    graph.initializer.append(table)
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     session = onnxruntime.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
-    server = Server()
-    server.reconciler.models = {"small": LoadedModel("small", "7", session, (3,))}
-    return TestClient(build(server), raise_server_exceptions=False)
+    server.reconciler.models["tokens"] = LoadedModel("tokens", "1", session, (1,), whole=True)
+    for wrong, told in ([[9]], "cannot answer these instances"), ([[2**63]], "64 bits"), ([[1.0]], "a number with"):
+        answer = ask(client, "tokens", wrong)
+        assert (answer.status_code, told in answer.json()["error"]) == (422, True), answer.text
+
+
+def test_the_latency_of_a_prediction_is_its_share(server, client):
+    began = time.perf_counter()
+    ask(client, "small", [[1, 2, 3]] * 1000)
+    took = 1000 * (time.perf_counter() - began)
+    (answered,) = server.log._waiting
+    assert 0 < answered.latency_ms <= took / 1000
 
 
 def test_each_instance_gets_its_answer_and_an_id_of_the_version(client):
@@ -50,6 +215,12 @@ BAD = {
     "NaN": (400, '{"model": "small", "instances": [[1, 2, NaN]]}'),
     "endless nest": (400, '{"model": "small", "instances": ' + "[" * 100_000),
     "too many": (413, '{"model": "small", "instances": [' + ",".join(["0"] * (MOST_INSTANCES + 1)) + "]}"),
+    "an unknown key": (400, '{"model": "small", "instances": [[1, 2, 3]], "score": true}'),
+    "scores as a number": (400, '{"model": "small", "instances": [[1, 2, 3]], "scores": 1}'),
+    "scores as text": (400, '{"model": "small", "instances": [[1, 2, 3]], "scores": "true"}'),
+    "none of the top": (400, '{"model": "small", "instances": [[1, 2, 3]], "top": 0}'),
+    "truth of the top": (400, '{"model": "small", "instances": [[1, 2, 3]], "top": true}'),
+    "a part of the top": (400, '{"model": "small", "instances": [[1, 2, 3]], "top": 1.5}'),
 }
 MISFITS = {
     "none": "[]",

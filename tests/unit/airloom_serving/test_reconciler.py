@@ -1,15 +1,25 @@
 import logging
 import sqlite3
+import threading
 import time
+from concurrent.futures import wait
 
 import numpy as np
 import pytest
 
 from airloom.deployment.record import deploy
+from airloom.errors import MlflowAway
 from airloom.registry import models
 from airloom.tracking import runs
 from airloom_serving import reconciler as module
+from airloom_serving.model import load
 from airloom_serving.reconciler import Reconciler
+
+
+@pytest.fixture
+def make(checkers):
+    """A reconciler that shares the checkers of all tests."""
+    return lambda world: Reconciler(world.settings, checkers)
 
 
 def served(reconciler):
@@ -22,10 +32,10 @@ def damage(small, version):
     file.write_bytes(file.read_bytes()[:-1] + b"\0")
 
 
-def test_it_serves_the_champion_and_follows_an_alias_moved_by_hand(small):
+def test_it_serves_the_champion_and_follows_an_alias_moved_by_hand(small, make):
     first = small.register("one").version
     second = small.register("two", wrong=(4,)).version
-    reconciler = Reconciler(small.settings)
+    reconciler = make(small)
     reconciler.once()
     assert served(reconciler) == {}
     deploy(small.settings, "small", first)
@@ -42,13 +52,13 @@ def test_it_serves_the_champion_and_follows_an_alias_moved_by_hand(small):
     assert served(reconciler) == {}
 
 
-def test_it_sees_more_models_than_mlflow_tells_at_once(small, monkeypatch):
+def test_it_sees_more_models_than_mlflow_tells_at_once(small, monkeypatch, make):
     api = runs.client(small.settings)
     for name in ("another", "one more"):  # before it in the registry's order
         api.create_registered_model(name)
     deploy(small.settings, "small", small.register("one").version)
     monkeypatch.setattr(runs, "PAGE", 1)
-    reconciler = Reconciler(small.settings)
+    reconciler = make(small)
     reconciler.once()
     assert served(reconciler) == {"small": "1"}
 
@@ -73,12 +83,12 @@ def asked(monkeypatch):
     return requests
 
 
-def test_the_registry_is_asked_once_a_look_however_many_models_there_are(small, make_world, asked):
+def test_the_registry_is_asked_once_a_look_however_many_models_there_are(small, make_world, asked, make):
     worlds = [small, *(make_world(small.settings, name) for name in ("another", "third"))]
     for world in worlds:
         deploy(small.settings, world.pipeline.pipeline, world.register("one").version)
     runs.client(small.settings).create_registered_model("without a champion")
-    reconciler = Reconciler(small.settings)
+    reconciler = make(small)
     reconciler.once()
     assert served(reconciler) == dict.fromkeys(("small", "another", "third"), "1")
     asked.clear()
@@ -92,11 +102,11 @@ def test_the_registry_is_asked_once_a_look_however_many_models_there_are(small, 
     assert served(reconciler)["small"] == second
 
 
-def test_a_version_that_waits_for_its_next_try_costs_no_request(small, asked):
+def test_a_version_that_waits_for_its_next_try_costs_no_request(small, asked, make):
     version = small.register("one").version
     damage(small, version)
     deploy(small.settings, "small", version)
-    reconciler = Reconciler(small.settings)
+    reconciler = make(small)
     reconciler.once()
     assert "damaged" in reconciler.errors["small"]
     asked.clear()
@@ -106,10 +116,10 @@ def test_a_version_that_waits_for_its_next_try_costs_no_request(small, asked):
 
 
 @pytest.mark.parametrize("harm", ["file", "golden"])
-def test_a_bad_version_is_reported_and_the_old_one_keeps_serving(small, harm):
+def test_a_bad_version_is_reported_and_the_old_one_keeps_serving(small, harm, make):
     first = small.register("one").version
     second = small.register("two", wrong=(4,), spoil_golden=harm == "golden").version
-    reconciler = Reconciler(small.settings)
+    reconciler = make(small)
     deploy(small.settings, "small", first)
     reconciler.once()
     if harm == "file":
@@ -123,11 +133,27 @@ def test_a_bad_version_is_reported_and_the_old_one_keeps_serving(small, harm):
     assert (served(reconciler), reconciler.errors) == ({"small": first}, {})
 
 
-def test_the_error_of_a_model_without_a_champion_is_forgotten(small):
+@pytest.mark.parametrize("uri", ["models:/..", "file:///etc", "models:/small/1"])
+def test_a_tag_with_another_kind_of_address_is_refused_and_empties_nothing(small, uri, make):
+    first, second = small.register("one").version, small.register("two", wrong=(4,)).version
+    reconciler = make(small)
+    deploy(small.settings, "small", first)
+    reconciler.once()
+    kept = sorted((small.settings.home / "cache").rglob("*"))
+    deploy(small.settings, "small", second)
+    runs.client(small.settings).set_model_version_tag("small", second, "airloom.model_uri", uri)
+    reconciler.once()
+    assert "no address of a model's files" in reconciler.errors["small"]
+    assert served(reconciler) == {"small": first}
+    assert sorted((small.settings.home / "cache").rglob("*")) == kept
+    assert "no address" in models.show(small.settings, "small/2").signature["error"]
+
+
+def test_the_error_of_a_model_without_a_champion_is_forgotten(small, make):
     version = small.register("one").version
     damage(small, version)
     deploy(small.settings, "small", version)
-    reconciler = Reconciler(small.settings)
+    reconciler = make(small)
     reconciler.once()
     assert "damaged" in reconciler.errors["small"]
     runs.client(small.settings).delete_registered_model_alias("small", "champion")
@@ -135,11 +161,11 @@ def test_the_error_of_a_model_without_a_champion_is_forgotten(small):
     assert reconciler.errors == {}
 
 
-def test_it_keeps_serving_while_the_store_is_away(small, monkeypatch, caplog):
+def test_it_keeps_serving_while_the_store_is_away(small, monkeypatch, caplog, make):
     monkeypatch.setattr(module, "POLL_SECONDS", 0.05)
     version = small.register("one").version
     deploy(small.settings, "small", version)
-    reconciler = Reconciler(small.settings)
+    reconciler = make(small)
     reconciler.once()
     with sqlite3.connect(small.settings.home / "mlflow" / "mlflow.db") as store:
         store.execute("ALTER TABLE registered_models RENAME TO away")
@@ -159,3 +185,86 @@ def until(holds):
     while not holds():
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+def test_it_is_not_ready_before_what_should_serve_is_loaded(small, make, monkeypatch):
+    deploy(small.settings, "small", small.register("one").version)
+    reconciler, may_load = make(small), threading.Event()
+    assert "first look" in reconciler.unready
+    monkeypatch.setattr(module, "load", lambda *_, **__: may_load.wait(60) and load(*_, **__))
+    loads = reconciler.look()
+    assert reconciler.unready == "not loaded yet: small"
+    assert reconciler.loading["small"].version == "1"
+    may_load.set()
+    wait(loads)
+    assert (reconciler.unready, reconciler.loading, served(reconciler)) == ("", {}, {"small": "1"})
+
+
+def test_an_empty_registry_is_ready_once_it_was_looked_at(small, make):
+    reconciler = make(small)
+    reconciler.once()
+    assert reconciler.unready == ""
+
+
+def test_a_champion_that_is_refused_keeps_no_server_from_being_ready(small, make):
+    version = small.register("one").version
+    damage(small, version)
+    deploy(small.settings, "small", version)
+    reconciler = make(small)
+    reconciler.once()
+    assert (reconciler.unready, served(reconciler)) == ("", {})
+
+
+def test_one_that_mlflow_does_not_hand_out_yet_does(small, make, monkeypatch):
+    deploy(small.settings, "small", small.register("one").version)
+    reconciler, fetch = make(small), module.artifacts.fetch_model
+
+    def away(*_):
+        raise MlflowAway("MLflow does not answer")
+
+    monkeypatch.setattr(module.artifacts, "fetch_model", away)
+    reconciler.once()
+    assert reconciler.unready == "not loaded yet: small"
+    monkeypatch.setattr(module.artifacts, "fetch_model", fetch)
+    monkeypatch.setattr(module, "POLL_SECONDS", 0.0)
+    reconciler._retries.clear()
+    reconciler.once()
+    assert (reconciler.unready, served(reconciler)) == ("", {"small": "1"})
+
+
+def test_the_trouble_of_one_model_stops_no_other(small, make_world, make, monkeypatch):
+    """An endless loop in one model kept all others from following their aliases."""
+    other = make_world(small.settings, "other")
+    for world in (small, other):
+        deploy(world.settings, world.pipeline.pipeline, world.register("one").version)
+    reconciler, may_end = make(small), threading.Event()
+    judge = reconciler._checkers.judge
+
+    def stuck(name, *more):
+        return may_end.wait(60) if name == "small" else judge(name, *more)
+
+    monkeypatch.setattr(reconciler._checkers, "judge", stuck)
+    loads = reconciler.look()
+    until(lambda: served(reconciler) == {"other": "1"})
+    deploy(other.settings, "other", other.register("two", wrong=(4,)).version)
+    loads += reconciler.look()
+    until(lambda: served(reconciler) == {"other": "2"})
+    assert (reconciler.errors, list(reconciler.loading)) == ({}, ["small"])
+    may_end.set()
+    wait(loads)
+    assert served(reconciler) == {"small": "1", "other": "2"}
+
+
+def test_a_version_that_comes_too_late_is_not_served(small, make, monkeypatch):
+    first, second = small.register("one").version, small.register("two", wrong=(4,)).version
+    deploy(small.settings, "small", first)
+    reconciler, may_load = make(small), threading.Event()
+    monkeypatch.setattr(module, "load", lambda *_, **__: may_load.wait(60) and load(*_, **__))
+    loads = reconciler.look()
+    deploy(small.settings, "small", second)
+    reconciler.look()
+    may_load.set()
+    wait(loads)
+    assert served(reconciler) == {}
+    reconciler.once()
+    assert served(reconciler) == {"small": second}

@@ -120,8 +120,36 @@ def test_probes_need_no_token(served: Served, path: str) -> None:
 def test_everything_else_needs_the_token(served: Served, path: str, header: str | None) -> None:
     headers = {} if header is None else {"Authorization": header}
     answer = httpx.request("GET", f"{served.url}{path}", headers=headers, trust_env=False)
-    assert answer.status_code == 401
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
     assert "Bearer" in answer.json()["error"]
+
+
+def _series(served: Served) -> set[str]:
+    text = httpx.get(f"{served.url}/metrics", trust_env=False).text
+    return {line.rpartition(" ")[0] for line in text.splitlines() if not line.startswith("#")}
+
+
+def test_unknown_paths_make_no_series(served: Served) -> None:
+    for headers in ({}, dict(served.client.headers)):
+        httpx.get(f"{served.url}/{uuid.uuid4()}", headers=headers, trust_env=False)
+        before = _series(served)
+        for _ in range(3):
+            httpx.get(f"{served.url}/{uuid.uuid4()}", headers=headers, trust_env=False)
+        assert _series(served) == before
+    assert 'airloom_requests_total{route="other",status="401"}' in before
+    assert 'airloom_requests_total{route="other",status="404"}' in before
+
+
+def test_the_documentation_describes_our_routes(served: Served) -> None:
+    assert served.client.get("/docs", follow_redirects=True).headers["content-type"].startswith("text/html")
+    document = served.client.get("/docs.json").raise_for_status().json()
+    predict = document["paths"]["/predict"]["post"]
+    assert {"200", "401", "413", "422", "503"} <= set(predict["responses"])
+    asked = predict["requestBody"]["content"]["application/json"]["schema"]
+    if "$ref" in asked:
+        asked = document["components"]["schemas"][asked["$ref"].rpartition("/")[2]]
+    assert set(asked["properties"]) == {"model", "instances", "scores", "top"}
+    assert "get" in document["paths"]["/status"]
 
 
 def test_the_first_champion_comes_to_serve(served: Served) -> None:
@@ -135,6 +163,28 @@ def test_the_first_champion_comes_to_serve(served: Served) -> None:
     assert (found["predictions"], found["model"], found["version"]) == ([3, 7], "digits", "1")
     assert len({uuid.UUID(one) for one in found["prediction_ids"]}) == 2
     assert all(prediction_id.matches(one, "digits", "1") for one in found["prediction_ids"])
+
+
+def test_bentomls_own_client_asks(served: Served) -> None:
+    import bentoml
+
+    with bentoml.SyncHTTPClient(served.url, token=TOKEN, server_ready_timeout=30) as client:
+        assert client.is_ready()
+        found = client.predict(model="digits", instances=images(4, 2), top=1)
+        served.answered += 2
+        assert (found["predictions"], found["version"]) == ([4, 2], "1")
+        assert [row[0]["class"] for row in found["top"]] == [4, 2]
+        with pytest.raises(bentoml.exceptions.BentoMLException, match="no model 'other' is served"):
+            client.predict(model="other", instances=images(4))
+
+
+def test_probabilities_come_when_they_are_wanted(served: Served) -> None:
+    answer = served.predict(images(3), scores=True, top=2).json()
+    assert answer["classes"] == list(range(10))
+    (row,), (best,) = answer["scores"], answer["top"]
+    assert sum(row) == pytest.approx(1)
+    assert max(row) == row[3] == best[0]["score"] == pytest.approx(np.exp(8) / (np.exp(8) + 9))
+    assert (best[0]["class"], len(best)) == (3, 2)
 
 
 def test_predictions_are_logged(served: Served) -> None:
@@ -159,11 +209,11 @@ def test_predictions_are_counted(served: Served) -> None:
     [
         ([], "(n, 1, 8, 8)"),
         ([1.0], "(n, 1, 8, 8)"),
-        ([[0] * 64], "(n, 1, 8, 8); these have shape (1, 64)"),
-        ([[[[0] * 8] * 7]], "(1, 1, 7, 8)"),
-        ([[[[0] * 8] * 7 + [[0] * 7]]], "ragged"),
-        ([[[["1"] * 8] * 8]], "numbers"),
-        ([[[[None] * 8] * 8]], "numbers"),
+        ([[0] * 64], "shape (n, 1, 8, 8) of numbers; instance 0 has shape (64,)"),
+        ([[[[0] * 8] * 8], [[[0] * 8] * 7]], "instance 1 has shape (1, 7, 8)"),
+        ([[[[0] * 8] * 7 + [[0] * 7]]], "instance 0 is ragged"),
+        ([[[["1"] * 8] * 8]], "instance 0 holds text"),
+        ([[[[None] * 8] * 8]], "instance 0 holds null"),
         ([[[[1e39] * 8] * 8]], "too large"),
     ],
 )
@@ -185,8 +235,9 @@ def test_a_literal_nan_is_no_json(served: Served) -> None:
 
 
 def test_other_ways_in_are_closed(served: Served) -> None:
-    assert served.client.get("/predict").status_code == 405
-    assert served.client.get("/nothing").status_code == 404
+    for method, path, status in (("GET", "/predict", 405), ("GET", "/nothing", 404), ("POST", "/schema.json", 405)):
+        answer = served.client.request(method, path)
+        assert (answer.status_code, list(answer.json())) == (status, ["error"])
     assert served.predict(images(1), model="other").json() == {"error": "no model 'other' is served; served: digits"}
 
 

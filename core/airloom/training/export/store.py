@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airloom.contracts import TrainedModel
 from airloom.files import file_sha256
-from airloom.processing import FILE, Processing
+from airloom.processing import FILE, Processing, parse
 from airloom.tracking.tags import Tag
 from airloom.training.export.onnx import adopt, export, load_program
 
@@ -78,7 +78,9 @@ def _declared(processing: Processing, folder: Path) -> list[str]:
     if processing == Processing():
         return []
     path = folder / FILE
-    path.write_text(processing.model_dump_json(indent=1), encoding="utf-8")
+    data = processing.model_dump_json(indent=1).encode()
+    parse(data)  # what is too large for the server is told here
+    path.write_bytes(data)
     return [str(path)]
 
 

@@ -158,7 +158,7 @@ def _golden(settings: Settings, tags: dict[str, str]) -> dict[str, Any]:
     uri, digests = tags.get(Tag.MODEL_URI), json.loads(tags.get(Tag.DIGESTS, "{}"))
     if not uri or not digests:
         return {}
-    folder = settings.home / "cache" / "models" / uri.rpartition("/")[2]
+    folder = settings.home / "cache" / "models" / artifacts.model_id(uri)
     return dict(json.loads((artifacts.fetch_model(settings, uri, digests, folder) / artifacts.GOLDEN).read_text()))
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from airloom.errors import CorruptFile, RegistryError
-from airloom.tracking.artifacts import ONNX, fetch_model
+from airloom.tracking.artifacts import ONNX, fetch_model, model_id
 
 
 def flip(path):
@@ -46,3 +46,29 @@ def test_without_digests_nothing_is_loaded(small, trained, tmp_path):
     with pytest.raises(RegistryError, match="no digests"):
         fetch_model(small.settings, trained.model_uri, {}, tmp_path / "m")
     assert not (tmp_path / "m").exists()
+
+
+HOSTILE_ADDRESSES = [
+    "models:/..",
+    "models:/../x",
+    "models:/m-0123",
+    "models:/m-" + "0" * 32 + "/../..",
+    "models:/m-" + "0" * 32 + "\n",
+    "models:/digits/3",
+    "models:/digits@champion",
+    "file:///etc",
+    "runs:/0/model",
+    "/etc",
+    "http://127.0.0.1/m-" + "0" * 32,
+    "",
+]
+
+
+@pytest.mark.parametrize("uri", HOSTILE_ADDRESSES)
+def test_an_address_of_another_form_is_refused_before_anything_is_touched(small, trained, uri):
+    served = small.settings.home / "cache" / "served"
+    mine = fetch_model(small.settings, trained.model_uri, trained.digests, served / model_id(trained.model_uri))
+    with pytest.raises(RegistryError, match="no address of a model's files"):
+        fetch_model(small.settings, uri, trained.digests, served / uri.rpartition("/")[2])
+    assert (mine / ONNX).is_file()
+    assert [path.name for path in served.iterdir()] == [mine.name]

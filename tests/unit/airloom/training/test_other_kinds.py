@@ -123,6 +123,9 @@ def test_another_kind_of_data_goes_the_same_way(settings, tmp_path, name):
     folder = artifacts.fetch_model(settings, trained.model_uri, trained.digests, tmp_path / "cache" / "m")
     served = load_served(name, champion, folder, trained.digests)
     if name == "words":
-        assert served.answers(served.parse(["well made, a good one", "it broke at once"])) == ["good", "bad"]
+        assert served.answers(served.parse(["well made, a good one", "it broke at once"])).predictions == [
+            "good",
+            "bad",
+        ]
     else:
-        assert served.answers(served.parse([[500.0, 12]])) == [pytest.approx(1.0, abs=0.2)]
+        assert served.answers(served.parse([[500.0, 12]])).predictions == [pytest.approx(1.0, abs=0.2)]

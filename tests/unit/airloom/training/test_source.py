@@ -1,10 +1,17 @@
+import json
 from itertools import chain
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch  # noqa: TID253 - a test of torch code
 
+from airloom.datasets.commit import commit
+from airloom.datasets.ingest import from_table
+from airloom.datasets.snapshots.snapshot import prepare
+from airloom.datasets.storage.schema import Layout
 from airloom.errors import ConfigError
+from airloom.processing import Pixels, Processing
 from airloom.training.source import SnapshotSplits, TensorLoader, TensorSource, scaled
 
 
@@ -64,3 +71,23 @@ def test_an_unknown_split_and_an_empty_batch_are_named():
         source.tensors("dev")
     with pytest.raises(ConfigError, match="batch_size is 0"):
         source.loader("train", 0)
+
+
+def test_a_dataset_of_images_declares_the_ranges_of_its_pixels(snapshot):
+    assert snapshot.declare(Processing(labels=["a"])) == Processing(labels=["a"], pixels=Pixels.UNIT)
+    assert snapshot.declare(Processing(pixels=Pixels.BYTES)).pixels is Pixels.BYTES
+    assert TensorSource({}).declare(Processing()) == Processing()
+
+
+def test_a_table_declares_the_ranges_that_were_seen_in_training(shared_home, tmp_path):
+    table = pa.table({"hour": np.arange(200) % 24, "miles": np.arange(200) / 2, "late": np.arange(200) % 2})
+    rule = {"type": "expect_table_row_count_to_be_between", "kwargs": {"min_value": 1}}
+    (tmp_path / "suite.json").write_text(json.dumps({"name": "ranges", "expectations": [rule]}))
+    rows = from_table(table, Layout("tabular", "late"))
+    version = commit(shared_home, "ranges", rows, message="first", suite=tmp_path / "suite.json")
+    split = {"train": 0.5, "validation": 0.25, "test": 0.25}
+    splits = SnapshotSplits(shared_home, prepare(shared_home, version, split))
+    inputs, _ = splits.tensors("train")
+    expected = {name: (float(values.min()), float(values.max())) for name, values in inputs.items()}
+    assert set(expected) == {"hour", "miles"}
+    assert splits.declare(Processing()).observed == expected

@@ -17,7 +17,7 @@ from airloom.processing import Processing, Tokenise
 from airloom.tracking import artifacts, runs
 from airloom.training.export.store import store_model
 from airloom.training.normalise import Normalise
-from airloom_serving.model import BadRequest
+from airloom_serving.instances import BadRequest
 from airloom_serving.model import load as load_served
 
 TEXTS = ["well made", "well done!", "broke at once", "it broke"]
@@ -157,7 +157,7 @@ def test_the_server_takes_texts_and_answers_with_names(settings, models, tmp_pat
     ours = served(settings, trained, tmp_path)
     with torch.no_grad():
         expected = model(torch.from_numpy(declared.tokenise(TEXTS))).argmax(1).tolist()
-    assert ours.answers(ours.parse(TEXTS)) == [["bad", "good"][number] for number in expected]
+    assert ours.answers(ours.parse(TEXTS)).predictions == [["bad", "good"][number] for number in expected]
     for wrong in ([], [1, 2], "well", [["well"]], [None], {"a": 1}):
         with pytest.raises(BadRequest, match="list of texts"):
             ours.parse(wrong)

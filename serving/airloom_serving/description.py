@@ -1,0 +1,77 @@
+"""How the routes are described: what BentoML makes `/docs.json` and `/schema.json` of, and what it leaves out."""
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from airloom_serving.limits import MOST_INSTANCES
+
+ERRORS = {
+    400: "The body is no JSON, or has another form.",
+    401: "The bearer token is missing or wrong.",
+    404: "No such model is served.",
+    413: "The body, the instances or the probabilities that were asked for are too many.",
+    422: "The instances do not fit the model, or its answer to one of them is not finite.",
+    503: "Other requests take the room; ask again in a second.",
+    504: "The model did not answer in time.",
+}
+INSTANCES = Field(
+    min_length=1,
+    max_length=MOST_INSTANCES,
+    description="Each is a nest of numbers of the model's shape, or a text.",
+)
+SCORES = Field(default=None, description="Have the probability of each class.")
+TOP = Field(default=None, ge=1, description="Have so many of the most probable classes.")
+
+
+class ClassScore(BaseModel):
+    """A class and its probability."""
+
+    class_: Any = Field(alias="class", description="By name where the model has names.")
+    score: float
+
+
+class Prediction(BaseModel):
+    """The answers to a request, one entry for each instance."""
+
+    predictions: list[Any] = Field(description="A class, by name where the model has names, or a number.")
+    model: str
+    version: str = Field(description="Of the registered model.")
+    prediction_ids: list[str] = Field(description="`airloom trace ID` follows one to its commits.")
+    classes: list[Any] = Field(default=[], description="With `scores`: the classes in their order.")
+    scores: list[list[float]] = Field(default=[], description="With `scores`: a probability for each class.")
+    top: list[list[ClassScore]] = Field(default=[], description="With `top`: the most probable first.")
+
+
+class ErrorAnswer(BaseModel):
+    """Every error."""
+
+    error: str = Field(description="What is wrong, with which value, and what to do.")
+
+
+def complete(specification: dict[str, Any]) -> dict[str, Any]:
+    """BentoML's OpenAPI document with the routes and errors that it does not know of."""
+    schemas = specification["components"]["schemas"]
+    schemas["ErrorAnswer"] = ErrorAnswer.model_json_schema()
+    error = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorAnswer"}}}
+    refusals = {str(status): {"description": text, "content": error} for status, text in ERRORS.items()}
+    predict = specification["paths"]["/predict"]["post"]
+    answers = {str(status): answer for status, answer in predict["responses"].items()}
+    predict["responses"] = {"200": answers["200"], **refusals}
+    specification["paths"]["/status"] = {
+        "get": {
+            "tags": predict["tags"],
+            "operationId": "airloom__status",
+            "description": "What serves and since when, what is being loaded, and what could not be loaded.",
+            "responses": {
+                "200": {"description": "A JSON object.", "content": {"application/json": {"schema": {}}}},
+                "401": refusals["401"],
+            },
+        }
+    }
+    specification["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    specification["security"] = [{"token": []}]
+    for path in ("/livez", "/readyz", "/healthz", "/metrics"):
+        for operation in specification["paths"].get(path, {}).values():
+            operation["security"] = []
+    return specification

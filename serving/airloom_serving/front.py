@@ -1,0 +1,66 @@
+"""Stands before BentoML's own routes: ours are answered here, and every error of theirs takes the form of ours."""
+
+import json
+from http import HTTPStatus
+from typing import Any
+
+from airloom_serving.security import App, Receive, Scope, Send
+
+OWN_ROUTES = frozenset({"/predict", "/status", "/metrics", "/readyz", "/docs", "/docs.json"})
+ROUTES = OWN_ROUTES | {"/", "/livez", "/healthz", "/schema.json"}  # the others are BentoML's
+
+
+class Front:
+    """ASGI middleware: a request for one of our routes goes to our app.
+
+    Args:
+        app: BentoML's.
+        own: ours.
+    """
+
+    def __init__(self, app: App, own: App) -> None:
+        self.app, self._own = app, own
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Have one of the two answer."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+        elif scope["path"] in OWN_ROUTES:
+            await self._own(scope, receive, send)
+        else:
+            await self.app(scope, receive, _OneForm(send))
+
+
+class _OneForm:
+    """Turns an error of BentoML or Starlette, text or JSON, into `{"error": text}`."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._start: Any = None  # the start of an error, which waits for its body
+        self._body = b""
+
+    async def __call__(self, message: Any) -> None:
+        if message["type"] == "http.response.start" and message["status"] >= 400:
+            self._start = message
+        elif self._start is None:
+            await self._send(message)
+        else:
+            self._body += message.get("body", b"")
+            if not message.get("more_body"):
+                await self._end()
+
+    async def _end(self) -> None:
+        body = json.dumps({"error": self._text()}).encode()
+        replaced = (b"content-type", b"content-length")
+        headers = [pair for pair in self._start.get("headers", []) if pair[0].lower() not in replaced]
+        headers += [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        await self._send({**self._start, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body})
+
+    def _text(self) -> str:
+        text = self._body.decode("utf-8", "replace").strip()
+        try:
+            value = json.loads(text)
+        except ValueError:
+            return text or HTTPStatus(self._start["status"]).phrase
+        return str(value.get("error", text)) if isinstance(value, dict) else text
