@@ -2,9 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from airloom.datasets.ingest import Reading
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Message = Annotated[str, typer.Option("--message", "-m", help="What is new, or why.")]
@@ -18,6 +21,17 @@ Type = Annotated[str, typer.Option("--type", help="image, text, tabular, generic
 Label = Annotated[str, typer.Option(help="The label column; `label` when left out.")]
 Key = Annotated[str, typer.Option(help="The column that decides the split, for example a patient's number.")]
 Classes = Annotated[str, typer.Option(help="Text labels in the order of their numbers, with commas between.")]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--column", help="NAME=TYPE of a column: text, int64, float64, date, 'timestamp[s, UTC]'; repeatable."
+    ),
+]
+Encoding = Annotated[str, typer.Option(help="Of CSV, JSON lines and texts, for example latin-1; UTF-8 when left out.")]
+Delimiter = Annotated[str, typer.Option(help="Between the cells of CSV: ';', '|' or tab; a comma when left out.")]
+Decimal = Annotated[str, typer.Option(help="Between the whole and the fraction of CSV's numbers.")]
+Channels = Annotated[str, typer.Option(help="Where the channels of images stand: first or last.")]
+Unlabelled = Annotated[str, typer.Option(help="What becomes of rows without a label: refuse or drop.")]
 
 
 def answer(value: Any, as_json: bool, text: str) -> None:
@@ -78,3 +92,36 @@ def roles_of(type_: str = "", label: str = "", key: str = "", classes: str = "")
         classes: text labels, with commas between.
     """
     return {"type": type_, "label": label, "key": key, "classes": [name for name in classes.split(",") if name]}
+
+
+def reading_of(
+    columns: list[str] | None,
+    encoding: str = "",
+    delimiter: str = "",
+    decimal: str = ".",
+    channels: str = "",
+    unlabelled: str = "refuse",
+) -> "Reading":
+    """What the options say of how the values are written.
+
+    Args:
+        columns: `name=type` of columns.
+        encoding: of text files.
+        delimiter: of CSV.
+        decimal: sign in numbers of CSV.
+        channels: "first", "last" or "".
+        unlabelled: "refuse" or "drop".
+
+    Raises:
+        ConfigError: an option has none of its values.
+    """
+    from airloom.datasets.ingest import Reading
+    from airloom.errors import ConfigError
+
+    types = {}
+    for pair in columns or ():
+        name, equals, kind = pair.rpartition("=")
+        if not name or not equals:
+            raise ConfigError(f"--column {pair[:80]!r} has not the form NAME=TYPE", "for example --column zip=text")
+        types[name] = kind
+    return Reading(types, encoding, delimiter, decimal, channels, unlabelled)

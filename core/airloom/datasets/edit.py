@@ -12,6 +12,8 @@ from airloom.contracts import DatasetVersion
 from airloom.datasets import commit as commits
 from airloom.datasets import versions
 from airloom.datasets.ingest import Batches
+from airloom.datasets.ingest.text_values import Misfit, as_written
+from airloom.datasets.ingest.type_names import type_name
 from airloom.datasets.operations import Edit, Target
 from airloom.datasets.storage.digests import key_digest
 from airloom.datasets.storage.index import SHORT
@@ -121,6 +123,8 @@ def targets(settings: Settings, store: Store, version: DatasetVersion, rows: Seq
 def rows_with_key(settings: Settings, version: DatasetVersion, value: Any) -> list[int]:
     """Numbers of the rows whose declared key is `value`.
 
+    A text is compared as it is written: 007 is not 7.
+
     Raises:
         ConfigError: the dataset declares no key, or the key is of another type.
     """
@@ -129,10 +133,10 @@ def rows_with_key(settings: Settings, version: DatasetVersion, value: Any) -> li
         raise ConfigError(f"{version.dataset} declares no key", "name rows by their numbers")
     field = manifest.arrow_schema.field(manifest.layout.key)
     try:
-        typed = pa.scalar(value).cast(field.type).as_py()
-    except pa.ArrowException:
-        raise ConfigError(
-            f"{str(value)[:80]!r} is no {field.type}, as the key {field.name} is", "look at `show`"
-        ) from None
+        typed = as_written(value, field.type) if isinstance(value, str) else pa.scalar(value).cast(field.type).as_py()
+    except (pa.ArrowException, Misfit) as error:
+        why = f": {error.reason}" if isinstance(error, Misfit) and error.reason else ""
+        message = f"{str(value)[:80]!r} is no {type_name(field.type)}, as the key {field.name} is{why}"
+        raise ConfigError(message, "write it as `show` and `export` do") from None
     wanted = np.frombuffer(key_digest(typed, field)[:SHORT], np.uint8)
     return np.flatnonzero((VersionRows(Store(settings), manifest).all().anchor == wanted).all(axis=1)).tolist()

@@ -32,7 +32,7 @@ def commit(
     Args:
         dataset: its name.
         source: path, from the project's root or absolute.
-        roles: `type`, `label`, `key`, `classes`, where the dataset is new.
+        roles: `type`, `label`, `key`, `classes`, where the dataset is new; `reading`, the fields of `ingest.Reading`.
         details: what `commits.commit` takes: `message`, `author`, `mode`, `tags`, `released`.
         suite: path of another expectation suite than the dataset's.
 
@@ -42,11 +42,13 @@ def commit(
     """
     from airloom.datasets import commit as commits
     from airloom.datasets import versions
+    from airloom.datasets.ingest import Reading
     from airloom.datasets.open_rows import open_rows
 
     logging.getLogger("great_expectations").setLevel(logging.WARNING)  # hundreds of lines about itself
     settings = load()
-    rows = open_rows(settings, dataset, settings.project / source, **roles)
+    told = roles | {"reading": Reading(**roles.get("reading", {}))}
+    rows = open_rows(settings, dataset, settings.project / source, **told)
     chosen = settings.project / suite if suite else None
     try:
         version = commits.commit(settings, dataset, rows, suite=chosen, **{"source": source} | details)

@@ -1,6 +1,6 @@
 """Commit rows to a dataset."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
@@ -27,6 +27,8 @@ class CommitDatasetOperator(DatasetJobOperator):
         label: label column of a new dataset.
         key: the column of a new dataset that decides the split.
         classes: text labels of a new dataset, in the order of their numbers.
+        reading: how the values are written: `columns` (type by name), `encoding`, `delimiter`, `decimal`, `channels`,
+            `unlabelled`; as the options of `airloom dataset commit`.
         suite: expectation suite, from the project's root; by default configs/expectations/<dataset>.json.
     """
 
@@ -46,6 +48,7 @@ class CommitDatasetOperator(DatasetJobOperator):
         label: str = "",
         key: str = "",
         classes: Sequence[str] = (),
+        reading: Mapping[str, Any] | None = None,
         suite: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -58,12 +61,13 @@ class CommitDatasetOperator(DatasetJobOperator):
         self.tags = tags
         self.roles = {"type": type, "label": label, "key": key, "classes": list(classes)}
         self.suite = suite
+        self.reading = reading
 
     def arguments(self) -> dict[str, Any]:
         """See `DatasetJobOperator`."""
         details = {"message": self.message, "author": self.author, "mode": self.mode, "tags": list(self.tags)}
-        arguments = {"dataset": self.dataset, "source": self.source, "roles": self.roles, "suite": self.suite}
-        return {**arguments, "details": details}
+        arguments = {"dataset": self.dataset, "source": self.source, "suite": self.suite}
+        return {**arguments, "roles": self.roles | {"reading": dict(self.reading or {})}, "details": details}
 
     def finished(self, context: "Context", value: dict[str, Any]) -> dict[str, Any]:
         """Return the new version.

@@ -1,14 +1,20 @@
 """create, commit, fix, remove, compact, tag, delete: what changes a dataset."""
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from airloom.cli.console import (
     Author,
+    Channels,
     Classes,
+    Columns,
     Dataset,
+    Decimal,
+    Delimiter,
+    Encoding,
     Json,
     Key,
     Label,
@@ -16,9 +22,12 @@ from airloom.cli.console import (
     Source,
     Suite,
     Type,
+    Unlabelled,
     Version,
     answer,
+    reading_of,
     roles_of,
+    say,
 )
 from airloom.contracts import DatasetVersion
 from airloom.errors import ConfigError, DataError
@@ -41,6 +50,12 @@ def create(
     label: Label = "",
     key: Key = "",
     classes: Classes = "",
+    column: Columns = None,
+    encoding: Encoding = "",
+    delimiter: Delimiter = "",
+    decimal: Decimal = ".",
+    channels: Channels = "",
+    unlabelled: Unlabelled = "refuse",
     author: Author = "airloom",
     tag: Tags = None,
     suite: Suite = None,
@@ -58,7 +73,8 @@ def create(
     settings = load()
     if versions.check_name(dataset) in versions.list_datasets(settings):
         raise ConfigError(f"there is a dataset {dataset} already", "`airloom dataset commit` adds rows to it")
-    data = open_rows(settings, dataset, source, **roles_of(type_, label, key, classes))
+    reading = reading_of(column, encoding, delimiter, decimal, channels, unlabelled)
+    data = open_rows(settings, dataset, source, **roles_of(type_, label, key, classes), reading=reading)
     _commit(settings, dataset, data, json_, message=message, author=author, tags=tag or [], suite=suite)
 
 
@@ -73,6 +89,12 @@ def commit(
     label: Label = "",
     key: Key = "",
     classes: Classes = "",
+    column: Columns = None,
+    encoding: Encoding = "",
+    delimiter: Delimiter = "",
+    decimal: Decimal = ".",
+    channels: Channels = "",
+    unlabelled: Unlabelled = "refuse",
     tag: Tags = None,
     suite: Suite = None,
     json_: Json = False,
@@ -87,7 +109,8 @@ def commit(
     from airloom.datasets.open_rows import open_rows
 
     settings, roles = load(), roles_of(type_, label, key, classes)
-    data = open_rows(settings, dataset, source, **roles, anew=replace and bool(type_))
+    reading = reading_of(column, encoding, delimiter, decimal, channels, unlabelled)
+    data = open_rows(settings, dataset, source, **roles, reading=reading, anew=replace and bool(type_))
     mode = "replace" if replace else "append"
     _commit(settings, dataset, data, json_, message=message, author=author, tags=tag or [], suite=suite, mode=mode)
 
@@ -95,7 +118,22 @@ def commit(
 def _commit(settings: Settings, dataset: str, data: "Batches", as_json: bool, **details: Any) -> None:
     from airloom.datasets.commit import commit as make
 
-    _print(make(settings, dataset, data, **details), as_json)
+    try:
+        version = make(settings, dataset, data, **details)
+    finally:
+        for note in data.notes:
+            say(note)
+    _print(version, as_json, _columns(data) if version.number == 1 else [])
+
+
+def _columns(data: "Batches") -> list[str]:
+    """What the first rows made of the dataset: its type, and the type of each column."""
+    from airloom.datasets.ingest.type_names import type_name
+
+    layout = data.layout
+    roles = {layout.label: ", the label", layout.key: ", the key"}
+    columns = [f"  {field.name}: {type_name(field.type)}{roles.get(field.name, '')}" for field in data.schema]
+    return [f"  type {layout.type}", *columns]
 
 
 @app.command()
@@ -104,6 +142,11 @@ def fix(
     source: Source,
     rows: Rows,
     message: Message,
+    column: Columns = None,
+    encoding: Encoding = "",
+    delimiter: Delimiter = "",
+    decimal: Decimal = ".",
+    channels: Channels = "",
     author: Author = "airloom",
     suite: Suite = None,
     json_: Json = False,
@@ -118,8 +161,12 @@ def fix(
     settings = load()
     version = versions.find(settings, name)
     numbers = _numbers(rows, version.rows)
-    data = open_rows(settings, version.dataset, source)
-    _print(edit.fix_rows(settings, version, numbers, data, message=message, author=author, suite=suite), json_)
+    reading = reading_of(column, encoding, delimiter, decimal, channels)
+    data = open_rows(settings, version.dataset, source, reading=reading)
+    fixed = edit.fix_rows(settings, version, numbers, data, message=message, author=author, suite=suite)
+    for note in data.notes:
+        say(note)
+    _print(fixed, json_)
 
 
 @app.command()
@@ -210,6 +257,6 @@ def _numbers(text: str, rows: int) -> list[int]:
     return numbers
 
 
-def _print(version: DatasetVersion, as_json: bool) -> None:
+def _print(version: DatasetVersion, as_json: bool, columns: Sequence[str] = ()) -> None:
     text = f"{version.name}: {version.rows} rows, id {version.id[:12]}"
-    answer(version.to_dict() | {"name": version.name}, as_json, text)
+    answer(version.to_dict() | {"name": version.name}, as_json, "\n".join([text, *columns]))

@@ -6,7 +6,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from airloom.cli.console import FILES, Classes, Key, Label, Type, Version, roles_of
+from airloom.cli.console import (
+    FILES,
+    Channels,
+    Classes,
+    Columns,
+    Decimal,
+    Delimiter,
+    Encoding,
+    Key,
+    Label,
+    Type,
+    Unlabelled,
+    Version,
+    reading_of,
+    roles_of,
+    say,
+)
 from airloom.settings import Settings, load
 
 if TYPE_CHECKING:
@@ -26,6 +42,12 @@ def propose_expectations(
     label: Label = "",
     key: Key = "",
     classes: Classes = "",
+    column: Columns = None,
+    encoding: Encoding = "",
+    delimiter: Delimiter = "",
+    decimal: Decimal = ".",
+    channels: Channels = "",
+    unlabelled: Unlabelled = "refuse",
 ) -> None:
     """Draft a suite of Great Expectations from what rows are like: those of a version, or of a file before the first.
 
@@ -38,7 +60,9 @@ def propose_expectations(
 
     settings, dataset = load(), DatasetName.parse(name).dataset
     if source:
-        profile, label = _of_rows(settings, dataset, source, roles_of(type_, label, key, classes))
+        roles = roles_of(type_, label, key, classes)
+        roles["reading"] = reading_of(column, encoding, delimiter, decimal, channels, unlabelled)
+        profile, label = _of_rows(settings, dataset, source, roles)
     else:
         profile, label = _of_version(settings, name)
     suite = propose.propose(dataset, profile, label=label)
@@ -68,4 +92,6 @@ def _of_rows(settings: Settings, dataset: str, source: Path, roles: dict[str, An
     data = open_rows(settings, dataset, source, **roles)
     kind = get_type(data.layout.type)
     frames = [kind.profile(pa.Table.from_batches([batch]), data.layout) for batch in data.batches]
+    for note in data.notes:
+        say(note)
     return pd.concat(frames, ignore_index=True), data.layout.label

@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from airloom.datasets.ingest.batches import Wanted
+from airloom.datasets.ingest.encodings import decode
 from airloom.datasets.ingest.limits import ROW_BYTES, batch_rows
 from airloom.datasets.ingest.listing import class_of, entries, open_plain
-from airloom.errors import ConfigError, DataError
+from airloom.errors import DataError
 
 if TYPE_CHECKING:
     import numpy as np
+    from PIL.ImageFile import ImageFile
 
 IMAGES = (".png", ".jpg", ".jpeg")
 TEXTS = (".txt",)
 MODES = {"1": "L", "P": "RGB", "CMYK": "RGB", "YCbCr": "RGB", "LA": "RGBA", "PA": "RGBA"}  # the rest stay as they are
 CHANNELS = {"L": 1, "RGB": 3, "RGBA": 4}
+ORIENTATION, LYING = 0x0112, (5, 6, 7, 8)  # Exif's tag, and its values for a picture that lies on its side
 
 
 def read_classes(folder: Path, wanted: Wanted) -> tuple[str, Iterator[pa.RecordBatch]]:
@@ -67,22 +70,24 @@ def _images(root: Path, files: Sequence[tuple[Path, str]], wanted: Wanted) -> It
 
 
 def _image(path: Path, shape: tuple[int, ...]) -> "np.ndarray[Any, Any]":
-    """uint8 (c, h, w). The header is looked at first: a bomb, or another size, is refused before it is decoded."""
+    """uint8 (c, h, w), as a viewer shows it: turned as its Exif tag says, with its transparency.
+
+    The header is looked at first: a bomb, or another size, is refused before it is decoded.
+    """
     import numpy as np
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with open_plain(path) as file, Image.open(file, formats=("PNG", "JPEG")) as image:
-            mode = MODES.get(image.mode, image.mode)
-            actual = (CHANNELS.get(mode, 0), image.height, image.width)
+            mode = _mode(path, image)
             if image.width * image.height > (Image.MAX_IMAGE_PIXELS or 0):
                 raise Image.DecompressionBombError(f"{image.width} x {image.height} pixels")
-            if not actual[0]:
-                raise DataError(f"{path} has pixels of mode {image.mode}", "save it with 8 bits a channel")
+            lies = image.getexif().get(ORIENTATION) in LYING  # decodes a PNG: its tag may stand behind the pixels
+            actual = (CHANNELS[mode], *((image.width, image.height) if lies else (image.height, image.width)))
             if shape and actual != shape:
                 message = f"{path} has the shape {actual} (channels, height, width), the images before it {shape}"
                 raise DataError(message, "bring all images to one size and colour mode")
-            pixels = np.asarray(image.convert(mode))
+            pixels = np.asarray(ImageOps.exif_transpose(image).convert(mode))
     except Image.DecompressionBombError as error:
         message = f"{path} is too large: {str(error)[:120]}"
         raise DataError(message, f"at most {Image.MAX_IMAGE_PIXELS} pixels") from None
@@ -93,11 +98,27 @@ def _image(path: Path, shape: tuple[int, ...]) -> "np.ndarray[Any, Any]":
     return pixels.reshape(actual[1], actual[2], actual[0]).transpose(2, 0, 1)
 
 
+def _mode(path: Path, image: "ImageFile") -> str:
+    """The mode in which the picture's pixels stay as they are.
+
+    Raises:
+        DataError: there is none of 8 bits a channel, or the picture moves.
+    """
+    deep = any("16" in str(tile.args) for tile in image.tile)  # Pillow drops the lower half of 16 bits silently
+    mode = MODES.get(image.mode, image.mode)
+    if deep or mode not in CHANNELS:
+        bits = "pixels of 16 bits a channel" if deep else f"pixels of mode {image.mode}"
+        raise DataError(f"{path} has {bits}", "save it with 8 bits a channel")
+    if image.format == "PNG" and getattr(image, "is_animated", False):
+        raise DataError(f"{path} is an animation", "save the picture that is meant")
+    return "RGBA" if "transparency" in image.info else mode
+
+
 def _texts(root: Path, files: Sequence[tuple[Path, str]], wanted: Wanted) -> Iterator[pa.RecordBatch]:
     limit = batch_rows(1)
     start, size, texts = 0, 0, []
     for number, (path, _) in enumerate(files, 1):
-        texts.append(_text(path, wanted.encoding))
+        texts.append(_text(path, wanted.reading.encoding))
         size += len(texts[-1])
         if number == len(files) or batch_rows(size / len(texts)) <= len(texts) or len(texts) == limit:
             field = pa.field("text", pa.large_string())
@@ -110,13 +131,7 @@ def _text(path: Path, encoding: str) -> str:
         data = file.read(ROW_BYTES + 1)
     if len(data) > ROW_BYTES:
         raise DataError(f"{path} is larger than {ROW_BYTES >> 20} MiB", "one text a file")
-    try:
-        return data.decode(encoding)
-    except UnicodeDecodeError as error:
-        message = f"{path}: byte {error.start} is {data[error.start]:#04x}, which is no {encoding}"
-        raise DataError(message, "name the encoding, for example latin-1") from None
-    except LookupError:
-        raise ConfigError(f"there is no encoding {encoding!a}", "for example utf-8 or latin-1") from None
+    return decode(data, encoding, path)
 
 
 def _with_label(

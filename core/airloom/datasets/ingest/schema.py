@@ -1,31 +1,35 @@
 """The one form in which columns are stored, so that the same values are the same bytes wherever they come from."""
 
+from collections.abc import Container
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from airloom.datasets.ingest.type_names import stored_type, type_name
 from airloom.datasets.storage.schema import Layout
 from airloom.errors import DataError
 
 KEPT = (b"shape", b"classes")  # of a field's metadata; the rest is the writing program's
 
 
-def stored_schema(batch: pa.RecordBatch, layout: Layout, nullable: bool) -> pa.Schema:
+def stored_schema(batch: pa.RecordBatch, layout: Layout, nullable: bool, named: Container[str] = ()) -> pa.Schema:
     """What a first batch's columns become.
 
     Text and bytes get 64-bit offsets, dictionaries and runs are decoded, lists of numbers of one length get a fixed
-    size, whole-number class labels are int64, images uint8 or float32.
+    size, whole-number class labels are int64, images uint8 or float32. A column whose type was named keeps it.
     """
+    fields = [batch.schema.field(i) for i in range(batch.num_columns)]
     return pa.schema(
-        [_field(batch.schema.field(i), batch.column(i), layout, nullable) for i in range(batch.num_columns)]
+        [_field(field, batch.column(field.name), layout, nullable, field.name in named) for field in fields]
     )
 
 
-def _field(field: pa.Field, column: pa.Array, layout: Layout, nullable: bool) -> pa.Field:
+def _field(field: pa.Field, column: pa.Array, layout: Layout, nullable: bool, named: bool) -> pa.Field:
     metadata = {key: value for key, value in (field.metadata or {}).items() if key in KEPT}
     if isinstance(field.type, pa.FixedShapeTensorType):
         metadata[b"shape"] = ",".join(map(str, field.type.shape)).encode()
     kind = stored_type(field.type)
-    if pa.types.is_large_list(kind) and pa.types.is_primitive(kind.value_type):
+    if pa.types.is_large_list(kind) and pa.types.is_primitive(kind.value_type) and not named:
         size = _common_length(column)
         kind = pa.list_(kind.value_type, size) if size else kind
     if layout.type in ("image", "text") and field.name == layout.label:
@@ -33,27 +37,6 @@ def _field(field: pa.Field, column: pa.Array, layout: Layout, nullable: bool) ->
     elif layout.type == "image" and pa.types.is_fixed_size_list(kind) and pa.types.is_floating(kind.value_type):
         kind = pa.list_(pa.float32(), kind.list_size)
     return pa.field(field.name, kind, nullable=nullable and field.name != layout.key, metadata=metadata or None)
-
-
-def stored_type(kind: pa.DataType) -> pa.DataType:
-    """The type in which values of a type are stored."""
-    if isinstance(kind, pa.BaseExtensionType):
-        return stored_type(kind.storage_type)
-    if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
-        return stored_type(kind.value_type)
-    if pa.types.is_string(kind) or pa.types.is_string_view(kind):
-        return pa.large_string()
-    if pa.types.is_binary(kind) or pa.types.is_binary_view(kind):
-        return pa.large_binary()
-    if pa.types.is_fixed_size_list(kind):
-        return pa.list_(stored_type(kind.value_type), kind.list_size)
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or _is_list_view(kind):
-        return pa.large_list(stored_type(kind.value_type))
-    if pa.types.is_struct(kind):
-        return pa.struct([pa.field(field.name, stored_type(field.type)) for field in kind])
-    if pa.types.is_map(kind):
-        return pa.map_(stored_type(kind.key_type), stored_type(kind.item_type))
-    return kind
 
 
 def stored_column(column: pa.Array, kind: pa.DataType) -> pa.Array:
@@ -67,10 +50,6 @@ def stored_column(column: pa.Array, kind: pa.DataType) -> pa.Array:
     if pa.types.is_run_end_encoded(column.type):
         return stored_column(pc.run_end_decode(column), kind)
     return column if column.type == kind else column.cast(kind)
-
-
-def _is_list_view(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind))
 
 
 def _common_length(column: pa.Array) -> int:
@@ -89,13 +68,16 @@ def check_fits(given: pa.DataType, field: pa.Field) -> None:
     """
     kind, stored = field.type, stored_type(given)
     if _is_list(stored) and _is_list(kind):
-        floats = pa.types.is_floating(stored.value_type) and kind.value_type == pa.float32()  # images
-        fits = floats or stored.value_type == kind.value_type
+        floats = pa.types.is_floating(stored.value_type) and kind.value_type == pa.float32()
+        fits = floats or stored.value_type == kind.value_type  # whether each float fits is looked at by value
     else:
         fits = stored == kind or pa.types.is_null(stored) or _widens(stored, kind)
     if not fits:
         message = f"the column {field.name!a} is {given}, not {kind}"
-        raise DataError(message, "make the column of the type that the rows before it have")
+        hint = (
+            f"make it of the type that the rows before it have; --column '{field.name}={type_name(kind)}' converts it"
+        )
+        raise DataError(message, hint)
 
 
 def _widens(narrow: pa.DataType, wide: pa.DataType) -> bool:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from airloom.datasets.ingest import from_arrays, from_batches, from_table, open_source
+from airloom.datasets.ingest import Reading, from_arrays, from_batches, from_table, open_source
 from airloom.datasets.storage.schema import Layout
 from airloom.errors import AirloomError, ConfigError, DataError
 
@@ -107,17 +107,19 @@ def test_arrays_that_lie_in_one_piece_are_not_copied():
 
 def test_text_can_be_of_another_encoding(source):
     assert (
-        source("a.csv", "text,label\né,1\n".encode("latin-1"), encoding="latin-1").to_table()["text"][0].as_py() == "é"
-    )
+        source("a.csv", "text,label\né,1\n".encode("latin-1"), reading=Reading(encoding="latin-1"))
+        .to_table()["text"]
+        .to_pylist()
+    ) == ["é"]
     with pytest.raises(ConfigError, match="'klingon'"):
-        source("b.csv", CSV, encoding="klingon")
+        source("b.csv", CSV, reading=Reading(encoding="klingon"))
 
 
 SCHEMA = pa.schema([("a", pa.int64()), ("text", pa.large_string()), ("label", pa.int64())])
 BAD_TABLES = [
     ("ragged.csv", CSV + b"3,z\n", "Row #4: Expected 3 columns, got 2: 3,z"),
-    ("type.csv", CSV + b"three,z,0\n", "column 0.*'a,text,label'.*Row #4.*invalid value 'three'"),
-    ("utf.csv", CSV + b"3,\xff\xfe,0\n", "column 1.*Row #4.*invalid UTF8"),
+    ("type.csv", CSV + b"three,z,0\n", "row 4, column 'a': 'three' is no int64"),
+    ("utf.csv", CSV + b"3,\xff\xfe,0\n", "row 4, column 'text': .*invalid UTF8.*--encoding"),
     ("quote.csv", CSV + b'3,"z,0\n4,y,1\n', 'Row #4.*3,"z'),
     ("empty.csv", b"", "Empty CSV"),
     ("header.csv", b"a,text,label\n", "no rows"),
