@@ -1,9 +1,7 @@
 """Commit rows: stored and validated first, pushed to the DVC remote, then made visible by one atomic git push."""
 
 import json
-import random
 import re
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -16,6 +14,7 @@ from airloom.contracts import DatasetVersion
 from airloom.datasets import versions
 from airloom.datasets.ingest import Batches, from_table
 from airloom.datasets.operations import Append, NextVersion, Operation, Replace
+from airloom.datasets.race import Race
 from airloom.datasets.storage import outputs, repository, schema
 from airloom.datasets.storage.manifest import Shard, VersionManifest, pack_schema
 from airloom.datasets.storage.schema import Layout
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Mode = Literal["append", "replace"]
-RACES = 500  # each loss is another writer's success, so this many mean that something else is wrong
 TAG = re.compile(r"[a-z0-9][a-z0-9_.=-]{0,63}")
 
 
@@ -184,14 +182,16 @@ def tip(settings: Settings, dataset: str, known: Tip | None = None) -> Tip:
         return known
     text, gone = repository.read_files(repo, commit, f"{dataset}/manifest.json", f"{dataset}/deleted.json")
     manifest = VersionManifest.from_json(text) if text else None
-    highest = number = manifest.number if manifest else 0
-    deleted = json.loads(gone) if gone else {}
-    while str(number) in deleted:
+    deleted = {int(number) for number in json.loads(gone)} if gone else set[int]()
+    number = manifest.number if manifest else 0
+    # main may stand before a version that was deleted: a compaction of the one before puts that back there.
+    highest = max({number, *deleted})
+    if versions.is_given(repo, dataset, highest + 1):
+        highest = versions.highest(settings, dataset)
+    while number in deleted:
         number -= 1
-    if number != highest:
-        tag, file = f"refs/tags/{dataset}@v{number}", f"{dataset}/manifest.json"
-        text = repository.read_file(repo, tag, file) if number else None
-        manifest = VersionManifest.from_json(text) if text else None
+    if manifest and number != manifest.number:
+        manifest = versions.stored(repo, dataset, number) if number else None
     return Tip(commit, manifest, highest)
 
 
@@ -219,8 +219,8 @@ def land(
         NothingChanged: the newest version is what this one would be.
         DataError: the operation does not fit the newest version, or a store does not answer.
     """
-    pushed = set[str]()
-    for _ in range(RACES):
+    pushed, race = set[str](), Race(settings, f"{dataset} was not changed")
+    while True:
         known = tip(settings, dataset, known)
         head, number = known.manifest, known.highest + 1
         if head and staged and isinstance(operation, Append):
@@ -236,11 +236,11 @@ def land(
             tag=manifest.name,
             note=versions.note(manifest),
         )
-        commit = repository.publish(settings, change, known.commit)
-        if commit:
-            return versions.record(manifest, commit)
-        time.sleep(random.uniform(0, 0.1))  # noqa: S311 - spreads racing writers, keeps no secret
-    raise DataError(f"{RACES} other commits came first, {dataset} was not changed", "commit again")
+        try:
+            return versions.record(manifest, repository.publish(settings, change, known.commit))
+        except repository.NotFirst as refused:
+            race.lost(known.commit, refused)
+            known = None  # looked up anew even where main stands still: the number may be taken
 
 
 def _manifest(

@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from airloom.contracts import DatasetVersion
 from airloom.datasets import commit as commits
 from airloom.datasets import versions
 from airloom.datasets.ingest import Batches
 from airloom.datasets.operations import Edit, Target
-from airloom.datasets.storage.digests import key_digest
-from airloom.datasets.storage.index import SHORT
 from airloom.datasets.storage.rows import VersionRows
+from airloom.datasets.storage.shards import shard_table
 from airloom.datasets.storage.store import Store
 from airloom.datasets.validation.validate import validate
 from airloom.errors import ConfigError, DataError, ValidationFailed
@@ -118,21 +118,42 @@ def targets(settings: Settings, store: Store, version: DatasetVersion, rows: Seq
     return chosen
 
 
-def rows_with_key(settings: Settings, version: DatasetVersion, value: Any) -> list[int]:
-    """Numbers of the rows whose declared key is `value`.
+def rows_with_keys(settings: Settings, version: DatasetVersion, values: Sequence[Any]) -> list[int]:
+    """Numbers of the rows whose declared key is one of `values`.
+
+    The key column itself is read: a corrected row stands at the place of the row before it, whatever its key is now.
 
     Raises:
         ConfigError: the dataset declares no key, or the key is of another type.
+        DataError: no row has one of the keys; all such are named.
     """
-    manifest = versions.manifest_of(settings, version)
+    manifest, store = versions.manifest_of(settings, version), Store(settings)
     if not manifest.layout.key:
         raise ConfigError(f"{version.dataset} declares no key", "name rows by their numbers")
     field = manifest.arrow_schema.field(manifest.layout.key)
+    wanted = pa.array([_typed(value, field) for value in values], field.type)
+    store.fetch({shard.md5: shard.bytes for shard in manifest.shards})
+    keys = pa.chunked_array(
+        [chunk for shard in manifest.shards for chunk in shard_table(store, shard).column(field.name).chunks],
+        field.type,
+    )
+    absent = [
+        value for value, at in zip(values, pc.index_in(wanted, keys.unique()).to_pylist(), strict=True) if at is None
+    ]
+    if absent:
+        message = f"{version.name} has no row with the key {', '.join(ascii(str(value)[:80]) for value in absent[:20])}"
+        raise DataError(message, "look at the key column; nothing was changed")
+    return np.flatnonzero(np.asarray(pc.is_in(keys, value_set=wanted))).tolist()
+
+
+def _typed(value: Any, field: pa.Field) -> Any:
+    """A key as its column has it; a whole number only as it is written there, for 007 is another key than 7."""
     try:
         typed = pa.scalar(value).cast(field.type).as_py()
     except pa.ArrowException:
         raise ConfigError(
             f"{str(value)[:80]!r} is no {field.type}, as the key {field.name} is", "look at `show`"
         ) from None
-    wanted = np.frombuffer(key_digest(typed, field)[:SHORT], np.uint8)
-    return np.flatnonzero((VersionRows(Store(settings), manifest).all().anchor == wanted).all(axis=1)).tolist()
+    if pa.types.is_integer(field.type) and str(typed) != str(value):
+        raise ConfigError(f"{str(value)[:80]!r} is no key: {field.name} is {field.type}", f"do you mean {typed}?")
+    return typed

@@ -21,7 +21,7 @@ from airloom.cli.console import (
     roles_of,
 )
 from airloom.contracts import DatasetVersion
-from airloom.errors import ConfigError, DataError
+from airloom.errors import ConfigError
 from airloom.settings import Settings, load
 
 if TYPE_CHECKING:
@@ -127,13 +127,13 @@ def remove(
     name: Version,
     message: Message,
     rows: Rows = "",
-    key: Annotated[str, typer.Option(help="Remove all rows with this key instead.")] = "",
+    key: Annotated[list[str] | None, typer.Option(help="Remove all rows with this key instead; repeatable.")] = None,
     author: Author = "airloom",
     json_: Json = False,
 ) -> None:
     """Make a version without some rows. The older versions keep them.
 
-    Example: airloom dataset remove flights@v2 --key AA123 -m "asked to be forgotten"
+    Example: airloom dataset remove flights@v2 --key AA123 --key AA124 -m "asked to be forgotten"
     """
     from airloom.datasets import edit, versions
 
@@ -141,9 +141,7 @@ def remove(
     version = versions.find(settings, name)
     if bool(rows) == bool(key):
         raise ConfigError("say which rows", "either --rows 3,17,20-25 or --key VALUE")
-    numbers = _numbers(rows, version.rows) if rows else edit.rows_with_key(settings, version, key)
-    if not numbers:
-        raise DataError(f"{version.name} has no row with the key {key!r}", "look at the key column")
+    numbers = _numbers(rows, version.rows) if rows else edit.rows_with_keys(settings, version, key or [])
     _print(edit.delete_rows(settings, version, numbers, message=message, author=author), json_)
 
 

@@ -94,7 +94,7 @@ def prepare(
 
 def start(settings: Settings, snapshot: Snapshot) -> str:
     """Prepare a snapshot, with its statistics, in a process of its own; returns the state."""
-    known = _known(settings, snapshot.id)
+    known = _known(settings, snapshot)
     if known and known["state"] != FAILED:
         return str(known["state"])
     folder = files.folder(settings, snapshot.id)
@@ -128,7 +128,7 @@ def make(settings: Settings, snapshot: Snapshot, *, describe: bool = False, anew
     """
     from airloom.datasets.storage.store import Store
 
-    known = None if anew else _known(settings, snapshot.id)
+    known = None if anew else _known(settings, snapshot)
     if known and known["state"] == READY and ("statistics" in known or not describe):
         return Snapshot.from_dict(known["snapshot"])
     try:
@@ -193,13 +193,20 @@ def record(settings: Settings, identity: str) -> dict[str, Any] | None:
     return known
 
 
-def _known(settings: Settings, identity: str) -> dict[str, Any] | None:
-    """The record, or None where it is damaged: what is asked for is known, so it is prepared again."""
+def _known(settings: Settings, snapshot: Snapshot) -> dict[str, Any] | None:
+    """The record; None where it cannot be used, and so is made again of the version that is asked for.
+
+    It is damaged, or of a version with the same rows that was deleted since.
+    """
     try:
-        return record(settings, identity)
+        known = record(settings, snapshot.id)
     except CorruptFile as error:
         _log.warning("%s; it is prepared again", error.message)
         return None
+    number = known["snapshot"]["version"] if known else snapshot.version
+    if number != snapshot.version and str(number) in versions.deletions(settings.data_repo, snapshot.dataset):
+        return None
+    return known
 
 
 def fetch(settings: Settings, identity: str, timeout: float = 600) -> Snapshot:
