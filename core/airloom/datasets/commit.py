@@ -12,8 +12,9 @@ import pyarrow as pa
 
 from airloom.contracts import DatasetVersion
 from airloom.datasets import versions
+from airloom.datasets.equal_inputs import note_of, policy_of
 from airloom.datasets.ingest import Batches, from_table
-from airloom.datasets.operations import Append, NextVersion, Operation, Replace
+from airloom.datasets.operations import Append, NextVersion, Operation, Replace, indices
 from airloom.datasets.race import Race
 from airloom.datasets.storage import outputs, repository, schema
 from airloom.datasets.storage.manifest import Shard, VersionManifest, pack_schema
@@ -44,6 +45,7 @@ class Details:
     source: str = ""
     report: str = ""
     released: str = ""
+    equal_inputs: str = ""
 
     def check(self) -> None:
         """Check what git and the readers of the log get.
@@ -83,6 +85,8 @@ def commit(
     source: str = "",
     suite: Path | None = None,
     released: str = "",
+    equal_inputs: str = "",
+    drop_duplicates: bool = False,
 ) -> DatasetVersion:
     """Make a new version of `dataset` from its newest one and `data`.
 
@@ -97,6 +101,9 @@ def commit(
         source: where the rows come from.
         suite: expectation suite; by default configs/expectations/<dataset>.json of the project.
         released: who lets the rows through whatever the suite says, and why.
+        equal_inputs: what this and later commits do with rows whose inputs are there already: `allow`, `same_split` or
+            `refuse`; by default what the dataset or its type says (`airloom.datasets.equal_inputs`).
+        drop_duplicates: leave out rows whose inputs are there already, in the dataset or further up in the batch.
 
     Raises:
         ValidationFailed: the rows are in quarantine, nothing else happened.
@@ -105,17 +112,19 @@ def commit(
     """
     versions.check_name(dataset)
     batches = from_table(data, Layout("image", label="label")) if isinstance(data, pa.Table) else data
-    details = Details(message, author, list(tags), source or batches.source, "", released)
+    details = Details(message, author, list(tags), source or batches.source, "", released, equal_inputs)
     details.check()
-    store = Store(settings)
-    store.sweep()
     known = tip(settings, dataset)
     head = known.manifest
+    policy = policy_of(equal_inputs, head, batches.layout.type)
+    store = Store(settings)
+    store.sweep()
     staged = stage(store, batches, head if mode == "append" else None, dataset, head.cut_bits if head else None)
-    report = validate(settings, dataset, staged.profile, suite)
+    note = note_of(store, head if mode == "append" else None, indices(store, staged.shards), policy)
+    report = validate(settings, dataset, staged.profile, suite, note)
     if not report.passed and not released:
-        _refuse(settings, store, dataset, staged, details, mode, report)
-    operation = Append(staged.shards) if mode == "append" else Replace(staged.shards)
+        _refuse(settings, store, dataset, staged, details, mode, report, drop_duplicates)
+    operation = (Append if mode == "append" else Replace)(staged.shards, staged.layout, drop_duplicates)
     details = replace(details, report=str(Path(report.page).relative_to(settings.home)))
     return land(settings, store, dataset, operation, details, staged, known)
 
@@ -153,10 +162,18 @@ def stage(store: Store, batches: Batches, head: VersionManifest | None, dataset:
 
 
 def _refuse(
-    settings: Settings, store: Store, dataset: str, staged: Staged, details: Details, mode: Mode, report: Report
+    settings: Settings,
+    store: Store,
+    dataset: str,
+    staged: Staged,
+    details: Details,
+    mode: Mode,
+    report: Report,
+    drop_duplicates: bool,
 ) -> None:
     request: dict[str, Any] = {"dataset": dataset, "mode": mode, "message": details.message, "author": details.author}
     request |= {"tags": details.tags, "source": details.source, "layout": asdict(staged.layout)}
+    request |= {"equal_inputs": details.equal_inputs, "drop_duplicates": drop_duplicates}
     files = [store.path(shard.md5) for shard in staged.shards]
     batch = quarantine.keep(settings, dataset, files, request, report)
     rows = sum(shard.rows for shard in staged.shards)
@@ -225,7 +242,9 @@ def land(
         head, number = known.manifest, known.highest + 1
         if head and staged and isinstance(operation, Append):
             schema.check(dataset, head.arrow_schema, head.layout, staged.schema, staged.layout)
-        outcome = operation.apply(store, head, number, details.tags)
+        layout = staged.layout if staged else head.layout if head else Layout("generic")
+        policy = policy_of(details.equal_inputs, head, layout.type)
+        outcome = operation.apply(store, head, number, details.tags, policy)
         manifest = _manifest(dataset, head, number, outcome, details, staged)
         files = outputs.dvc_files(store, manifest)
         outputs.push(store, manifest, head, files, pushed)
@@ -265,5 +284,6 @@ def _manifest(
         cut_bits=bits,
         parent=head.id if head else "",
         changed=outcome.changed,
+        equal_inputs=details.equal_inputs or (head.equal_inputs if head else ""),
         **{name: getattr(details, name) for name in ("message", "author", "tags", "source", "report", "released")},
     )

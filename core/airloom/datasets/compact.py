@@ -68,7 +68,7 @@ def _recut(store: Store, head: VersionManifest) -> VersionManifest:
     shards = list(writer.write_indexed(pieces()))
     if [shard.md5 for shard in shards] == [shard.md5 for shard in head.shards]:
         raise NothingChanged(f"{head.name} has {len(shards)} shards already, as few as there can be", "nothing to do")
-    shards = [replace(shard, statistics=statistics_of(store, head, shard)) for shard in shards]
+    shards = [replace(shard, statistics=statistics_of(store, head.layout, shard)) for shard in shards]
     return replace(head, shards=_spread(shards, list(rows.spans())), revision=head.revision + 1)
 
 

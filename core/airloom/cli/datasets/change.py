@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 Tags = Annotated[list[str] | None, typer.Option("--tag", help="Words that a snapshot can choose rows by; repeatable.")]
+Equal = Annotated[
+    str, typer.Option(help="Of rows whose inputs are there already: allow, same_split, refuse; else as its type does.")
+]
+Drop = Annotated[bool, typer.Option("--drop-duplicates", help="Leave out rows whose inputs are there already.")]
 Rows = Annotated[str, typer.Option(help="Row numbers in that version, from 0: 3,17,20-25.")]
 
 
@@ -44,6 +48,8 @@ def create(
     author: Author = "airloom",
     tag: Tags = None,
     suite: Suite = None,
+    equal_inputs: Equal = "",
+    drop_duplicates: Drop = False,
     json_: Json = False,
 ) -> None:
     """Make a new dataset and its first version.
@@ -59,7 +65,8 @@ def create(
     if versions.check_name(dataset) in versions.list_datasets(settings):
         raise ConfigError(f"there is a dataset {dataset} already", "`airloom dataset commit` adds rows to it")
     data = open_rows(settings, dataset, source, **roles_of(type_, label, key, classes))
-    _commit(settings, dataset, data, json_, message=message, author=author, tags=tag or [], suite=suite)
+    equal: dict[str, Any] = {"equal_inputs": equal_inputs, "drop_duplicates": drop_duplicates}
+    _commit(settings, dataset, data, json_, message=message, author=author, tags=tag or [], suite=suite, **equal)
 
 
 @app.command()
@@ -75,6 +82,8 @@ def commit(
     classes: Classes = "",
     tag: Tags = None,
     suite: Suite = None,
+    equal_inputs: Equal = "",
+    drop_duplicates: Drop = False,
     json_: Json = False,
 ) -> None:
     """Validate rows and make them a new version; a running stack starts the pipelines that wait for it.
@@ -89,7 +98,8 @@ def commit(
     settings, roles = load(), roles_of(type_, label, key, classes)
     data = open_rows(settings, dataset, source, **roles, anew=replace and bool(type_))
     mode = "replace" if replace else "append"
-    _commit(settings, dataset, data, json_, message=message, author=author, tags=tag or [], suite=suite, mode=mode)
+    details: dict[str, Any] = {"mode": mode, "equal_inputs": equal_inputs, "drop_duplicates": drop_duplicates}
+    _commit(settings, dataset, data, json_, message=message, author=author, tags=tag or [], suite=suite, **details)
 
 
 def _commit(settings: Settings, dataset: str, data: "Batches", as_json: bool, **details: Any) -> None:

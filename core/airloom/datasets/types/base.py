@@ -20,7 +20,8 @@ class DatasetType(Protocol):
     """A kind of dataset: which columns it needs, what is measured of a row, what a model gets.
 
     `nullable` says whether cells may be empty. A type knows neither files nor versions; its columns are normalised
-    already (`airloom.datasets.ingest.normalise`).
+    already (`airloom.datasets.ingest.normalise`). It may have `equal_inputs`: what a dataset of it does with rows whose
+    inputs are there already, if the dataset does not say (`airloom.datasets.equal_inputs`); without it they are taken.
     """
 
     name: str

@@ -23,6 +23,7 @@ class ImageType:
 
     name = "image"
     nullable = False
+    equal_inputs = "same_split"
 
     def check(self, schema: pa.Schema, layout: Layout) -> None:
         """See `DatasetType`.

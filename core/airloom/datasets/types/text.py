@@ -22,6 +22,7 @@ class TextType:
 
     name = "text"
     nullable = False
+    equal_inputs = "same_split"
 
     def check(self, schema: pa.Schema, layout: Layout) -> None:
         """See `DatasetType`.
