@@ -28,6 +28,9 @@ class CommitDatasetOperator(DatasetJobOperator):
         key: the column of a new dataset that decides the split.
         classes: text labels of a new dataset, in the order of their numbers.
         suite: expectation suite, from the project's root; by default configs/expectations/<dataset>.json.
+        equal_inputs: what becomes of rows whose inputs are there already: "allow", "same_split" or "refuse"; by default
+            what the dataset or its type says.
+        drop_duplicates: leave such rows out.
     """
 
     function = "commit"
@@ -47,6 +50,8 @@ class CommitDatasetOperator(DatasetJobOperator):
         key: str = "",
         classes: Sequence[str] = (),
         suite: str | None = None,
+        equal_inputs: str = "",
+        drop_duplicates: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -58,12 +63,13 @@ class CommitDatasetOperator(DatasetJobOperator):
         self.tags = tags
         self.roles = {"type": type, "label": label, "key": key, "classes": list(classes)}
         self.suite = suite
+        self.equal = {"equal_inputs": equal_inputs, "drop_duplicates": drop_duplicates}
 
     def arguments(self) -> dict[str, Any]:
         """See `DatasetJobOperator`."""
         details = {"message": self.message, "author": self.author, "mode": self.mode, "tags": list(self.tags)}
         arguments = {"dataset": self.dataset, "source": self.source, "roles": self.roles, "suite": self.suite}
-        return {**arguments, "details": details}
+        return {**arguments, "details": details | self.equal}
 
     def finished(self, context: "Context", value: dict[str, Any]) -> dict[str, Any]:
         """Return the new version.
