@@ -127,23 +127,54 @@ def rows_with_keys(settings: Settings, version: DatasetVersion, values: Sequence
         ConfigError: the dataset declares no key, or the key is of another type.
         DataError: no row has one of the keys; all such are named.
     """
+    keys, field = _keys(settings, version)
+    wanted = pa.array([_typed(value, field) for value in values], field.type)
+    _check_there(version, keys, wanted)
+    return np.flatnonzero(np.asarray(pc.is_in(keys, value_set=wanted))).tolist()
+
+
+def rows_like(settings: Settings, version: DatasetVersion, data: Batches) -> tuple[list[int], Batches]:
+    """Numbers of the rows with the keys of these corrected ones, and the corrected ones, which are read for that.
+
+    Raises:
+        ConfigError: the dataset declares no key.
+        DataError: a key has no row, or several, or comes twice in the data.
+    """
+    keys, field = _keys(settings, version)
+    table = data.to_table()
+    wanted = table.column(field.name).combine_chunks().cast(field.type)
+    _check_there(version, keys, wanted)
+    for where, column in ((version.name, keys.filter(pc.is_in(keys, value_set=wanted))), (data.source, wanted)):
+        counts = pc.value_counts(column)
+        twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values").to_pylist()
+        if twice:
+            message = f"in {where} several rows have the key {_some(twice)}"
+            raise DataError(message, "name rows by their numbers; nothing was changed")
+    return pc.index_in(wanted, keys).to_pylist(), replace(data, batches=iter(table.to_batches()))
+
+
+def _keys(settings: Settings, version: DatasetVersion) -> tuple[pa.ChunkedArray, pa.Field]:
+    """The key of each live row, in their order."""
     manifest, store = versions.manifest_of(settings, version), Store(settings)
     if not manifest.layout.key:
         raise ConfigError(f"{version.dataset} declares no key", "name rows by their numbers")
     field = manifest.arrow_schema.field(manifest.layout.key)
-    wanted = pa.array([_typed(value, field) for value in values], field.type)
     store.fetch({shard.md5: shard.bytes for shard in manifest.shards})
-    keys = pa.chunked_array(
-        [chunk for shard in manifest.shards for chunk in shard_table(store, shard).column(field.name).chunks],
-        field.type,
-    )
-    absent = [
-        value for value, at in zip(values, pc.index_in(wanted, keys.unique()).to_pylist(), strict=True) if at is None
-    ]
+    columns = [shard_table(store, shard).column(field.name) for shard in manifest.shards]
+    return pa.chunked_array([chunk for column in columns for chunk in column.chunks], field.type), field
+
+
+def _check_there(version: DatasetVersion, keys: pa.ChunkedArray, wanted: pa.Array) -> None:
+    absent = wanted.filter(pc.invert(pc.is_in(wanted, value_set=keys))).to_pylist()
     if absent:
-        message = f"{version.name} has no row with the key {', '.join(ascii(str(value)[:80]) for value in absent[:20])}"
-        raise DataError(message, "look at the key column; nothing was changed")
-    return np.flatnonzero(np.asarray(pc.is_in(keys, value_set=wanted))).tolist()
+        raise DataError(
+            f"{version.name} has no row with the key {_some(absent)}", "look at the key column; nothing was changed"
+        )
+
+
+def _some(keys: list[Any]) -> str:
+    more = f" and {len(keys) - 20} more" if len(keys) > 20 else ""
+    return ", ".join(ascii(str(key)[:80]) for key in keys[:20]) + more
 
 
 def _typed(value: Any, field: pa.Field) -> Any:

@@ -19,6 +19,7 @@ from airloom.cli.console import (
     Version,
     answer,
     roles_of,
+    say,
 )
 from airloom.contracts import DatasetVersion
 from airloom.errors import ConfigError
@@ -112,8 +113,9 @@ def _commit(settings: Settings, dataset: str, data: "Batches", as_json: bool, **
 def fix(
     name: Version,
     source: Source,
-    rows: Rows,
     message: Message,
+    rows: Rows = "",
+    by_key: Annotated[bool, typer.Option("--by-key", help="In the place of those with the same keys instead.")] = False,
     author: Author = "airloom",
     suite: Suite = None,
     json_: Json = False,
@@ -127,8 +129,12 @@ def fix(
 
     settings = load()
     version = versions.find(settings, name)
-    numbers = _numbers(rows, version.rows)
+    if bool(rows) == by_key:
+        raise ConfigError("say which rows", "either --rows 3,17,20-25 or --by-key")
+    numbers = _numbers(rows, version.rows) if rows else []
     data = open_rows(settings, version.dataset, source)
+    if by_key:
+        numbers, data = edit.rows_like(settings, version, data)
     _print(edit.fix_rows(settings, version, numbers, data, message=message, author=author, suite=suite), json_)
 
 
@@ -141,7 +147,7 @@ def remove(
     author: Author = "airloom",
     json_: Json = False,
 ) -> None:
-    """Make a version without some rows. The older versions keep them.
+    """Make a version without some rows. The older versions keep them, and its own files until they are compacted.
 
     Example: airloom dataset remove flights@v2 --key AA123 --key AA124 -m "asked to be forgotten"
     """
@@ -153,6 +159,8 @@ def remove(
         raise ConfigError("say which rows", "either --rows 3,17,20-25 or --key VALUE")
     numbers = _numbers(rows, version.rows) if rows else edit.rows_with_keys(settings, version, key or [])
     _print(edit.delete_rows(settings, version, numbers, message=message, author=author), json_)
+    kept = f"{len(numbers)} removed rows stay in the older versions, and in what `dvc pull` brings of this one until"
+    say(f"{kept} `airloom dataset compact {version.dataset}`")
 
 
 @app.command()

@@ -344,6 +344,19 @@ def test_rows_are_removed_by_their_keys_as_they_are_written(airloom: Cli):
     refused = airloom("remove", "visits", "--key", "7", "--key", "11", "--key", "12", "-m", "x")
     assert "visits@v1 has no row with the key '11', '12'" in refused.err
     assert airloom("fix", "visits", "corrected.csv", "--rows", "3", "-m", "the wrong patient").code == 0
+    write_csv(airloom.folder / "both.csv", pa.table({"age": [41, 50], "patient": [10, 8], "ill": [1, 1]}))
+    assert airloom("fix", "visits", "both.csv", "--by-key", "-m", "ages").code == 0
+    write_csv(airloom.folder / "several.csv", pa.table({"age": [41], "patient": [7], "ill": [1]}))
+    assert (
+        "in visits@v3 several rows have the key '7'"
+        in airloom("fix", "visits", "several.csv", "--by-key", "-m", "m").err
+    )
+    assert airloom("export", "visits", "out.parquet").code == 0
+    assert pq.read_table(airloom.folder / "out.parquet").select(["age", "patient"]).to_pylist()[2:] == [
+        {"age": 41, "patient": 10},
+        {"age": 50, "patient": 8},
+    ]
+    assert "either --rows 3,17,20-25 or --by-key" in airloom("fix", "visits", "both.csv", "-m", "m").err
     assert "no row with the key '9'" in airloom("remove", "visits", "--key", "9", "-m", "x").err
     assert airloom("remove", "visits", "--key", "7", "--key", "10", "-m", "x", "--json").json["rows"] == 1
 
