@@ -65,6 +65,7 @@ class Snapshot(Record):
     rows: dict[str, int]  # rows by split name
     since: int = 0  # only rows that came after this version; 0: all
     tags: list[str] = field(default_factory=list)  # only rows of commits with all of these; `!tag`: without it
+    repeated: dict[str, int] = field(default_factory=dict)  # by split: rows whose inputs an earlier split has too
 
     @property
     def version_name(self) -> str:

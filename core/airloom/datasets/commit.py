@@ -1,9 +1,7 @@
 """Commit rows: stored and validated first, pushed to the DVC remote, then made visible by one atomic git push."""
 
 import json
-import random
 import re
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -14,8 +12,10 @@ import pyarrow as pa
 
 from airloom.contracts import DatasetVersion
 from airloom.datasets import versions
+from airloom.datasets.equal_inputs import note_of, policy_of
 from airloom.datasets.ingest import Batches, from_table
-from airloom.datasets.operations import Append, NextVersion, Operation, Replace
+from airloom.datasets.operations import Append, NextVersion, Operation, Replace, indices
+from airloom.datasets.race import Race
 from airloom.datasets.storage import outputs, repository, schema
 from airloom.datasets.storage.manifest import Shard, VersionManifest, pack_schema
 from airloom.datasets.storage.schema import Layout
@@ -25,14 +25,13 @@ from airloom.datasets.storage.store import Store
 from airloom.datasets.types import get_type
 from airloom.datasets.validation import quarantine
 from airloom.datasets.validation.validate import Report, validate
-from airloom.errors import ConfigError, DataAway, DataError, ValidationFailed
+from airloom.errors import ConfigError, DataError, ValidationFailed
 from airloom.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Mode = Literal["append", "replace"]
-RACES = 500  # each loss is another writer's success, so this many mean that something else is wrong
 TAG = re.compile(r"[a-z0-9][a-z0-9_.=-]{0,63}")
 
 
@@ -46,6 +45,7 @@ class Details:
     source: str = ""
     report: str = ""
     released: str = ""
+    equal_inputs: str = ""
 
     def check(self) -> None:
         """Check what git and the readers of the log get.
@@ -85,6 +85,8 @@ def commit(
     source: str = "",
     suite: Path | None = None,
     released: str = "",
+    equal_inputs: str = "",
+    drop_duplicates: bool = False,
 ) -> DatasetVersion:
     """Make a new version of `dataset` from its newest one and `data`.
 
@@ -99,6 +101,9 @@ def commit(
         source: where the rows come from.
         suite: expectation suite; by default configs/expectations/<dataset>.json of the project.
         released: who lets the rows through whatever the suite says, and why.
+        equal_inputs: what this and later commits do with rows whose inputs are there already: `allow`, `same_split` or
+            `refuse`; by default what the dataset or its type says (`airloom.datasets.equal_inputs`).
+        drop_duplicates: leave out rows whose inputs are there already, in the dataset or further up in the batch.
 
     Raises:
         ValidationFailed: the rows are in quarantine, nothing else happened.
@@ -107,17 +112,19 @@ def commit(
     """
     versions.check_name(dataset)
     batches = from_table(data, Layout("image", label="label")) if isinstance(data, pa.Table) else data
-    details = Details(message, author, list(tags), source or batches.source, "", released)
+    details = Details(message, author, list(tags), source or batches.source, "", released, equal_inputs)
     details.check()
-    store = Store(settings)
-    store.sweep()
     known = tip(settings, dataset)
     head = known.manifest
+    policy = policy_of(equal_inputs, head, batches.layout.type)
+    store = Store(settings)
+    store.sweep()
     staged = stage(store, batches, head if mode == "append" else None, dataset, head.cut_bits if head else None)
-    report = validate(settings, dataset, staged.profile, suite)
+    note = note_of(store, head if mode == "append" else None, indices(store, staged.shards), policy)
+    report = validate(settings, dataset, staged.profile, suite, note)
     if not report.passed and not released:
-        _refuse(settings, store, dataset, staged, details, mode, report)
-    operation = Append(staged.shards) if mode == "append" else Replace(staged.shards)
+        _refuse(settings, store, dataset, staged, details, mode, report, drop_duplicates)
+    operation = (Append if mode == "append" else Replace)(staged.shards, staged.layout, drop_duplicates)
     details = replace(details, report=str(Path(report.page).relative_to(settings.home)))
     return land(settings, store, dataset, operation, details, staged, known)
 
@@ -155,10 +162,18 @@ def stage(store: Store, batches: Batches, head: VersionManifest | None, dataset:
 
 
 def _refuse(
-    settings: Settings, store: Store, dataset: str, staged: Staged, details: Details, mode: Mode, report: Report
+    settings: Settings,
+    store: Store,
+    dataset: str,
+    staged: Staged,
+    details: Details,
+    mode: Mode,
+    report: Report,
+    drop_duplicates: bool,
 ) -> None:
     request: dict[str, Any] = {"dataset": dataset, "mode": mode, "message": details.message, "author": details.author}
     request |= {"tags": details.tags, "source": details.source, "layout": asdict(staged.layout)}
+    request |= {"equal_inputs": details.equal_inputs, "drop_duplicates": drop_duplicates}
     files = [store.path(shard.md5) for shard in staged.shards]
     batch = quarantine.keep(settings, dataset, files, request, report)
     rows = sum(shard.rows for shard in staged.shards)
@@ -184,14 +199,16 @@ def tip(settings: Settings, dataset: str, known: Tip | None = None) -> Tip:
         return known
     text, gone = repository.read_files(repo, commit, f"{dataset}/manifest.json", f"{dataset}/deleted.json")
     manifest = VersionManifest.from_json(text) if text else None
-    highest = number = manifest.number if manifest else 0
-    deleted = json.loads(gone) if gone else {}
-    while str(number) in deleted:
+    deleted = {int(number) for number in json.loads(gone)} if gone else set[int]()
+    number = manifest.number if manifest else 0
+    # main may stand before a version that was deleted: a compaction of the one before puts that back there.
+    highest = max({number, *deleted})
+    if versions.is_given(repo, dataset, highest + 1):
+        highest = versions.highest(settings, dataset)
+    while number in deleted:
         number -= 1
-    if number != highest:
-        tag, file = f"refs/tags/{dataset}@v{number}", f"{dataset}/manifest.json"
-        text = repository.read_file(repo, tag, file) if number else None
-        manifest = VersionManifest.from_json(text) if text else None
+    if manifest and number != manifest.number:
+        manifest = versions.stored(repo, dataset, number) if number else None
     return Tip(commit, manifest, highest)
 
 
@@ -219,13 +236,15 @@ def land(
         NothingChanged: the newest version is what this one would be.
         DataError: the operation does not fit the newest version, or a store does not answer.
     """
-    pushed = set[str]()
-    for _ in range(RACES):
+    pushed, race = set[str](), Race(settings, f"{dataset} was not changed")
+    while True:
         known = tip(settings, dataset, known)
         head, number = known.manifest, known.highest + 1
         if head and staged and isinstance(operation, Append):
             schema.check(dataset, head.arrow_schema, head.layout, staged.schema, staged.layout)
-        outcome = operation.apply(store, head, number, details.tags)
+        layout = staged.layout if staged else head.layout if head else Layout("generic")
+        policy = policy_of(details.equal_inputs, head, layout.type)
+        outcome = operation.apply(store, head, number, details.tags, policy)
         manifest = _manifest(dataset, head, number, outcome, details, staged)
         files = outputs.dvc_files(store, manifest)
         outputs.push(store, manifest, head, files, pushed)
@@ -236,11 +255,11 @@ def land(
             tag=manifest.name,
             note=versions.note(manifest),
         )
-        commit = repository.publish(settings, change, known.commit)
-        if commit:
-            return versions.record(manifest, commit)
-        time.sleep(random.uniform(0, 0.1))  # noqa: S311 - spreads racing writers, keeps no secret
-    raise DataAway(f"{RACES} other commits came first, {dataset} was not changed", "commit again")
+        try:
+            return versions.record(manifest, repository.publish(settings, change, known.commit))
+        except repository.NotFirst as refused:
+            race.lost(known.commit, refused)
+            known = None  # looked up anew even where main stands still: the number may be taken
 
 
 def _manifest(
@@ -265,5 +284,6 @@ def _manifest(
         cut_bits=bits,
         parent=head.id if head else "",
         changed=outcome.changed,
+        equal_inputs=details.equal_inputs or (head.equal_inputs if head else ""),
         **{name: getattr(details, name) for name in ("message", "author", "tags", "source", "report", "released")},
     )

@@ -9,13 +9,14 @@ from airloom.contracts import DatasetVersion
 from airloom.datasets import commit as commits
 from airloom.datasets import versions
 from airloom.datasets.operations import statistics_of
+from airloom.datasets.race import Race
 from airloom.datasets.storage import outputs, repository
 from airloom.datasets.storage.index import Index
 from airloom.datasets.storage.manifest import Shard, Span, VersionManifest
 from airloom.datasets.storage.rows import VersionRows
 from airloom.datasets.storage.shards import ShardWriter, shard_table
 from airloom.datasets.storage.store import Store
-from airloom.errors import DataAway, DataError, NothingChanged
+from airloom.errors import DataError, NothingChanged
 from airloom.settings import Settings
 
 
@@ -27,8 +28,8 @@ def compact(settings: Settings, dataset: str) -> tuple[DatasetVersion, VersionMa
         DataError: there is no such dataset.
     """
     version = versions.latest(settings, dataset)
-    store, pushed = Store(settings), set[str]()
-    for _ in range(commits.RACES):
+    store, pushed, race = Store(settings), set[str](), Race(settings, f"{version.name} was not compacted")
+    while True:
         known = commits.tip(settings, dataset)
         head = known.manifest
         if head is None:
@@ -43,9 +44,12 @@ def compact(settings: Settings, dataset: str) -> tuple[DatasetVersion, VersionMa
             "airloom",
             ref=f"refs/storage/{dataset}/v{manifest.number}",
         )
-        if repository.publish(settings, change, known.commit):
-            return versions.get(settings, dataset, manifest.number), manifest
-    raise DataAway(f"{version.name} was not compacted: other commits came first", "try again")
+        try:
+            repository.publish(settings, change, known.commit)
+        except repository.NotFirst as refused:
+            race.lost(known.commit, refused)
+            continue
+        return versions.get(settings, dataset, manifest.number), manifest
 
 
 def _recut(store: Store, head: VersionManifest) -> VersionManifest:
@@ -64,7 +68,7 @@ def _recut(store: Store, head: VersionManifest) -> VersionManifest:
     shards = list(writer.write_indexed(pieces()))
     if [shard.md5 for shard in shards] == [shard.md5 for shard in head.shards]:
         raise NothingChanged(f"{head.name} has {len(shards)} shards already, as few as there can be", "nothing to do")
-    shards = [replace(shard, statistics=statistics_of(store, head, shard)) for shard in shards]
+    shards = [replace(shard, statistics=statistics_of(store, head.layout, shard)) for shard in shards]
     return replace(head, shards=_spread(shards, list(rows.spans())), revision=head.revision + 1)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from airloom.contracts import DatasetVersion
 from airloom.datasets import commit as commits
@@ -15,9 +16,8 @@ from airloom.datasets.ingest import Batches
 from airloom.datasets.ingest.text_values import Misfit, as_written
 from airloom.datasets.ingest.type_names import type_name
 from airloom.datasets.operations import Edit, Target
-from airloom.datasets.storage.digests import key_digest
-from airloom.datasets.storage.index import SHORT
 from airloom.datasets.storage.rows import VersionRows
+from airloom.datasets.storage.shards import shard_table
 from airloom.datasets.storage.store import Store
 from airloom.datasets.validation.validate import validate
 from airloom.errors import ConfigError, DataError, ValidationFailed
@@ -120,23 +120,72 @@ def targets(settings: Settings, store: Store, version: DatasetVersion, rows: Seq
     return chosen
 
 
-def rows_with_key(settings: Settings, version: DatasetVersion, value: Any) -> list[int]:
-    """Numbers of the rows whose declared key is `value`.
+def rows_with_keys(settings: Settings, version: DatasetVersion, values: Sequence[Any]) -> list[int]:
+    """Numbers of the rows whose declared key is one of `values`.
+
+    The key column itself is read: a corrected row stands at the place of the row before it, whatever its key is now.
 
     A text is compared as it is written: 007 is not 7.
 
     Raises:
         ConfigError: the dataset declares no key, or the key is of another type.
+        DataError: no row has one of the keys; all such are named.
     """
-    manifest = versions.manifest_of(settings, version)
+    keys, field = _keys(settings, version)
+    wanted = pa.array([_typed(value, field) for value in values], field.type)
+    _check_there(version, keys, wanted)
+    return np.flatnonzero(np.asarray(pc.is_in(keys, value_set=wanted))).tolist()
+
+
+def rows_like(settings: Settings, version: DatasetVersion, data: Batches) -> tuple[list[int], Batches]:
+    """Numbers of the rows with the keys of these corrected ones, and the corrected ones, which are read for that.
+
+    Raises:
+        ConfigError: the dataset declares no key.
+        DataError: a key has no row, or several, or comes twice in the data.
+    """
+    keys, field = _keys(settings, version)
+    table = data.to_table()
+    wanted = table.column(field.name).combine_chunks().cast(field.type)
+    _check_there(version, keys, wanted)
+    for where, column in ((version.name, keys.filter(pc.is_in(keys, value_set=wanted))), (data.source, wanted)):
+        counts = pc.value_counts(column)
+        twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values").to_pylist()
+        if twice:
+            message = f"in {where} several rows have the key {_some(twice)}"
+            raise DataError(message, "name rows by their numbers; nothing was changed")
+    return pc.index_in(wanted, keys).to_pylist(), replace(data, batches=iter(table.to_batches()))
+
+
+def _keys(settings: Settings, version: DatasetVersion) -> tuple[pa.ChunkedArray, pa.Field]:
+    """The key of each live row, in their order."""
+    manifest, store = versions.manifest_of(settings, version), Store(settings)
     if not manifest.layout.key:
         raise ConfigError(f"{version.dataset} declares no key", "name rows by their numbers")
     field = manifest.arrow_schema.field(manifest.layout.key)
+    store.fetch({shard.md5: shard.bytes for shard in manifest.shards})
+    columns = [shard_table(store, shard).column(field.name) for shard in manifest.shards]
+    return pa.chunked_array([chunk for column in columns for chunk in column.chunks], field.type), field
+
+
+def _check_there(version: DatasetVersion, keys: pa.ChunkedArray, wanted: pa.Array) -> None:
+    absent = wanted.filter(pc.invert(pc.is_in(wanted, value_set=keys))).to_pylist()
+    if absent:
+        raise DataError(
+            f"{version.name} has no row with the key {_some(absent)}", "look at the key column; nothing was changed"
+        )
+
+
+def _some(keys: list[Any]) -> str:
+    more = f" and {len(keys) - 20} more" if len(keys) > 20 else ""
+    return ", ".join(ascii(str(key)[:80]) for key in keys[:20]) + more
+
+
+def _typed(value: Any, field: pa.Field) -> Any:
+    """A key as its column has it; a whole number only as it is written there, for 007 is another key than 7."""
     try:
-        typed = as_written(value, field.type) if isinstance(value, str) else pa.scalar(value).cast(field.type).as_py()
+        return as_written(value, field.type) if isinstance(value, str) else pa.scalar(value).cast(field.type).as_py()
     except (pa.ArrowException, Misfit) as error:
         why = f": {error.reason}" if isinstance(error, Misfit) and error.reason else ""
         message = f"{str(value)[:80]!r} is no {type_name(field.type)}, as the key {field.name} is{why}"
         raise ConfigError(message, "write it as `show` and `export` do") from None
-    wanted = np.frombuffer(key_digest(typed, field)[:SHORT], np.uint8)
-    return np.flatnonzero((VersionRows(Store(settings), manifest).all().anchor == wanted).all(axis=1)).tolist()

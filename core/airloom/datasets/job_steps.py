@@ -33,7 +33,8 @@ def commit(
         dataset: its name.
         source: path, from the project's root or absolute.
         roles: `type`, `label`, `key`, `classes`, where the dataset is new; `reading`, the fields of `ingest.Reading`.
-        details: what `commits.commit` takes: `message`, `author`, `mode`, `tags`, `released`.
+        details: what `commits.commit` takes: `message`, `author`, `mode`, `tags`, `released`, `equal_inputs`,
+            `drop_duplicates`.
         suite: path of another expectation suite than the dataset's.
 
     Returns:

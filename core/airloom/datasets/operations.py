@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
+from airloom.datasets.equal_inputs import Policy, refuse, twins
 from airloom.datasets.storage.chain import Chain
 from airloom.datasets.storage.index import Index
 from airloom.datasets.storage.manifest import Shard, Span, VersionManifest
 from airloom.datasets.storage.rows import VersionRows
+from airloom.datasets.storage.schema import Layout
 from airloom.datasets.storage.shards import shard_table
 from airloom.datasets.storage.statistics import summarise
 from airloom.datasets.storage.store import Store
@@ -39,7 +39,9 @@ class NextVersion:
 class Operation(Protocol):
     """One kind of commit."""
 
-    def apply(self, store: Store, head: VersionManifest | None, number: int, tags: list[str]) -> NextVersion:
+    def apply(
+        self, store: Store, head: VersionManifest | None, number: int, tags: list[str], policy: Policy
+    ) -> NextVersion:
         """The next version.
 
         Args:
@@ -47,6 +49,7 @@ class Operation(Protocol):
             head: the newest version; None before the first.
             number: of the next version.
             tags: of the commit.
+            policy: what is done with inputs that are there already.
 
         Raises:
             DataError: `head` does not allow it.
@@ -55,24 +58,35 @@ class Operation(Protocol):
 
 
 @dataclass(frozen=True)
+class NewRows:
+    """Freshly written shards as a commit takes them."""
+
+    shards: list[Shard]
+    row: Array  # digests of their live rows
+    changed: dict[str, int]
+
+
+@dataclass(frozen=True)
 class Append:
-    """Add the rows of new shards behind the others."""
+    """Add the rows of new shards behind the others; without those whose inputs are there already, if `drop` is set."""
 
     shards: Sequence[Shard]
+    layout: Layout
+    drop: bool = False
 
-    def apply(self, store: Store, head: VersionManifest | None, number: int, tags: list[str]) -> NextVersion:
+    def apply(
+        self, store: Store, head: VersionManifest | None, number: int, tags: list[str], policy: Policy
+    ) -> NextVersion:
         """See `Operation`."""
-        new = [brought(shard, number, tags) for shard in self.shards]
-        index = indices(store, new)
-        old, chain = (list(head.shards), head.chain) if head else ([], Chain())
+        index = indices(store, self.shards)
         before = VersionRows(store, head) if head else None
-        if head and before:
-            if np.array_equal(before.tail(len(index)), index.row):
-                raise NothingChanged(f"{head.name} ends with exactly these rows", "nothing was committed")
-            if index.anchored or any(shard.anchored for shard in old):
-                check_leak(head.name, before.all(), index)
-        chain, tail = chain.extend(before.tail(chain.tail) if before else NONE, index.row)
-        return NextVersion([*old, *new], chain, tail, {"added": len(index), "deleted": 0})
+        if head and before and np.array_equal(before.tail(len(index)), index.row):
+            raise NothingChanged(f"{head.name} ends with exactly these rows", "nothing was committed")
+        new = _take(store, head, self, index, policy)
+        old, chain = (list(head.shards), head.chain) if head else ([], Chain())
+        chain, tail = chain.extend(before.tail(chain.tail) if before else NONE, new.row)
+        shards = [*old, *(brought(shard, number, tags) for shard in new.shards)]
+        return NextVersion(shards, chain, tail, {"added": len(new.row), "deleted": 0} | new.changed)
 
 
 @dataclass(frozen=True)
@@ -80,17 +94,49 @@ class Replace:
     """Put new rows in the place of all others; shards that stay the same keep their files."""
 
     shards: Sequence[Shard]
+    layout: Layout
+    drop: bool = False
 
-    def apply(self, store: Store, head: VersionManifest | None, number: int, tags: list[str]) -> NextVersion:
+    def apply(
+        self, store: Store, head: VersionManifest | None, number: int, tags: list[str], policy: Policy
+    ) -> NextVersion:
         """See `Operation`."""
-        new = [brought(shard, number, tags) for shard in self.shards]
-        index = indices(store, new)
-        if index.anchored:
-            check_leak("the batch", index, index)
-        chain, tail = Chain().extend(NONE, index.row)
+        new = _take(store, None, self, indices(store, self.shards), policy)
+        chain, tail = Chain().extend(NONE, new.row)
         if head:
             _check_changed(VersionRows(store, head), chain, tail)
-        return NextVersion(new, chain, tail, {"added": len(index), "deleted": head.rows if head else 0})
+        changed = {"added": len(new.row), "deleted": head.rows if head else 0} | new.changed
+        return NextVersion([brought(shard, number, tags) for shard in new.shards], chain, tail, changed)
+
+
+def _take(store: Store, head: VersionManifest | None, rows: Append | Replace, index: Index, policy: Policy) -> NewRows:
+    """The new rows, each at its place; refused or left out where their inputs are there already.
+
+    Raises:
+        DataError: a row's inputs are there already, and the dataset refuses that.
+        NothingChanged: nothing is left.
+    """
+    pairs = twins(store, VersionRows(store, head) if head else None, index)
+    gone = pairs.again if rows.drop else np.zeros(len(index), np.bool_)
+    if policy == "refuse":
+        refuse(store, head, pairs, pairs.again & ~gone)
+    apart, changed, shards, start = pairs.apart(index) & ~gone, dict[str, int](), list[Shard](), 0
+    for shard in rows.shards:
+        part = slice(start, start + shard.rows)
+        start += shard.rows
+        if policy == "same_split" and apart[part].any():
+            shard = _anchored(store, shard, pairs.anchor[part])
+        if gone[part].any():
+            left = shard.bury(np.flatnonzero(gone[part]))
+            shard = replace(left, statistics=statistics_of(store, rows.layout, left))
+        shards += [shard] if shard.live else []
+    if not shards:
+        raise NothingChanged("the inputs of every row are there already", "nothing was committed")
+    if gone.any():
+        changed["left_out"] = int(gone.sum())
+    if apart.any():
+        changed["placed_with_equals" if policy == "same_split" else "apart_from_equals"] = int(apart.sum())
+    return NewRows(shards, index.row[~gone], changed)
 
 
 @dataclass(frozen=True)
@@ -113,7 +159,9 @@ class Edit:
     targets: Sequence[Target]
     substitutes: Sequence[Shard] = ()
 
-    def apply(self, store: Store, head: VersionManifest | None, number: int, tags: list[str]) -> NextVersion:
+    def apply(
+        self, store: Store, head: VersionManifest | None, number: int, tags: list[str], policy: Policy
+    ) -> NextVersion:
         """See `Operation`."""
         if head is None:
             raise DataError("there is no version whose rows could be changed", "commit rows first")
@@ -123,22 +171,38 @@ class Edit:
         shards = list(head.shards)
         for at in sorted({shard for shard, _ in spots}):
             left = shards[at].bury(np.array([place for shard, place in spots if shard == at]))
-            shards[at] = replace(left, statistics=statistics_of(store, head, left))
-        start = 0
-        for shard in self.substitutes:
-            taken = spots[start : start + shard.rows]
-            start += shard.rows
-            anchors = np.stack([rows.index(head.shards[at]).anchor[place] for at, place in taken])
-            shards.append(brought(_anchored(store, shard, anchors), number, tags))
+            shards[at] = replace(left, statistics=statistics_of(store, head.layout, left))
+        fresh = self._place(store, rows, replace(head, shards=list(shards)), spots, policy)
+        shards += [brought(shard, number, tags) for shard in fresh]
         after = VersionRows(store, replace(head, shards=[shard for shard in shards if shard.live]))
         everything = after.all()
-        if any(shard.anchored for shard in shards):
-            check_leak(head.name, everything, everything)
         chain, tail = Chain().extend(NONE, everything.row)
         if not len(everything):
             raise DataError(f"nothing of {head.name} would be left", "delete the dataset instead")
         _check_changed(rows, chain, tail)
-        return NextVersion(after.manifest.shards, chain, tail, {"added": start, "deleted": len(spots)})
+        added = sum(shard.rows for shard in fresh)
+        return NextVersion(after.manifest.shards, chain, tail, {"added": added, "deleted": len(spots)})
+
+    def _place(
+        self, store: Store, rows: VersionRows, left: VersionManifest, spots: list[tuple[int, int]], policy: Policy
+    ) -> list[Shard]:
+        """The substitutes at the places of their targets; those with the inputs of another row as the policy says."""
+        if not self.substitutes:
+            return []
+        index = indices(store, self.substitutes)
+        targets = [(rows.index(rows.manifest.shards[at]), place) for at, place in spots]
+        anchors = np.stack([old.anchor[place] for old, place in targets])
+        same = (np.stack([old.input[place] for old, place in targets]) == index.input).all(axis=1)
+        if policy != "allow":  # where the inputs stay as they were, nothing new is there to be judged
+            pairs = twins(store, VersionRows(store, left), Index(index.row, anchors, index.input))
+            if policy == "refuse":
+                refuse(store, left, pairs, pairs.again & ~same)
+            anchors = np.where(same[:, None], anchors, pairs.anchor)
+        placed, start = list[Shard](), 0
+        for shard in self.substitutes:
+            placed.append(_anchored(store, shard, anchors[start : start + shard.rows]))
+            start += shard.rows
+        return placed
 
 
 def _check_changed(before: VersionRows, chain: Chain, tail: Array) -> None:
@@ -147,12 +211,11 @@ def _check_changed(before: VersionRows, chain: Chain, tail: Array) -> None:
         raise NothingChanged(f"{before.manifest.name} has exactly these rows", "nothing was committed")
 
 
-def statistics_of(store: Store, head: VersionManifest, shard: Shard) -> dict[str, Any]:
+def statistics_of(store: Store, layout: Layout, shard: Shard) -> dict[str, Any]:
     """The statistics of a shard's live rows, from its data."""
     if not shard.live:
         return {}
-    table = shard_table(store, shard)
-    return summarise(get_type(head.layout.type).profile(table, head.layout))
+    return summarise(get_type(layout.type).profile(shard_table(store, shard), layout))
 
 
 def brought(shard: Shard, number: int, tags: list[str]) -> Shard:
@@ -163,27 +226,6 @@ def brought(shard: Shard, number: int, tags: list[str]) -> Shard:
 def indices(store: Store, shards: Sequence[Shard]) -> Index:
     """The indices of freshly written shards."""
     return Index.concat([Index.open(store.path(shard.index)) for shard in shards])
-
-
-def check_leak(name: str, old: Index, new: Index) -> None:
-    """The same inputs must stand in one place of the split.
-
-    Raises:
-        DataError: naming rows whose inputs are equal while their key or inherited place differs.
-    """
-    inputs, fresh = _column(old.input), _column(new.input)
-    shared = np.flatnonzero(np.asarray(pc.is_in(inputs, value_set=fresh)))
-    places = {inputs[row].as_py(): (old.anchor[row].tobytes(), row) for row in reversed(shared.tolist())}
-    for row, (key, anchor) in enumerate(zip(fresh.to_pylist(), new.anchor, strict=True)):
-        there, first = places.setdefault(key, (anchor.tobytes(), row))
-        if there != anchor.tobytes():
-            message = f"row {row} of the batch has the inputs of row {first} of {name}, but another key or origin"
-            raise DataError(f"{message}: the same example could stand in two splits", "leave one of them out")
-
-
-def _column(values: Array) -> pa.Array:
-    data = pa.py_buffer(np.ascontiguousarray(values))
-    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(values.shape[1]), len(values), [None, data])
 
 
 def _locate(rows: VersionRows, targets: Sequence[Target]) -> list[tuple[int, int]]:

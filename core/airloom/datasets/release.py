@@ -33,6 +33,8 @@ def release(settings: Settings, batch: str, *, who: str, why: str) -> DatasetVer
         tags=request["tags"],
         source=request["source"],
         released=f"{who}: {why}",
+        equal_inputs=request.get("equal_inputs", ""),  # neither is in batches of before
+        drop_duplicates=request.get("drop_duplicates", False),
     )
     quarantine.drop(settings, batch)
     return version

@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from airloom.contracts import DatasetVersion
 from airloom.datasets import commit as commits
 from airloom.datasets import versions
+from airloom.datasets.race import Race
 from airloom.datasets.storage import repository
-from airloom.errors import ConfigError, DataAway
+from airloom.errors import ConfigError
 from airloom.names import TAG, DatasetName
 from airloom.settings import Settings
 
@@ -51,14 +52,16 @@ def delete(settings: Settings, name: str, *, reason: str, author: str = "airloom
     named = DatasetName.parse(name)
     dataset, whole = named.dataset, not (named.number or named.tag)
     gone = versions.list_versions(settings, dataset) if whole else [versions.find(settings, name)]
-    repo = repository.refresh(settings)
-    for _ in range(commits.RACES):
+    repo, race = repository.refresh(settings), Race(settings, f"{name} was not deleted")
+    while True:
         parent, entry = repository.head(repo), {"who": author, "when": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}
         known = versions.deletions(repo, dataset)
         known |= {str(version.number): entry | {"reason": reason} for version in gone}
         files = {f"{dataset}/deleted.json": (json.dumps(known, indent=1) + "\n").encode()}
         change = repository.Change(files, f"Delete {name}: {' '.join(reason.split())[:200]}\n", author)
-        if repository.publish(settings, change, parent):
-            return gone
-        repository.refresh(settings)
-    raise DataAway(f"{name} was not deleted: other commits came first", "try again")
+        try:
+            repository.publish(settings, change, parent)
+        except repository.NotFirst as refused:
+            race.lost(parent, refused)
+            continue
+        return gone

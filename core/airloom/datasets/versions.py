@@ -93,6 +93,12 @@ def highest(settings: Settings, dataset: str) -> int:
     return max((int(number) for number in numbers if number.isascii() and number.isdecimal()), default=0)
 
 
+def is_given(repo: Path, dataset: str, number: int) -> bool:
+    """Whether a version has or had this number."""
+    ref = f"refs/tags/{dataset_version(dataset, number)}"
+    return repository.git(repo, "rev-parse", "-q", "--verify", ref, check=False).returncode == 0
+
+
 def _known(settings: Settings) -> bool:
     """Whether there is a data repository at all; looking must not make one."""
     return settings.data_repo.is_dir() or bool(settings.data_remote)
@@ -175,9 +181,28 @@ def log(settings: Settings, dataset: str) -> list[DatasetVersion]:
 
 def storage(settings: Settings, version: DatasetVersion) -> str:
     """The commit that says how a version is stored: its own, or that of its last compaction."""
-    compacted = f"refs/storage/{version.dataset}/v{version.number}"
-    revision = repository.git(settings.data_repo, "rev-parse", "-q", "--verify", compacted, check=False)
-    return revision.stdout.strip() or version.commit
+    return _compacted(settings.data_repo, version.dataset, version.number) or version.commit
+
+
+def _compacted(repo: Path, dataset: str, number: int) -> str:
+    ref = f"refs/storage/{dataset}/v{number}"
+    return repository.git(repo, "rev-parse", "-q", "--verify", ref, check=False).stdout.strip()
+
+
+def stored(repo: Path, dataset: str, number: int, commit: str = "") -> "VersionManifest":
+    """How a version is stored, now or at one of its commits.
+
+    Raises:
+        DataError: there is no manifest of it.
+    """
+    from airloom.datasets.storage.manifest import VersionManifest
+
+    name = dataset_version(dataset, number)
+    at = commit or _compacted(repo, dataset, number) or f"refs/tags/{name}"
+    text = repository.read_file(repo, at, f"{dataset}/manifest.json")
+    if text is None:
+        raise DataError(f"{name} has no manifest in {at}", "restore the data repository")
+    return VersionManifest.from_json(text)
 
 
 def manifest_of(settings: Settings, version: DatasetVersion, commit: str = "") -> "VersionManifest":
@@ -186,13 +211,7 @@ def manifest_of(settings: Settings, version: DatasetVersion, commit: str = "") -
     Raises:
         DataError: the commit has no manifest of it.
     """
-    from airloom.datasets.storage.manifest import VersionManifest
-
-    at = commit or storage(settings, version)
-    text = repository.read_file(settings.data_repo, at, f"{version.dataset}/manifest.json")
-    if text is None:
-        raise DataError(f"{version.name} has no manifest in commit {at[:12]}", "restore the data repository")
-    return VersionManifest.from_json(text)
+    return stored(settings.data_repo, version.dataset, version.number, commit or storage(settings, version))
 
 
 def deletions(repo: Path, dataset: str) -> dict[str, dict[str, str]]:

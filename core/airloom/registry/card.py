@@ -178,6 +178,8 @@ def _data(s: Sources) -> list[Fact]:
         shown = f"airloom dataset fetch {snapshot['id']}"
         facts.append(Fact("split", _pairs(snapshot.get("rows", {})), shown))
         facts.append(Fact("chosen rows", chosen, shown))
+        if twice := snapshot.get("repeated"):
+            facts.append(Fact("inputs that an earlier split has too", f"rows of {_pairs(twice)}", shown))
     return facts
 
 

@@ -30,6 +30,9 @@ class CommitDatasetOperator(DatasetJobOperator):
         reading: how the values are written: `columns` (type by name), `encoding`, `delimiter`, `decimal`, `channels`,
             `unlabelled`; as the options of `airloom dataset commit`.
         suite: expectation suite, from the project's root; by default configs/expectations/<dataset>.json.
+        equal_inputs: what becomes of rows whose inputs are there already: "allow", "same_split" or "refuse"; by default
+            what the dataset or its type says.
+        drop_duplicates: leave such rows out.
     """
 
     function = "commit"
@@ -50,6 +53,8 @@ class CommitDatasetOperator(DatasetJobOperator):
         classes: Sequence[str] = (),
         reading: Mapping[str, Any] | None = None,
         suite: str | None = None,
+        equal_inputs: str = "",
+        drop_duplicates: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -62,12 +67,14 @@ class CommitDatasetOperator(DatasetJobOperator):
         self.roles = {"type": type, "label": label, "key": key, "classes": list(classes)}
         self.suite = suite
         self.reading = reading
+        self.equal = {"equal_inputs": equal_inputs, "drop_duplicates": drop_duplicates}
 
     def arguments(self) -> dict[str, Any]:
         """See `DatasetJobOperator`."""
         details = {"message": self.message, "author": self.author, "mode": self.mode, "tags": list(self.tags)}
         arguments = {"dataset": self.dataset, "source": self.source, "suite": self.suite}
-        return {**arguments, "roles": self.roles | {"reading": dict(self.reading or {})}, "details": details}
+        roles = self.roles | {"reading": dict(self.reading or {})}
+        return {**arguments, "roles": roles, "details": details | self.equal}
 
     def finished(self, context: "Context", value: dict[str, Any]) -> dict[str, Any]:
         """Return the new version.

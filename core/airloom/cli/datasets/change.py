@@ -30,7 +30,7 @@ from airloom.cli.console import (
     say,
 )
 from airloom.contracts import DatasetVersion
-from airloom.errors import ConfigError, DataError
+from airloom.errors import ConfigError
 from airloom.settings import Settings, load
 
 if TYPE_CHECKING:
@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 Tags = Annotated[list[str] | None, typer.Option("--tag", help="Words that a snapshot can choose rows by; repeatable.")]
+Equal = Annotated[
+    str, typer.Option(help="Of rows whose inputs are there already: allow, same_split, refuse; else as its type does.")
+]
+Drop = Annotated[bool, typer.Option("--drop-duplicates", help="Leave out rows whose inputs are there already.")]
 Rows = Annotated[str, typer.Option(help="Row numbers in that version, from 0: 3,17,20-25.")]
 
 
@@ -59,6 +63,8 @@ def create(
     author: Author = "airloom",
     tag: Tags = None,
     suite: Suite = None,
+    equal_inputs: Equal = "",
+    drop_duplicates: Drop = False,
     json_: Json = False,
 ) -> None:
     """Make a new dataset and its first version.
@@ -75,7 +81,8 @@ def create(
         raise ConfigError(f"there is a dataset {dataset} already", "`airloom dataset commit` adds rows to it")
     reading = reading_of(column, encoding, delimiter, decimal, channels, unlabelled)
     data = open_rows(settings, dataset, source, **roles_of(type_, label, key, classes), reading=reading)
-    _commit(settings, dataset, data, json_, message=message, author=author, tags=tag or [], suite=suite)
+    equal: dict[str, Any] = {"equal_inputs": equal_inputs, "drop_duplicates": drop_duplicates}
+    _commit(settings, dataset, data, json_, message=message, author=author, tags=tag or [], suite=suite, **equal)
 
 
 @app.command()
@@ -97,6 +104,8 @@ def commit(
     unlabelled: Unlabelled = "refuse",
     tag: Tags = None,
     suite: Suite = None,
+    equal_inputs: Equal = "",
+    drop_duplicates: Drop = False,
     json_: Json = False,
 ) -> None:
     """Validate rows and make them a new version; a running stack starts the pipelines that wait for it.
@@ -112,7 +121,8 @@ def commit(
     reading = reading_of(column, encoding, delimiter, decimal, channels, unlabelled)
     data = open_rows(settings, dataset, source, **roles, reading=reading, anew=replace and bool(type_))
     mode = "replace" if replace else "append"
-    _commit(settings, dataset, data, json_, message=message, author=author, tags=tag or [], suite=suite, mode=mode)
+    details: dict[str, Any] = {"mode": mode, "equal_inputs": equal_inputs, "drop_duplicates": drop_duplicates}
+    _commit(settings, dataset, data, json_, message=message, author=author, tags=tag or [], suite=suite, **details)
 
 
 def _commit(settings: Settings, dataset: str, data: "Batches", as_json: bool, **details: Any) -> None:
@@ -140,8 +150,9 @@ def _columns(data: "Batches") -> list[str]:
 def fix(
     name: Version,
     source: Source,
-    rows: Rows,
     message: Message,
+    rows: Rows = "",
+    by_key: Annotated[bool, typer.Option("--by-key", help="In the place of those with the same keys instead.")] = False,
     column: Columns = None,
     encoding: Encoding = "",
     delimiter: Delimiter = "",
@@ -160,11 +171,16 @@ def fix(
 
     settings = load()
     version = versions.find(settings, name)
-    numbers = _numbers(rows, version.rows)
+    if bool(rows) == by_key:
+        raise ConfigError("say which rows", "either --rows 3,17,20-25 or --by-key")
+    numbers = _numbers(rows, version.rows) if rows else []
     reading = reading_of(column, encoding, delimiter, decimal, channels)
     data = open_rows(settings, version.dataset, source, reading=reading)
+    notes = data.notes
+    if by_key:
+        numbers, data = edit.rows_like(settings, version, data)
     fixed = edit.fix_rows(settings, version, numbers, data, message=message, author=author, suite=suite)
-    for note in data.notes:
+    for note in notes:
         say(note)
     _print(fixed, json_)
 
@@ -174,13 +190,13 @@ def remove(
     name: Version,
     message: Message,
     rows: Rows = "",
-    key: Annotated[str, typer.Option(help="Remove all rows with this key instead.")] = "",
+    key: Annotated[list[str] | None, typer.Option(help="Remove all rows with this key instead; repeatable.")] = None,
     author: Author = "airloom",
     json_: Json = False,
 ) -> None:
-    """Make a version without some rows. The older versions keep them.
+    """Make a version without some rows. The older versions keep them, and its own files until they are compacted.
 
-    Example: airloom dataset remove flights@v2 --key AA123 -m "asked to be forgotten"
+    Example: airloom dataset remove flights@v2 --key AA123 --key AA124 -m "asked to be forgotten"
     """
     from airloom.datasets import edit, versions
 
@@ -188,10 +204,10 @@ def remove(
     version = versions.find(settings, name)
     if bool(rows) == bool(key):
         raise ConfigError("say which rows", "either --rows 3,17,20-25 or --key VALUE")
-    numbers = _numbers(rows, version.rows) if rows else edit.rows_with_key(settings, version, key)
-    if not numbers:
-        raise DataError(f"{version.name} has no row with the key {key!r}", "look at the key column")
+    numbers = _numbers(rows, version.rows) if rows else edit.rows_with_keys(settings, version, key or [])
     _print(edit.delete_rows(settings, version, numbers, message=message, author=author), json_)
+    kept = f"{len(numbers)} removed rows stay in the older versions, and in what `dvc pull` brings of this one until"
+    say(f"{kept} `airloom dataset compact {version.dataset}`")
 
 
 @app.command()

@@ -28,6 +28,8 @@ from airloom.settings import Settings, load
 if TYPE_CHECKING:
     import pandas as pd
 
+    from airloom.datasets.storage.schema import Layout
+
 app = typer.Typer()
 
 
@@ -62,10 +64,10 @@ def propose_expectations(
     if source:
         roles = roles_of(type_, label, key, classes)
         roles["reading"] = reading_of(column, encoding, delimiter, decimal, channels, unlabelled)
-        profile, label = _of_rows(settings, dataset, source, roles)
+        profile, layout = _of_rows(settings, dataset, source, roles)
     else:
-        profile, label = _of_version(settings, name)
-    suite = propose.propose(dataset, profile, label=label)
+        profile, layout = _of_version(settings, name)
+    suite = propose.propose(dataset, profile, layout.label, type=layout.type)
     if write:
         file = propose.write(settings, dataset, suite)
         typer.echo(f"{file}: {len(suite['expectations'])} expectations, drafted from {len(profile)} rows", err=True)
@@ -73,16 +75,16 @@ def propose_expectations(
         typer.echo(json.dumps(suite, indent=1))
 
 
-def _of_version(settings: Settings, name: str) -> "tuple[pd.DataFrame, str]":
+def _of_version(settings: Settings, name: str) -> "tuple[pd.DataFrame, Layout]":
     from airloom.datasets import versions
     from airloom.datasets.diff import profile
     from airloom.datasets.storage.store import Store
 
     manifest = versions.manifest_of(settings, versions.find(settings, name))
-    return profile(Store(settings), manifest), manifest.layout.label
+    return profile(Store(settings), manifest), manifest.layout
 
 
-def _of_rows(settings: Settings, dataset: str, source: Path, roles: dict[str, Any]) -> "tuple[pd.DataFrame, str]":
+def _of_rows(settings: Settings, dataset: str, source: Path, roles: dict[str, Any]) -> "tuple[pd.DataFrame, Layout]":
     import pandas as pd
     import pyarrow as pa
 
@@ -94,4 +96,4 @@ def _of_rows(settings: Settings, dataset: str, source: Path, roles: dict[str, An
     frames = [kind.profile(pa.Table.from_batches([batch]), data.layout) for batch in data.batches]
     for note in data.notes:
         say(note)
-    return pd.concat(frames, ignore_index=True), data.layout.label
+    return pd.concat(frames, ignore_index=True), data.layout

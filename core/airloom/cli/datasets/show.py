@@ -52,7 +52,10 @@ def show(name: Version, json_: Json = False) -> None:
     Example: airloom dataset show flights@v2
     """
     from airloom.datasets import versions
+    from airloom.datasets.equal_inputs import policy_of, rows_apart
+    from airloom.datasets.storage.rows import VersionRows
     from airloom.datasets.storage.statistics import merge
+    from airloom.datasets.storage.store import Store
 
     settings = load()
     version = versions.find(settings, name)
@@ -65,6 +68,8 @@ def show(name: Version, json_: Json = False) -> None:
         "deleted_rows": sum(shard.dead_rows for shard in manifest.shards),
         "revision": manifest.revision,
         "changed": manifest.changed,
+        "equal_inputs": policy_of("", manifest, manifest.layout.type),
+        "rows_apart_from_equals": rows_apart(VersionRows(Store(settings), manifest)),
         "statistics": merge(shard.statistics for shard in manifest.shards),
     }
     answer(record, json_, _describe(record))

@@ -22,7 +22,7 @@ import psutil
 from airloom.contracts import DatasetVersion, Snapshot
 from airloom.datasets import versions
 from airloom.datasets.snapshots import files
-from airloom.datasets.snapshots.split import assign, canonical
+from airloom.datasets.snapshots.split import canonical
 from airloom.errors import AirloomError, ConfigError, CorruptFile, DataAway, DataError
 from airloom.settings import Settings
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from airloom.datasets.snapshots.data import SnapshotData
     from airloom.datasets.storage.manifest import VersionManifest
-    from airloom.datasets.storage.store import Store
 
     Array = np.ndarray[Any, Any]
 
@@ -94,7 +93,7 @@ def prepare(
 
 def start(settings: Settings, snapshot: Snapshot) -> str:
     """Prepare a snapshot, with its statistics, in a process of its own; returns the state."""
-    known = _known(settings, snapshot.id)
+    known = _known(settings, snapshot)
     if known and known["state"] != FAILED:
         return str(known["state"])
     folder = files.folder(settings, snapshot.id)
@@ -126,16 +125,19 @@ def make(settings: Settings, snapshot: Snapshot, *, describe: bool = False, anew
         DataError: no row is chosen, or what is stored does not answer.
         CorruptFile: what stands under the version's name is not what the snapshot was made of.
     """
+    from airloom.datasets.snapshots.choose import choose
+    from airloom.datasets.storage.rows import VersionRows
     from airloom.datasets.storage.store import Store
 
-    known = None if anew else _known(settings, snapshot.id)
+    known = None if anew else _known(settings, snapshot)
     if known and known["state"] == READY and ("statistics" in known or not describe):
         return Snapshot.from_dict(known["snapshot"])
     try:
         version = _version(settings, snapshot)
         storage = versions.storage(settings, version)
-        chosen = choose(Store(settings), versions.manifest_of(settings, version, storage), snapshot)
-        ready = replace(snapshot, rows={name: len(rows) for name, rows in chosen.items()})
+        manifest = versions.manifest_of(settings, version, storage)
+        chosen, twice = choose(VersionRows(Store(settings), manifest), snapshot)
+        ready = replace(snapshot, rows={name: len(rows) for name, rows in chosen.items()}, repeated=twice)
         facts = {"storage": storage, "rows": files.save_rows(settings, ready, chosen)}
         files.write_record(settings, ready, READY, **facts)
         if describe:
@@ -146,25 +148,6 @@ def make(settings: Settings, snapshot: Snapshot, *, describe: bool = False, anew
         files.write_record(settings, snapshot, FAILED, error=str(error))
         raise
     return ready
-
-
-def choose(store: "Store", manifest: "VersionManifest", snapshot: Snapshot) -> "dict[str, Array]":
-    """Physical row numbers of each split, int64, ascending.
-
-    Raises:
-        DataError: the filter leaves no row.
-    """
-    import numpy as np
-
-    from airloom.datasets.storage.rows import VersionRows
-
-    rows = VersionRows(store, manifest)
-    keep = np.concatenate([np.full(s.rows, snapshot.reads(s.version, s.tags)) for s in rows.spans()])
-    physical, points = rows.physical[keep], rows.all().points[keep]
-    if not len(physical):
-        asked = f"since version {snapshot.since} with tags {', '.join(snapshot.tags) or 'any'}"
-        raise DataError(f"{manifest.name} has no rows {asked}", "loosen the filter")
-    return {name: physical[places] for name, places in assign(points, snapshot.split).items()}
 
 
 def _version(settings: Settings, snapshot: Snapshot) -> DatasetVersion:
@@ -193,13 +176,20 @@ def record(settings: Settings, identity: str) -> dict[str, Any] | None:
     return known
 
 
-def _known(settings: Settings, identity: str) -> dict[str, Any] | None:
-    """The record, or None where it is damaged: what is asked for is known, so it is prepared again."""
+def _known(settings: Settings, snapshot: Snapshot) -> dict[str, Any] | None:
+    """The record; None where it cannot be used, and so is made again of the version that is asked for.
+
+    It is damaged, or of a version with the same rows that was deleted since.
+    """
     try:
-        return record(settings, identity)
+        known = record(settings, snapshot.id)
     except CorruptFile as error:
         _log.warning("%s; it is prepared again", error.message)
         return None
+    number = known["snapshot"]["version"] if known else snapshot.version
+    if number != snapshot.version and str(number) in versions.deletions(settings.data_repo, snapshot.dataset):
+        return None
+    return known
 
 
 def fetch(settings: Settings, identity: str, timeout: float = 600) -> Snapshot:

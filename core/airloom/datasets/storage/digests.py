@@ -46,12 +46,6 @@ def digest(batch: pa.RecordBatch, layout: Layout) -> Digests:
     return Digests(row, digests, _array(_hash(batch, [layout.key])) if layout.key else digests)
 
 
-def key_digest(value: Any, key: pa.Field) -> bytes:
-    """The anchor of the row with this key, a value of the field `key`; for looking a row up by its key."""
-    batch = pa.RecordBatch.from_arrays([pa.array([value], key.type)], schema=pa.schema([key]))
-    return _hash(batch, [key.name])[0]
-
-
 def _array(digests: Sequence[bytes]) -> Array:
     return np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 32)
 

@@ -79,6 +79,11 @@ class Index:
         return cls(row, anchor, anchor if plain else np.concatenate([part.input for part in parts]))
 
 
+def voids(digests: Array) -> Array:
+    """Digests, uint8 (n, bytes), as values that can be sorted and compared, (n,)."""
+    return np.ascontiguousarray(digests).view(f"V{digests.shape[1]}").reshape(-1)
+
+
 def _column(values: Array) -> pa.Array:
     data = pa.py_buffer(np.ascontiguousarray(values))
     return pa.FixedSizeBinaryArray.from_buffers(pa.binary(values.shape[1]), len(values), [None, data])

@@ -101,6 +101,7 @@ class VersionManifest:
     parent: str = ""  # id of the version before
     revision: int = 0
     changed: dict[str, int] = field(default_factory=dict)  # rows added, deleted, replaced by this commit
+    equal_inputs: str = ""  # allow, same_split or refuse; "" in older versions: as their type takes it
 
     @property
     def rows(self) -> int:

@@ -23,6 +23,10 @@ LOST = ("(fetch first)", "(non-fast-forward)", "already exists", "but expected",
 MIRROR = "+refs/*:refs/*"
 
 
+class NotFirst(Exception):
+    """git refuses a push because a ref is not what the writer took it for; nothing became visible."""
+
+
 @dataclass(frozen=True)
 class Change:
     """What one push brings: files below the dataset's folder, a commit, and a tag or another ref on it."""
@@ -68,8 +72,9 @@ def _make(settings: Settings, bare: Path) -> None:
         _fetch(bare)
     if head(bare):
         return
-    first = Change(_first_files(settings), "Start the data repository", "airloom")
-    if not publish(settings, first, None, bare):  # somebody else started it meanwhile
+    try:
+        publish(settings, Change(_first_files(settings), "Start the data repository", "airloom"), None, bare)
+    except NotFirst:  # somebody else started it meanwhile
         _fetch(bare)
 
 
@@ -149,7 +154,7 @@ def read_files(repo: Path, revision: str, *paths: str) -> list[str | None]:
     return texts
 
 
-def publish(settings: Settings, change: Change, parent: str | None, repo: Path | None = None) -> str | None:
+def publish(settings: Settings, change: Change, parent: str | None, repo: Path | None = None) -> str:
     """Make `change` visible on top of the commit `parent` by one atomic push.
 
     Args:
@@ -159,9 +164,10 @@ def publish(settings: Settings, change: Change, parent: str | None, repo: Path |
         repo: another repository than the home's own.
 
     Returns:
-        The new commit; None when another push was first, and nothing is visible.
+        The new commit.
 
     Raises:
+        NotFirst: a ref is not what it was, as when another push was first; nothing is visible.
         DataAway: the push failed for another reason.
     """
     repo = repo or ensure(settings)
@@ -178,7 +184,7 @@ def publish(settings: Settings, change: Change, parent: str | None, repo: Path |
         message = f"the push of {change.tag or change.message} failed: another git process holds {locked[1]}"
         raise DataAway(message, "nothing is visible; if no git is running there, remove that file and try again")
     if any(sign in done.stderr for sign in LOST):
-        return None
+        raise NotFirst(" ".join(done.stderr.split())[:400])
     hint = "nothing is visible; try again"
     raise DataAway(f"the push of {change.tag or change.message} failed: {done.stderr.strip()[:500]}", hint)
 

@@ -15,12 +15,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+Limits = dict[str, tuple[float | None, float | None]]
+
+
 @runtime_checkable
 class DatasetType(Protocol):
     """A kind of dataset: which columns it needs, what is measured of a row, what a model gets.
 
     `nullable` says whether cells may be empty. A type knows neither files nor versions; its columns are normalised
-    already (`airloom.datasets.ingest.normalise`).
+    already (`airloom.datasets.ingest.normalise`). Besides what stands here, it may have
+    `equal_inputs`: what its datasets do with rows whose inputs are there already (`airloom.datasets.equal_inputs`),
+    `limits`: the lowest and highest value that a measure of its profile can have, None for no limit, and
+    `constant`: the measures that are the same in every row; drafts of expectations hold these two.
     """
 
     name: str

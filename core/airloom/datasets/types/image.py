@@ -1,11 +1,11 @@
 """Image classification: pixels of one shape, channels first, and a class."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
 
 from airloom.datasets.storage.schema import Layout
-from airloom.datasets.types.base import check_class_label, check_roles, one_input, shape_of, the_input
+from airloom.datasets.types.base import Limits, check_class_label, check_roles, one_input, shape_of, the_input
 from airloom.datasets.types.labels import label_tensor
 from airloom.datasets.types.tensors import tensor
 from airloom.errors import DataError
@@ -23,6 +23,9 @@ class ImageType:
 
     name = "image"
     nullable = False
+    equal_inputs = "same_split"
+    limits: ClassVar[Limits] = {"lowest": (0.0, None), "highest": (None, 1.0)}
+    constant = ("pixels",)
 
     def check(self, schema: pa.Schema, layout: Layout) -> None:
         """See `DatasetType`.

@@ -1,12 +1,12 @@
 """Text classification: one text and a class."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from airloom.datasets.storage.schema import Layout
-from airloom.datasets.types.base import check_class_label, check_roles, one_input, the_input
+from airloom.datasets.types.base import Limits, check_class_label, check_roles, one_input, the_input
 from airloom.datasets.types.labels import label_tensor
 from airloom.errors import DataError
 
@@ -22,6 +22,8 @@ class TextType:
 
     name = "text"
     nullable = False
+    equal_inputs = "same_split"
+    limits: ClassVar[Limits] = {"characters": (1, None), "words": (1, None)}
 
     def check(self, schema: pa.Schema, layout: Layout) -> None:
         """See `DatasetType`.

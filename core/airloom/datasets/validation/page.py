@@ -1,6 +1,7 @@
 """A validation result as Great Expectations' Data Docs page, to be read without a network and without trust."""
 
 import re
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,17 @@ POLICY = (
     "content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">"
 )
 OUTSIDE = re.compile(r"<script\b.*?</script>|<link\b[^>]*>|<img\b[^>]*>|<footer\b.*?</footer>", re.DOTALL)
+BODY = re.compile(r"<body\b[^>]*>")
 BRACKETS = str.maketrans("<>", "\u2039\u203a")  # HTML escapes would be escaped again in some places of the page
 
 
-def render(result: dict[str, Any]) -> str:
-    """The page of a result that is plain JSON: from the live one the renderer drops every numpy number."""
+def render(result: dict[str, Any], note: str = "") -> str:
+    """The page of a result that is plain JSON: from the live one the renderer drops every numpy number.
+
+    Args:
+        result: of the validation.
+        note: plain text above the results.
+    """
     from great_expectations.core import ExpectationSuiteValidationResult
     from great_expectations.core.expectation_validation_result import ExpectationSuiteValidationResultSchema
     from great_expectations.render.renderer import ValidationResultsPageRenderer
@@ -25,7 +32,10 @@ def render(result: dict[str, Any]) -> str:
         loaded = ExpectationSuiteValidationResult(**loaded)
     view = DefaultJinjaPageView(custom_styles_directory=str(Path(__file__).parent))
     page = OUTSIDE.sub("", view.render(ValidationResultsPageRenderer().render(loaded)))
-    return page.replace("<head>", f"<head>\n    {POLICY}", 1)
+    page = page.replace("<head>", f"<head>\n    {POLICY}", 1)
+    return (
+        BODY.sub(lambda body: f'{body[0]}\n<p style="margin: 1em">{escape(note)}</p>', page, count=1) if note else page
+    )
 
 
 def _harmless(value: Any) -> Any:

@@ -36,7 +36,9 @@ def suite_path(settings: Settings, dataset: str) -> Path:
     return settings.project / "configs" / "expectations" / f"{dataset}.json"
 
 
-def validate(settings: Settings, dataset: str, profile: "pd.DataFrame", suite: Path | None = None) -> Report:
+def validate(
+    settings: Settings, dataset: str, profile: "pd.DataFrame", suite: Path | None = None, note: str = ""
+) -> Report:
     """Check a profile against the dataset's suite, and write the result as JSON and as a Data Docs page.
 
     Args:
@@ -44,6 +46,7 @@ def validate(settings: Settings, dataset: str, profile: "pd.DataFrame", suite: P
         dataset: name of the dataset.
         profile: one row a row of the batch, as its type measured it.
         suite: another suite than the dataset's own.
+        note: what else is to be known of the batch; it stands in the report.
 
     Raises:
         ConfigError: there is no suite, it is none, nothing in it could fail a batch, or the name is no name.
@@ -52,7 +55,8 @@ def validate(settings: Settings, dataset: str, profile: "pd.DataFrame", suite: P
 
     path = suite or suite_path(settings, check_name(dataset))
     result = _run(_load(path, dataset), profile.reset_index(drop=True), path)
-    page = render(result)
+    page = render(result, note)
+    result["note"] = note
     base = settings.home / "reports" / dataset / f"validation-{uuid.uuid4().hex[:12]}"
     with writing(base.parent):
         write_private(base.with_suffix(".json"), json.dumps(result, indent=1))

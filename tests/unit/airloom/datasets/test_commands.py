@@ -329,13 +329,36 @@ def test_a_replacement_keeps_the_columns_unless_the_type_is_said_anew(created: C
     assert "column hour: int64 -> absent" in done.out
 
 
-def test_rows_are_removed_by_a_key_of_any_type(airloom: Cli):
-    write_csv(airloom.folder / "visits.csv", pa.table({"age": [30, 31, 30], "patient": [7, 8, 7], "ill": [0, 1, 1]}))
+def test_rows_are_removed_by_their_keys_as_they_are_written(airloom: Cli):
+    rows = {"age": [30, 31, 32, 33], "patient": [7, 8, 7, 9], "ill": [0, 1, 1, 0]}
+    write_csv(airloom.folder / "visits.csv", pa.table(rows))
+    write_csv(airloom.folder / "corrected.csv", pa.table({"age": [40], "patient": [10], "ill": [0]}))
     roles = ("--key", "patient", "--label", "ill")
     assert airloom("propose-expectations", "visits", "visits.csv", *roles, "--write").code == 0
     assert airloom("create", "visits", "visits.csv", *roles, "-m", "x").code == 0
     assert "'x7' is no int64, as the key patient is" in airloom("remove", "visits", "--key", "x7", "-m", "x").err
-    assert airloom("remove", "visits", "--key", "7", "-m", "x", "--json").json["rows"] == 1
+    assert (
+        "'007' is no key: patient is int64\n  -> do you mean 7?"
+        in airloom("remove", "visits", "--key", "007", "-m", "x").err
+    )
+    refused = airloom("remove", "visits", "--key", "7", "--key", "11", "--key", "12", "-m", "x")
+    assert "visits@v1 has no row with the key '11', '12'" in refused.err
+    assert airloom("fix", "visits", "corrected.csv", "--rows", "3", "-m", "the wrong patient").code == 0
+    write_csv(airloom.folder / "both.csv", pa.table({"age": [41, 50], "patient": [10, 8], "ill": [1, 1]}))
+    assert airloom("fix", "visits", "both.csv", "--by-key", "-m", "ages").code == 0
+    write_csv(airloom.folder / "several.csv", pa.table({"age": [41], "patient": [7], "ill": [1]}))
+    assert (
+        "in visits@v3 several rows have the key '7'"
+        in airloom("fix", "visits", "several.csv", "--by-key", "-m", "m").err
+    )
+    assert airloom("export", "visits", "out.parquet").code == 0
+    assert pq.read_table(airloom.folder / "out.parquet").select(["age", "patient"]).to_pylist()[2:] == [
+        {"age": 41, "patient": 10},
+        {"age": 50, "patient": 8},
+    ]
+    assert "either --rows 3,17,20-25 or --by-key" in airloom("fix", "visits", "both.csv", "-m", "m").err
+    assert "no row with the key '9'" in airloom("remove", "visits", "--key", "9", "-m", "x").err
+    assert airloom("remove", "visits", "--key", "7", "--key", "10", "-m", "x", "--json").json["rows"] == 1
 
 
 def test_a_version_or_a_split_is_exported(created: Cli):

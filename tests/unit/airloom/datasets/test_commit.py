@@ -203,7 +203,7 @@ def test_bad_tags(settings, batch, tag):
         commit(settings, "digits", batch(), message="m", tags=[tag])
 
 
-def test_rows_of_one_key_share_their_split_and_a_leak_between_keys_is_refused(settings, tmp_path):
+def test_rows_of_one_key_share_their_split_and_a_leak_between_keys_is_counted_or_refused(settings, tmp_path):
     (tmp_path / "project/configs/expectations").mkdir(parents=True)
     suite = (
         '{"name": "t", "expectations": [{"type": "expect_table_row_count_to_be_between", "kwargs": {"min_value": 1}}]}'
@@ -219,9 +219,12 @@ def test_rows_of_one_key_share_their_split_and_a_leak_between_keys_is_refused(se
 
     first = commit(settings, "visits", visits((30, "a", 0), (31, "b", 1), (32, "a", 0)), message="one")
     assert (first.key, first.label) == ("patient", "ill")
-    with pytest.raises(DataError, match=r"row 0 of the batch has the inputs of row 1 of visits@v1.*two splits"):
-        commit(settings, "visits", visits((31, "c", 1)), message="a leak")
-    assert commit(settings, "visits", visits((31, "b", 0)), message="the same patient").number == 2
+    with pytest.raises(DataError, match=r"row 0 of the batch has those of row 1 of visits@v1"):
+        commit(settings, "visits", visits((31, "c", 1)), message="a leak", equal_inputs="refuse")
+    second = commit(settings, "visits", visits((31, "c", 1), (31, "b", 0)), message="another patient, and the same")
+    assert versions.manifest_of(settings, second).changed == {"added": 2, "deleted": 0, "apart_from_equals": 1}
+    page = (settings.home / second.report).read_text()
+    assert "Equal inputs: 1 of 2 rows have the inputs of a row with another key: they are taken, and may" in page
 
 
 def test_version_id_changes_with_one_value(settings, batch):

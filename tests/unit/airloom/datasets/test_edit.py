@@ -6,13 +6,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from airloom.datasets import edit, tag_delete, versions
+from airloom.datasets import edit, race, tag_delete, versions
 from airloom.datasets.commit import commit
 from airloom.datasets.compact import compact
 from airloom.datasets.ingest import from_table
 from airloom.datasets.ingest.images import image_arrays, image_table
 from airloom.datasets.read import read
 from airloom.datasets.snapshots import snapshot
+from airloom.datasets.storage import repository
 from airloom.datasets.storage.rows import VersionRows
 from airloom.datasets.storage.schema import Layout
 from airloom.datasets.storage.store import Store
@@ -119,11 +120,12 @@ def test_a_correction_that_changes_nothing_makes_no_version(settings, batch):
     assert versions.latest(settings, "digits") == first
 
 
-def test_a_row_is_not_committed_into_another_split_than_its_twin(settings, batch):
+def test_a_row_is_committed_into_the_split_of_its_twin(settings, batch):
     first = commit(settings, "digits", batch(0), message="one")
-    edit.fix_rows(settings, first, [0], rows(batch(5, 1)), message="fix")
-    with pytest.raises(DataError, match="two splits"):
-        commit(settings, "digits", pa.concat_tables([batch(6, 1), batch(5, 1)]), message="twin")
+    fixed = edit.fix_rows(settings, first, [0], rows(batch(5, 1)), message="fix")
+    second = commit(settings, "digits", pa.concat_tables([batch(6, 1), batch(5, 1)]), message="twin")
+    before, after = (VersionRows(Store(settings), versions.manifest_of(settings, v)).all() for v in (fixed, second))
+    assert after.anchor[-1].tobytes() == before.anchor[-1].tobytes() != after.input[-1].tobytes()
 
 
 def test_compaction_keeps_number_id_order_and_splits(settings, batch, small_shards):
@@ -202,3 +204,61 @@ def test_a_deleted_version_is_hidden_and_its_number_never_comes_again(settings, 
     with pytest.raises(DataError, match=r"no dataset digits"):
         versions.latest(settings, "digits")
     assert commit(settings, "digits", batch(0), message="anew").number == 4
+
+
+def test_a_commit_follows_on_the_newest_version_that_was_deleted_and_a_compaction(settings, batch):
+    for seed in range(3):
+        commit(settings, "digits", batch(seed), message="m")
+    tag_delete.delete(settings, "digits@v3", reason="wrong")
+    same, _ = compact(settings, "digits")
+    assert same.number == 2
+    assert commit(settings, "digits", batch(3), message="m").number == 4
+    tag_delete.delete(settings, "digits@v4", reason="wrong")
+    tag_delete.delete(settings, "digits@v2", reason="wrong")
+    last = edit.delete_rows(settings, versions.latest(settings, "digits"), [0], message="m")
+    assert (last.number, last.rows) == (5, 5)
+
+
+def test_a_number_that_was_given_is_not_given_again_wherever_main_stands(settings, batch):
+    first = commit(settings, "digits", batch(0), message="m")
+    for seed in (1, 2):
+        commit(settings, "digits", batch(seed), message="m")
+    repository.git(settings.data_repo, "update-ref", "refs/heads/main", first.commit)
+    assert commit(settings, "digits", batch(3), message="m").number == 4
+
+
+def test_a_tag_that_somebody_set_meanwhile_is_passed_over(settings, batch, monkeypatch):
+    first, publish = commit(settings, "digits", batch(0), message="m"), repository.publish
+
+    def late(*arguments):
+        repository.git(settings.data_repo, "update-ref", "refs/tags/digits@v2", first.commit)
+        return publish(*arguments)
+
+    monkeypatch.setattr(repository, "publish", late)
+    assert commit(settings, "digits", batch(1), message="m").number == 3
+
+
+def test_nobody_is_a_loser_where_nobody_else_wrote(settings, batch, monkeypatch):
+    commit(settings, "digits", batch(0), message="m")
+    monkeypatch.setattr(race, "REFUSALS", 2)
+    monkeypatch.setattr(race, "LOSSES", 5)
+
+    def refuse(*_):
+        raise repository.NotFirst("cannot lock ref 'refs/heads/main'")
+
+    monkeypatch.setattr(repository, "publish", refuse)
+    with pytest.raises(DataError, match=r"was not changed: git refuses the push 2 times.*nobody else wrote.*lock ref"):
+        commit(settings, "digits", batch(1), message="m")
+    with pytest.raises(DataError, match=r"digits@v1 was not deleted: git refuses"):
+        tag_delete.delete(settings, "digits@v1", reason="r")
+
+
+def test_a_snapshot_of_rows_that_were_deleted_and_came_again_is_of_the_new_version(settings, batch):
+    commit(settings, "digits", batch(0), message="m")
+    second = commit(settings, "digits", batch(1, 40), message="m")
+    before = snapshot.prepare(settings, second, SPLIT)
+    tag_delete.delete(settings, "digits@v2", reason="too early")
+    third = commit(settings, "digits", batch(1, 40), message="m")
+    made = snapshot.prepare(settings, third, SPLIT)
+    assert (made.id, made.version, made.commit) == (before.id, 3, third.commit)
+    assert sum(snapshot.open_snapshot(settings, made).table(name).num_rows for name in SPLIT) == 46

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airloom.datasets.storage.digests import digest, key_digest
+from airloom.datasets.storage.digests import digest
 from airloom.datasets.storage.schema import Layout
 from airloom.errors import DataError
 
@@ -94,19 +94,6 @@ def test_the_label_is_in_the_row_and_not_in_its_place():
     a, b = (digest(pa.RecordBatch.from_pylist([{"x": 1, "label": n}], schema), Layout("t", "label")) for n in (0, 1))
     assert a.anchor.tobytes() == b.anchor.tobytes()
     assert a.row.tobytes() != b.row.tobytes()
-
-
-def test_a_key_is_found_by_its_value():
-    rows = [
-        {**dict.fromkeys(SCHEMA.names), "number": 1.0, "vector": [1, 2, 3], "blob": b"", "key": k, "label": 0}
-        for k in "ab"
-    ]
-    assert key_digest("b", SCHEMA.field("key")) == digest(batch(rows), LAYOUT).anchor[1].tobytes()
-    for nullable in (True, False):
-        number = pa.schema([pa.field("x", pa.int64()), pa.field("key", pa.int64(), nullable)])
-        keyed = pa.RecordBatch.from_pylist([{"x": 1, "key": k} for k in (1, 2)], number)
-        anchors = digest(keyed, Layout("generic", key="key")).anchor
-        assert key_digest(2, number.field("key")) == anchors[1].tobytes()
 
 
 def test_an_empty_element_of_a_fixed_list_is_refused():

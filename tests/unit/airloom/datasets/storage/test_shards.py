@@ -132,3 +132,34 @@ def test_a_shard_is_one_read_only_batch_named_by_its_md5(settings):
 @pytest.mark.parametrize(("size", "bits"), [(1, 24), (3080, 12), (20_000, 10), (2**30, 0)])
 def test_the_mean_size_decides_how_rare_a_cut_is(size, bits):
     assert cut_bits(size) == bits
+
+
+rows_of_bytes = st.lists(st.tuples(st.integers(1, 40 << 20), st.booleans()), max_size=60)
+
+
+@settings(max_examples=200, deadline=None)
+@given(rows_of_bytes, rows_of_bytes, rows_of_bytes)
+def test_from_the_first_common_cut_on_all_cuts_are_common(one, other, rest):
+    """Whatever stands before: a cut depends on the rows of its own shard alone."""
+    found = []
+    for before in (one, other):
+        sizes = np.array([size for size, _ in before + rest], np.int64)
+        marked = np.array([mark for _, mark in before + rest], bool)
+        found.append([stop - len(before) for stop in cuts(sizes, marked, 0)])
+    common = {stop for stop in set(found[0]) & set(found[1]) if stop >= 0}
+    if common:
+        first = min(common)
+        assert [stop for stop in found[0] if stop >= first] == [stop for stop in found[1] if stop >= first]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32), st.integers(0, 1500), st.integers(0, 20), st.integers(0, 20))
+def test_cuts_find_each_other_again_soon_after_a_change(seed, at, gone, come):
+    """Of 4000 rows of 1 MiB some are replaced at one place; some shards later the cuts are the same again."""
+    drawn = np.random.default_rng(seed)
+    marked = drawn.random(4000) < 1 / 16
+    changed = np.concatenate([marked[:at], drawn.random(come) < 1 / 16, marked[at + gone :]])
+    before = {stop - 4000 for stop in cuts(np.full(4000, 1 << 20), marked, 0)}
+    after = {stop - len(changed) for stop in cuts(np.full(len(changed), 1 << 20), changed, 0)}
+    late = at + gone + 1500 - 4000  # a shard has 32 rows on average
+    assert {stop for stop in before if stop > late} == {stop for stop in after if stop > late}

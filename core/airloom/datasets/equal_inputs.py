@@ -1,0 +1,130 @@
+"""Rows with the same inputs: whether there may be several, and where in the split they stand.
+
+Without a key a row stands where its inputs say, so equal ones are always together. With a key, and after corrections,
+they may be apart, and one could stand in train while its twin stands in test. A dataset says what then happens:
+
+- `allow`: they stand where their keys say. Two rows alike are ordinary in a table; how many are apart is counted.
+- `same_split`: a new row stands where the first one with its inputs stands, and only else where its key says.
+- `refuse`: a row whose inputs are there already is refused.
+
+Only new rows are judged, so a row that stands in a version stays where it is.
+"""
+
+import uuid
+from dataclasses import dataclass
+from typing import Any, Literal, cast, get_args
+
+import numpy as np
+
+from airloom.datasets.storage import lookup
+from airloom.datasets.storage.index import Index, voids
+from airloom.datasets.storage.manifest import VersionManifest
+from airloom.datasets.storage.rows import VersionRows
+from airloom.datasets.storage.store import Store
+from airloom.datasets.types import get_type
+from airloom.errors import ConfigError, DataError
+from airloom.files import write_private, writing
+
+Array = np.ndarray[Any, Any]
+Policy = Literal["allow", "same_split", "refuse"]
+SHOWN = 20  # pairs that a refusal names; all are in its file
+
+
+def policy_of(given: str, head: VersionManifest | None, type: str) -> Policy:
+    """What holds for the next version: what is asked for, else what the dataset says, else what its type takes.
+
+    Raises:
+        ConfigError: there is no such policy.
+    """
+    policy = given or (head.equal_inputs if head else "") or getattr(get_type(type), "equal_inputs", "allow")
+    if policy not in get_args(Policy):
+        raise ConfigError(f"equal inputs: {policy[:80]!r} is not known", f"one of {', '.join(get_args(Policy))}")
+    return cast(Policy, policy)
+
+
+@dataclass(frozen=True)
+class Twins:
+    """Of each new row the first one with its inputs.
+
+    Attributes:
+        anchor: where that stands, uint8 (n, 16); where the row itself is the first, its own anchor.
+        earlier: its number among the new rows, int64 (n,); the row's own where none of them was before it.
+        shard: the number of the shard of the version before that has it, int64 (n,); -1 where none has.
+        place: in that shard.
+    """
+
+    anchor: Array
+    earlier: Array
+    shard: Array
+    place: Array
+
+    @property
+    def again(self) -> Array:
+        """bool (n,): whether a row with these inputs was there before, in the version or among the new rows."""
+        return np.asarray((self.shard >= 0) | (self.earlier != np.arange(len(self.earlier))))
+
+    def apart(self, new: Index) -> Array:
+        """bool (n,): whether the row stands elsewhere than the first with its inputs."""
+        return np.asarray((self.anchor != new.anchor).any(axis=1))
+
+
+def twins(store: Store, before: VersionRows | None, new: Index) -> Twins:
+    """Look for the inputs of new rows among themselves and among the live rows of a version."""
+    _, first, group = np.unique(voids(new.input), return_index=True, return_inverse=True)
+    shard = place = np.full(len(first), -1)
+    anchor = new.anchor[first]
+    if before:
+        found = lookup.find(store.settings, before, new.input[first])
+        shard, place = found.shard, found.place
+        anchor = np.where((shard >= 0)[:, None], found.anchor, anchor)
+    return Twins(anchor[group], first[group], shard[group], place[group])
+
+
+def refuse(store: Store, head: VersionManifest | None, pairs: Twins, wrong: Array) -> None:
+    """Refuse rows whose inputs are there already; bool (n,) says which.
+
+    Raises:
+        DataError: there are any. The first are named, and all of them stand in a file.
+    """
+    rows = np.flatnonzero(wrong).tolist()
+    if not rows:
+        return
+    names = [(f"row {row} of the batch", _name(head, pairs, row)) for row in rows]
+    file = store.settings.home / "reports" / f"equal-inputs-{uuid.uuid4().hex[:12]}.csv"
+    with writing(file.parent):
+        write_private(file, "row,has the inputs of\n" + "".join(f"{row},{twin}\n" for row, twin in names))
+    some = "; ".join(f"{row} has those of {twin}" for row, twin in names[:SHOWN])
+    more = f"; and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
+    message = f"equal inputs are refused, and {len(rows)} rows have those of another: {some}{more}"
+    hint = "all pairs are in " + str(file) + "; --drop-duplicates leaves such rows out of a commit,"
+    raise DataError(message, f"{hint} --equal-inputs allow or same_split takes them")
+
+
+def _name(head: VersionManifest | None, pairs: Twins, row: int) -> str:
+    if head is None or pairs.shard[row] < 0:
+        return f"row {pairs.earlier[row]} of the batch"
+    shard, place = head.shards[pairs.shard[row]], pairs.place[row]
+    before = sum(shard.live for shard in head.shards[: pairs.shard[row]])
+    return f"row {before + place - int(shard.tombstones[:place].sum())} of {head.name}"
+
+
+def note_of(store: Store, head: VersionManifest | None, new: Index, policy: Policy) -> str:
+    """What a validation report says of new rows whose inputs are there already, at another place of the split."""
+    count = int(twins(store, VersionRows(store, head) if head else None, new).apart(new).sum())
+    then = {
+        "allow": "they are taken, and may stand in another split than that row",
+        "same_split": "they stand where that row stands",
+        "refuse": "the dataset refuses such rows",
+    }
+    rest = f": {then[policy]}" if count else ""
+    return f"Equal inputs: {count:,} of {len(new):,} rows have the inputs of a row with another key{rest}."
+
+
+def rows_apart(rows: VersionRows) -> int:
+    """How many live rows of a version have inputs that stand in more than one place of a split."""
+    if not any(shard.anchored for shard in rows.manifest.shards):
+        return 0
+    index = rows.all()
+    _, first, group = np.unique(voids(index.input), return_index=True, return_inverse=True)
+    apart = (index.anchor != index.anchor[first[group]]).any(axis=1)
+    return int(np.isin(group, group[apart]).sum())
