@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from airloom import processing
+from airloom import agreement, processing
 from airloom.errors import CorruptFile
 from airloom.processing import Processing
 from airloom.tracking.artifacts import GOLDEN, ONNX, PROCESSING, read_checked
@@ -97,7 +97,6 @@ def load(name: str, version: str, folder: Path, digests: dict[str, str]) -> Load
     inputs = np.asarray(golden["inputs"], np.int64 if whole else np.float32)
     declared = processing.parse(read_checked(folder, PROCESSING, digests)) if PROCESSING in digests else Processing()
     model = LoadedModel(name, version, session, inputs.shape[1:], declared, whole)
-    difference = float(np.abs(model.scores(inputs) - np.asarray(golden["outputs"], np.float32)).max())
-    if not difference <= 1e-4:  # false for NaN too
-        raise CorruptFile(f"{name} version {version} differs from its golden answers by {difference:.1e}")
+    if problem := agreement.of_golden(golden, model.scores(inputs), declared):
+        raise CorruptFile(f"{name} version {version} differs from its golden answers: {problem.message}", problem.hint)
     return model

@@ -1,5 +1,6 @@
 """A stored model's answers to the test rows, and what they cost."""
 
+import json
 import statistics
 import time
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from airloom import processing
+from airloom import agreement, processing
 from airloom.errors import DataError, GateError
 from airloom.evaluation.metrics import log_losses
 from airloom.evaluation.predictions import Answers, Kind
@@ -52,10 +53,14 @@ def judge(
     data = artifacts.read_checked(root, artifacts.ONNX, digests)
     has = artifacts.PROCESSING in digests
     declared = processing.parse(artifacts.read_checked(root, artifacts.PROCESSING, digests)) if has else Processing()
+    golden = json.loads(artifacts.read_checked(root, artifacts.GOLDEN, digests)) if artifacts.GOLDEN in digests else {}
     try:
         session = _session(data, threads)
+        _repeats(uri, session, golden, declared)
         inputs = declared.inputs(raw)
         outputs = _run(session, inputs)
+    except GateError:
+        raise
     except DataError as error:
         raise GateError(f"{uri} does not answer rows like these: {error.message}", error.hint) from None
     except Exception as error:  # onnxruntime has no common base of its errors
@@ -75,6 +80,19 @@ def _session(data: bytes, threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
+def _repeats(uri: str, session: Any, golden: dict[str, Any], declared: Processing) -> None:
+    """Ask what the server will ask before it loads the model.
+
+    Raises:
+        GateError: it answers otherwise than where it was trained.
+    """
+    if not golden:
+        return
+    inputs = np.asarray(golden["inputs"], np.int64 if "int" in golden.get("dtype", "") else np.float32)
+    if problem := agreement.of_golden(golden, _run(session, inputs), declared):
+        raise GateError(f"{uri} differs from its golden answers: {problem.message}", problem.hint)
 
 
 def _run(session: Any, inputs: Array) -> Array:
