@@ -119,6 +119,9 @@ class Pipeline(Section):
         default=[], description="files, folders or patterns of the project that the training reads by path"
     )
     cache: Annotated[CacheSection, BeforeValidator(_each)] = CacheSection()
+    rehearse: bool = Field(
+        default=True, description="train on a few rows, export and evaluate before the first trial of code that is new"
+    )
     parameters: dict[ParameterName, Scalar] = Field(default_factory=dict)
     seed: int = Field(default=0, ge=0)
     resources: ResourcesSection = ResourcesSection()

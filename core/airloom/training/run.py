@@ -73,6 +73,7 @@ class TrainingRun:
         budget: Budget | None = None,
         world: World | None = None,
         deterministic: bool = True,
+        longest: int | None = None,
     ) -> None:
         """Prepare one call of a training function.
 
@@ -86,6 +87,7 @@ class TrainingRun:
             budget: stopping rules.
             world: the ranks; default: as torchrun's variables say.
             deterministic: have torch use deterministic kernels, where there are any.
+            longest: rounds after which each loop ends, for a rehearsal; None: as many as the function says.
 
         Raises:
             ConfigError: there are fewer devices than ranks on this machine.
@@ -94,7 +96,7 @@ class TrainingRun:
         self.rank, self.world_size = self.world.rank, self.world.size
         self.params, self.seed, self.deterministic = dict(params), seed, deterministic
         self.device = device or device_of(self.world)
-        self._source, self._sink = source, sink
+        self._source, self._sink, self._longest = source, sink, longest
         self.processing, self.rtol = Processing(), RTOL
         self.progress = Progress(
             self.world,
@@ -172,11 +174,14 @@ class TrainingRun:
             StoppedByRequest: the job was asked to end; the checkpoint is saved.
             ConfigError: an object cannot be kept, or the checkpoint is of other objects.
         """
-        return self.progress.loop(count, "epoch", keep)
+        return self.progress.loop(self._held(count), "epoch", keep)
 
     def steps(self, count: int, /, **keep: Any) -> Iterator[int]:
         """As `epochs`, for a loop that counts steps; a loader used by it belongs into `keep`."""
-        return self.progress.loop(count, "step", keep)
+        return self.progress.loop(self._held(count), "step", keep)
+
+    def _held(self, count: int) -> int:
+        return count if self._longest is None else min(count, self._longest)
 
     def batches(self, source: Iterable[Any]) -> Iterator[Any]:
         """The batches of any loader, within an epoch: those that an earlier attempt trained on are left out.
