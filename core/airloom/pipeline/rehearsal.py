@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,10 +104,10 @@ def rehearse(settings: Settings, ctx: RunContext) -> list[str]:
 
 
 def _key(settings: Settings, ctx: RunContext) -> str:
-    """What the code is that would run: another version of the data is no reason to rehearse again."""
+    """What the code is that would run. Other data, and parameters of one run only, are no reason to rehearse again."""
     pipeline = definition(ctx)
     section = pipeline.model_dump(mode="json", by_alias=True, include={"tune", "gate", "dataset"})
-    manifest: StepManifest = of_training(settings, ctx, {}, {"section": section}, {})
+    manifest: StepManifest = of_training(settings, ctx.with_(parameters={}), {}, {"section": section}, {})
     return digest_of({name: part for name, part in manifest.parts.items() if name != "snapshot"})
 
 
@@ -115,7 +116,9 @@ def _key(settings: Settings, ctx: RunContext) -> str:
 
 def main(arguments: list[str]) -> int:
     """Rehearse what the folder's context says, and leave there what came of it."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Indented("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     processes.die_with_parent()
     folder = Path(arguments[0])
     try:
@@ -126,6 +129,13 @@ def main(arguments: list[str]) -> int:
         told = {"failure": Failure.of(error).to_dict()}
     write_private(folder / _TOLD, json.dumps(told))
     return int("failure" in told)
+
+
+class _Indented(logging.Formatter):
+    """At a terminal a traceback of the user's function is not to look like one of ours."""
+
+    def formatException(self, ei: Any) -> str:
+        return textwrap.indent(super().formatException(ei), "  ")
 
 
 def _text(folder: Path) -> str:

@@ -217,7 +217,9 @@ class TrainingRun:
             NameRefused: MLflow takes no metric of this name.
             Pruned: the study stops the trial.
         """
-        values = {check_logged("metric", name): float(value) for name, value in metrics.items()}
+        # A loss still has its gradient; torch would warn of a number made of it.
+        plain = {name: value.detach() if hasattr(value, "detach") else value for name, value in metrics.items()}
+        values = {check_logged("metric", name): float(value) for name, value in plain.items()}
         for name, value in values.items():
             check_finite(name, value, f"step {step}")
         if self.rank == 0:
