@@ -53,6 +53,7 @@ TARGETS: dict[str, Any] = {
 }
 PIPELINE: dict[str, Any] = {
     "dataset": {"name": "digits"},
+    "rehearse": False,  # most of them save no model
     "gate": {"at_least": {"accuracy": 0.1}, "against_champion": {"non_inferior_by": 0.5}},
 }
 SECOND = {

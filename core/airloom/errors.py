@@ -2,6 +2,7 @@
 
 AirloomError
 ├── ConfigError          a pipeline file, setting or argument is wrong
+│   └── NameRefused          a name of a metric or parameter that MLflow does not take
 ├── DataError            a dataset, version, batch or shard
 │   ├── ValidationFailed     a batch did not pass its suite (carries the report's path)
 │   ├── NothingChanged       the commit holds what the newest version holds already
@@ -14,7 +15,8 @@ AirloomError
 ├── StoppedByRequest     a job was asked to end, saved its checkpoint, and goes on later
 ├── GateError            the gate could not decide; this is never a pass
 ├── RegistryError        registry, lineage or deployment record
-│   └── MlflowAway           MLflow does not answer
+│   ├── MlflowAway           MLflow does not answer
+│   └── MlflowRefused        MLflow answers, and does not take it
 └── StackError           the embedded stack
 """
 
@@ -33,6 +35,10 @@ class AirloomError(Exception):
 
 class ConfigError(AirloomError):
     """A pipeline file, a setting or an argument is wrong."""
+
+
+class NameRefused(ConfigError):
+    """MLflow takes no metric or parameter of this name. No other parameters and no retry would change it."""
 
 
 class DataError(AirloomError):
@@ -94,6 +100,10 @@ class RegistryError(AirloomError):
 
 class MlflowAway(RegistryError):
     """MLflow does not answer. Nothing is wrong with the work itself: a retry continues it."""
+
+
+class MlflowRefused(RegistryError):
+    """MLflow answers, and does not take what it was sent: a retry would send the same again."""
 
 
 class StackError(AirloomError):

@@ -9,16 +9,18 @@
 | MLflow child run of it | `<pipeline run>/kind/number` |
 | files of a model in MLflow | `models:/m-<32 hex digits>` |
 | prediction | a UUIDv7, see `airloom.monitoring.prediction_id` |
+| metric, parameter | letters, digits, `_ - . : /` and spaces, as MLflow takes them |
 
 Where the pipeline is called like its DAG, as the DAG factory and `airloom run` have it, its name is left out. Names
 that earlier releases wrote are names of this grammar too.
 """
 
+import posixpath
 import re
 from dataclasses import dataclass, replace
 from typing import Self
 
-from airloom.errors import ConfigError
+from airloom.errors import ConfigError, NameRefused
 
 DATASET = re.compile(r"[a-z][a-z0-9_]{0,39}")
 TAG = re.compile(r"(?!v\d+$)[a-z0-9][a-z0-9._-]{0,63}")
@@ -32,6 +34,8 @@ _RUN_KEY = re.compile(
     r"(?:/(?P<candidate>[a-z][a-z0-9_]{0,39}))?"
 )
 _PREDICTION = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_LOGGED = re.compile(r"[/\w.\- :]+")
+LONGEST_LOGGED = 240  # characters; MLflow takes 250, and `best.` or `test_` may come before the name
 _MLFLOW_RUN = re.compile(r"[0-9a-f]{32}")
 _LOGGED_MODEL = re.compile(r"models:/(m-[0-9a-f]{32})")
 
@@ -212,3 +216,26 @@ def is_prediction(text: str) -> bool:
 def is_mlflow_run(text: str) -> bool:
     """Whether a text has the form of an MLflow run's id."""
     return bool(_MLFLOW_RUN.fullmatch(text))
+
+
+def check_logged(kind: str, name: str) -> str:
+    """The name, which MLflow takes as that of a metric or a parameter.
+
+    Args:
+        kind: `metric` or `parameter`, for the message.
+        name: of it.
+
+    Raises:
+        NameRefused: MLflow does not take it; the message says what would do.
+    """
+    if _LOGGED.fullmatch(name) and len(name) <= LONGEST_LOGGED and not _is_path_of_another(name):
+        return name
+    plain = posixpath.normpath(re.sub(r"[^/\w.\- :]", "_", name)[:LONGEST_LOGGED]).strip("./ ") or kind
+    rule = f"it takes letters, digits, spaces and _ - . : /, at most {LONGEST_LOGGED}, and no path such as a//b or ../a"
+    raise NameRefused(f"MLflow takes no {kind} called {name[:300]!r}: {rule}", f"call it {plain!r}")
+
+
+def _is_path_of_another(name: str) -> bool:
+    """Stores that keep a file for each name cannot tell `a/./b` from `a/b`."""
+    norm = posixpath.normpath(name)
+    return norm != name or norm == "." or norm.startswith(("..", "/"))

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from airloom import processing
+from airloom import agreement, processing
 from airloom.errors import CorruptFile
 from airloom.processing import Processing, not_finite
 from airloom.tracking.artifacts import GOLDEN, ONNX, PROCESSING, read_checked
@@ -223,7 +223,6 @@ def load(name: str, version: str, folder: Path, digests: dict[str, str], checked
             f"{name} version {version} answers {len(inputs)} rows with {answers.dtype} of shape {answers.shape}",
             "the server answers with one number, or with a score for each class",
         )
-    difference = float(np.abs(answers - np.asarray(golden["outputs"], np.float32)).max())
-    if not difference <= 1e-4:  # false for NaN too
-        raise CorruptFile(f"{name} version {version} differs from its golden answers by {difference:.1e}")
+    if problem := agreement.of_golden(golden, answers, declared):
+        raise CorruptFile(f"{name} version {version} differs from its golden answers: {problem.message}", problem.hint)
     return model

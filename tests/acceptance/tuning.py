@@ -24,6 +24,7 @@ FOLDER = Path("data/tuning")
 BASE: dict[str, Any] = {
     "dataset": {"name": "digits"},
     "train": "tests/acceptance/tuning_model.py:curve",
+    "rehearse": False,  # they save no model
     "resources": {"time": "2m"},
     "gate": {"at_least": {"accuracy": 0.5}, "against_champion": {"non_inferior_by": 0.1}},
 }

@@ -67,18 +67,27 @@ def parse_parameters(pairs: list[str]) -> dict[str, Any]:
     """`["epochs=3"]` → `{"epochs": 3}`; values are read as YAML.
 
     Raises:
-        ConfigError: a pair has not the form `name=value`.
+        ConfigError: a pair has not the form `name=value`, or its value is no number, text or truth.
     """
+    import math
+
     import yaml
 
     from airloom.errors import ConfigError
+    from airloom.spec import yaml_text
 
     values = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not name or not equals:
             raise ConfigError(f"--parameter {pair!r} has not the form name=value", "for example -p epochs=3")
-        values[name] = yaml.safe_load(value)
+        try:
+            values[name] = plain = yaml_text.read(value)
+        except yaml.YAMLError:
+            plain = None
+        if not isinstance(plain, bool | int | float | str) or (isinstance(plain, float) and not math.isfinite(plain)):
+            hint = f"give a finite number, true or false, or text; text with signs in quotes: -p '{name}=\"a: b\"'"
+            raise ConfigError(f"--parameter {pair!r}: {value!r} is no plain value", hint)
     return values
 
 

@@ -3,12 +3,11 @@
 import json
 import os
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from airloom.cli import gate, gc, jobs, lineage, models, reproduce, studies
+from airloom.cli import gate, gc, jobs, lineage, models, pipelines, reproduce, studies
 from airloom.cli.console import Json, parse_parameters, say
 from airloom.cli.datasets import app as dataset_app
 from airloom.errors import AirloomError
@@ -20,8 +19,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-pipeline_app = typer.Typer(help="Look at pipeline files.", no_args_is_help=True)
-app.add_typer(pipeline_app, name="pipeline")
 
 
 @app.command()
@@ -107,25 +104,6 @@ def run(
     typer.echo(f"{result['context']['key']}: {verdict}; {result['evaluation']['metrics']}")
 
 
-@pipeline_app.command()
-def schema() -> None:
-    """Print the JSON schema of pipeline files."""
-    from airloom.spec.pipeline import Pipeline
-
-    typer.echo(json.dumps(Pipeline.model_json_schema(), indent=1))
-
-
-@pipeline_app.command()
-def check(file: Annotated[Path, typer.Argument(help="A pipeline file.")]) -> None:
-    """Check a pipeline file; every mistake names its key and what is allowed."""
-    from airloom.spec.load import load_pipeline
-
-    pipeline = load_pipeline(file)
-    typer.echo(
-        f"{file}: pipeline {pipeline.pipeline} on dataset {pipeline.dataset.name}, {pipeline.tune.trials} trials"
-    )
-
-
 def _print_addresses(settings: Settings, *, as_json: bool) -> None:
     stack = settings.stack
     names = ("airflow_url", "airflow_user", "airflow_password", "mlflow_url", "server_url", "server_token")
@@ -139,6 +117,7 @@ def _print_addresses(settings: Settings, *, as_json: bool) -> None:
 
 
 # Once, not in `main`: typer builds what was added so often.
+app.add_typer(pipelines.app, name="pipeline")
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(gate.app, name="gate")

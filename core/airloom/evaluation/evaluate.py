@@ -104,7 +104,15 @@ def test_rows(data: Any) -> tuple[Any, Array]:
     Raises:
         GateError: the dataset has no label of numbers or classes.
     """
-    raw, labels = data.tensors("test")
+    return plain_rows(*data.tensors("test"))
+
+
+def plain_rows(raw: Any, labels: Any) -> tuple[Any, Array]:
+    """Raw inputs and labels as arrays, labels int64 or float64 (n,).
+
+    Raises:
+        GateError: the labels are no numbers or classes.
+    """
     if labels is None or not hasattr(labels, "numpy"):
         raise GateError("the test split has no labels of numbers or classes", "declare the label column of the dataset")
     labels = labels.numpy()

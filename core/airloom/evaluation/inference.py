@@ -1,5 +1,6 @@
 """A stored model's answers to the test rows, and what they cost."""
 
+import json
 import statistics
 import time
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from airloom import processing
+from airloom import agreement, processing
 from airloom.errors import DataError, GateError
 from airloom.evaluation.metrics import log_losses
 from airloom.evaluation.predictions import Answers, Kind
@@ -52,19 +53,51 @@ def judge(
     data = artifacts.read_checked(root, artifacts.ONNX, digests)
     has = artifacts.PROCESSING in digests
     declared = processing.parse(artifacts.read_checked(root, artifacts.PROCESSING, digests)) if has else Processing()
+    golden = json.loads(artifacts.read_checked(root, artifacts.GOLDEN, digests)) if artifacts.GOLDEN in digests else {}
+    return answered(uri, data, golden, declared, raw, labels, kind, threads)
+
+
+def answered(
+    name: str,
+    data: bytes,
+    golden: dict[str, Any],
+    declared: Processing,
+    raw: Any,
+    labels: Array,
+    kind: Kind,
+    threads: int,
+) -> Judged:
+    """The same of a model in memory.
+
+    Args:
+        name: of the model, for messages.
+        data: its ONNX file.
+        golden: its golden answers; empty where there are none.
+        declared: what goes before and after its graph.
+        raw: the rows' inputs, as the dataset's type gives them.
+        labels: of the rows.
+        kind: of the problem.
+        threads: for ONNX Runtime.
+
+    Raises:
+        GateError: the model does not take these rows, or its answers are none.
+    """
     try:
         session = _session(data, threads)
+        _repeats(name, session, golden, declared)
         inputs = declared.inputs(raw)
         outputs = _run(session, inputs)
+    except GateError:
+        raise
     except DataError as error:
-        raise GateError(f"{uri} does not answer rows like these: {error.message}", error.hint) from None
+        raise GateError(f"{name} does not answer rows like these: {error.message}", error.hint) from None
     except Exception as error:  # onnxruntime has no common base of its errors
         shape = _taken(data)
-        raise GateError(f"{uri} does not answer rows like these: {str(error)[:200]} (it takes {shape})") from None
+        raise GateError(f"{name} does not answer rows like these: {str(error)[:200]} (it takes {shape})") from None
     if len(bad := processing.not_finite(outputs)):
         # The largest of scores with a NaN among them would be a class, and a wrong one.
         some = ", ".join(map(str, bad[:5]))
-        raise GateError(f"{uri} has no finite answer to {len(bad)} of {len(outputs)} rows, among them {some}")
+        raise GateError(f"{name} has no finite answer to {len(bad)} of {len(outputs)} rows, among them {some}")
     cost = {"latency_ms": _latency(session, inputs[:1]), "size_mb": len(data) / 1e6}
     if kind == "regression":
         predicted = _values(outputs, len(labels))
@@ -79,6 +112,19 @@ def _session(data: bytes, threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
+def _repeats(name: str, session: Any, golden: dict[str, Any], declared: Processing) -> None:
+    """Ask what the server will ask before it loads the model.
+
+    Raises:
+        GateError: it answers otherwise than where it was trained.
+    """
+    if not golden:
+        return
+    inputs = np.asarray(golden["inputs"], np.int64 if "int" in golden.get("dtype", "") else np.float32)
+    if problem := agreement.of_golden(golden, _run(session, inputs), declared):
+        raise GateError(f"{name} differs from its golden answers: {problem.message}", problem.hint)
 
 
 def _run(session: Any, inputs: Array) -> Array:

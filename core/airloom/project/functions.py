@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from airloom.errors import ConfigError
+from airloom.project.place import own_line
 
 
 def load_function(project: Path, reference: str) -> Callable[..., Any]:
@@ -75,7 +76,8 @@ def _load_file(project: Path, place: str) -> ModuleType:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        raise ConfigError(f"train: {place} cannot be imported: {type(error).__name__}: {error}") from error
+        where = "" if isinstance(error, SyntaxError) else f" ({own_line(error)})"  # which names its own place
+        raise ConfigError(f"train: {place} cannot be imported: {type(error).__name__}: {error}{where}") from error
     return module
 
 

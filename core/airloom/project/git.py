@@ -1,6 +1,8 @@
 """What git says of the project: its commit, and what differs from it."""
 
+import os
 import subprocess
+from collections.abc import Collection
 from pathlib import Path
 
 
@@ -8,6 +10,19 @@ def head(project: Path) -> tuple[str, bool]:
     """The commit of the project and whether tracked files differ from it; an empty commit where git knows none."""
     commit = _git(project, "rev-parse", "HEAD")
     return commit, bool(commit and _git(project, "status", "--porcelain", "--untracked-files=no"))
+
+
+def untracked(project: Path, names: Collection[str]) -> list[str]:
+    """Those of these files, by path from the project's root, that git does not track; none where it knows no commit."""
+    command = ["git", "-C", str(project), "ls-files", "-z", "--recurse-submodules"]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    if done.returncode or not names:
+        return []
+    tracked = {os.fsdecode(name) for name in done.stdout.split(b"\0")}
+    return sorted(set(names) - tracked)
 
 
 def changes(project: Path) -> bytes:

@@ -253,6 +253,8 @@ def _limits(s: Sources) -> list[Fact]:
 def _lineage(s: Sources) -> list[Fact]:
     train = s.tag("train_run")
     dirty = ", with changes that are not committed" if s.tag("code.dirty") == "true" else ""
+    missing = s.tag("code.untracked")
+    dirty += f", and files that are in no commit: {missing[:300]}" if missing else ""
     commit = s.tag("code.commit")
     code = Fact("code", f"commit {commit[:12]}{dirty}", **s.artifact("source", train)) if commit else None
     environment = s.tag("environment")

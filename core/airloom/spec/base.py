@@ -1,17 +1,41 @@
 """What all parts of a pipeline file share."""
 
+import math
 import re
+from functools import partial
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-Scalar = bool | int | float | str
+from airloom.errors import NameRefused
+from airloom.names import check_logged
+
+
+def _plain(value: object) -> object:
+    """One message instead of one for each type that a value could have had."""
+    if not isinstance(value, bool | int | float | str):
+        raise ValueError("give a number, a text, true or false")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("give a finite number")
+    return value
+
+
+def _logged(kind: str, name: str) -> str:
+    try:
+        return check_logged(kind, name)
+    except NameRefused as error:
+        raise ValueError(f"{error.message}; {error.hint}") from None
+
+
+Scalar = Annotated[bool | int | float | str, BeforeValidator(_plain)]
+ParameterName = Annotated[str, AfterValidator(partial(_logged, "parameter"))]
+MetricName = Annotated[str, Field(min_length=1), AfterValidator(partial(_logged, "metric"))]
 
 
 class Section(BaseModel):
     """A part of the file: unknown keys are errors, values do not change after reading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def _seconds(value: object) -> object:

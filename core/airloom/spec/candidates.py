@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import Field
 
 from airloom.errors import ConfigError
-from airloom.spec.base import Scalar, Section
+from airloom.spec.base import ParameterName, Scalar, Section
 
 
 class Candidate(Section):
@@ -13,7 +13,7 @@ class Candidate(Section):
 
     train: str = Field(default="", description="as the pipeline's own `train`")
     command: str | list[str] = Field(default="", description="or its `command`")
-    parameters: dict[str, Scalar] = Field(default={}, description="over the pipeline's own")
+    parameters: dict[ParameterName, Scalar] = Field(default={}, description="over the pipeline's own")
     space: dict[str, Any] = Field(default={}, description="instead of tune.space")
 
 

@@ -13,7 +13,7 @@ Method = Literal["paired_bootstrap", "score", "mcnemar"]
 class Planned(Section):
     """What the test split is planned to show: with `power`, a candidate that is truly so good passes."""
 
-    effect: float = Field(default=0.0, gt=-1, lt=1, description="true gain over the champion")
+    effect: float = Field(default=0.0, description="true gain over the champion, in the metric's own unit")
     rows: int | None = Field(default=None, ge=2, description="rows of the test split; default: those of the last one")
     power: float = Field(default=0.8, gt=0, lt=1)
 
@@ -23,7 +23,7 @@ class AgainstChampion(Section):
 
     metric: Metric = "accuracy"
     non_inferior_by: float | None = Field(
-        default=None, gt=0, lt=1, description="the candidate may be worse by less than this"
+        default=None, gt=0, description="the candidate may be worse by less than this, in the metric's own unit"
     )
     superior: bool = Field(default=False, description="the candidate must be better")
     method: Method = "paired_bootstrap"
@@ -44,14 +44,28 @@ class AgainstChampion(Section):
             raise ValueError("mcnemar tests whether accuracy is better: it needs superior: true and metric: accuracy")
         if self.method == "score" and self.metric != "accuracy":
             raise ValueError(f"score compares shares of right answers; for {self.metric} use paired_bootstrap")
+        _shares(self.metric, {"non_inferior_by": self.non_inferior_by, "planned.effect": self.planned.effect})
         return self
+
+
+def _shares(metric: str, margins: dict[str, float | None]) -> None:
+    """Right answers are a share: a margin of 3 would mean percent, and let every model pass.
+
+    Raises:
+        ValueError: a margin of accuracy is no share.
+    """
+    for name, value in margins.items():
+        if metric == "accuracy" and value is not None and not -1 < value < 1:
+            raise ValueError(f"{name} is {value:g}; accuracy is a share of 1: give 0.03 for 3 percent")
 
 
 class SliceRule(Section):
     """What must hold on one slice of the test split."""
 
     at_least: dict[str, float] = Field(default={}, description="absolute minimum by metric")
-    non_inferior_by: float | None = Field(default=None, gt=0, lt=1, description="against the champion, on this slice")
+    non_inferior_by: float | None = Field(
+        default=None, gt=0, description="against the champion, on this slice, in the unit of against_champion.metric"
+    )
 
     @model_validator(mode="after")
     def _some_rule(self) -> "SliceRule":
@@ -76,3 +90,9 @@ class GateSection(Section):
         default="never", description="ask: a person may approve a refused candidate in Airflow, with a reason"
     )
     override_within: Duration = Field(default=86_400, description="how long Airflow asks; then the refusal stands")
+
+    @model_validator(mode="after")
+    def _margins(self) -> "GateSection":
+        margins = {f"slices.{name}.non_inferior_by": rule.non_inferior_by for name, rule in self.slices.items()}
+        _shares(self.against_champion.metric, margins)
+        return self

@@ -3,6 +3,8 @@
 import difflib
 import hashlib
 import json
+import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,10 @@ from pydantic import BaseModel, ValidationError
 
 from airloom.contracts import RunContext
 from airloom.errors import ConfigError
-from airloom.spec import candidates
+from airloom.spec import candidates, yaml_text
 from airloom.spec.pipeline import Pipeline
+
+_DEEPEST = 20  # levels of nesting; no key of a pipeline file stands deeper
 
 
 def load_pipeline(path: Path, candidate: str = "") -> Pipeline:
@@ -62,13 +66,25 @@ def read_values(path: Path) -> dict[str, Any]:
     """The values of a pipeline file, unchecked, as JSON has them.
 
     Raises:
-        ConfigError: the file is missing, no YAML, or holds what JSON cannot.
+        ConfigError: the file is missing, no YAML, or holds what JSON cannot: a date, infinity, NaN.
     """
     values = _read(path)
+    for key, value in _numbers(values):
+        if not math.isfinite(value):
+            raise ConfigError(f"{path}: {key}: {value} is no finite number", "give a number")
     try:
         return dict(json.loads(json.dumps(values)))
     except (TypeError, ValueError) as error:  # a date, a set, a list that holds itself
         raise ConfigError(f"{path}: {error}", "write the value in quotes, as text") from None
+
+
+def _numbers(values: Any, key: str = "", depth: int = 0) -> Iterator[tuple[str, float]]:
+    """Each number with a point, by its dotted key; what is nested so deep that it may hold itself is left to JSON."""
+    if isinstance(values, float):
+        yield key, values
+    parts = values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else ()
+    for name, value in parts if depth < _DEEPEST else ():
+        yield from _numbers(value, f"{key}.{name}".strip("."), depth + 1)
 
 
 def digest(pipeline: Pipeline) -> str:
@@ -83,7 +99,7 @@ def full(pipeline: Pipeline) -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml_text.read(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"there is no pipeline file {path}", _others(path)) from None
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:

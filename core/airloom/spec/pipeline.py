@@ -1,15 +1,17 @@
 """What a pipeline file may say. This model is the truth; `airloom pipeline schema` prints it."""
 
+import json
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, ByteSize, Field, StringConstraints, field_validator, model_validator
 
-from airloom.spec.base import Duration, Scalar, Section
+from airloom.spec.base import Duration, ParameterName, Scalar, Section
 from airloom.spec.candidates import Candidate
 from airloom.spec.gate import GateSection
 from airloom.spec.tuning import TuneSection
 
+MOST_PARAMETERS = 6000  # characters; what the search adds has to fit into the same tag of MLflow, which takes 8000
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$", description="lower case, digits and _, at most 40")]
 SliceName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_ .-]{0,59}$")]
 
@@ -117,7 +119,10 @@ class Pipeline(Section):
         default=[], description="files, folders or patterns of the project that the training reads by path"
     )
     cache: Annotated[CacheSection, BeforeValidator(_each)] = CacheSection()
-    parameters: dict[str, Scalar] = Field(default_factory=dict)
+    rehearse: bool = Field(
+        default=True, description="train on a few rows, export and evaluate before the first trial of code that is new"
+    )
+    parameters: dict[ParameterName, Scalar] = Field(default_factory=dict)
     seed: int = Field(default=0, ge=0)
     resources: ResourcesSection = ResourcesSection()
     stop: StopSection = StopSection()
@@ -162,6 +167,15 @@ class Pipeline(Section):
         both = sorted(set(self.parameters) & set(self.tune.dimensions))
         if both:
             raise ValueError(f"{', '.join(both)}: stands in both parameters and tune.space; keep one")
+        return self
+
+    @model_validator(mode="after")
+    def _short(self) -> "Pipeline":
+        if (size := len(json.dumps(self.parameters))) > MOST_PARAMETERS:
+            raise ValueError(
+                f"parameters: {size} characters in all, MLflow keeps {MOST_PARAMETERS}: put long values into a file "
+                "of the project, name it in `inputs`, and give its path"
+            )
         return self
 
     @model_validator(mode="after")

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from airloom.spec.base import Duration, Scalar, Section
+from airloom.spec.base import Duration, MetricName, ParameterName, Scalar, Section
 
 SAMPLERS = Literal["tpe", "random", "gp", "qmc", "grid", "brute_force", "nsgaii", "nsgaiii", "cmaes"]
 PRUNERS = Literal["median", "percentile", "hyperband", "successive_halving", "threshold", "patient", "wilcoxon", "none"]
@@ -35,6 +35,10 @@ class Distribution(Section):
             raise ValueError("log needs a range above 0 and no step")
         if self.step and (bounds is None or (self.int_ and self.step != int(self.step))):
             raise ValueError("step needs a range, and a whole number where that is int")
+        if same := _equal(self.choice or []):
+            raise ValueError(
+                f"choice has values that are equal, and could not be told apart: {same[0]!r} and {same[1]!r}"
+            )
         return self
 
     def holds(self, values: dict[str, Any]) -> bool:
@@ -45,10 +49,20 @@ class Distribution(Section):
         )
 
 
+def _equal(values: list[Any]) -> tuple[Any, Any] | None:
+    """Two of the values that Optuna takes for one, as Python does: 1, true and 1.0."""
+    seen: dict[Any, Any] = {}
+    for value in values:
+        if value in seen:
+            return seen[value], value
+        seen[value] = value
+    return None
+
+
 class Objective(Section):
     """What a study optimises: a metric that the training function reports."""
 
-    metric: str = Field(min_length=1)
+    metric: MetricName
     direction: Literal["maximize", "minimize"] = "maximize"
 
 
@@ -121,7 +135,7 @@ class TuneSection(Section):
     pick: Pick | None = None
     sampler: Annotated[Sampler, BeforeValidator(_named)] = Sampler(name="tpe")
     pruner: Annotated[Pruner, BeforeValidator(_named)] = Pruner(name="median")
-    space: dict[str, Distribution] = Field(default={}, description="dimensions by name")
+    space: dict[ParameterName, Distribution] = Field(default={}, description="dimensions by name")
     space_function: str = Field(
         default="",
         pattern=r"^([^:]+:[A-Za-z_]\w*)?$",

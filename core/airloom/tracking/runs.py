@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 PAGE = 1000  # the most that MLflow gives of models at once
+MOST_PARAMETERS = 100  # that MLflow takes in one request
+# What MLflow says where sending the same again would not help; anything else may be over in a minute.
+_REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST", "INVALID_STATE", "PERMISSION_DENIED")
 # With these a refused connection is an error after about half a minute, not after MLflow's many minutes.
 _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "5",
@@ -66,6 +69,12 @@ def connection_errors(settings: Settings) -> Iterator[None]:
             raise
         message = f"MLflow does not answer at {settings.mlflow_uri}: {type(chain[2] or error).__name__}"
         raise MlflowAway(message, "`airloom status` shows the stack; `airloom up` starts it") from error
+
+
+def refusal(error: Exception | None) -> str:
+    """What MLflow says where it answered and does not take what it was sent; empty for any other error."""
+    code = getattr(error, "error_code", "")
+    return f"{code}: {' '.join(str(error).split())[:500]}" if code in _REFUSALS else ""
 
 
 def pages(search: Callable[..., Any], *asked: Any, **more: Any) -> Iterator[Any]:
@@ -226,10 +235,12 @@ def log_metrics(api: "MlflowClient", run_id: str, metrics: dict[str, float], ste
 
 
 def log_parameters(api: "MlflowClient", run_id: str, parameters: dict[str, Any]) -> None:
-    """All parameters in one request. MLflow refuses another value for a name that it has."""
+    """All parameters in as few requests as MLflow allows. It refuses another value for a name that it has."""
     from mlflow.entities import Param
 
-    api.log_batch(run_id, params=[Param(name, str(value)) for name, value in parameters.items()])
+    params = [Param(name, str(value)) for name, value in parameters.items()]
+    for at in range(0, len(params), MOST_PARAMETERS):
+        api.log_batch(run_id, params=params[at : at + MOST_PARAMETERS])
 
 
 def _experiment(api: "MlflowClient", settings: Settings, name: str) -> str:

@@ -26,12 +26,13 @@ class Tag:
     TEST_SPLIT = "airloom.test_split"  # digest of the test rows
 
     # Runs and versions: with which code, and where
-    CODE = "airloom.code"  # the beginning of the five below
+    CODE = "airloom.code"  # the beginning of the six below
     CODE_FUNCTION = "airloom.code.function"
     CODE_SHA256 = "airloom.code.sha256"
     CODE_COMMIT = "airloom.code.commit"
     CODE_DIRTY = "airloom.code.dirty"
     CODE_DIFF = "airloom.code.diff"
+    CODE_UNTRACKED = "airloom.code.untracked"  # files that the training read and no commit has; it is dirty then
     ENVIRONMENT = "airloom.environment"
     HARDWARE = "airloom.hardware"
     SEED = "airloom.seed"

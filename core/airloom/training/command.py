@@ -10,12 +10,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airloom.errors import ConfigError, JobFailed, StoppedByRequest
+from airloom.errors import ConfigError, DataError, JobFailed, StoppedByRequest
 from airloom.jobs.processes import how
+from airloom.processing import Processing
 from airloom.training.checkpointing.stop import GOES_ON
 from airloom.training.run import SPLITS, TrainingRun
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from airloom.training.source import Source
 
 LOOK = 0.2  # seconds between two looks at the program and its metrics
@@ -108,7 +111,26 @@ def run_command(command: str | list[str], run: TrainingRun, source: "Source", pr
     if not ended and process.returncode:
         raise JobFailed(f"{name_of(command)} {how(process.returncode)}", "the log has what it printed")
     metrics.report(run, last=True)
-    run.save_model(model_of(output), source.tensors("train")[0][:2])
+    run.save_model(model_of(output), _example(source))
+
+
+def _example(source: "Source") -> "Tensor":
+    """Two rows as the evaluation will give them: of a table its columns of numbers, stacked.
+
+    Raises:
+        ConfigError: the inputs are texts, or have no numbers.
+    """
+    import torch
+
+    inputs, _ = source.tensors("train")
+    if isinstance(inputs, torch.Tensor):
+        return inputs[:2]
+    if not isinstance(inputs, dict):
+        raise ConfigError("a command trains on tensors and tables, not on texts", "name a function instead: `train:`")
+    try:
+        return torch.from_numpy(Processing().inputs({name: cells[:2] for name, cells in inputs.items()}))
+    except DataError as error:
+        raise ConfigError(f"a command trains on numbers: {error.message}", error.hint) from None
 
 
 def _wait(process: "subprocess.Popen[bytes]", run: TrainingRun, metrics: MetricFiles) -> bool:

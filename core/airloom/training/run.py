@@ -3,17 +3,21 @@
 import logging
 import math
 import os
-import traceback
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from airloom.agreement import RTOL
 from airloom.errors import AirloomError, ConfigError, JobFailed
+from airloom.names import check_logged
 from airloom.processing import Processing
+from airloom.project.place import own_line
 from airloom.training.checkpointing import random_state
 from airloom.training.checkpointing.checkpoints import Checkpoints
 from airloom.training.checkpointing.progress import Progress
 from airloom.training.checkpointing.state import unwrapped
+from airloom.training.export.check import check_example
+from airloom.training.hints import hint_of
 from airloom.training.source import Source
 from airloom.training.stopping import Budget
 from airloom.training.world import World, device_of, this_world
@@ -54,6 +58,7 @@ class TrainingRun:
         world_size: processes that train together.
         progress: where the training stands.
         processing: what `save_model` was told to go before and after the model.
+        rtol: by how much of their size the answers of two programs of the model may differ.
     """
 
     def __init__(
@@ -68,6 +73,7 @@ class TrainingRun:
         budget: Budget | None = None,
         world: World | None = None,
         deterministic: bool = True,
+        longest: int | None = None,
     ) -> None:
         """Prepare one call of a training function.
 
@@ -81,6 +87,7 @@ class TrainingRun:
             budget: stopping rules.
             world: the ranks; default: as torchrun's variables say.
             deterministic: have torch use deterministic kernels, where there are any.
+            longest: rounds after which each loop ends, for a rehearsal; None: as many as the function says.
 
         Raises:
             ConfigError: there are fewer devices than ranks on this machine.
@@ -89,8 +96,8 @@ class TrainingRun:
         self.rank, self.world_size = self.world.rank, self.world.size
         self.params, self.seed, self.deterministic = dict(params), seed, deterministic
         self.device = device or device_of(self.world)
-        self._source, self._sink = source, sink
-        self.processing = Processing()
+        self._source, self._sink, self._longest = source, sink, longest
+        self.processing, self.rtol = Processing(), RTOL
         self.progress = Progress(
             self.world,
             self.device,
@@ -167,11 +174,14 @@ class TrainingRun:
             StoppedByRequest: the job was asked to end; the checkpoint is saved.
             ConfigError: an object cannot be kept, or the checkpoint is of other objects.
         """
-        return self.progress.loop(count, "epoch", keep)
+        return self.progress.loop(self._held(count), "epoch", keep)
 
     def steps(self, count: int, /, **keep: Any) -> Iterator[int]:
         """As `epochs`, for a loop that counts steps; a loader used by it belongs into `keep`."""
-        return self.progress.loop(count, "step", keep)
+        return self.progress.loop(self._held(count), "step", keep)
+
+    def _held(self, count: int) -> int:
+        return count if self._longest is None else min(count, self._longest)
 
     def batches(self, source: Iterable[Any]) -> Iterator[Any]:
         """The batches of any loader, within an epoch: those that an earlier attempt trained on are left out.
@@ -204,9 +214,12 @@ class TrainingRun:
 
         Raises:
             JobFailed: a metric is NaN or infinite.
+            NameRefused: MLflow takes no metric of this name.
             Pruned: the study stops the trial.
         """
-        values = {name: float(value) for name, value in metrics.items()}
+        # A loss still has its gradient; torch would warn of a number made of it.
+        plain = {name: value.detach() if hasattr(value, "detach") else value for name, value in metrics.items()}
+        values = {check_logged("metric", name): float(value) for name, value in plain.items()}
         for name, value in values.items():
             check_finite(name, value, f"step {step}")
         if self.rank == 0:
@@ -218,6 +231,7 @@ class TrainingRun:
         example_input: "Tensor | None" = None,
         *,
         processing: Processing | None = None,
+        rtol: float = RTOL,
     ) -> None:
         """Hand over the trained model, once, with an input of at least two rows (default: `example()`).
 
@@ -225,14 +239,17 @@ class TrainingRun:
             model: a module, or the file of one: ONNX, or a program saved by `torch.export`.
             example_input: what the module takes, (B, …), B at least 2.
             processing: what goes before and after the module, for those who ask with texts or want names.
+            rtol: by how much of their size the served model's answers may differ from torch's.
 
         Raises:
-            ConfigError: the input has fewer than two rows.
+            ConfigError: the example has fewer than two rows, is no tensor, or of a type that is not served.
         """
-        self.processing = processing or self.processing
-        example = self.example() if example_input is None else example_input
-        if len(example) < 2:
-            raise ConfigError("save_model needs an example of at least 2 rows", "use run.example()")
+        if not 0 < rtol <= 0.1:
+            raise ConfigError(
+                f"save_model: rtol is {rtol}", "give a share of the answers' size, above 0 and at most 0.1"
+            )
+        self.processing, self.rtol = processing or self.processing, rtol
+        example = check_example(self.example() if example_input is None else example_input)
         if self.rank == 0:
             self._sink.save(unwrapped(model), example.detach().cpu())
 
@@ -261,7 +278,7 @@ def execute(function: Callable[[TrainingRun], Any], run: TrainingRun, reference:
     """Seed everything and call the user's function.
 
     Raises:
-        JobFailed: the function raised; names the type, the message and the line. The traceback is logged.
+        JobFailed: the function raised; names type, message and the user's own line. The traceback is logged.
         AirloomError, Pruned: pass unchanged.
     """
     random_state.seed(run.seed, run.rank)
@@ -274,9 +291,9 @@ def execute(function: Callable[[TrainingRun], Any], run: TrainingRun, reference:
         raise
     except Exception as error:
         log.exception("%s failed", reference)
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        message = f"{reference} raised {type(error).__name__}: {error} ({last.filename}:{last.lineno})"
-        raise JobFailed(message, "the log has the traceback") from error
+        file = getattr(getattr(function, "__code__", None), "co_filename", "")
+        message = f"{reference} raised {type(error).__name__}: {error} ({own_line(error, file)})"
+        raise JobFailed(message, hint_of(error, run.params)) from error
 
 
 def check_finite(name: str, value: float, where: str) -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airloom.cache.manifest import files_of
 from airloom.contracts import RunContext, TrainedModel
 from airloom.errors import JobFailed, MlflowAway, StoppedByRequest
 from airloom.jobs import context
@@ -22,7 +23,13 @@ from airloom.training.command import name_of, run_command, script_of
 from airloom.training.export.store import store_model, stored_model
 from airloom.training.reporting import cost
 from airloom.training.reporting.sinks import FirstRank, OtherRank
-from airloom.training.reproducibility.provenance import code_tags, hardware, keep_modules, keep_origin
+from airloom.training.reproducibility.provenance import (
+    code_tags,
+    hardware,
+    keep_modules,
+    keep_origin,
+    note_read,
+)
 from airloom.training.reproducibility.reproduce import weights_digest
 from airloom.training.run import TrainingRun, execute
 from airloom.training.source import SnapshotSplits, Source
@@ -100,7 +107,8 @@ def train(
                     execute(load_function(settings.project, pipeline.train), run, pipeline.train)
                 sink.sync()
                 world.wait()  # until each rank has written down what it used
-                model = world.from_first(lambda: _end(settings, code[0], run, data, folder, sink, begun["run"]))
+                place = (begun["run"], ctx)
+                model = world.from_first(lambda: _end(settings, code[0], run, data, folder, sink, place))
             except BaseException as error:
                 _failed(settings, sink, begun["run"], error)
                 raise
@@ -153,7 +161,7 @@ def _record(
     import torch
 
     runs.log_parameters(api, run_id, values)
-    tags = code_tags(settings.project, *code)
+    tags = code_tags(settings.project, *code, files_of(settings, pipeline))
     threads, before = str(torch.get_num_threads()), api.get_run(run_id).data.tags.get(Tag.THREADS)
     if before and before != threads:
         log.warning("this attempt has %s threads, the one before had %s: the last bits will differ", threads, before)
@@ -190,9 +198,10 @@ def _end(
     data: Source,
     folder: Path,
     sink: OtherRank,
-    run_id: str,
+    place: tuple[str, RunContext],
 ) -> dict[str, Any]:
-    """In the first rank: the last metrics, the cost, the model."""
+    """In the first rank: the last metrics, the cost, the model. `place` is its MLflow run, and where that belongs."""
+    run_id, ctx = place
     assert isinstance(sink, FirstRank)  # noqa: S101 - the first rank's
     if sink.model is None:
         raise JobFailed(f"{reference} saved no model", "call run.save_model(model, run.example())")
@@ -201,11 +210,11 @@ def _end(
     used = cost.total(folder, run.progress.at.samples, run.progress.seconds)
     runs.log_metrics(api, run_id, used, run.progress.at.steps)
     api.set_tag(run_id, Tag.ENDED, run.progress.ended or "complete")
-    keep_modules(api, settings.project, run_id)
+    note_read(api, settings.project, (run_id, ctx.mlflow_run), keep_modules(api, settings.project, run_id))
     if not isinstance(sink.model[0], Path):
         api.set_tag(run_id, Tag.WEIGHTS, weights_digest(sink.model[0]))
     processing = data.declare(run.processing)
-    return store_model(run_id, *sink.model, run.params, sink.metrics, processing).to_dict()
+    return store_model(run_id, *sink.model, run.params, sink.metrics, processing, run.rtol).to_dict()
 
 
 def _failed(settings: Settings, sink: OtherRank, run_id: str, error: BaseException) -> None:

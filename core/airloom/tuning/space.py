@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airloom.errors import AirloomError, ConfigError
+from airloom.names import check_logged
 from airloom.project.functions import load_function
+from airloom.project.place import own_line
 from airloom.spec.pipeline import Pipeline
 from airloom.spec.tuning import Distribution
 
@@ -57,13 +59,14 @@ def suggester(pipeline: Pipeline, project: Path, fixed: dict[str, Any]) -> Sugge
         except AirloomError:
             raise
         except Exception as error:
-            raise ConfigError(f"{name} raised {type(error).__name__}: {error}", "mend the function") from error
+            message = f"{name} raised {type(error).__name__}: {error} ({own_line(error)})"
+            raise ConfigError(message, "mend the function") from error
         plain = isinstance(values, dict) and all(isinstance(v, bool | int | float | str) for v in values.values())
         if not plain or not values:
             raise ConfigError(
                 f"{name} returned {str(values)[:200]!r}", "return a dict: names to numbers, texts or truths"
             )
-        return {str(n): v for n, v in values.items()}
+        return {check_logged("parameter", str(n)): v for n, v in values.items()}
 
     return call
 

@@ -1,18 +1,20 @@
 """One grammar of names: what is written is read back, and what earlier releases wrote is still read."""
 
+import ast
 import subprocess
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airloom.errors import ConfigError
+from airloom.errors import ConfigError, NameRefused
 from airloom.names import (
     DatasetName,
     JobKey,
     ModelName,
     RunKey,
+    check_logged,
     child_run,
     dataset_version,
     is_mlflow_run,
@@ -116,6 +118,31 @@ def test_model_names(text):
 @pytest.mark.parametrize("text", ["", "digits/", "digits/x", "digits@", "digits/3@champion", "a b", "digits/manual__1"])
 def test_what_is_no_model_name_is_none(text):
     assert ModelName.match(text) is None
+
+
+@settings(deadline=None)
+@given(st.text(max_size=260) | st.from_regex(r"[a/.:@ -]{0,12}", fullmatch=True))
+def test_a_logged_name_is_one_that_mlflow_takes_and_another_is_given_a_better_one(name):
+    from mlflow.exceptions import MlflowException
+    from mlflow.utils.validation import _validate_metric, _validate_param
+
+    try:
+        check_logged("metric", name)
+    except NameRefused as error:
+        assert check_logged("metric", ast.literal_eval(error.hint.removeprefix("call it ")))
+        return
+    try:
+        _validate_metric(f"best.{name}", 1.0, 1, 1)
+        _validate_metric(name, 1.0, 1, 1)
+        _validate_param(name, "x")
+    except MlflowException as error:
+        pytest.fail(f"{name!r}: {error}")
+
+
+@pytest.mark.parametrize("name", ["hit@1", "a,b", "a//b", "../a", "/a", "a\n", "", ".", "x" * 241])
+def test_what_mlflow_does_not_take_is_refused(name):
+    with pytest.raises(NameRefused, match="MLflow takes no metric called"):
+        check_logged("metric", name)
 
 
 def test_ids_are_told_apart():

@@ -8,6 +8,7 @@ from typing import Any
 from airloom.cache.manifest import declared
 from airloom.contracts import DatasetVersion, RunContext
 from airloom.errors import ConfigError
+from airloom.names import check_logged
 from airloom.pipeline.steps import tune
 from airloom.settings import Settings
 from airloom.spec.load import checked, digest, full, read_values
@@ -85,6 +86,8 @@ def _parent(
 
 
 def _check_overrides(values: dict[str, Any], pipeline: Pipeline, overrides: dict[str, Any]) -> None:
+    for name in overrides:
+        check_logged("parameter", name)
     every = [checked(values, name) for name in pipeline.candidates] or [pipeline]
     if any(candidate.tune.space_function for candidate in every):
         return  # only the function knows its names

@@ -72,20 +72,24 @@ def train(context: dict[str, Any]) -> dict[str, Any]:
                 settings, pipeline, ctx, best, command=pipeline.command or None, budget=_budget(pipeline)
             )
         if world.rank == 0:
-            _sign(settings, ctx, study, model)
+            _sign(settings, ctx, study, model, read)
             _keep(settings, ctx, (before, _reads(settings, ctx, study)), model, read)
     return {"study": study, "model": model.to_dict()}
 
 
-def _sign(settings: Settings, ctx: RunContext, study: dict[str, Any], model: TrainedModel) -> None:
-    """Note on the training's MLflow run which study chose its parameters and which job trained: a version says both."""
+def _sign(
+    settings: Settings, ctx: RunContext, study: dict[str, Any], model: TrainedModel, read: dict[str, str]
+) -> None:
+    """Note on the training's MLflow run which study chose its parameters, which job trained, and what no commit has."""
     from airloom.jobs import context as job_context
+    from airloom.training.reproducibility.provenance import note_read
 
     job = job_context.current()
     api = runs.client(settings)
     with runs.connection_errors(settings):
         api.set_tag(model.mlflow_run, Tag.STUDY, study["study"])
         api.set_tag(model.mlflow_run, Tag.JOB, job.key if job else str(STEP.key(ctx, {})))
+        note_read(api, settings.project, (model.mlflow_run, ctx.mlflow_run), read)
 
 
 def _keep(

@@ -88,11 +88,13 @@ SUMMARY = Step("study", "airloom.pipeline.steps.tune:finish", resources=light)
 
 
 def work(context: dict[str, Any], worker: int) -> dict[str, Any]:
-    """Job entry: be one of the study's workers; see `airloom.tuning.worker`."""
+    """Job entry: be one of the study's workers; see `airloom.tuning.worker`. Code that is new is rehearsed first."""
+    from airloom.pipeline.rehearsal import before_first_trial
     from airloom.tuning.worker.main import work as work_on
 
-    ctx = RunContext.from_dict(context)
-    return work_on(load(), definition(ctx), ctx, worker)
+    settings, ctx = load(), RunContext.from_dict(context)
+    before_first_trial(settings, ctx)
+    return work_on(settings, definition(ctx), ctx, worker)
 
 
 def finish(context: dict[str, Any]) -> dict[str, Any]:

@@ -10,23 +10,24 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airloom.agreement import RTOL, disagreement
 from airloom.errors import JobFailed
+from airloom.processing import Processing
+from airloom.training.export.check import FIXED_BATCH, answer_of, cause_of, hint_of
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-TOLERANCE = 1e-5
 BATCHES = (1, 2, 7)
 
 
 @dataclass(frozen=True)
 class ExportedModel:
-    """The files of an exported model, and the largest difference between the answers of torch and of ONNX."""
+    """The files of an exported model, whose answers are those of torch."""
 
     onnx: Path
     golden: Path
-    max_difference: float
 
 
 @dataclass(frozen=True)
@@ -38,36 +39,49 @@ class AdoptedModel:
     answers: Any
 
 
-def export(model: "Module", example: "Tensor", folder: Path) -> ExportedModel:
+def export(
+    model: "Module", example: "Tensor", folder: Path, processing: Processing | None = None, rtol: float = RTOL
+) -> ExportedModel:
     """Write `model.onnx` (input `input`, output `output`, batch of any size) and `golden.json` to `folder`.
 
     Args:
         model: on the CPU, in evaluation mode, one tensor in, one tensor out.
         example: at least 2 rows, (B, …).
+        folder: where to.
+        processing: what goes before and after the graph.
+        rtol: by how much of their size answers may differ.
 
     Raises:
-        JobFailed: the model cannot be exported, or its answers differ by more than 1e-5.
+        JobFailed: the model cannot be exported, or its answers differ from torch's; see `airloom.agreement`.
     """
     path = folder / "model.onnx"
+    answers = answer_of(model, example)
+    if not answers.isfinite().all():
+        hint = "look at the training curves, and at what forward divides by or takes a root or logarithm of"
+        raise JobFailed("the model answers its own example with NaN or infinity", hint)
     with _quiet() as printed:
         try:
             _write(model, example, path)
         except Exception as error:
-            message = f"the model cannot be exported to ONNX: {type(error).__name__}: {str(error)[:500]}"
-            raise JobFailed(message, printed.getvalue()[-500:] or "use operations that torch.export knows") from error
-    difference = max(_difference(model, _rows(example, size), path) for size in BATCHES)
-    if not difference <= TOLERANCE:  # also false for NaN
-        raise JobFailed(f"ONNX differs from torch by {difference:.2e}, more than {TOLERANCE:.0e}")
-    golden = _golden(model, example[:2], folder / "golden.json")
-    return ExportedModel(path, golden, difference)
+            hint = hint_of(error) or printed.getvalue()[-500:] or "use operations that torch.export knows"
+            raise JobFailed(f"the model cannot be exported to ONNX: {cause_of(error)}", hint) from error
+    for size in BATCHES:
+        expected, answer = _both(model, _rows(example, size), path)
+        if problem := disagreement(expected, answer, processing, rtol):
+            raise JobFailed(f"ONNX does not answer as torch does: {problem.message}", problem.hint)
+    golden = folder / "golden.json"
+    _write_golden(golden, example[:2], answers[:2].tolist(), rtol)
+    return ExportedModel(path, golden)
 
 
-def adopt(file: Path, example: "Tensor", folder: Path) -> AdoptedModel:
+def adopt(file: Path, example: "Tensor", folder: Path, rtol: float = RTOL) -> AdoptedModel:
     """Take an ONNX model of others as it is: `model.onnx` and `golden.json` in `folder`, after trying it.
 
     Args:
         file: one input, one output, a batch of any size.
         example: at least 2 rows, (B, …).
+        folder: where to.
+        rtol: by how much of their size its answers may differ on another machine.
 
     Raises:
         JobFailed: it cannot be loaded, or it does not answer batches of any size.
@@ -91,9 +105,8 @@ def adopt(file: Path, example: "Tensor", folder: Path) -> AdoptedModel:
     except Exception as error:
         hint = "export it with one input of shape (batch, …) and a batch of any size"
         raise JobFailed(f"{file.name} cannot be used: {str(error)[:300]}", hint) from None
-    values = {"inputs": example[:2].tolist(), "outputs": answers[:2].tolist(), "dtype": str(example.dtype)}
     golden = folder / "golden.json"
-    golden.write_text(json.dumps(values | {"tolerance": TOLERANCE}))
+    _write_golden(golden, example[:2], answers[:2].tolist(), rtol)
     return AdoptedModel(path, golden, answers)
 
 
@@ -138,37 +151,36 @@ def _rows(example: "Tensor", size: int) -> "Tensor":
     return rows + 0.1 * torch.randn(rows.shape, generator=torch.Generator().manual_seed(0), dtype=rows.dtype)
 
 
-def _difference(model: "Module", rows: "Tensor", path: Path) -> float:
-    import numpy as np
+def _both(model: "Module", rows: "Tensor", path: Path) -> tuple[Any, Any]:
+    """The answers of torch and of ONNX to the same rows.
+
+    Raises:
+        JobFailed: one of them does not take so many.
+    """
     import onnxruntime
-    import torch
 
+    expected = answer_of(model, rows, f"a batch of {len(rows)}")
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    with torch.no_grad():
-        expected = model(rows).numpy()
-    (answer,) = session.run(None, {"input": rows.numpy()})
-    if answer.shape != expected.shape:
-        raise JobFailed(f"ONNX answers with shape {answer.shape}, torch with {expected.shape}")
-    return float(np.abs(answer - expected).max())
+    options.intra_op_num_threads, options.log_severity_level = 1, 4  # what goes wrong is raised
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        (answer,) = session.run(None, {"input": rows.numpy()})
+    except Exception as error:  # onnxruntime has no common base of its errors
+        message = f"the exported model does not take a batch of {len(rows)}: {str(error)[:300]}"
+        raise JobFailed(message, FIXED_BATCH) from error
+    return expected.numpy(), answer
 
 
-def _golden(model: "Module", rows: "Tensor", path: Path) -> Path:
-    import torch
-
-    with torch.no_grad():
-        answers = model(rows)
-    values = {"inputs": rows.tolist(), "outputs": answers.tolist(), "dtype": str(rows.dtype), "tolerance": TOLERANCE}
+def _write_golden(path: Path, rows: "Tensor", answers: list[Any], rtol: float) -> None:
+    values = {"inputs": rows.tolist(), "outputs": answers, "dtype": str(rows.dtype), "rtol": rtol}
     path.write_text(json.dumps(values))
-    return path
 
 
 @contextmanager
 def _quiet() -> Iterator[StringIO]:
     """The exporter prints progress and warns about its own internals; keep it for the error message only."""
     printed = StringIO()
-    names = ("torch.onnx", "onnxscript", "torch.export")
+    names = ("torch.onnx", "onnxscript", "torch.export", "torch.fx")
     levels = {name: logging.getLogger(name).level for name in names}
     with ExitStack() as stack:
         stack.enter_context(redirect_stdout(printed))

@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airloom.agreement import RTOL
 from airloom.contracts import TrainedModel
 from airloom.files import file_sha256
 from airloom.processing import FILE, Processing, parse
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
+LONGEST_TAG = 8000  # characters that MLflow keeps of a run's tag
+
 
 def store_model(
     run_id: str,
@@ -25,6 +28,7 @@ def store_model(
     parameters: dict[str, Any],
     metrics: dict[str, float],
     processing: Processing | None = None,
+    rtol: float = RTOL,
 ) -> TrainedModel:
     """Log the model under the run, tag the run with what was logged, and end the run as FINISHED.
 
@@ -35,6 +39,7 @@ def store_model(
         parameters: what it was trained with.
         metrics: the last ones.
         processing: what goes before and after the graph.
+        rtol: by how much of their size answers may differ.
 
     Raises:
         JobFailed: the ONNX export failed or its answers differ from torch's.
@@ -43,13 +48,18 @@ def store_model(
 
     with tempfile.TemporaryDirectory(prefix="airloom-model-") as folder, mlflow.start_run(run_id=run_id):
         _forget_others(run_id)
-        log = _log_onnx if isinstance(model, Path) and model.suffix == ".onnx" else _log
-        extra = _declared(processing or Processing(), Path(folder))
-        uri = log(model, example, Path(folder), extra)
+        processing = processing or Processing()
+        extra = _declared(processing, Path(folder))
+        if isinstance(model, Path) and model.suffix == ".onnx":
+            uri = _log_onnx(model, example, Path(folder), extra, rtol)
+        else:
+            uri = _log(model, example, Path(folder), extra, processing, rtol)
         digests = _digests(uri, Path(folder) / "check")
         trained = TrainedModel(run_id, uri, digests, metrics, parameters)
         # Last before the run ends: a FINISHED run with these tags is a complete one.
         tags = {Tag.MODEL_URI: uri, Tag.DIGESTS: json.dumps(digests), Tag.METRICS: json.dumps(metrics)}
+        if len(tags[Tag.METRICS]) > LONGEST_TAG:
+            del tags[Tag.METRICS]  # MLflow would cut it, and half a JSON is none; the run has its metrics anyway
         mlflow.MlflowClient().log_batch(run_id, tags=[mlflow.entities.RunTag(*item) for item in tags.items()])
     return trained
 
@@ -59,7 +69,8 @@ def stored_model(run: "Run") -> TrainedModel | None:
     tags = run.data.tags
     if run.info.status != "FINISHED" or Tag.MODEL_URI not in tags:
         return None
-    digests, metrics, parameters = (json.loads(tags[name]) for name in (Tag.DIGESTS, Tag.METRICS, Tag.PARAMETERS))
+    digests, parameters = (json.loads(tags[name]) for name in (Tag.DIGESTS, Tag.PARAMETERS))
+    metrics = json.loads(tags[Tag.METRICS]) if Tag.METRICS in tags else dict(run.data.metrics)
     return TrainedModel(run.info.run_id, tags[Tag.MODEL_URI], digests, metrics, parameters)
 
 
@@ -84,13 +95,15 @@ def _declared(processing: Processing, folder: Path) -> list[str]:
     return [str(path)]
 
 
-def _log(model: "Module | Path", example: "Tensor", folder: Path, extra: list[str]) -> str:
+def _log(
+    model: "Module | Path", example: "Tensor", folder: Path, extra: list[str], processing: Processing, rtol: float
+) -> str:
     import mlflow
     import torch
     from mlflow.models import infer_signature
 
     model = load_program(model) if isinstance(model, Path) else model
-    exported = export(model, example, folder)
+    exported = export(model, example, folder, processing, rtol)
     with torch.no_grad():
         answers = model(example).numpy()
     with warnings.catch_warnings():
@@ -111,12 +124,12 @@ def requirement(version: str) -> str:
     return f"torch=={version.partition('+')[0]}"
 
 
-def _log_onnx(model: Any, example: "Tensor", folder: Path, extra: list[str]) -> str:
+def _log_onnx(model: Path, example: "Tensor", folder: Path, extra: list[str], rtol: float) -> str:
     import mlflow
     import onnx
     from mlflow.models import infer_signature
 
-    adopted = adopt(model, example, folder)
+    adopted = adopt(model, example, folder, rtol)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         info = mlflow.onnx.log_model(

@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airloom.errors import MlflowAway
+from airloom.errors import MlflowAway, MlflowRefused
 from airloom.training.reporting.cost import Cost
 from airloom.training.reporting.journal import Journal
 from airloom.training.reporting.upload import Uploader
@@ -63,7 +63,12 @@ class FirstRank(OtherRank):
         return dict(self._journal.last)
 
     def report(self, step: int, metrics: dict[str, float]) -> None:
-        """Write to the journal; the thread does the rest."""
+        """Write to the journal; the thread does the rest.
+
+        Raises:
+            MlflowRefused: MLflow does not take what was reported before.
+        """
+        self._uploader.check()
         self._journal.add(step, metrics)
 
     def sync(self) -> None:
@@ -81,6 +86,7 @@ class FirstRank(OtherRank):
 
         Raises:
             MlflowAway: it does not.
+            MlflowRefused: it answers, and does not take it.
         """
         super().close()
         self._uploader.close()
@@ -94,6 +100,6 @@ class FirstRank(OtherRank):
         self.sync()
         try:
             self._uploader.close(timeout=3)
-        except MlflowAway as error:
+        except (MlflowAway, MlflowRefused) as error:
             log.warning("%s", error.message)
         self._journal.close()

@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airloom.errors import MlflowAway
+from airloom.errors import MlflowAway, MlflowRefused
+from airloom.tracking import runs
 from airloom.training.reporting.journal import Journal, JournalEntry
 
 if TYPE_CHECKING:
@@ -68,8 +69,11 @@ class Sender:
             self._journal.waiting.clear()
 
     def _log(self, batch: "list[Metric]", end: int, tags: "list[RunTag]", params: "list[Param]") -> None:
+        for start in range(runs.MOST_PARAMETERS, len(params), runs.MOST_PARAMETERS):
+            self._api.log_batch(self._run_id, params=params[start : start + runs.MOST_PARAMETERS])
         for start in range(0, max(1, len(batch)), BATCH):
-            self._api.log_batch(self._run_id, metrics=batch[start : start + BATCH], tags=tags, params=params)
+            first = params[: runs.MOST_PARAMETERS]
+            self._api.log_batch(self._run_id, metrics=batch[start : start + BATCH], tags=tags, params=first)
         self._offset = end
         self._sent.write_text(f"{end}\n")
 
@@ -92,16 +96,28 @@ class Uploader:
         self._thread = threading.Thread(target=self._work, name="airloom-metrics", daemon=True)
         self._thread.start()
 
+    def check(self) -> None:
+        """Go on, unless MLflow answers that it does not take what is reported.
+
+        Raises:
+            MlflowRefused: it does not; the training would only report more of it.
+        """
+        if refused := runs.refusal(self._error):
+            hint = "mend what is reported, or look at the run in MLflow; a retry would send the same again"
+            raise MlflowRefused(f"MLflow does not take the reports of run {self._run_id}: {refused}", hint)
+
     def close(self, timeout: float = 60.0) -> None:
         """Send the rest and end.
 
         Raises:
             MlflowAway: MLflow did not take it in time. The journal has it, and a next attempt sends it.
+            MlflowRefused: it answers, and does not take it.
         """
         self._deadline = time.monotonic() + timeout
         self._ending.set()
         self._thread.join(timeout + 5)  # it may be in the middle of a request
         if left := self._sender.left:
+            self.check()
             message = f"MLflow did not take the last {left} reports of run {self._run_id}: {self._error}"
             raise MlflowAway(message, "they are kept: start MLflow (`airloom up`), and retry the task")
 
@@ -121,7 +137,7 @@ class Uploader:
                     log.warning("MLflow does not take metrics, they wait in the journal: %s", short(error))
                 self._error = error
                 pause = min(2 * pause, LONGEST)
-                if ending and time.monotonic() > self._deadline:
+                if ending and (time.monotonic() > self._deadline or runs.refusal(error)):
                     return
             if ending:
                 time.sleep(min(pause, 1.0))

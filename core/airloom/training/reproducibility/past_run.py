@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import tarfile
 import tempfile
@@ -17,6 +18,7 @@ from airloom.files import file_sha256
 from airloom.settings import Settings
 from airloom.tracking import artifacts, runs
 from airloom.tracking.tags import Tag
+from airloom.training.reproducibility.provenance import MODULES
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -35,11 +37,13 @@ class Past:
     snapshot: Snapshot
     sha256: str  # of the file with the function
     commit: str  # of the project, "" where it was no repository
-    dirty: bool
+    changed: bool  # tracked files were not as in that commit
+    untracked: str  # files that it read and that are in no commit
     weights: str  # digest, "" where none was recorded
     history: dict[str, dict[str, float]]
     inputs: list[Any] = field(default_factory=list)  # golden inputs and answers
     answers: list[Any] = field(default_factory=list)
+    dtype: str = "torch.float32"  # of the golden inputs
 
 
 def past_run(settings: Settings, target: str, candidate: str = "") -> Past:
@@ -76,11 +80,14 @@ def past_run(settings: Settings, target: str, candidate: str = "") -> Past:
         snapshot=Snapshot.from_dict(json.loads(tags[Tag.SNAPSHOT_RECORD])),
         sha256=tags.get(Tag.CODE_SHA256, ""),
         commit=tags.get(Tag.CODE_COMMIT, ""),
-        dirty=tags.get(Tag.CODE_DIRTY) == "true",
+        # A dirty tree without a file outside the commits is one whose tracked files were changed.
+        changed=tags.get(Tag.CODE_DIRTY) == "true" and (Tag.CODE_DIFF in tags or Tag.CODE_UNTRACKED not in tags),
+        untracked=tags.get(Tag.CODE_UNTRACKED, ""),
         weights=tags.get(Tag.WEIGHTS, ""),
         history=history,
         inputs=golden.get("inputs", []),
         answers=golden.get("outputs", []),
+        dtype=golden.get("dtype", "torch.float32"),
     )
 
 
@@ -166,7 +173,8 @@ def _golden(settings: Settings, tags: dict[str, str]) -> dict[str, Any]:
 def past_project(settings: Settings, past: Past) -> Iterator[tuple[Path, list[str]]]:
     """A folder with the code as it was, and what has to be said of it.
 
-    The project as it is where the function's file is the same, else the recorded commit, else the recorded file.
+    The project as it is where the function's file is the same, else the recorded commit, else the recorded files; over
+    both lie the run's own copies of the modules that it imported, some of which may be in no commit.
 
     Raises:
         ConfigError: the code is nowhere any more.
@@ -177,19 +185,33 @@ def past_project(settings: Settings, past: Past) -> Iterator[tuple[Path, list[st
         return
     with tempfile.TemporaryDirectory(prefix="airloom-code-") as folder:
         root = Path(folder)
-        clean = past.commit and not past.dirty and _checkout(settings.project, past.commit, root)
+        clean = past.commit and not past.changed and _checkout(settings.project, past.commit, root)
+        client = runs.client(settings)
+        _copies(client, past, root)
         if clean and _digest(root / place) == past.sha256:
-            yield root, [f"{place} has changed since; the code of commit {past.commit[:12]} was trained"]
+            missing = f" with the run's own copies of {past.untracked}" if past.untracked else ""
+            yield root, [f"{place} has changed since; the code of commit {past.commit[:12]}{missing} was trained"]
             return
         target = root / place
         target.parent.mkdir(parents=True, exist_ok=True)
-        client = runs.client(settings)
         target.write_bytes(Path(client.download_artifacts(past.run, f"source/{target.name}", folder)).read_bytes())
         if _digest(target) != past.sha256:
             raise ConfigError(
                 f"the code of {past.function} is gone: no file has its digest", "restore it from a backup"
             )
         yield root, [f"{place} has changed since; the run's own copy was trained, with today's other files left out"]
+
+
+def _copies(client: "MlflowClient", past: Past, root: Path) -> None:
+    """The modules that the run imported, as they were; earlier releases kept none."""
+    from mlflow.exceptions import MlflowException
+
+    with tempfile.TemporaryDirectory(prefix="airloom-code-") as folder:
+        try:
+            modules = Path(client.download_artifacts(past.run, MODULES, folder))
+        except (MlflowException, OSError):
+            return
+        shutil.copytree(modules, root, dirs_exist_ok=True)
 
 
 def _digest(path: Path) -> str:

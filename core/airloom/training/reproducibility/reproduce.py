@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
 EQUAL, CLOSE, DIFFERS = "BITWISE EQUAL", "WITHIN TOLERANCE", "DIFFERS"
-TOLERANCE = 1e-4  # of the model's answers, absolute; two thread counts differ by about 1e-6
+TOLERANCE = 1e-4  # of the answers' size, at least of 1; two thread counts differ by about 1e-6
 History = dict[str, dict[str, float]]  # metric -> step -> value
 
 
@@ -72,7 +73,8 @@ def step(run: str) -> dict[str, Any]:
     settings = load()
     past = past_run(settings, run)
     with past_project(settings, past) as (project, notes):
-        again = trace(settings, project, past.function, past.parameters, past.seed, past.snapshot, past.inputs)
+        asked = (past.inputs, past.dtype)
+        again = trace(settings, project, past.function, past.parameters, past.seed, past.snapshot, asked)
     return compare(Trace(past.weights, past.history, past.answers), again, [*notes, *_machine(past)]).to_dict()
 
 
@@ -99,7 +101,7 @@ def trace(
     parameters: Mapping[str, Any],
     seed: int,
     snapshot: Snapshot,
-    inputs: list[Any] | None = None,
+    asked: tuple[list[Any], str] = ([], ""),
 ) -> Trace:
     """Train from nothing, without MLflow and without checkpoints.
 
@@ -110,7 +112,7 @@ def trace(
         parameters: of the function.
         seed: of every random decision.
         snapshot: the data.
-        inputs: what the trained model is asked; None: nothing.
+        asked: what the trained model is asked, and the name of its type in torch; an empty list: nothing.
 
     Raises:
         JobFailed: the function raised, or saved no model.
@@ -125,7 +127,7 @@ def trace(
     if memory.model is None or isinstance(memory.model[0], Path):
         raise JobFailed(f"{function} saved no module", "only functions that save a module can be compared")
     model = memory.model[0].cpu().eval()
-    return Trace(weights_digest(model), memory.history, _answers(model, inputs) if inputs else [])
+    return Trace(weights_digest(model), memory.history, _answers(model, *asked) if asked[0] else [])
 
 
 def weights_digest(model: "Module") -> str:
@@ -140,11 +142,12 @@ def weights_digest(model: "Module") -> str:
     return state.hexdigest()
 
 
-def _answers(model: "Module", inputs: list[Any]) -> list[Any]:
+def _answers(model: "Module", inputs: list[Any], dtype: str) -> list[Any]:
+    """Of a model to inputs of the type that it was trained with: tokens are whole numbers."""
     import torch
 
     with torch.no_grad():
-        return list(model(torch.tensor(inputs, dtype=torch.float32)).tolist())
+        return list(model(torch.tensor(inputs, dtype=getattr(torch, dtype.removeprefix("torch.")))).tolist())
 
 
 def compare(first: Trace, second: Trace, notes: list[str] | None = None) -> TraceComparison:
@@ -153,14 +156,14 @@ def compare(first: Trace, second: Trace, notes: list[str] | None = None) -> Trac
     Bits decide where both weights are known; else, or where they differ, the answers, or the metrics without answers.
     """
     first_step, metric, largest = first_difference(first.history, second.history)
-    same = first.weights == second.weights
+    same, size = first.weights == second.weights, 1.0
     if first.answers and second.answers:
-        largest = max(
-            (abs(a - b) for a, b in zip(_flat(first.answers), _flat(second.answers), strict=True)), default=0.0
-        )
+        before, now = _flat(first.answers), _flat(second.answers)
+        largest = max((abs(a - b) for a, b in zip(before, now, strict=True)), default=0.0)
+        size = max(size, *(abs(value) for value in before if math.isfinite(value)))
     if same and first_step is None:
         return TraceComparison(EQUAL, None, "", 0.0, notes or [])
-    verdict = CLOSE if largest <= TOLERANCE else DIFFERS  # a NaN differs
+    verdict = CLOSE if largest <= TOLERANCE * size else DIFFERS  # a NaN differs
     return TraceComparison(verdict, first_step, metric, largest, notes or [])
 
 

@@ -5,7 +5,7 @@ import time
 from dataclasses import replace
 
 from airloom.contracts import Record
-from airloom.errors import AirloomError, ConfigError, JobFailed
+from airloom.errors import AirloomError, ConfigError, JobFailed, NameRefused
 from airloom.jobs.submit import host
 from airloom.training.reporting.journal import Journal
 from airloom.tuning import trial_folders
@@ -277,5 +277,5 @@ def _await_ready(process: TrialProcess) -> None:
 
 
 def _as_error(ended: TrialEnd) -> AirloomError:
-    kind = ConfigError if ended.type == "ConfigError" else JobFailed
+    kind = ConfigError if ended.type in (ConfigError.__name__, NameRefused.__name__) else JobFailed
     return kind(ended.error, ended.hint)

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from airloom.cache.manifest import files_of
-from airloom.errors import JobFailed, MlflowAway, StoppedByRequest
+from airloom.errors import JobFailed, MlflowAway, MlflowRefused, StoppedByRequest
 from airloom.tuning import ownership, study
 from airloom.tuning.slots import Slots
 from airloom.tuning.trials import OptunaTrials
@@ -40,6 +40,7 @@ def work(settings: "Settings", pipeline: "Pipeline", ctx: "RunContext", number: 
         StoppedByRequest: the job was asked to end; its trials saved their checkpoints.
         ConfigError: the training function cannot be found, or the like: no trial would change it.
         MlflowAway: all is done, but MLflow has not taken it.
+        MlflowRefused: MLflow answers, and does not take a trial.
     """
     slots = Slots(settings.database_address)
     if not slots.tally(ctx.key).trials:
@@ -63,7 +64,7 @@ def _run_lanes(worker: Worker) -> list[Lane]:
             for ended in as_completed([pool.submit(_run_lane, worker, lane) for lane in lanes]):
                 ended.result()
     except BaseException:
-        with suppress(MlflowAway):  # what went wrong first matters more
+        with suppress(MlflowAway, MlflowRefused):  # what went wrong first matters more
             worker.recorder.close(5)
         raise
     return lanes

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airloom.contracts import RunContext
-from airloom.errors import MlflowAway
+from airloom.errors import MlflowAway, MlflowRefused
 from airloom.settings import Settings
 from airloom.tracking import runs
 from airloom.tracking.tags import Tag
@@ -116,7 +116,12 @@ class Recorder:
         self._ready.wait()
 
     def begin(self, record: TrialRecord) -> None:
-        """Take a trial that begins, or goes on."""
+        """Take a trial that begins, or goes on.
+
+        Raises:
+            MlflowRefused: MLflow does not take an earlier one: it would not take this one either.
+        """
+        self._check()
         with self._changed:
             self._records.append(record)
             self._changed.notify()
@@ -131,14 +136,21 @@ class Recorder:
 
         Raises:
             MlflowAway: MLflow did not take it in time. The journals have it, and the end of the study sends it.
+            MlflowRefused: it answers, and does not take it.
         """
         with self._changed:
             self._closing, self._deadline = True, time.monotonic() + timeout
             self._changed.notify()
         self._thread.join(timeout + 30)
         if self._records:
+            self._check()
             message = f"MLflow did not take {len(self._records)} trials of {self._ctx.key}: {self._error}"
             raise MlflowAway(message, "they are kept: start MLflow (`airloom up`), and retry the task")
+
+    def _check(self) -> None:
+        if refused := runs.refusal(self._error):
+            hint = "mend what its message names; a retry would send the same again"
+            raise MlflowRefused(f"MLflow does not take a trial of {self._ctx.key}: {refused}", hint)
 
     def _work(self) -> None:
         pause = PAUSE
@@ -165,7 +177,7 @@ class Recorder:
             if self._error is None:
                 log.warning("MLflow does not take trials, they wait: %s", short(error))
             self._error, pause = error, min(2 * pause, LONGEST)
-            if closing and time.monotonic() > self._deadline:
+            if closing and (time.monotonic() > self._deadline or runs.refusal(error)):
                 return
             time.sleep(1.0 if closing else pause)
             due = 0.0

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from airloom.contracts import Record
-from airloom.errors import AirloomError, ConfigError, JobFailed, StoppedByRequest
+from airloom.errors import AirloomError, ConfigError, JobFailed, NameRefused, StoppedByRequest
 from airloom.jobs import processes
 from airloom.jobs.results import Failure
 from airloom.settings import load
@@ -149,8 +149,9 @@ class Trainer:
         except StoppedByRequest as error:
             ended = TrialEnd(End.STOPPED, error=error.message)
         except Exception as error:
-            # A wrong argument may come of the parameters that were drawn; damaged data do not.
-            ended = _ended_by(error, End.FAILED if isinstance(error, JobFailed | ConfigError) else End.UNUSABLE)
+            # A wrong argument may come of the parameters that were drawn; damaged data and refused names do not.
+            own = isinstance(error, JobFailed | ConfigError) and not isinstance(error, NameRefused)
+            ended = _ended_by(error, End.FAILED if own else End.UNUSABLE)
         sink.run = None
         _tidy()
         peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

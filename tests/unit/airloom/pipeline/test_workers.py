@@ -40,6 +40,7 @@ def played(shared_home, digits):
         "pipeline": "tuned",
         "dataset": {"name": "digits", "split": {"train": 0.6, "validation": 0.15, "test": 0.25}},
         "train": "tuned.py:train",
+        "rehearse": False,  # it saves no model
         "tune": {"trials": 4, "workers": 2, "objective": {"metric": "score"}, "space": {"x": {"float": [0, 1]}}},
         "gate": {"at_least": {"accuracy": 0.5}, "against_champion": {"non_inferior_by": 0.1}},
     }

@@ -1,11 +1,15 @@
 """A wrong pipeline file names the file, the key and what is allowed."""
 
+import re
 from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from airloom.errors import ConfigError
+from airloom.spec import yaml_text
 from airloom.spec.load import load_pipeline
 from airloom.spec.pipeline import Pipeline
 
@@ -54,6 +58,17 @@ def test_the_schema_describes_every_top_level_key() -> None:
         ({"gate__at_least": {}}, ["gate.at_least"]),
         ({"gate__against_champion__alpha": 0.9}, ["gate.against_champion.alpha", "0.9"]),
         ({"deploy__steps": ["moon"]}, ["deploy.steps", "'champion'"]),
+        ({"tune__space__lr": {"float": [0, float("inf")]}}, ["tune.space.lr.float.1: inf is no finite number"]),
+        ({"tune__sampler": {"name": "tpe", "gamma": float("nan")}}, ["tune.sampler.gamma: nan is no finite number"]),
+        ({"tune__space__lr": {"choice": [1, True, 2]}}, ["values that are equal", "1 and True"]),
+        ({"tune__space__lr": {"choice": ["a", "b", "a"]}}, ["values that are equal", "'a' and 'a'"]),
+        ({"parameters__hit@1": 3}, ["no parameter called 'hit@1'", "call it 'hit_1'"]),
+        ({"tune__space__a//b": {"int": [1, 2]}}, ["no parameter called 'a//b'", "call it 'a/b'"]),
+        ({"tune__objective__metric": "hit@1"}, ["tune.objective.metric", "no metric called 'hit@1'"]),
+        ({"parameters__sizes": [1, 2]}, ["parameters.sizes", "give a number, a text, true or false"]),
+        ({"parameters__prompt": "x" * 7000}, ["MLflow keeps 6000", "inputs"]),
+        ({"gate__against_champion__non_inferior_by": 3}, ["accuracy is a share of 1", "0.03 for 3 percent"]),
+        ({"gate__against_champion__planned": {"effect": 2}}, ["planned.effect is 2", "share of 1"]),
     ],
 )
 def test_a_mistake_is_named(tmp_path: Path, changes: dict[str, object], expected: list[str]) -> None:
@@ -76,3 +91,49 @@ def test_what_is_no_mapping_is_refused(tmp_path: Path, content: str) -> None:
 def test_a_missing_file_lists_its_neighbours() -> None:
     with pytest.raises(ConfigError, match=r"digits\.yaml"):
         load_pipeline(GOOD.with_name("digit.yaml"))
+
+
+def test_a_number_without_a_point_is_a_number(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    more = "parameters:\n  rate: 1e-3\n  text: '1e-3'\n  big: -2E+6"
+    path.write_text(path.read_text().replace("parameters:", more, 1))
+    parameters = load_pipeline(path).parameters
+    assert parameters["rate"] == 0.001
+    assert parameters["big"] == -2e6
+    assert parameters["text"] == "1e-3"
+
+
+# PyYAML writes the text 0E0 without quotes, as YAML 1.1 would read it.
+TEXT = st.text().filter(lambda text: not re.fullmatch(r"[-+]?[0-9.]+[eE][-+]?[0-9]+", text))
+
+
+@settings(deadline=None)
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_every_way_to_write_a_number_is_that_number(value: float) -> None:
+    for text in (repr(value), f"{value:e}", f"{value:E}", f"{value:+.17g}"):
+        assert yaml_text.read(text) == float(text)
+        assert type(yaml_text.read(text)) is (float if {".", "e", "E"} & set(text) else int)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.recursive(TEXT | st.integers(), lambda values: st.dictionaries(TEXT, values, max_size=3)))
+def test_what_was_written_comes_back(values: object) -> None:
+    assert yaml_text.read(yaml.safe_dump(values)) == values
+
+
+def test_a_key_that_stands_twice_is_refused_and_a_merge_is_not(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    path.write_text(path.read_text() + "\nseed: 1\nseed: 2\n")
+    with pytest.raises(ConfigError, match="the key 'seed' stands twice"):
+        load_pipeline(path)
+    merged = yaml_text.read("base: &base {a: 1, b: 2}\nown: {<<: *base, a: 3}\n")
+    assert merged["own"] == {"a": 3, "b": 2}
+
+
+def test_margins_are_in_the_unit_of_the_metric(tmp_path: Path) -> None:
+    own = {"metric": "mae", "non_inferior_by": 5000.0, "planned": {"effect": 1200.0}}
+    slices = {"bright": {"non_inferior_by": 9000.0}}
+    path = write(tmp_path, gate__against_champion=own, gate__slices=slices, gate__at_least={"r2": 0.5})
+    assert load_pipeline(path).gate.against_champion.margin == 5000
+    with pytest.raises(ConfigError, match=r"slices\.bright\.non_inferior_by is 9000"):
+        load_pipeline(write(tmp_path, gate__slices=slices))

@@ -9,6 +9,7 @@ import pytest
 
 from airloom.errors import ConfigError, JobFailed
 from airloom.tracking import runs
+from airloom.training.command import _example
 from airloom.training.stopping import Budget
 from airloom.training.train import train
 
@@ -137,3 +138,22 @@ def test_a_command_that_is_deaf_to_its_budget_is_killed(script, settings, tiny_o
     deaf = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + ONNX + "\nimport time\ntime.sleep(600)\n"
     trained = script(deaf, budget=Budget(seconds=4))
     assert runs.client(settings).get_run(trained.mlflow_run).data.tags["airloom.ended"] == "budget met: seconds 4"
+
+
+class Splits:
+    def __init__(self, inputs):
+        self.inputs = inputs
+
+    def tensors(self, split):
+        return self.inputs, None
+
+
+def test_a_model_of_a_table_is_tried_with_its_columns_of_numbers():
+    import torch
+
+    table = {"a": torch.tensor([1, 2, 3]), "name": ["x", "y", "z"], "b": torch.tensor([0.5, 1.5, 2.5])}
+    assert _example(Splits(table)).tolist() == [[1, 0.5], [2, 1.5]]
+    with pytest.raises(ConfigError, match="a command trains on numbers: there is no column of numbers"):
+        _example(Splits({"name": ["x", "y", "z"]}))
+    with pytest.raises(ConfigError, match="not on texts"):
+        _example(Splits(["x", "y"]))

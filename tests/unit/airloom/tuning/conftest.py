@@ -44,6 +44,9 @@ def babble(run):
 def silent(run):
     run.report(0, other=1.0)
 
+def at(run):
+    run.report(0, score=0.5, **{"hit@1": 0.5})
+
 def nothing(run):
     return None
 

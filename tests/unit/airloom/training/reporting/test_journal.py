@@ -7,10 +7,10 @@ import time
 import mlflow  # noqa: TID253 - a test of MLflow code
 import pytest
 
-from airloom.errors import RegistryError
+from airloom.errors import MlflowRefused, RegistryError
 from airloom.tracking import runs
 from airloom.training.reporting.journal import Journal
-from airloom.training.reporting.upload import Uploader
+from airloom.training.reporting.upload import Sender, Uploader
 
 
 @pytest.fixture
@@ -148,6 +148,32 @@ def test_mlflow_away_to_the_end_is_said_and_the_next_attempt_sends(path, api, ru
         uploader.close(timeout=0.1)
     Uploader(Journal(path), path.with_suffix(".sent"), api, run_id).close()
     assert len(history(api, run_id)) == 1
+
+
+def test_what_mlflow_refuses_is_told_at_once_and_never_as_mlflow_being_away(path, api, run_id, monkeypatch):
+    monkeypatch.setattr("airloom.training.reporting.upload.INTERVAL", 0.02)
+    journal = Journal(path)
+    uploader = Uploader(journal, path.with_suffix(".sent"), api, run_id)
+    uploader.check()
+    journal.add(0, {"hit@1": 1.0})
+    until = time.monotonic() + 60
+    with pytest.raises(MlflowRefused, match=r"does not take the reports of run .*INVALID_PARAMETER_VALUE.*hit@1"):
+        while time.monotonic() < until:
+            uploader.check()  # as the next report does
+            time.sleep(0.005)
+    with pytest.raises(MlflowRefused):
+        uploader.close()  # without waiting for its minute
+    assert time.monotonic() < until
+
+
+def test_more_parameters_than_mlflow_takes_at_once_come_all(path, api, run_id):
+    parameters = {f"p{number}": number for number in range(250)}
+    sender = Sender(Journal(path), path.with_suffix(".sent"), api, run_id)
+    params = [mlflow.entities.Param(name, str(value)) for name, value in parameters.items()]
+    sender.finish([], [mlflow.entities.RunTag("a", "b")], params)
+    assert len(api.get_run(run_id).data.params) == 250
+    runs.log_parameters(api, run_id, {f"q{number}": number for number in range(250)})
+    assert len(api.get_run(run_id).data.params) == 500
 
 
 def test_lines_are_plain_json(path):

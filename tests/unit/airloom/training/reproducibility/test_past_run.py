@@ -1,6 +1,7 @@
 """Which training a name means: of several candidates the one that was named, never just any."""
 
 import json
+import subprocess
 from collections.abc import Callable
 
 import pytest
@@ -9,7 +10,9 @@ from airloom.contracts import RunContext
 from airloom.errors import ConfigError, RegistryError
 from airloom.tracking import runs
 from airloom.tracking.tags import Tag
-from airloom.training.reproducibility.past_run import past_run
+from airloom.training.reproducibility import past_run as past_runs
+from airloom.training.reproducibility.past_run import past_project, past_run
+from airloom.training.reproducibility.provenance import MODULES, code_tags, note_read
 
 
 @pytest.fixture
@@ -43,6 +46,65 @@ def test_a_run_of_several_candidates_asks_which(small, trained) -> None:
         past_run(small.settings, ctx.mlflow_run, "rnn")
     with pytest.raises(RegistryError, match="is one training"):
         past_run(small.settings, names["cnn"], "cnn")
+
+
+def test_the_golden_inputs_keep_their_type(small, trained, monkeypatch) -> None:
+    run = trained(small.ctx(), "")
+    monkeypatch.setattr(past_runs, "_golden", lambda *_: {"inputs": [[1]], "outputs": [[2.0]], "dtype": "torch.int64"})
+    assert past_run(small.settings, run).dtype == "torch.int64"
+
+
+def test_code_that_is_in_no_commit_comes_from_the_runs_own_copies(small, trained, tmp_path) -> None:
+    """The function's file was committed, what it imports was not; both have changed since."""
+    project, client = small.settings.project, runs.client(small.settings)
+    (project / "model.py").write_text("from helper import VALUE\n")
+    (project / "helper.py").write_text("VALUE = 1\n")
+    git(project, "init", "-q")
+    git(project, "add", "model.py")
+    git(project, "commit", "-qm", "x")
+    run = trained(small.ctx(), "")
+    tags = code_tags(project, "model.py:train", project / "model.py", ["model.py", "helper.py"])
+    assert (tags[Tag.CODE_DIRTY], tags[Tag.CODE_UNTRACKED]) == ("true", "helper.py")
+    for name, value in tags.items():
+        client.set_tag(run, name, value)
+    client.log_artifact(run, str(project / "helper.py"), MODULES)
+    for name in ("model.py", "helper.py"):
+        (project / name).write_text("raise SystemExit\n")
+    past = past_run(small.settings, run)
+    assert (past.changed, past.untracked) == (False, "helper.py")
+    with past_project(small.settings, past) as (root, notes):
+        assert (root / "model.py").read_text() == "from helper import VALUE\n"
+        assert (root / "helper.py").read_text() == "VALUE = 1\n"
+    assert notes == [
+        f"model.py has changed since; the code of commit {past.commit[:12]} with the run's own copies of helper.py was "
+        "trained"
+    ]
+
+
+def git(project, *words) -> None:
+    who = ["-c", "user.name=A", "-c", "user.email=a@b"]
+    subprocess.run(["git", *who, *words], cwd=project, check=True)
+
+
+def test_what_a_training_read_and_no_commit_has_is_named_on_its_runs(small, trained) -> None:
+    project, client, ctx = small.settings.project, runs.client(small.settings), small.ctx()
+    run = trained(ctx, "")
+    note_read(client, project, [run], ["data.csv"])  # without git nobody can say
+    assert Tag.CODE_UNTRACKED not in client.get_run(run).data.tags
+    (project / "model.py").write_text("")
+    git(project, "init", "-q")
+    git(project, "add", "model.py")
+    git(project, "commit", "-qm", "x")
+    assert code_tags(project, "model.py:train", project / "model.py")[Tag.CODE_DIRTY] == "false"
+    note_read(client, project, [run, ctx.mlflow_run], ["model.py"])
+    assert Tag.CODE_DIRTY not in client.get_run(run).data.tags
+    note_read(client, project, [run, ctx.mlflow_run], ["model.py", "data.csv", "ä b.txt"])
+    note_read(client, project, [run], ["helper.py"])
+    tags = client.get_run(run).data.tags
+    assert (tags[Tag.CODE_DIRTY], tags[Tag.CODE_UNTRACKED]) == ("true", "data.csv, helper.py, ä b.txt")
+    assert client.get_run(ctx.mlflow_run).data.tags[Tag.CODE_UNTRACKED] == "data.csv, ä b.txt"
+    note_read(client, project, [run], [f"{number:0100}" for number in range(100)])
+    assert len(client.get_run(run).data.tags[Tag.CODE_UNTRACKED]) < 8000
 
 
 def test_a_run_of_one_model_needs_no_candidate(small, trained) -> None:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airloom.training.reproducibility import reproduce
 from airloom.training.reproducibility.reproduce import (
     CLOSE,
     DIFFERS,
@@ -46,6 +47,21 @@ def test_bits_decide_and_answers_or_metrics_grade_the_rest():
     assert compare(Trace("", loss), Trace("b", near)).verdict == CLOSE  # an old run without a digest
     assert compare(Trace("a", loss), Trace("b", {"loss": {"0": 0.5}})).verdict == DIFFERS
     assert compare(Trace("a", {}, [[math.nan]]), Trace("b", {}, [[1.0]])).verdict == DIFFERS
+
+
+def test_answers_are_close_by_their_size():
+    loss, other = {"loss": {"0": 0.5}}, {"loss": {"0": 0.6}}
+    prices = Trace("a", loss, [[512_345.6], [498_001.2]])
+    assert compare(prices, Trace("b", other, [[512_345.8], [498_001.2]])).verdict == CLOSE
+    assert compare(prices, Trace("b", other, [[512_845.8], [498_001.2]])).verdict == DIFFERS
+    assert compare(Trace("a", loss, [[math.inf]]), Trace("b", other, [[1.0]])).verdict == DIFFERS
+
+
+def test_a_model_of_tokens_is_asked_with_whole_numbers():
+    import torch
+
+    model = torch.nn.Embedding(4, 2)
+    assert reproduce._answers(model, [[1, 3]], "torch.int64") == model(torch.tensor([[1, 3]])).tolist()
 
 
 @pytest.mark.parametrize("change", ["value", "name", "type", "shape"])

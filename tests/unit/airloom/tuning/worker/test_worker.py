@@ -6,13 +6,15 @@ from itertools import combinations
 
 import pytest
 from mlflow import MlflowClient  # noqa: TID253 - a test of what MLflow is asked for
+from mlflow.exceptions import MlflowException  # noqa: TID253
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE  # noqa: TID253
 
-from airloom.errors import ConfigError, JobFailed
+from airloom.errors import ConfigError, JobFailed, MlflowRefused
 from airloom.tracking import runs as mlflow_runs
 from airloom.tuning.slots import Slots
 from airloom.tuning.study import create
 from airloom.tuning.summary import finish
-from airloom.tuning.worker import main
+from airloom.tuning.worker import main, recorder
 from airloom.tuning.worker.main import work
 from airloom.tuning.worker.recorder import Recorder
 
@@ -111,6 +113,29 @@ def test_an_objective_that_is_no_number_or_never_comes_fails_the_study(
     with pytest.raises(JobFailed, match=message):
         tune(make(function, trials=2, failures=1))
     assert set(states(rows())) == {"FAIL"}
+
+
+def test_a_metric_that_mlflow_does_not_take_is_told_at_its_first_report(settings, make, ctx, tune, rows):
+    with pytest.raises(ConfigError, match=r"MLflow takes no metric called 'hit@1'.*") as caught:
+        tune(make("at", trials=8))
+    assert caught.value.hint == "call it 'hit_1'"
+    assert len(rows()) == 1
+    assert Slots(settings.database_address).tally(ctx.key).taken == 0
+
+
+def test_what_mlflow_refuses_of_a_trial_ends_the_worker_without_waiting_for_it(
+    settings, make, ctx, tune, monkeypatch, rows
+):
+    monkeypatch.setattr(recorder, "PAUSE", 0.05)
+
+    def refuse(*_):
+        raise MlflowException("too long", INVALID_PARAMETER_VALUE)
+
+    monkeypatch.setattr(recorder.runs, "log_parameters", refuse)
+    monkeypatch.setattr(recorder, "finish_run", refuse)
+    with pytest.raises(MlflowRefused, match="MLflow does not take a trial of small/manual__1: INVALID_PARAMETER_VALUE"):
+        tune(make(trials=40, parameters={"sleep": 0.02}))
+    assert len(rows()) < 40
 
 
 def test_a_missing_function_or_study_is_said_before_any_trial(settings, make, ctx, tune, rows):

@@ -1,0 +1,127 @@
+"""Whether two programs of one model answer alike: torch and ONNX, the server now and the training then.
+
+Float32 keeps about seven digits, and two programs add in different orders. So answers are compared by their size, and
+by what is decided with them: a price of 500,000 may be 0.03 off, a class may not become another one. The trainer, the
+evaluation and the server ask this one function; the tolerance stands in `golden.json`, beside the answers.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from airloom.processing import Processing
+
+Array = np.ndarray[Any, Any]
+RTOL = 1e-4  # of the answers' size
+TIE = 1e-5  # of the answers' size: scores that are closer than this have no order
+BEST = 5  # classes whose order counts: those that a person is shown
+_BEYOND = 1e30  # stands for infinity, such as the score of a class that is masked out
+_ATOL = 1e-7  # for answers that are all zero
+_ATOL_BEFORE = 1e-4  # of golden answers that earlier releases wrote, without a tolerance of their own
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """Two answers that are not the same.
+
+    Attributes:
+        message: which, and by how much.
+        hint: what to do about it.
+    """
+
+    message: str
+    hint: str
+
+
+def disagreement(
+    expected: Array, actual: Array, processing: Processing | None = None, rtol: float = RTOL, atol: float = _ATOL
+) -> Disagreement | None:
+    """Where two programs of one model differ by more than float32 explains; None where they do not.
+
+    Of a classifier, (n, C) or one output with a threshold, the best class and the order of the five best must be the
+    same, but for ties within 1e-5 of the scores' size. Every answer must lie within `rtol` of its size: of a
+    classifier's row that of its two best scores, else that of the largest answer.
+
+    Args:
+        expected: (n, …).
+        actual: of the same rows.
+        processing: has the threshold, where there is one.
+        rtol: of the answers' size.
+        atol: in addition.
+    """
+    if expected.shape != actual.shape:
+        hint = "have forward return one row of answers for each row of inputs"
+        return Disagreement(f"answers of shape {actual.shape} instead of {expected.shape}", hint)
+    if expected.dtype.kind not in "fc" and actual.dtype.kind not in "fc":
+        wrong = np.argwhere(expected != actual)
+        return _at(wrong[0], expected, actual, "whole answers are to be equal") if len(wrong) else None
+    before, now = expected.astype(np.float64), actual.astype(np.float64)
+    odd = ~(np.isfinite(before) & np.isfinite(now))
+    if not np.array_equal(before[odd], now[odd], equal_nan=True):
+        hint = "look at what forward divides by, or takes a root or logarithm of"
+        return _at(np.argwhere(odd)[0], before, now, "one of them is no finite number", hint)
+    before, now = (np.nan_to_num(answers, posinf=_BEYOND, neginf=-_BEYOND) for answers in (before, now))
+    processing = processing or Processing()
+    scores, others = processing.scores(before), processing.scores(now)
+    if scores.ndim == 2 and scores.shape[1] > 1:
+        size = np.sort(np.abs(np.sort(scores, axis=1)[:, -2:]), axis=1)[:, -1:]
+        if problem := _decided(scores, others, TIE * size + _ATOL):
+            return problem
+    else:
+        scores, others, size = before, now, np.abs(before).max(initial=0.0)
+    allowed = rtol * np.maximum(np.abs(scores), size) + atol
+    beyond = np.abs(others - scores) - allowed
+    if not beyond.size or beyond.max() <= 0:
+        return None
+    worst = np.unravel_index(int(beyond.argmax()), beyond.shape)
+    share = float(np.abs(others - scores)[worst] / max(float(np.broadcast_to(size, scores.shape)[worst]), 1e-300))
+    needed = 10.0 ** math.ceil(math.log10(share))
+    hint = f"where that is close enough, say so: run.save_model(model, example, rtol={needed:.0e})"
+    if needed > 0.1:
+        hint = "the two programs do not compute the same: look at dropout, random numbers and custom operations"
+    text = f"that is {share:.1e} of the answers' size, and rtol is {rtol:.0e}"
+    return _at(worst, scores, others, text, hint)
+
+
+def of_golden(golden: Mapping[str, Any], actual: Array, processing: Processing | None = None) -> Disagreement | None:
+    """The same for the answers to the inputs of a `golden.json`.
+
+    Args:
+        golden: its values.
+        actual: what is answered to its `inputs` now.
+        processing: of the model.
+    """
+    recorded = "rtol" in golden
+    rtol, atol = (float(golden["rtol"]), _ATOL) if recorded else (RTOL, _ATOL_BEFORE)
+    return disagreement(np.asarray(golden["outputs"]), actual, processing, rtol, atol)
+
+
+def _decided(scores: Array, others: Array, tie: Array) -> Disagreement | None:
+    """Of which row another class would be answered, or the best ones in another order."""
+    rows = np.arange(len(scores))
+    best, chosen = scores.argmax(axis=1), others.argmax(axis=1)
+    if len(wrong := np.flatnonzero(scores[rows, best] - scores[rows, chosen] > tie[:, 0])):
+        row = wrong[0]
+        margin = scores[row, best[row]] - scores[row, chosen[row]]
+        message = f"row {row} is class {chosen[row]} instead of {best[row]}, whose score is {margin:.3g} higher"
+        return Disagreement(message, "the answer would change, so no tolerance is wide enough: compute in float32")
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :BEST]
+    first, second = np.take_along_axis(scores, order, 1), np.take_along_axis(others, order, 1)
+    for better in range(order.shape[1] - 1):
+        clear = first[:, better, None] - first[:, better + 1 :] > tie
+        turned = clear & (second[:, better, None] < second[:, better + 1 :])
+        if turned.any():
+            row, place = np.argwhere(turned)[0]
+            pair = order[row, better], order[row, better + 1 + place]
+            message = f"row {row} ranks class {pair[1]} before class {pair[0]}, and not behind it"
+            return Disagreement(message, "the answer would change, so no tolerance is wide enough: compute in float32")
+    return None
+
+
+def _at(place: Any, expected: Array, actual: Array, text: str, hint: str = "") -> Disagreement:
+    where = tuple(int(number) for number in place)
+    message = f"row {where[0]}: {actual[where]:.9g} instead of {expected[where]:.9g}; {text}"
+    return Disagreement(message, hint or "have forward return the same in both")

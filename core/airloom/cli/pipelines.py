@@ -1,0 +1,112 @@
+"""`airloom pipeline …`: look at pipeline files."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from airloom.cli.console import say
+from airloom.settings import Settings, load
+
+if TYPE_CHECKING:
+    from airloom.contracts import RunContext
+    from airloom.spec.pipeline import Pipeline
+    from airloom.spec.tuning import Distribution
+
+app = typer.Typer(help="Look at pipeline files.", no_args_is_help=True)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of pipeline files."""
+    from airloom.spec.pipeline import Pipeline
+
+    typer.echo(json.dumps(Pipeline.model_json_schema(), indent=1))
+
+
+@app.command()
+def check(
+    pipeline: Annotated[str, typer.Argument(help="A pipeline's name, or the path of its file.")],
+    run: Annotated[bool, typer.Option("--run", help="Rehearse it: train on a few rows, export, evaluate.")] = False,
+    version: Annotated[int | None, typer.Option(help="Dataset version for --run; the newest when left out.")] = None,
+) -> None:
+    """Check a pipeline file and say what it would run; every mistake names its key and what is allowed.
+
+    With --run the training function is called on one or two batches, its model exported, evaluated and asked for one
+    answer: what a whole study would otherwise end with.
+    """
+    from airloom.pipeline.run import find_file
+    from airloom.spec.load import load_pipeline
+
+    settings = load()
+    file = find_file(settings, pipeline)
+    whole = load_pipeline(file)
+    several = {name: load_pipeline(file, name) for name in whole.candidates} or {"": whole}
+    for candidate in several.values():
+        _check_code(settings, candidate)
+    typer.echo(f"{file}: pipeline {whole.pipeline} on dataset {whole.dataset.name}, {whole.tune.trials} trials")
+    for name, candidate in several.items():
+        typer.echo("\n".join(_told(name, candidate)))
+    if run:
+        _rehearse(settings, file, several, version)
+
+
+def _check_code(settings: Settings, pipeline: "Pipeline") -> None:
+    """What can be known of the project without running any of it."""
+    from airloom.cache.manifest import declared
+    from airloom.project.functions import source_file
+    from airloom.tuning import samplers
+
+    declared(settings.project, pipeline.inputs)
+    for reference in filter(None, (pipeline.train, pipeline.tune.space_function)):
+        source_file(settings.project, reference)
+    samplers.check(pipeline)
+
+
+def _told(name: str, pipeline: "Pipeline") -> list[str]:
+    tune, rule = pipeline.tune, pipeline.gate.against_champion
+    given = ", ".join(f"{key}={value}" for key, value in pipeline.parameters.items())
+    space = ", ".join(f"{key} {_dimension(d)}" for key, d in tune.dimensions.items()) or tune.space_function
+    targets = ", ".join(f"{target.direction} {target.metric}" for target in tune.targets)
+    minimums = ", ".join(f"{metric} at least {value:g}" for metric, value in pipeline.gate.at_least.items())
+    champion = f"better {rule.metric}" if rule.superior else f"{rule.metric} worse by less than {rule.margin:g}"
+    return [
+        f"  {name or 'trains'}: {pipeline.trains}" + (f", with {given}" if given else ""),
+        f"  searches: {space}",
+        f"  study: {targets}; {tune.trials} trials, {tune.workers} workers, {tune.sampler.name}, {tune.pruning.name}",
+        f"  gate: {minimums}; against the champion {champion}",
+    ]
+
+
+def _dimension(d: "Distribution") -> str:
+    if d.choice is not None or d.value is not None:
+        return str(d.choice if d.choice is not None else d.value)
+    low, high = d.int_ or d.float_ or (0, 0)
+    return f"{low:g} to {high:g}" + (", log" if d.log else "") + (f", by {d.step:g}" if d.step else "")
+
+
+def _rehearse(settings: Settings, file: Path, several: "dict[str, Pipeline]", version: int | None) -> None:
+    from airloom.pipeline.rehearsal import rehearse
+
+    context = _context(settings, file, next(iter(several.values())), version)
+    for name in several:
+        say(f"rehearsal{f' of {name}' if name else ''} on {context.snapshot.version_name} …")
+        for line in rehearse(settings, context.of_candidate(name) if name else context):
+            typer.echo(f"  {line}")
+
+
+def _context(settings: Settings, file: Path, pipeline: "Pipeline", version: int | None) -> "RunContext":
+    """What a run would work on, without a run of MLflow."""
+    from airloom.contracts import RunContext
+    from airloom.datasets import versions
+    from airloom.datasets.snapshots import snapshot
+    from airloom.spec.load import read_values
+
+    dataset = pipeline.dataset
+    chosen = (
+        versions.latest(settings, dataset.name) if version is None else versions.get(settings, dataset.name, version)
+    )
+    split = {str(name): share for name, share in dataset.split.items()}
+    prepared = snapshot.prepare(settings, chosen, split, since=dataset.since, tags=dataset.tags)
+    return RunContext(pipeline.pipeline, read_values(file), f"{pipeline.pipeline}/check", "", "", prepared)

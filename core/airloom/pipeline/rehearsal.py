@@ -1,0 +1,245 @@
+"""A rehearsal: everything that a run does with a model, once, on a few rows, before the first trial.
+
+The training function on one or two batches, `save_model`, the export, an evaluation, one answer. What would otherwise
+be told after a whole study is told in seconds. It runs in a process of its own:
+`python -m airloom.pipeline.rehearsal FOLDER`.
+"""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airloom.cache.manifest import StepManifest, digest_of, of_training
+from airloom.contracts import RunContext
+from airloom.errors import AirloomError, ConfigError, GateError, JobFailed
+from airloom.files import write_private
+from airloom.jobs import processes
+from airloom.jobs.results import Failure
+from airloom.settings import Settings, load
+from airloom.spec.load import definition
+from airloom.spec.pipeline import Pipeline
+from airloom.tuning.slots import Slots
+
+if TYPE_CHECKING:
+    from airloom.training.run import TrainingRun
+
+OFF = "`rehearse: false` in the pipeline file switches the rehearsal off"
+ROWS = 64  # of a batch, where no parameter `batch_size` says it; of the evaluation
+_GIVEN, _TOLD = "context.json", "result.json"
+_NAMES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+log = logging.getLogger(__name__)
+
+
+def before_first_trial(settings: Settings, ctx: RunContext) -> None:
+    """Rehearse code that was not rehearsed before; of the workers of a study that start together one does it.
+
+    Args:
+        settings: of this installation.
+        ctx: of the pipeline run, or of one of its candidates.
+
+    Raises:
+        JobFailed, ConfigError, GateError: what would have stopped the run later, and what to do about it.
+    """
+    from filelock import FileLock
+
+    pipeline = definition(ctx)
+    if not pipeline.rehearse or pipeline.command or Slots(settings.database_address).tally(ctx.key).finished:
+        return
+    folder, key = settings.make_home() / "rehearsed", _key(settings, ctx)
+    folder.mkdir(exist_ok=True, mode=0o700)
+    with FileLock(folder / "lock"):
+        if (folder / key).exists():
+            return
+        try:
+            lines = rehearse(settings, ctx)
+        except AirloomError as error:
+            message = f"the rehearsal before the first trial failed: {error.message}"
+            raise type(error)(message, f"{error.hint}; {OFF}" if error.hint else OFF) from None
+        for line in lines:
+            log.info("rehearsal: %s", line)
+        write_private(folder / key, json.dumps({"run": ctx.key, "told": lines}))
+
+
+def rehearse(settings: Settings, ctx: RunContext) -> list[str]:
+    """Rehearse in a process of its own; returns what it did, a line each.
+
+    Args:
+        settings: of this installation.
+        ctx: has definition, candidate, snapshot and parameters; no MLflow run is needed.
+
+    Raises:
+        JobFailed, ConfigError, GateError: what would stop a run, and what to do about it.
+    """
+    pipeline = definition(ctx)
+    if pipeline.command:
+        raise ConfigError("a command cannot be rehearsed: nobody can hold it to one batch", "name a function: `train:`")
+    with tempfile.TemporaryDirectory(prefix="airloom-rehearsal-") as name:
+        folder, asked = Path(name), pipeline.resources
+        (folder / _GIVEN).write_text(json.dumps(ctx.to_dict()))
+        command = [asked.interpreter or sys.executable, "-P", "-m", "airloom.pipeline.rehearsal", name]
+        threads = dict.fromkeys(_NAMES, str(asked.threads))
+        variables = {**os.environ, **settings.as_environment(), **threads}
+        try:
+            # What the function prints is no answer of ours.
+            done = subprocess.run(command, env=variables, stdout=2, timeout=asked.time, check=False)
+        except subprocess.TimeoutExpired:
+            hint = "raise resources.time, or have the function do less before its first epoch"
+            raise JobFailed(f"it took longer than resources.time, {asked.time:g} s, on a few rows", hint) from None
+        if not (folder / _TOLD).exists():
+            raise JobFailed(f"its process {processes.how(done.returncode)}", "what it printed may say why")
+        told = json.loads((folder / _TOLD).read_text())
+    if "failure" in told:
+        failure = Failure(**told["failure"])
+        kinds: dict[str, type[AirloomError]] = {kind.__name__: kind for kind in (ConfigError, GateError)}
+        raise kinds.get(failure.type, JobFailed)(failure.error, failure.hint)
+    return [str(line) for line in told["lines"]]
+
+
+def _key(settings: Settings, ctx: RunContext) -> str:
+    """What the code is that would run. Other data, and parameters of one run only, are no reason to rehearse again."""
+    pipeline = definition(ctx)
+    section = pipeline.model_dump(mode="json", by_alias=True, include={"tune", "gate", "dataset"})
+    manifest: StepManifest = of_training(settings, ctx.with_(parameters={}), {}, {"section": section}, {})
+    return digest_of({name: part for name, part in manifest.parts.items() if name != "snapshot"})
+
+
+# -- in the process of its own
+
+
+def main(arguments: list[str]) -> int:
+    """Rehearse what the folder's context says, and leave there what came of it."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Indented("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    processes.die_with_parent()
+    folder = Path(arguments[0])
+    try:
+        told: dict[str, Any] = {"lines": list(_steps(load(), RunContext.from_dict(json.loads(_text(folder)))))}
+    except Exception as error:
+        if not isinstance(error, AirloomError):
+            log.exception("the rehearsal failed")
+        told = {"failure": Failure.of(error).to_dict()}
+    write_private(folder / _TOLD, json.dumps(told))
+    return int("failure" in told)
+
+
+class _Indented(logging.Formatter):
+    """At a terminal a traceback of the user's function is not to look like one of ours."""
+
+    def formatException(self, ei: Any) -> str:
+        return textwrap.indent(super().formatException(ei), "  ")
+
+
+def _text(folder: Path) -> str:
+    return (folder / _GIVEN).read_text()
+
+
+def _steps(settings: Settings, ctx: RunContext) -> Iterator[str]:
+    from airloom.project.functions import load_function
+    from airloom.training.few_rows import FewRows
+    from airloom.training.reproducibility.reproduce import Memory
+    from airloom.training.run import TrainingRun, execute
+    from airloom.training.source import SnapshotSplits
+
+    pipeline, began = definition(ctx), time.monotonic()
+    parameters = _parameters(settings, pipeline, ctx.parameters)
+    size = parameters.get("batch_size")
+    rows = size if isinstance(size, int) and size > 0 else ROWS
+    source, sink = FewRows(SnapshotSplits(settings, ctx.snapshot), rows), Memory()
+    run = TrainingRun(parameters, pipeline.seed, source, sink, longest=1)
+    execute(load_function(settings.project, pipeline.train), run, pipeline.train)
+    yield f"{pipeline.train} trained on {len(source.dataset('train'))} rows in {time.monotonic() - began:.1f} s"
+    _check_reports(pipeline, sink.history)
+    if sink.model is None:
+        raise JobFailed(f"{pipeline.train} saved no model", "call run.save_model(model, run.example())")
+    yield from _served(settings, pipeline, ctx, run, sink.model)
+
+
+def _parameters(settings: Settings, pipeline: Pipeline, given: dict[str, Any]) -> dict[str, Any]:
+    """The file's, the lowest or first of each dimension, this run's own; one epoch."""
+    from airloom.training.reproducibility.reproduce import parameters_of
+    from airloom.tuning.space import searched, suggester
+
+    if pipeline.tune.space_function:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        drawn = suggester(pipeline, settings.project, given)(optuna.create_study().ask())
+    else:
+        known = {*pipeline.parameters, *pipeline.tune.dimensions}  # another candidate may have the others
+        drawn = parameters_of(pipeline, {name: value for name, value in given.items() if name in known})
+    parameters = searched(drawn, pipeline, given)
+    return parameters | ({"epochs": 1} if isinstance(parameters.get("epochs"), int) else {})
+
+
+def _check_reports(pipeline: Pipeline, history: dict[str, Any]) -> None:
+    missing = [target.metric for target in pipeline.tune.targets if target.metric not in history]
+    if missing:
+        reported = ", ".join(sorted(history)) or "nothing"
+        hint = "report it, or name another one in tune.objective"
+        raise ConfigError(f"the objective {missing[0]!r} was never reported; reported: {reported}", hint)
+
+
+def _served(
+    settings: Settings, pipeline: Pipeline, ctx: RunContext, run: "TrainingRun", saved: tuple[Any, Any]
+) -> Iterator[str]:
+    """Export the model, evaluate it on rows of the validation split, and ask it for one answer."""
+    from airloom.datasets.snapshots.snapshot import open_snapshot
+    from airloom.evaluation.evaluate import plain_rows
+    from airloom.evaluation.inference import answered
+    from airloom.evaluation.predictions import Kind, PredictedRows
+    from airloom.training.export.onnx import adopt, export, load_program
+    from airloom.training.few_rows import FewRows
+
+    model, example = saved
+    with tempfile.TemporaryDirectory(prefix="airloom-model-") as name:
+        if isinstance(model, Path) and model.suffix == ".onnx":
+            files: Any = adopt(model, example, Path(name), run.rtol)
+        else:
+            module = load_program(model) if isinstance(model, Path) else model.cpu().eval()
+            files = export(module, example, Path(name), run.processing, run.rtol)
+        data, golden = files.onnx.read_bytes(), json.loads(files.golden.read_text())
+    yield f"exported to ONNX, {len(data) / 1e6:.1f} MB; it answers as the model does"
+    split = open_snapshot(settings, ctx.snapshot).split("validation")
+    chosen = FewRows.spread(len(split), ROWS)
+    raw, labels = plain_rows(*split.collate(split.columns(chosen)))
+    kind: Kind = "regression" if labels.dtype.kind == "f" else "classification"
+
+    def ask(rows: Any, right: Any) -> Any:
+        return answered("the model", data, golden, run.processing, rows, right, kind, pipeline.resources.threads)
+
+    judged = ask(raw, labels)
+    rows = PredictedRows(kind, labels, judged.answers, None)
+    rows.merit(rows.candidate, pipeline.gate.against_champion.metric)
+    measured = rows.measured(rows.candidate) | judged.cost
+    _check_gate(pipeline, measured)
+    yield f"evaluated on {len(labels)} rows: {', '.join(f'{name} {value:.4g}' for name, value in measured.items())}"
+    one = ask(_first(raw), labels[:1]).answers.predicted.tolist()
+    yield f"answered one row: {run.processing.names(one)[0] if kind == 'classification' else one[0]}"
+
+
+def _check_gate(pipeline: Pipeline, measured: dict[str, float]) -> None:
+    """A rule for a metric that nobody measures would refuse every model, after all the work."""
+    asked = {"gate.at_least": pipeline.gate.at_least, "gate.at_most": pipeline.gate.at_most}
+    asked |= {f"gate.slices.{name}.at_least": rule.at_least for name, rule in pipeline.gate.slices.items()}
+    for where, rules in asked.items():
+        for metric in rules:
+            if metric not in measured and not metric.startswith("recall_"):  # not every class is among a few rows
+                names = ", ".join(name for name in measured if not name.startswith("recall_"))
+                raise ConfigError(f"{where}: no evaluation measures {metric!r}", f"it measures {names}, recall_<class>")
+
+
+def _first(raw: Any) -> Any:
+    return {name: cells[:1] for name, cells in raw.items()} if isinstance(raw, dict) else raw[:1]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
