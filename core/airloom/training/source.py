@@ -32,6 +32,9 @@ class Source(Protocol):
     def table(self, split: str) -> Any:
         """An Arrow table, where `tensors` gives no single tensor of inputs."""
 
+    def empty_columns(self) -> list[str]:
+        """The input columns of numbers with an empty cell, which `tensors` gives as NaN."""
+
 
 class SnapshotSplits:
     """A snapshot; each split is read once into memory, so that a study's trials share it."""
@@ -64,6 +67,10 @@ class SnapshotSplits:
     def table(self, split: str) -> Any:
         """See `Source`."""
         return self._open().table(split)
+
+    def empty_columns(self) -> list[str]:
+        """See `Source`."""
+        return list(self._open().empty_columns)
 
 
 class TensorSource:
@@ -102,6 +109,10 @@ class TensorSource:
             ConfigError: always.
         """
         raise ConfigError(f"split {split!r} is tensors in memory, and no table", "use tensors")
+
+    def empty_columns(self) -> list[str]:
+        """None that we know of: tensors have no names."""
+        return []
 
 
 class TensorLoader:
