@@ -51,6 +51,8 @@ MADE: dict[str, Callable[[], bytes]] = {
     "a bomb": bomb,
     "Python objects": lambda: npy(np.array([1, None], object)),
     "images of another shape": lambda: digits(images=np.zeros((3, 3, 4, 4), np.float32)),
+    "channels last": lambda: npz(images=np.zeros((3, 8, 6, 3), np.uint8), labels=np.arange(3)),
+    "pixels of 255": lambda: digits(images=np.full((3, 1, 8, 8), 255, np.float32)),
     "too few labels": lambda: digits(labels=np.arange(2)),
     "a cut archive": lambda: digits()[:-40],
     "a picture": picture,

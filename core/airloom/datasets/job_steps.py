@@ -53,6 +53,8 @@ def commit(
     chosen = settings.project / suite if suite else None
     try:
         version = commits.commit(settings, dataset, rows, suite=chosen, **{"source": source} | details)
+        for note in rows.notes:
+            logging.getLogger(__name__).warning("%s", note)
     except NothingChanged:
         return {"unchanged": _named(versions.latest(settings, dataset))}
     except ValidationFailed as refusal:

@@ -47,6 +47,10 @@ class FewRows:
         """See `Source`; the ranges are those of the whole splits."""
         return self._source.declare(processing)
 
+    def empty_columns(self) -> list[str]:
+        """See `Source`."""
+        return self._source.empty_columns()
+
     def _chosen(self, split: str) -> Any:
         rows = len(self._source.dataset(split))
         return self.spread(rows, self._size + (rows % self._size or self._size))

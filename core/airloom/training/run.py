@@ -34,6 +34,10 @@ class Pruned(Exception):
     """The study stops this trial early. A training function lets it pass."""
 
 
+class Diverged(JobFailed):
+    """A metric is NaN or infinite."""
+
+
 class ReportSink(Protocol):
     """Where reports and the model go. Only the first rank has one."""
 
@@ -121,6 +125,13 @@ class TrainingRun:
             ConfigError: another split.
         """
         return self._source.tensors(_allowed(split))
+
+    def empty_cells(self) -> str:
+        """Which columns of numbers have empty cells in the version, as a sentence; "" where none has."""
+        names = self._source.empty_columns()
+        if not names:
+            return ""
+        return f"empty cells come as NaN in the column{'s' if len(names) > 1 else ''} {', '.join(names)}"
 
     def data(self, split: str) -> Any:
         """A split as a map-style dataset of torch, for a DataLoader of one's own; values as they are stored.
@@ -284,9 +295,16 @@ def execute(function: Callable[[TrainingRun], Any], run: TrainingRun, reference:
     random_state.seed(run.seed, run.rank)
     if run.deterministic:
         deterministic()
+    empty = run.empty_cells()
+    if empty:
+        log.warning("%s", empty)
     try:
         with run.progress.stop.listening():
             function(run)
+    except Diverged as error:
+        raise (
+            JobFailed(f"{error.message}; {empty}", "fill them in, or leave such rows out") if empty else error
+        ) from None
     except (AirloomError, Pruned):
         raise
     except Exception as error:
@@ -300,11 +318,11 @@ def check_finite(name: str, value: float, where: str) -> None:
     """Stop a diverged training at once.
 
     Raises:
-        JobFailed: `value` is NaN or infinite.
+        Diverged: `value` is NaN or infinite.
     """
     if not math.isfinite(value):
         hint = "lower the learning rate, or look for bad values in the data"
-        raise JobFailed(f"training diverged: {name} is {value} in {where}", hint)
+        raise Diverged(f"training diverged: {name} is {value} in {where}", hint)
 
 
 def _allowed(split: str) -> str:

@@ -36,6 +36,9 @@ class Source(Protocol):
     def declare(self, processing: Processing) -> Processing:
         """The processing of a model of these data, with what the data say of their ranges."""
 
+    def empty_columns(self) -> list[str]:
+        """The input columns of numbers with an empty cell, which `tensors` gives as NaN."""
+
 
 class SnapshotSplits:
     """A snapshot; each split is read once into memory, so that a study's trials share it."""
@@ -81,6 +84,10 @@ class SnapshotSplits:
             return processing.model_copy(update={"observed": ranges})
         return processing
 
+    def empty_columns(self) -> list[str]:
+        """See `Source`."""
+        return list(self._open().empty_columns)
+
 
 class TensorSource:
     """Splits in memory, for a notebook or a test: `TensorSource({"train": (x, y), "validation": (x, y)})`."""
@@ -122,6 +129,10 @@ class TensorSource:
     def declare(self, processing: Processing) -> Processing:
         """See `Source`. Tensors say nothing."""
         return processing
+
+    def empty_columns(self) -> list[str]:
+        """None that we know of: tensors have no names."""
+        return []
 
 
 class TensorLoader:

@@ -142,7 +142,11 @@ def _columns(data: "Batches") -> list[str]:
 
     layout = data.layout
     roles = {layout.label: ", the label", layout.key: ", the key"}
-    columns = [f"  {field.name}: {type_name(field.type)}{roles.get(field.name, '')}" for field in data.schema]
+    columns = []
+    for field in data.schema:
+        shape = (field.metadata or {}).get(b"shape", b"").decode()
+        of_shape = f" of shape {shape}" if shape else ""
+        columns.append(f"  {field.name}: {type_name(field.type)}{of_shape}{roles.get(field.name, '')}")
     return [f"  type {layout.type}", *columns]
 
 

@@ -34,7 +34,10 @@ def csv_types(files: Sequence[Path], wanted: Wanted) -> pa.Schema:
         ConfigError: an option is none.
     """
     guesses: dict[str, Guess] = {}
-    quoted = _quoted(_head(files[0], wanted))
+    head = _head(files[0], wanted)
+    quoted = _quoted(head)
+    if head.encoding.startswith("utf-16") or head.encoding.startswith("utf-32"):
+        wanted.notes.append(f"{files[0].name} is read as {head.encoding}")
     named = wanted.reading.types
     for path in files:
         first = FIRST_ROW
@@ -83,8 +86,9 @@ def read_csv(path: Path, wanted: Wanted, schema: pa.Schema | None) -> Iterator[p
 def _misfit(path: Path, name: str, kind: pa.DataType, misfit: Misfit, first: int, named: bool) -> DataError:
     called = type_name(kind)
     message = f"{path}: row {first + misfit.row}, column {name!a}: {misfit.value!a} is no {called}"
-    if misfit.reason:
-        return DataError(f"{message}: {misfit.reason}", f"mend it, or let it become that: --column '{name}={called}'")
+    message += f": {misfit.reason}" if misfit.reason else ""
+    if misfit.curable:
+        return DataError(message, f"mend it, or let it become that: --column '{name}={called}'")
     return DataError(
         message, f"mend it, or say another type: --column {name}=text" if named else f"mend it; the column is {called}"
     )
@@ -138,7 +142,11 @@ def _reader(path: Path, head: _Head, names: Sequence[str]) -> "csv.CSVStreamingR
     return csv.open_csv(
         path,  # one thread: only then do Arrow's messages say the row
         read_options=csv.ReadOptions(use_threads=False, block_size=CSV_BYTES, encoding=encoding),
-        parse_options=csv.ParseOptions(newlines_in_values=True, delimiter=head.delimiter),
+        parse_options=csv.ParseOptions(
+            newlines_in_values=True,
+            delimiter=head.delimiter,
+            ignore_empty_lines=len(names) != 1,  # of one column, they are its empty cells
+        ),
         convert_options=csv.ConvertOptions(
             column_types=dict.fromkeys(names, TEXT),
             null_values=[""],
@@ -156,7 +164,8 @@ def _csv_error(path: Path, problem: str, names: Sequence[str]) -> DataError:
     if column := re.match(r"In CSV column #(\d+): (?:Row #(\d+): )?", problem):
         name = names[int(column[1])] if names else f"number {column[1]}"
         row = f"row {column[2]}, " if column[2] else ""
-        return DataError(f"{path}: {row}column {name!a}: {problem[column.end() :][:300]}", HINT)
+        why = problem[column.end() :].rpartition(": ")[2]
+        return DataError(f"{path}: {row}column {name!a}: {why[:300]}", HINT)
     return DataError(f"{path}: {problem[:500]}", "mend that row, or say how the file is cut: --delimiter ';'")
 
 

@@ -29,6 +29,7 @@ class Guess:
 
     def __init__(self, is_key: bool = False, decimal: str = ".") -> None:
         self._left = [c for c in CANDIDATES if c[0] in WHOLE or not is_key]
+        self._is_key = is_key
         self._decimal = decimal
         self._values = False
         self.why = ""
@@ -50,7 +51,9 @@ class Guess:
         was_number = not self._values or any(kind == pa.float64() for kind, _ in self._left)
         self._left, self._values = left, self._values or len(text) > 0
         if not self._left and was_number and fits(text, pa.float64(), False, self._decimal):
-            self.why = self._spoiler(column, first)
+            self.why = "a key is compared as it is written" if self._is_key else self._spoiler(column, first)
+        elif not self._left and was_number and self._decimal == "." and fits(text, pa.float64(), False, ","):
+            self.why = "its numbers have a decimal comma, which `--decimal ,` reads"
 
     def type(self) -> pa.DataType:
         """The type; null where there was no value."""

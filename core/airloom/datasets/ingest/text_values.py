@@ -5,8 +5,9 @@ A text becomes a value only where writing the value back gives the same digits. 
 the type, numbers may be written in any way and fractions are rounded; whole numbers never are.
 """
 
+import re
 from bisect import bisect_left
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -28,13 +29,17 @@ DIGITS = {16: 3, 32: 6, 64: 15}  # decimal digits that a float of so many bits a
 
 
 class Misfit(Exception):
-    """A text that cannot become the value: its place in the column, the text and the reason."""
+    """A text that cannot become the value: its place in the column, the text, and what it would become.
 
-    def __init__(self, row: int, value: str, reason: str) -> None:
+    `curable` says that it does become that where a person names the type.
+    """
+
+    def __init__(self, row: int, value: str, reason: str, curable: bool = False) -> None:
         super().__init__(f"{value!a} does not fit" + (f", {reason}" if reason else ""))
         self.row = row
         self.value = value
         self.reason = reason
+        self.curable = curable
 
 
 def convert(column: pa.Array, kind: pa.DataType, *, exact: bool = True, decimal: str = ".") -> pa.Array:
@@ -53,16 +58,16 @@ def convert(column: pa.Array, kind: pa.DataType, *, exact: bool = True, decimal:
         return column.cast(kind)
     try:
         return _values(column, kind, exact, decimal)  # most columns have no word for an empty cell
-    except (pa.ArrowException, InvalidOperation):
+    except pa.ArrowInvalid:
         text = without_empty(column)
     try:
         return _values(text, kind, exact, decimal)
-    except (pa.ArrowException, InvalidOperation):
+    except pa.ArrowInvalid:
         row = bisect_left(
             range(len(text) - 1), True, key=lambda n: not fits(text.slice(0, n + 1), kind, exact, decimal)
         )
         value = str(text[row].as_py())
-        raise Misfit(row, value[:80], _reason(text.slice(row, 1), kind, exact, decimal)) from None
+        raise Misfit(row, value[:80], *_reason(text.slice(row, 1), kind, exact, decimal)) from None
 
 
 def as_written(text: str, kind: pa.DataType) -> Any:
@@ -83,16 +88,18 @@ def fits(text: pa.Array, kind: pa.DataType, exact: bool = True, decimal: str = "
     """Whether all texts can become values of the type."""
     try:
         _values(text, kind, exact, decimal)
-    except (pa.ArrowException, InvalidOperation):
+    except pa.ArrowInvalid:
         return False
     return True
 
 
-def _reason(cell: pa.Array, kind: pa.DataType, exact: bool, decimal: str) -> str:
+def _reason(cell: pa.Array, kind: pa.DataType, exact: bool, decimal: str) -> tuple[str, bool]:
+    """What the text would become, and whether a person may say so."""
     if exact and fits(cell, kind, False, decimal):
-        value = convert(cell, kind, exact=False, decimal=decimal)[0].as_py()
-        return f"it would become {value!s:.40}"
-    return ""
+        return f"it would become {convert(cell, kind, exact=False, decimal=decimal)[0].as_py()!s:.40}", True
+    if pa.types.is_floating(kind) and re.fullmatch("[+-]?[0-9]+", str(cell[0].as_py())):
+        return f"it would become {cell.cast(kind)[0].as_py():.0f}", False
+    return "", False
 
 
 def _values(text: pa.Array, kind: pa.DataType, exact: bool, decimal: str) -> pa.Array:
@@ -118,7 +125,11 @@ def _values(text: pa.Array, kind: pa.DataType, exact: bool, decimal: str) -> pa.
         return text.cast(kind)
     if pa.types.is_time(kind):
         _match(text, _TIME)
-        return pc.binary_join_element_wise(pa.scalar("1970-01-01 ", TEXT), text, "").cast(_stamp(kind)).cast(kind)
+        return (
+            pc.binary_join_element_wise(pa.scalar("1970-01-01 ", TEXT), text, pa.scalar("", TEXT))
+            .cast(_stamp(kind))
+            .cast(kind)
+        )
     if pa.types.is_null(kind) and text.null_count == len(text):
         return pa.nulls(len(text))
     raise pa.ArrowInvalid("text does not become that")

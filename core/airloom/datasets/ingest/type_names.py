@@ -41,7 +41,7 @@ def parse_type(name: str) -> pa.DataType:
 
 
 def type_name(kind: pa.DataType) -> str:
-    """The name that `parse_type` takes; of types that it does not know, Arrow's."""
+    """The name that `parse_type` takes; of types that nobody needs to name, a short one or Arrow's."""
     names = {stored: name for name, stored in NAMES.items()}
     if kind in names:
         return names[kind]
@@ -49,7 +49,7 @@ def type_name(kind: pa.DataType) -> str:
         return f"timestamp[{kind.unit}, {kind.tz}]"
     if pa.types.is_decimal128(kind):
         return f"decimal({kind.precision},{kind.scale})"
-    if pa.types.is_large_list(kind):
+    if pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         return f"list<{type_name(kind.value_type)}>"
     return str(kind)
 

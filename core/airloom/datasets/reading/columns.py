@@ -75,10 +75,18 @@ def has_gaps(field: pa.Field) -> bool:
     return bool(flat) and GAPS in (field.metadata or {})
 
 
-def floats(array: pa.Array) -> NDArray[Any]:
-    """A copy with NaN for empty cells: floats of the same width, whole numbers and booleans as float64."""
+def floats(array: pa.Array, name: str) -> NDArray[Any]:
+    """A copy with NaN for empty cells: floats of the same width, whole numbers and booleans as float64.
+
+    Raises:
+        DataError: a whole number is beyond 2**53, where several become one float.
+    """
     kind = array.type if pa.types.is_floating(array.type) else pa.float64()
-    whole = array.cast(kind, safe=False)  # a whole number beyond 2**53 is rounded, as pandas does
+    try:
+        whole = array.cast(kind)
+    except pa.ArrowInvalid as error:
+        message = f"column {name!r} has empty cells and whole numbers that no float keeps: {str(error)[:160]}"
+        raise DataError(message, "make it text, declare it as the key, or fill the empty cells") from None
     values = numbers(pc.if_else(whole.is_valid(), whole, pa.scalar(math.nan, kind)), pa.field("", kind))
     return np.array(values)
 

@@ -164,7 +164,7 @@ def _python(mapped: Mapped, batch: BatchRows, name: str) -> Values:
     parts = [mapped.column(shard, name).array.take(pa.array(batch.local[a:b])) for shard, a, b in batch.runs]
     joined = pa.concat_arrays(parts or [pa.array([], field.type)])
     if has_gaps(field):
-        return floats(joined)
+        return floats(joined, name)
     flags = pa.types.is_boolean(joined.type) and not joined.null_count
     values = numbers(joined.cast(pa.uint8()) if flags else joined, field)
     # A copy, as Arrow's memory is read-only and torch wants to write.

@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from airloom.contracts import Snapshot
-from airloom.datasets.reading.columns import mark_gaps
+from airloom.datasets.reading.columns import has_gaps, mark_gaps
 from airloom.datasets.reading.loader import Loader
 from airloom.datasets.reading.mapped import Mapped, ShardFile
 from airloom.datasets.reading.split_data import SplitData
@@ -33,6 +33,8 @@ class SnapshotData:
         self.snapshot = snapshot
         self.layout = manifest.layout
         self.schema = declare_found(manifest.arrow_schema, manifest.layout, _labels(settings, manifest))
+        marked = mark_gaps(self.schema, _gaps(manifest))
+        self.empty_columns = [name for name in self.layout.inputs(marked) if has_gaps(marked.field(name))]
         self._settings = settings
         self._manifest = manifest
         self._rows = rows

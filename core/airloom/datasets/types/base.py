@@ -86,7 +86,8 @@ def check_class_label(schema: pa.Schema, layout: Layout) -> None:
     kind = schema.field(layout.label).type
     if kind not in (pa.int64(), pa.large_string()):
         message = f"the label {layout.label!a} is {kind}; {layout.type} classification needs whole numbers or text"
-        raise DataError(message, "give classes, or use the type tabular")
+        one = pa.types.is_fixed_size_list(kind) and kind.list_size == 1
+        raise DataError(message, "save labels.reshape(-1)" if one else "give classes, or use the type tabular")
 
 
 def one_input(schema: pa.Schema, layout: Layout) -> pa.Field:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+SAY = "leave it out, or say the type: --column NAME=TYPE"
+
 
 class TabularType:
     """Flat columns: numbers, booleans, text and times. The label may be any of them, or absent."""
@@ -32,7 +34,7 @@ class TabularType:
         for field in schema:
             kind = field.type
             if pa.types.is_null(kind):
-                raise DataError(f"column {field.name!a} has no value from which to tell its type", "leave it out")
+                raise DataError(f"column {field.name!a} has no value from which to tell its type", SAY)
             if not is_flat(kind):
                 message = f"column {field.name!a} is {kind}; tabular columns are numbers, text or times"
                 raise DataError(message, "leave it out, or use the type generic")

@@ -338,7 +338,7 @@ def test_rows_are_removed_by_their_keys_as_they_are_written(airloom: Cli):
     assert airloom("create", "visits", "visits.csv", *roles, "-m", "x").code == 0
     assert "'x7' is no int64, as the key patient is" in airloom("remove", "visits", "--key", "x7", "-m", "x").err
     assert (
-        "'007' is no key: patient is int64\n  -> do you mean 7?"
+        "'007' is no int64, as the key patient is: it would become 7"
         in airloom("remove", "visits", "--key", "007", "-m", "x").err
     )
     refused = airloom("remove", "visits", "--key", "7", "--key", "11", "--key", "12", "-m", "x")
@@ -394,3 +394,41 @@ def test_the_page_of_commands_imports_nothing_heavy() -> None:
     heavy = ["torch", "mlflow", "optuna", "dvc", "bentoml", "great_expectations", "pandas", "pyarrow", "numpy"]
     done = subprocess.run([sys.executable, "-c", code % heavy], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_create_says_the_types_and_why(airloom):
+    (airloom.folder / "shops.csv").write_text("zip;turnover;label\n00501;88,5;1\n00502;35,0;0\n")
+    how = ["--delimiter", ";", "--decimal", ","]
+    assert airloom("propose-expectations", "shops", "shops.csv", "--write", *how).code == 0
+    done = airloom("create", "shops", "shops.csv", "-m", "first", *how)
+    types = "  type tabular\n  zip: text\n  turnover: float64\n  label: int64, the label\n"
+    assert done.out.partition("\n")[2] == types
+    assert (
+        "column zip is text: as a number, '00501' in row 2 would change (--column zip=TYPE says otherwise)" in done.err
+    )
+    (airloom.folder / "more.csv").write_text("zip,turnover,label\n00503,1,1\n")
+    refused = airloom("commit", "shops", "more.csv", "-m", "x", "--column", "zip=int64")
+    assert (refused.code, "shops has the column 'zip' of type text, not int64" in refused.err) == (1, True)
+    assert airloom("commit", "shops", "more.csv", "-m", "x", "--column", "zip=text", "--suite", "none.json").code == 1
+    (airloom.folder / "texts.jsonl").write_text('{"text": "good", "label": "y"}\n{"text": "bad", "label": "n"}\n')
+    assert airloom("propose-expectations", "texts", "texts.jsonl", "--write").code == 0
+    assert (
+        "  type text\n  text: text\n  label: text, the label"
+        in airloom("create", "texts", "texts.jsonl", "-m", "x").out
+    )
+
+
+@pytest.mark.parametrize(("quote", "there"), [('"', ["07", "7", "0007"]), ("", None)])
+def test_a_key_is_compared_as_it_is_written(airloom, quote, there):
+    keys = ["007", "07", "7", "0007"] if quote else ["7", "8", "9", "10"]
+    rows = "".join(f"{quote}{key}{quote},{n},{n % 2}\n" for n, key in enumerate(keys))
+    (airloom.folder / "keys.csv").write_text("patient,age,label\n" + rows)
+    airloom("propose-expectations", "keys", "keys.csv", "--key", "patient", "--write")
+    assert airloom("create", "keys", "keys.csv", "--key", "patient", "-m", "x").code == 0
+    done = airloom("remove", "keys", "--key", "007", "-m", "gone")
+    if there is None:
+        assert done.code == 1
+        assert "'007' is no int64, as the key patient is: it would become 7" in done.err
+    else:
+        assert airloom("export", "keys", "keys.parquet").code == 0
+        assert pq.read_table(airloom.folder / "keys.parquet")["patient"].to_pylist() == there

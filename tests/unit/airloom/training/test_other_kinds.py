@@ -1,6 +1,7 @@
 """Texts and numbers through the same steps: committed, trained, evaluated by tag, gated, registered, served."""
 
 import json
+from unittest import mock
 
 import numpy as np
 import pyarrow as pa
@@ -11,11 +12,14 @@ from airloom.datasets.commit import commit
 from airloom.datasets.ingest import from_table
 from airloom.datasets.snapshots import snapshot
 from airloom.datasets.storage.schema import Layout
+from airloom.errors import JobFailed
 from airloom.evaluation.evaluate import evaluate
 from airloom.evaluation.gate.evidence import gate
 from airloom.registry import register
 from airloom.spec.pipeline import Pipeline
 from airloom.tracking import artifacts, runs
+from airloom.training.run import ReportSink, TrainingRun, execute
+from airloom.training.source import SnapshotSplits
 from airloom.training.train import train
 from airloom_serving.model import load as load_served
 
@@ -129,3 +133,22 @@ def test_another_kind_of_data_goes_the_same_way(settings, tmp_path, name):
         ]
     else:
         assert served.answers(served.parse([[500.0, 12]])).predictions == [pytest.approx(1.0, abs=0.2)]
+
+
+def test_columns_with_empty_cells_are_named_before_a_training_and_where_it_diverges(settings, tmp_path, caplog):
+    suite = tmp_path / "suite.json"
+    rule = {"type": "expect_table_row_count_to_be_between", "kwargs": {"min_value": 1}}
+    suite.write_text(json.dumps({"name": "gaps", "expectations": [rule]}))
+    columns = {"x": [None, *map(float, range(19))], "y": range(20), "word": ["", None, *"abcdefghijklmnopqr"]}
+    table = pa.table(columns | {"label": [n % 2 for n in range(20)]})
+    rows = from_table(table, Layout("tabular", "label"))
+    version = commit(settings, "gaps", rows, message="rows", suite=suite)
+    source = SnapshotSplits(settings, snapshot.prepare(settings, version, {"train": 1.0}))
+    run = TrainingRun({}, 0, source, mock.Mock(spec=ReportSink))
+    said = "empty cells come as NaN in the column x"
+    with pytest.raises(JobFailed, match=f"(?s)training diverged: loss is nan in step 0; {said}.*fill them in"):
+        execute(lambda run: run.report(0, loss=run.tensors("train")[0]["x"].mean()), run, "f.py:f")
+    assert said in caplog.text
+    caplog.clear()
+    execute(lambda run: run.report(0, loss=run.tensors("train")[0]["y"].float().mean()), run, "f.py:f")
+    assert said in caplog.text  # a training may know what to do with them

@@ -57,7 +57,7 @@ COLUMNS = {
     "uint64": pa.array([2**64 - 1, 0, 1, 5, 6], pa.uint64()),
     "half": pa.array(np.array([1.5, -2, 0, 5, 6], np.float16)),
     "double": pa.array([1e300, -0.0, 5e-324, 5, 6], pa.float64()),
-    "int with nulls": pa.array([2**63 - 1, None, 3, 4, 5], pa.int64()),
+    "int with nulls": pa.array([2**53, None, 3, 4, 5], pa.int64()),
     "float with nulls": pa.array([1.5, None, 3, 4, 5], pa.float32()),
     "bool": pa.array([True, False, True, True, False]),
     "bool with nulls": pa.array([True, None, True, True, False]),
@@ -210,3 +210,12 @@ def test_a_shape_that_does_not_fit_names_the_column(make, shape):
 def test_no_such_column_says_which_there_are(source):
     with pytest.raises(DataError, match=r"no column 'pixels'\n.*image, text, blob, label"):
         read(source.mapped(), [0], "pixels")
+
+
+def test_whole_numbers_that_no_float_keeps_are_refused_beside_empty_cells(make):
+    source = make([pa.record_batch([pa.array([2**53 + 1, None, 2**53 + 2], pa.int64())], names=["user"])])
+    mapped = source.mapped()
+    assert read(mapped, [0, 1], "user") == [2**53 + 1, None]
+    mapped.schema = mark_gaps(mapped.schema, {"user"})
+    with pytest.raises(DataError, match=r"(?s)column 'user' has empty cells .*9007199254740993.*declare it as the key"):
+        read(mapped, [0, 1, 2], "user")
