@@ -4,7 +4,7 @@ import logging
 import sys
 
 # At INFO they tell of themselves: a font cache that is built, a table that is migrated.
-CHATTY = ("alembic", "botocore", "dvc", "dvc_data", "dvc_objects", "git", "matplotlib", "onnxscript", "PIL", "urllib3")
+CHATTY = ("alembic", "botocore", "dvc", "dvc_data", "dvc_objects", "git", "matplotlib", "onnx_ir", "onnxscript", "PIL")
 
 
 def configure() -> None:
