@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any
 
 from airloom.errors import AirloomError, ConfigError, StoppedByRequest
-from airloom.jobs import context
+from airloom.jobs import context, logs
 from airloom.jobs.launch_record import read_launch
 from airloom.jobs.results import Failure, JobResult, write_result
 from airloom.jobs.spec import JobSpec
@@ -23,7 +23,7 @@ from airloom.jobs.spec import JobSpec
 def main(arguments: list[str]) -> int:
     """Run the step that the attempt's folder names; 0 when it ended well."""
     folder, rank = Path(arguments[0]), int(os.environ.get("RANK", 0))
-    logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.configure()
     signal.signal(signal.SIGTERM, _stop)
     context.rank_began(folder, rank)
     result = run(folder, rank)

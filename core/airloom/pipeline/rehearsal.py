@@ -55,7 +55,7 @@ def before_first_trial(settings: Settings, ctx: RunContext) -> None:
         return
     folder, key = settings.make_home() / "rehearsed", _key(settings, ctx)
     folder.mkdir(exist_ok=True, mode=0o700)
-    with FileLock(folder / "lock"):
+    with FileLock(folder / f"{key}.lock"):
         if (folder / key).exists():
             return
         try:

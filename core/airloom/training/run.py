@@ -20,6 +20,7 @@ from airloom.training.export.check import check_example
 from airloom.training.hints import hint_of
 from airloom.training.source import Source
 from airloom.training.stopping import Budget
+from airloom.training.tracked_loader import TrackedLoader
 from airloom.training.world import World, device_of, this_world
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ class TrainingRun:
         """
         return self._source.dataset(_allowed(split))
 
-    def loader(self, split: str, batch_size: int, **options: Any) -> "TrackedLoader":
+    def loader(self, split: str, batch_size: int, **options: Any) -> TrackedLoader:
         """Batches (inputs, labels), in a new order each epoch, `train` only; this rank's part of each.
 
         Within `epochs`, the place in `train` is part of every checkpoint.
@@ -263,26 +264,6 @@ class TrainingRun:
         example = check_example(self.example() if example_input is None else example_input)
         if self.rank == 0:
             self._sink.save(unwrapped(model), example.detach().cpu())
-
-
-class TrackedLoader:
-    """A loader whose place, where it is the training's own, is part of the checkpoints.
-
-    Attributes:
-        plain: the loader itself.
-    """
-
-    def __init__(self, loader: Any, progress: Progress | None) -> None:
-        self.plain, self._progress = loader, progress
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.plain) if self._progress is None else self._progress.batches(self.plain)
-
-    def __len__(self) -> int:
-        return len(self.plain)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.plain, name)
 
 
 def execute(function: Callable[[TrainingRun], Any], run: TrainingRun, reference: str) -> None:

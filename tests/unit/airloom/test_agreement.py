@@ -30,10 +30,14 @@ def test_one_step_of_float32_of_a_price_is_no_difference():
 
 
 def test_small_answers_are_held_to_their_own_size():
-    small = column(3e-6, 1e-6)
-    problem = disagreement(small, small + np.float32(1e-6))
+    small = column(3e-5, 1e-5)
+    problem = disagreement(small, small + np.float32(1e-5))
     assert problem is not None
     assert "do not compute the same" in problem.hint
+
+
+def test_an_answer_near_zero_may_be_off_by_what_larger_numbers_leave():
+    assert disagreement(column(1e-5), column(1.03e-5)) is None
 
 
 def test_a_class_that_becomes_another_is_never_within_a_tolerance():

@@ -160,7 +160,7 @@ def compare(first: Trace, second: Trace, notes: list[str] | None = None) -> Trac
     if first.answers and second.answers:
         before, now = _flat(first.answers), _flat(second.answers)
         largest = max((abs(a - b) for a, b in zip(before, now, strict=True)), default=0.0)
-        size = max(size, *(abs(value) for value in before if math.isfinite(value)))
+        size = max([size, *(abs(value) for value in before if math.isfinite(value))])
     if same and first_step is None:
         return TraceComparison(EQUAL, None, "", 0.0, notes or [])
     verdict = CLOSE if largest <= TOLERANCE * size else DIFFERS  # a NaN differs

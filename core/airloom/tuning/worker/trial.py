@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING
 
 from airloom.contracts import Record
 from airloom.errors import AirloomError, ConfigError, JobFailed, NameRefused, StoppedByRequest
-from airloom.jobs import processes
+from airloom.jobs import logs, processes
 from airloom.jobs.results import Failure
 from airloom.settings import load
 from airloom.tuning.worker import messages
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 def main(arguments: list[str]) -> int:
     """Prepare what all trials share, then run each that is asked for."""
-    logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.configure()
     processes.die_with_parent()
     if os.getppid() != int(arguments[2]):  # it died before it could take this process along
         return 1
