@@ -104,9 +104,14 @@ def commit(
 
 
 def _commit(settings: Settings, dataset: str, data: "Batches", as_json: bool, **details: Any) -> None:
+    from airloom.datasets import versions
     from airloom.datasets.commit import commit as make
+    from airloom.datasets.equal_inputs import told
 
-    _print(make(settings, dataset, data, **details), as_json)
+    version = make(settings, dataset, data, **details)
+    _print(version, as_json)
+    for line in told(versions.manifest_of(settings, version).changed):
+        say(line)
 
 
 @app.command()
