@@ -68,13 +68,23 @@ class Twins:
         return np.asarray((self.anchor != new.anchor).any(axis=1))
 
 
-def twins(store: Store, before: VersionRows | None, new: Index) -> Twins:
-    """Look for the inputs of new rows among themselves and among the live rows of a version."""
+def twins(store: Store, head: VersionManifest | None, new: Index, *, apart_only: bool = False) -> Twins:
+    """Look for the inputs of new rows among themselves and among the live rows of a version.
+
+    Args:
+        store: of this home.
+        head: the version.
+        new: the new rows.
+        apart_only: find those that stand elsewhere; without keys and corrections there are none to look for.
+    """
+    if apart_only and not new.anchored and not any(shard.anchored for shard in (head.shards if head else [])):
+        nowhere = np.full(len(new), -1)
+        return Twins(new.anchor, np.arange(len(new)), nowhere, nowhere)
     _, first, group = np.unique(voids(new.input), return_index=True, return_inverse=True)
     shard = place = np.full(len(first), -1)
     anchor = new.anchor[first]
-    if before:
-        found = lookup.find(store.settings, before, new.input[first])
+    if head:
+        found = lookup.find(store.settings, VersionRows(store, head), new.input[first])
         shard, place = found.shard, found.place
         anchor = np.where((shard >= 0)[:, None], found.anchor, anchor)
     return Twins(anchor[group], first[group], shard[group], place[group])
@@ -110,7 +120,7 @@ def _name(head: VersionManifest | None, pairs: Twins, row: int) -> str:
 
 def note_of(store: Store, head: VersionManifest | None, new: Index, policy: Policy) -> str:
     """What a validation report says of new rows whose inputs are there already, at another place of the split."""
-    count = int(twins(store, VersionRows(store, head) if head else None, new).apart(new).sum())
+    count = int(twins(store, head, new, apart_only=True).apart(new).sum())
     then = {
         "allow": "they are taken, and may stand in another split than that row",
         "same_split": "they stand where that row stands",
@@ -120,11 +130,26 @@ def note_of(store: Store, head: VersionManifest | None, new: Index, policy: Poli
     return f"Equal inputs: {count:,} of {len(new):,} rows have the inputs of a row with another key{rest}."
 
 
-def rows_apart(rows: VersionRows) -> int:
-    """How many live rows of a version have inputs that stand in more than one place of a split."""
-    if not any(shard.anchored for shard in rows.manifest.shards):
+def told(changed: dict[str, int]) -> list[str]:
+    """For people: what became of the equal inputs of a commit, as its manifest has it."""
+    words = {
+        "left_out": "rows were left out, as their inputs are there already",
+        "placed_with_equals": "rows stand in the split of the first row with their inputs, not in that of their key",
+        "apart_from_equals": "rows have the inputs of a row with another key, and may stand in another split",
+    }
+    return [f"{changed[kind]:,} {text}" for kind, text in words.items() if changed.get(kind)]
+
+
+def rows_apart(store: Store, manifest: VersionManifest) -> int | None:
+    """How many live rows of a version have inputs that stand in several places of a split.
+
+    None where this home does not have the version's indices: they are not fetched for a number.
+    """
+    if not any(shard.anchored for shard in manifest.shards):
         return 0
-    index = rows.all()
+    if not all(store.path(shard.index).exists() for shard in manifest.shards):
+        return None
+    index = VersionRows(store, manifest).all()
     _, first, group = np.unique(voids(index.input), return_index=True, return_inverse=True)
     apart = (index.anchor != index.anchor[first[group]]).any(axis=1)
     return int(np.isin(group, group[apart]).sum())

@@ -116,7 +116,7 @@ def _take(store: Store, head: VersionManifest | None, rows: Append | Replace, in
         DataError: a row's inputs are there already, and the dataset refuses that.
         NothingChanged: nothing is left.
     """
-    pairs = twins(store, VersionRows(store, head) if head else None, index)
+    pairs = twins(store, head, index, apart_only=not rows.drop and policy != "refuse")
     gone = pairs.again if rows.drop else np.zeros(len(index), np.bool_)
     if policy == "refuse":
         refuse(store, head, pairs, pairs.again & ~gone)
@@ -194,7 +194,7 @@ class Edit:
         anchors = np.stack([old.anchor[place] for old, place in targets])
         same = (np.stack([old.input[place] for old, place in targets]) == index.input).all(axis=1)
         if policy != "allow":  # where the inputs stay as they were, nothing new is there to be judged
-            pairs = twins(store, VersionRows(store, left), Index(index.row, anchors, index.input))
+            pairs = twins(store, left, Index(index.row, anchors, index.input))
             if policy == "refuse":
                 refuse(store, left, pairs, pairs.again & ~same)
             anchors = np.where(same[:, None], anchors, pairs.anchor)

@@ -11,7 +11,7 @@ from airloom.datasets.storage import object_lock, repository
 from airloom.datasets.storage.store import Store
 from airloom.errors import CorruptFile
 from airloom.retention.in_use import InUse
-from airloom.retention.items import Removal, Rules, below
+from airloom.retention.items import Removal, Rules, below, remove_folder
 from airloom.settings import Settings
 
 _LISTED = re.compile(r"^- md5: (\S+)$", re.MULTILINE)
@@ -119,6 +119,10 @@ def _item(settings: Settings, rules: Rules, path: Path, why: str) -> Removal:
 
 
 def sweep(settings: Settings) -> None:
-    """Half-written objects of dead writers."""
+    """Half-written objects of dead writers, and where the rows of deleted datasets were looked up."""
     if settings.data_repo.is_dir():
         Store(settings).sweep()
+        known = versions.list_datasets(settings)
+        for folder in below(settings.home / "data" / "lookup"):
+            if folder.name not in known:
+                remove_folder(settings, folder)

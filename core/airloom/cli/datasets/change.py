@@ -126,7 +126,9 @@ def commit(
 
 
 def _commit(settings: Settings, dataset: str, data: "Batches", as_json: bool, **details: Any) -> None:
+    from airloom.datasets import versions
     from airloom.datasets.commit import commit as make
+    from airloom.datasets.equal_inputs import told
 
     try:
         version = make(settings, dataset, data, **details)
@@ -134,6 +136,8 @@ def _commit(settings: Settings, dataset: str, data: "Batches", as_json: bool, **
         for note in data.notes:
             say(note)
     _print(version, as_json, _columns(data) if version.number == 1 else [])
+    for line in told(versions.manifest_of(settings, version).changed):
+        say(line)
 
 
 def _columns(data: "Batches") -> list[str]:

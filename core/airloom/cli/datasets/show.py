@@ -53,7 +53,6 @@ def show(name: Version, json_: Json = False) -> None:
     """
     from airloom.datasets import versions
     from airloom.datasets.equal_inputs import policy_of, rows_apart
-    from airloom.datasets.storage.rows import VersionRows
     from airloom.datasets.storage.statistics import merge
     from airloom.datasets.storage.store import Store
 
@@ -69,18 +68,34 @@ def show(name: Version, json_: Json = False) -> None:
         "revision": manifest.revision,
         "changed": manifest.changed,
         "equal_inputs": policy_of("", manifest, manifest.layout.type),
-        "rows_apart_from_equals": rows_apart(VersionRows(Store(settings), manifest)),
+        "rows_apart_from_equals": rows_apart(Store(settings), manifest),
         "statistics": merge(shard.statistics for shard in manifest.shards),
     }
     answer(record, json_, _describe(record))
 
 
 def _describe(record: dict[str, Any]) -> str:
-    hidden = {"statistics", "columns", "dataset", "number", "bytes", "changed"}
+    hidden = {
+        "statistics",
+        "columns",
+        "dataset",
+        "number",
+        "bytes",
+        "changed",
+        "equal_inputs",
+        "rows_apart_from_equals",
+    }
+    apart = record["rows_apart_from_equals"]
+    count = (
+        f"not counted, as `airloom dataset verify {record['name']}` has not been here"
+        if apart is None
+        else f"{apart:,}"
+    )
     lines = [
         f"{key:14} {_plain(value)}" for key, value in record.items() if key not in hidden and value not in ("", [])
     ]
     lines += [f"{'bytes':14} {size(record['bytes'])}", f"{'changed':14} {_plain(record['changed'])}"]
+    lines += [f"{'equal inputs':14} {record['equal_inputs']}; rows that have those of a row elsewhere: {count}"]
     lines += [f"{'column':14} {name}: {kind}" for name, kind in record["columns"].items()]
     for name, column in record["statistics"].items():
         numbers = [f"{key} {column[key]:.4g}" for key in ("min", "mean", "max", "std") if key in column]

@@ -26,14 +26,9 @@ EMPTY = 0.1  # share of empty cells beyond that seen, where cells may be empty
 CATEGORIES = 100  # a text column with more different values is no category
 MEAN_DEVIATIONS = 1.0  # how far a batch's mean may lie from that of the data seen
 EXACT = 2**53  # larger whole numbers are rounded by Great Expectations
-NUMBERS = [
-    *(
-        f"{sign}{kind}{bits}"
-        for kind in ("int", "Int")
-        for sign in ("", "u" if kind == "int" else "U")
-        for bits in (8, 16, 32, 64)
-    ),
-    *(f"{kind}{bits}" for kind in ("float", "Float") for bits in (16, 32, 64)),
+NUMBERS = [  # as pandas calls them; those with a capital may be empty
+    *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64"),
+    *("Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "Float32", "Float64"),
 ]
 
 

@@ -80,7 +80,9 @@ def test_a_table_grows_by_rows_alike_and_says_how_many_could_be_in_two_splits(se
     )
     assert notes[1].startswith("Equal inputs: 1 of 2 rows")
     manifest = versions.manifest_of(settings, second)
-    assert rows_apart(VersionRows(Store(settings), manifest)) == 3
+    assert rows_apart(Store(settings), manifest) == 3
+    elsewhere = replace(settings, home=settings.home / "fresh")
+    assert rows_apart(Store(elsewhere), manifest) is None
     made = snapshot.prepare(settings, second, SPLIT)
     data = snapshot.open_snapshot(settings, made)
     train, test = (data.table(name).column("hour").to_pylist() for name in SPLIT)
