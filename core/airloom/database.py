@@ -3,18 +3,22 @@
 import logging
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, TypeVar
 
-from sqlalchemy import Engine, MetaData, create_engine, event
+from sqlalchemy import Engine, MetaData, NullPool, create_engine, event
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, ProgrammingError
 
-from airloom.errors import JobsAway
+from airloom.errors import CorruptFile, JobsAway
+from airloom.files import RESTORE, check_sqlite, sqlite_file
 
 PATIENCE = 120.0  # seconds that a database may be away
 LOCKED = 60.0  # seconds to wait for a lock of SQLite
 LONGEST = 2.0  # seconds between two tries
+DAMAGED = ("SQLITE_NOTADB", "SQLITE_CORRUPT")  # what SQLite says of a file
+_short: list[bool] = []  # see `short_of_room`
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
@@ -29,13 +33,32 @@ def engine(address: str, metadata: MetaData, locked: float = LOCKED, synchronous
         locked: seconds to wait for a lock of SQLite.
         synchronous: NORMAL: a kill loses nothing; FULL: neither does a power cut. Of SQLite.
     """
-    sql_engine = create_engine(address, **options(address, locked))
-    prepare(sql_engine, locked, synchronous)
-    try:
-        metadata.create_all(sql_engine)
-    except (OperationalError, ProgrammingError, IntegrityError):  # another process made them in between
-        metadata.create_all(sql_engine)
+    check_sqlite(address)
+    alone = _no_room(address)
+    # A connection that is alone keeps the others out: none stays open.
+    sql_engine = create_engine(address, **options(address, locked), **({"poolclass": NullPool} if alone else {}))
+    prepare(sql_engine, locked, synchronous, alone=alone)
+    with undamaged(address):
+        try:
+            metadata.create_all(sql_engine)
+        except (OperationalError, ProgrammingError, IntegrityError):  # another process made them in between
+            metadata.create_all(sql_engine)
     return sql_engine
+
+
+@contextmanager
+def undamaged(address: str) -> Iterator[None]:
+    """Name the file where SQLite says that it is damaged.
+
+    Raises:
+        CorruptFile: it is.
+    """
+    try:
+        yield
+    except DBAPIError as error:
+        if str(getattr(error.orig, "sqlite_errorname", "")).startswith(DAMAGED):
+            raise CorruptFile(f"{sqlite_file(address)} is damaged: {error.orig}", RESTORE) from None
+        raise
 
 
 def options(address: str, locked: float = LOCKED) -> dict[str, Any]:
@@ -44,10 +67,37 @@ def options(address: str, locked: float = LOCKED) -> dict[str, Any]:
     return {"connect_args": {"timeout": locked} if local else {"connect_timeout": 10}, "pool_pre_ping": not local}
 
 
-def prepare(sql_engine: Engine, locked: float = LOCKED, synchronous: str = "NORMAL") -> None:
-    """Readers of SQLite do not wait for writers; see `engine`."""
+def prepare(sql_engine: Engine, locked: float = LOCKED, synchronous: str = "NORMAL", *, alone: bool = False) -> None:
+    """Readers of SQLite do not wait for writers; see `engine`. One that is `alone` needs no room to read."""
     if sql_engine.dialect.name == "sqlite":
-        event.listen(sql_engine, "connect", lambda connection, _: _write_ahead(connection, locked, synchronous))
+        event.listen(sql_engine, "connect", lambda connection, _: _write_ahead(connection, locked, synchronous, alone))
+
+
+@contextmanager
+def short_of_room() -> Iterator[None]:
+    """Engines that are first made in this block read SQLite also where the disk is full, for work that makes room.
+
+    SQLite's readers share a file of 32 kB beside the database. Where there is no room for it, a connection that keeps
+    the others out while it lives does without.
+    """
+    _short.append(True)
+    try:
+        yield
+    finally:
+        _short.pop()
+
+
+def _no_room(address: str) -> bool:
+    if not _short or not address.startswith("sqlite:///") or not sqlite_file(address).exists():
+        return False
+    connection = sqlite3.connect(sqlite_file(address))
+    try:
+        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1")
+    except sqlite3.OperationalError as error:
+        return error.sqlite_errorname.startswith("SQLITE_IOERR_SHM")
+    finally:
+        connection.close()
+    return False
 
 
 def patiently(work: Callable[[], T], patience: float = PATIENCE) -> T:
@@ -87,7 +137,9 @@ def is_away(error: BaseException | None) -> bool:
     return lost or isinstance(error, OperationalError | InterfaceError)
 
 
-def _write_ahead(connection: Any, locked: float, synchronous: str) -> None:
+def _write_ahead(connection: Any, locked: float, synchronous: str, alone: bool) -> None:
+    if alone:
+        connection.execute("PRAGMA locking_mode=EXCLUSIVE")
     until = time.monotonic() + locked
     while True:
         try:

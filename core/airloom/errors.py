@@ -5,7 +5,7 @@ AirloomError
 ├── DataError            a dataset, version, batch or shard
 │   ├── ValidationFailed     a batch did not pass its suite (carries the report's path)
 │   ├── NothingChanged       the commit holds what the newest version holds already
-│   └── CorruptFile          a digest does not match
+│   └── CorruptFile          a file is not what was written
 ├── JobError             the jobs layer: no such attempt, an attempt that does not end
 │   ├── JobsAway             the database of jobs and studies does not answer
 │   └── JobFailed            a job ended badly (carries the reason and the log's path)
@@ -51,7 +51,7 @@ class NothingChanged(DataError):
 
 
 class CorruptFile(DataError):
-    """A file's digest is not the recorded one."""
+    """A file of Airloom's is not what was written: its digest is another, or it cannot be read."""
 
 
 class JobError(AirloomError):

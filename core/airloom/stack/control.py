@@ -107,7 +107,7 @@ def _migrate(settings: Settings, environment: dict[str, str], log_line: LogLine)
 
     stamp = settings.home / "airflow" / "migrated"
     version = importlib.metadata.version("apache-airflow-core")
-    if stamp.exists() and stamp.read_text() == version:
+    if stamp.exists() and stamp.read_bytes() == version.encode():
         return
     log_line("creating Airflow's database")
     command = [sys.executable, "-m", "airflow", "db", "migrate"]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airloom.contracts import RunContext, Snapshot
 from airloom.errors import ConfigError, MlflowAway, RegistryError
+from airloom.files import check_sqlite
 from airloom.names import child_run
 from airloom.settings import Settings
 from airloom.tracking.tags import Tag
@@ -41,6 +42,7 @@ def client(settings: Settings) -> "MlflowClient":
     import mlflow
 
     if uri.startswith("sqlite:"):
+        check_sqlite(uri)
         (settings.make_home() / "mlflow" / "artifacts").mkdir(parents=True, exist_ok=True)
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)

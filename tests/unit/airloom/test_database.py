@@ -9,6 +9,7 @@ from sqlalchemy import Column, Integer, MetaData, Table, insert, select
 from sqlalchemy.exc import OperationalError
 
 from airloom import database
+from airloom.errors import CorruptFile
 
 METADATA = MetaData()
 ROWS = Table("rows", METADATA, Column("id", Integer, primary_key=True))
@@ -52,3 +53,21 @@ def test_a_power_cut_is_guarded_against_where_asked_for(tmp_path, synchronous, n
     made = database.engine(f"sqlite:///{tmp_path}/a.db", METADATA, synchronous=synchronous)
     with made.begin() as ours:
         assert ours.exec_driver_sql("PRAGMA synchronous").scalar() == number
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path):
+    (tmp_path / "a.db").write_text("nonsense")
+    with pytest.raises(CorruptFile, match=r"a\.db is no SQLite database"):
+        opened(tmp_path / "a.db")
+
+
+def test_a_database_that_is_damaged_inside_is_named(tmp_path):
+    file = tmp_path / "a.db"
+    with opened(file).begin() as ours:
+        ours.execute(insert(ROWS), [{"id": number} for number in range(5000)])
+    with sqlite3.connect(file) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    file.write_bytes(file.read_bytes()[:100] + bytes(file.stat().st_size - 100))
+    with pytest.raises(CorruptFile, match=r"a\.db is damaged"):
+        opened(file)

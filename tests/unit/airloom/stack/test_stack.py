@@ -1,6 +1,7 @@
 """The stack's configuration, and what `down` finds."""
 
 import configparser
+import json
 import os
 import shlex
 import socket
@@ -45,7 +46,9 @@ def test_a_taken_port_is_avoided(settings: Settings, ports: Ports) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        write_private(settings.make_home() / "stack.json", f'{{"airflow_port": {port}}}')
+        kept = config.prepare(settings, ports) | {"airflow_port": port}
+        write_private(settings.home / "stack.json", json.dumps(kept))
+        settings.__dict__.pop("stack", None)
         values = config.prepare(settings, ports)
     chosen = {values[f"{name}_port"] for name in config.DEFAULT_PORTS}
     assert port not in chosen
@@ -130,6 +133,30 @@ def test_doctor_names_a_secret_that_others_can_read(settings: Settings, ports: P
     finding = report._secrets(settings)
     assert not finding.ok
     assert "chmod" in finding.fix
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "[1]", "{}", '{"mlflow_url": "http://127.0.0.1:1"}'])
+def test_doctor_names_a_stack_file_that_is_nonsense_and_looks_at_all_else(settings: Settings, text: str) -> None:
+    write_private(settings.make_home() / "stack.json", text)
+    findings = {finding.check: finding for finding in report.doctor(settings)}
+    assert not findings["stack.json"].ok
+    assert "stack.json" in findings["stack.json"].detail
+    assert "airloom up" in findings["stack.json"].fix
+    assert {"git", "python", "disk", "project", "secrets"} <= set(findings)
+
+
+@pytest.mark.parametrize("name", [*report.DATABASES, "demo.json", "devices/cuda-0.json"])
+def test_doctor_names_each_other_file_that_is_nonsense(settings: Settings, name: str) -> None:
+    (settings.make_home() / name).parent.mkdir(exist_ok=True)
+    (settings.home / name).write_text("nonsense")
+    failed = {finding.check: finding for finding in report.doctor(settings) if not finding.ok}
+    assert name in failed
+    assert str(settings.home / name) in failed[name].detail
+
+
+def test_down_ends_a_stack_whose_file_is_nonsense(settings: Settings) -> None:
+    write_private(settings.make_home() / "stack.json", "")
+    assert control.down(settings, lambda _: None) == 0
 
 
 def test_status_before_the_first_start_says_so(settings: Settings) -> None:
