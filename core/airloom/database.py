@@ -8,16 +8,41 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any, TypeVar
 
-from sqlalchemy import Engine, MetaData, NullPool, create_engine, event
+from sqlalchemy import (
+    URL,
+    Column,
+    Connection,
+    Engine,
+    Integer,
+    MetaData,
+    NullPool,
+    String,
+    Table,
+    create_engine,
+    delete,
+    event,
+    insert,
+    inspect,
+    make_url,
+    select,
+)
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, ProgrammingError
 
-from airloom.errors import CorruptFile, JobsAway
+from airloom import __version__, schema
+from airloom.errors import CorruptFile, JobsAway, StateError
 from airloom.files import RESTORE, check_sqlite, sqlite_file
 
 PATIENCE = 120.0  # seconds that a database may be away
 LOCKED = 60.0  # seconds to wait for a lock of SQLite
 LONGEST = 2.0  # seconds between two tries
 DAMAGED = ("SQLITE_NOTADB", "SQLITE_CORRUPT")  # what SQLite says of a file
+_SCHEMA = Table(
+    schema.TABLE,
+    MetaData(),
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("version", Integer, nullable=False),
+    Column("airloom", String(50), nullable=False),
+)
 _short: list[bool] = []  # see `short_of_room`
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -39,11 +64,70 @@ def engine(address: str, metadata: MetaData, locked: float = LOCKED, synchronous
     sql_engine = create_engine(address, **options(address, locked), **({"poolclass": NullPool} if alone else {}))
     prepare(sql_engine, locked, synchronous, alone=alone)
     with undamaged(address):
+        _check_schema(sql_engine, metadata)
         try:
             metadata.create_all(sql_engine)
         except (OperationalError, ProgrammingError, IntegrityError):  # another process made them in between
             metadata.create_all(sql_engine)
     return sql_engine
+
+
+def schema_of(connection: Connection) -> tuple[int, str] | None:
+    """The version of our tables, and the release that made or migrated them; None where there are none yet."""
+    names = set(inspect(connection).get_table_names())
+    if schema.TABLE in names and (row := connection.execute(select(_SCHEMA.c.version, _SCHEMA.c.airloom)).first()):
+        return int(row.version), str(row.airloom)
+    return (schema.FIRST, "") if names & set(schema.OWN) else None
+
+
+def record_schema(connection: Connection) -> None:
+    """Write down that the tables are of this release's version."""
+    _SCHEMA.metadata.create_all(connection)
+    connection.execute(delete(_SCHEMA))
+    connection.execute(insert(_SCHEMA).values(id=1, version=schema.VERSION, airloom=__version__))
+
+
+def named(address: str | URL) -> str:
+    """An address for people: the file, or the address without its password."""
+    url = make_url(address)
+    return str(url.database) if url.drivername.startswith("sqlite") else url.render_as_string(hide_password=True)
+
+
+def _check_schema(sql_engine: Engine, metadata: MetaData) -> None:
+    """Refuse tables of another release, before anything is written; new ones get this release's version.
+
+    Raises:
+        StateError: they are newer, must be migrated, or lack a column.
+    """
+    place = f"the database {named(sql_engine.url)}"
+    with sql_engine.connect() as connection:
+        found = schema_of(connection)
+        if found:
+            schema.check(place, *found)
+            _check_columns(connection, metadata, place)
+            return
+    try:
+        with sql_engine.begin() as connection:
+            record_schema(connection)
+    except (OperationalError, ProgrammingError, IntegrityError) as error:  # another process did
+        if is_locked(error):
+            raise
+
+
+def _check_columns(connection: Connection, metadata: MetaData, place: str) -> None:
+    tables = inspect(connection)
+    there = set(tables.get_table_names())
+    for table in metadata.sorted_tables:
+        columns = {column["name"] for column in tables.get_columns(table.name)} if table.name in there else None
+        missing = [column.name for column in table.columns if columns is not None and column.name not in columns]
+        if missing:
+            message = f"{place} is of schema {schema.VERSION}, but its table {table.name} lacks {', '.join(missing)}"
+            raise StateError(message, "something else changed it, or a development version made it: put a backup there")
+
+
+def is_locked(error: DBAPIError) -> bool:
+    """Whether SQLite says that somebody else writes for longer than we wait."""
+    return str(getattr(error.orig, "sqlite_errorname", "")).startswith("SQLITE_BUSY")
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 AirloomError
 ├── ConfigError          a pipeline file, setting or argument is wrong
+├── StateError           the state is of another release
 ├── DataError            a dataset, version, batch or shard
 │   ├── ValidationFailed     a batch did not pass its suite (carries the report's path)
 │   ├── NothingChanged       the commit holds what the newest version holds already
@@ -28,6 +29,10 @@ class AirloomError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\n  -> {self.hint}" if self.hint else self.message
+
+
+class StateError(AirloomError):
+    """The state folder, or a database, is of another release. Nothing was written to it."""
 
 
 class ConfigError(AirloomError):

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+from airloom import home
 from airloom.errors import ConfigError, CorruptFile
 from airloom.files import read_json
 
@@ -171,9 +172,8 @@ class Settings:
         return self.home / "data" / "cache"
 
     def make_home(self) -> Path:
-        """Create `home`, readable by its owner only."""
-        self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return self.home
+        """`home`, created where it is not there yet; see `airloom.home.make` for what is refused."""
+        return home.make(self.home)
 
 
 def load() -> Settings:

@@ -24,11 +24,12 @@ app.add_typer(pipeline_app, name="pipeline")
 
 def main() -> None:
     """Run a command; an AirloomError becomes its message on standard error and exit code 1."""
-    from airloom.cli import gate, gc, jobs, lineage, models, reproduce, studies
+    from airloom.cli import db, gate, gc, jobs, lineage, models, reproduce, studies
     from airloom.cli.datasets import app as dataset_app
 
     app.add_typer(dataset_app, name="dataset")
     app.add_typer(jobs.app, name="jobs")
+    app.add_typer(db.app, name="db")
     app.add_typer(gate.app, name="gate")
     app.add_typer(models.app, name="model")
     app.add_typer(models.experiment, name="experiment")

@@ -19,7 +19,6 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     insert,
-    make_url,
     select,
     update,
 )
@@ -153,6 +152,6 @@ class Attempts:
         except IntegrityError:
             raise
         except DBAPIError as error:
-            place = make_url(self._address).render_as_string(hide_password=True)
-            message = f"the table of jobs cannot be used: {str(error.orig).strip()[:300]} ({place})"
+            reason = str(error.orig).strip()[:300]
+            message = f"the table of jobs cannot be used: {reason} ({database.named(self._address)})"
             raise JobsAway(message, "look at that database and its disk, and try again") from None

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from airloom import home, schema
 from airloom.contracts import Record
 from airloom.errors import AirloomError
 from airloom.files import check_sqlite, read_json
@@ -149,12 +150,13 @@ def _secrets(settings: Settings) -> Finding:
 
 
 def _files(settings: Settings) -> list[Finding]:
-    """A finding for each file of the state folder that is empty or nonsense."""
+    """A finding for each file of the state folder that is empty or nonsense, or of another release."""
     checks: dict[str, Callable[[], object]] = {STACK_FILE: lambda: settings.stack}
+    checks[schema.FILE] = partial(home.check, settings.home)
     for path in [settings.home / "demo.json", *sorted((settings.home / "devices").glob("*.json"))]:
         checks[str(path.relative_to(settings.home))] = partial(read_json, path, "remove it")
-    for path in DATABASES:
-        checks[path] = partial(_read_database, settings.home / path)
+    for name in DATABASES:
+        checks[name] = partial(_read_database, settings.home / name)
     findings = []
     for name, check in checks.items():
         try:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from airloom.contracts import RunContext, Snapshot
 from airloom.errors import ConfigError, MlflowAway, RegistryError
-from airloom.files import check_sqlite
 from airloom.names import child_run
 from airloom.settings import Settings
+from airloom.tracking import store
 from airloom.tracking.tags import Tag
 
 if TYPE_CHECKING:
@@ -42,12 +42,18 @@ def client(settings: Settings) -> "MlflowClient":
     import mlflow
 
     if uri.startswith("sqlite:"):
-        check_sqlite(uri)
-        (settings.make_home() / "mlflow" / "artifacts").mkdir(parents=True, exist_ok=True)
+        artifacts = settings.make_home() / "mlflow" / "artifacts"
+        artifacts.mkdir(parents=True, exist_ok=True)
+        store.ensure(uri, artifacts.as_uri())
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
     with connection_errors(settings):
-        return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+        try:
+            return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+        except mlflow.MlflowException:
+            if uri.startswith("sqlite:"):
+                store.check(uri)  # else it says which command of MLflow's to call, and makes no backup
+            raise
 
 
 @contextmanager
