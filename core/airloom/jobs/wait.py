@@ -78,6 +78,8 @@ def value(attempt: Attempt) -> dict[str, Any]:
     log = str(attempt.path / files.LOG)
     failure = result.failure if result and not result.ok else None
     hint = failure.hint if failure and failure.hint else _tail(attempt)
+    if attempt.state == CANCELLED:  # what it said itself was meant for one that is stopped to go on
+        hint = "submitted again, it begins at step 0"
     kind = JobLost if attempt.state == LOST else JobFailed
     verb = {CANCELLED: "was cancelled", LOST: "was lost"}.get(attempt.state, "failed")
     explained = failure is not None and attempt.reason == failure.error[:4000]

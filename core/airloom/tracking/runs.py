@@ -117,13 +117,18 @@ def ensure_parent(settings: Settings, pipeline_name: str, key: str, tags: dict[s
     """
     api = client(settings)
     with connection_errors(settings):
-        experiment = _experiment(api, settings, f"airloom/{pipeline_name}")
+        experiment = _experiment(api, settings, experiment_name(pipeline_name))
         run = find_run(api, experiment, key)
         if run:
             _reopen(api, run)
             return experiment, str(run.info.run_id)
         run = api.create_run(experiment, tags={**tags, Tag.KEY: key}, run_name=key.rsplit("/", 1)[-1])
         return experiment, str(run.info.run_id)
+
+
+def experiment_name(pipeline: str) -> str:
+    """The MLflow experiment of a pipeline."""
+    return f"airloom/{pipeline}"
 
 
 def find_run(api: "MlflowClient", experiment: str, key: str, parent: str = "") -> "Run | None":
