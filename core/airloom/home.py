@@ -10,7 +10,7 @@ from airloom.errors import ConfigError, CorruptFile
 from airloom.files import read_json, write_private
 
 OTHERS = stat.S_IRWXG | stat.S_IRWXO  # permissions of anybody but the owner
-IGNORE = ".gitignore"
+IGNORE, USER = ".gitignore", "user"
 # What stands in a state folder. One of them tells it from somebody's folder, whose permissions are not ours to change.
 MARKS = (
     *(schema.FILE, "stack.json", "airloom.db", "optuna.db", "data", "mlflow", "airflow", "jobs", "run", "user"),
@@ -29,12 +29,22 @@ def make(home: Path) -> Path:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
     check(home)
     _keep_from_others(home)
+    if (home / USER).is_dir():
+        private_folder(home / USER)
     if not (home / IGNORE).exists():
         with suppress(OSError):  # a full disk is no reason to stop what may make room
             write_private(home / IGNORE, "*\n")
     if not (home / schema.FILE).exists() and not any((home / name).exists() for name in MARKS):
         record(home)
     return home
+
+
+def private_folder(folder: Path) -> Path:
+    """A folder in it for its owner only, also where some library has made it for everybody."""
+    folder.mkdir(exist_ok=True, mode=0o700)
+    if folder.stat().st_mode & OTHERS:
+        folder.chmod(0o700)
+    return folder
 
 
 def version(home: Path) -> tuple[int, str]:

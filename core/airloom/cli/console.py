@@ -53,18 +53,24 @@ def parse_parameters(pairs: list[str]) -> dict[str, Any]:
     """`["epochs=3"]` → `{"epochs": 3}`; values are read as YAML.
 
     Raises:
-        ConfigError: a pair has not the form `name=value`.
+        ConfigError: a pair has not the form `name=value`, or its value is no YAML.
     """
     import yaml
 
     from airloom.errors import ConfigError
+    from airloom.spec import limited_yaml
 
     values = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not name or not equals:
             raise ConfigError(f"--parameter {pair!r} has not the form name=value", "for example -p epochs=3")
-        values[name] = yaml.safe_load(value)
+        try:
+            values[name] = limited_yaml.load(value)
+        except yaml.YAMLError as error:
+            reason = " ".join(str(error).split())[:200]
+            message = f"--parameter {name}: {value[:80]!r} is not readable as YAML: {reason}"
+            raise ConfigError(message, "put text in quotes") from None
     return values
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from airloom.contracts import RunContext
 from airloom.errors import ConfigError
-from airloom.spec import candidates
+from airloom.spec import candidates, limited_yaml
 from airloom.spec.pipeline import Pipeline
 
 
@@ -83,7 +83,7 @@ def full(pipeline: Pipeline) -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = limited_yaml.load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"there is no pipeline file {path}", _others(path)) from None
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:

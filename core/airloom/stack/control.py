@@ -12,6 +12,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from airloom.errors import StackError
+from airloom.files import write_private
 from airloom.jobs import control as jobs
 from airloom.settings import Settings
 from airloom.stack import config, health, migration
@@ -91,8 +92,7 @@ def up(settings: Settings, log_line: LogLine, timeout: float = 180) -> bool:
 def _start(settings: Settings, ports: Ports, log_line: LogLine) -> None:
     config.prepare(settings, ports)
     path = settings.home / "run" / "supervisord.conf"
-    path.write_text(config.supervisor_config(settings))
-    path.chmod(0o600)
+    write_private(path, config.supervisor_config(settings))
     environment = config.environment(settings)
     _make_databases(settings, environment, log_line)
     log_line("starting MLflow, Airflow and the model server")
@@ -126,7 +126,7 @@ def _migrate_airflow(settings: Settings, environment: dict[str, str], log_line: 
     if stamp.exists() and stamp.read_bytes() == version.encode():
         return
     log_line("creating Airflow's database")
-    command = [sys.executable, "-m", "airflow", "db", "migrate"]
+    command = [sys.executable, "-m", "airloom.stack.airflow", "db", "migrate"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, umask=0o077)
     if done.returncode:
         raise StackError(f"`airflow db migrate` failed: {done.stderr.strip()[-600:]}", "`airloom doctor`")

@@ -96,3 +96,11 @@ def test_a_damaged_record_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "schema.json").write_text(text)
     with pytest.raises(CorruptFile, match=r"schema\.json"):
         home.make(tmp_path)
+
+
+def test_the_caches_of_tools_are_their_owners_only_also_where_a_library_made_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "home" / "user").mkdir(parents=True)
+    (tmp_path / "home" / "user").chmod(0o755)
+    home.make(tmp_path / "home")
+    assert mode(tmp_path / "home" / "user") == 0o700
+    assert mode(home.private_folder(tmp_path / "home" / "other")) == 0o700

@@ -16,7 +16,7 @@ import pytest
 
 from airloom.files import write_private
 from airloom.settings import Settings
-from airloom.stack import config, control, report
+from airloom.stack import airflow, config, control, report
 from airloom.stack.ports import Ports
 
 
@@ -76,13 +76,29 @@ def test_supervisors_configuration_survives_spaces_and_percent_signs(settings: S
 
 def test_everything_listens_on_loopback(settings: Settings, ports: Ports) -> None:
     config.prepare(settings, ports)
-    environment = config.environment(settings)
-    assert environment["AIRFLOW__API__HOST"] == "127.0.0.1"
+    assert config.airflow_environment(settings)["AIRFLOW__API__HOST"] == "127.0.0.1"
     for process in config.processes(settings):
         if process.name in {"mlflow", "model-server"}:
             assert process.command[process.command.index("--host") + 1] == "127.0.0.1"
         if process.name in {"airflow-scheduler", "airflow-triggerer"}:
             assert "--skip-serve-logs" in process.command
+
+
+def test_only_airflow_has_airflows_secrets(settings: Settings, ports: Ports, monkeypatch: pytest.MonkeyPatch) -> None:
+    config.prepare(settings, ports)
+    secrets = [settings.stack[name] for name in ("fernet_key", "jwt_secret", "api_secret", "airflow_password")]
+    everybody = config.environment(settings)
+    written = config.supervisor_config(settings) + "".join(everybody.values())
+    assert not [name for name in everybody if name.startswith("AIRFLOW")]
+    assert not [secret for secret in secrets if secret in written]
+    became: list = []
+    monkeypatch.setattr(os, "execve", lambda *arguments: became.append(arguments))
+    monkeypatch.setenv("AIRLOOM_HOME", str(settings.home))
+    airflow.main(["scheduler"])
+    ((_, command, environment),) = became
+    assert command == [sys.executable, "-m", "airflow", "scheduler"]
+    assert environment["AIRFLOW__CORE__FERNET_KEY"] == settings.stack["fernet_key"]
+    assert environment["AIRFLOW__API_AUTH__JWT_SECRET"] == settings.stack["jwt_secret"]
 
 
 def test_down_ends_what_carries_the_mark_and_nothing_else(settings: Settings) -> None:
