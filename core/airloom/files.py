@@ -85,6 +85,14 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def is_new(address: str) -> bool:
+    """Whether an address names a SQLite database in which nothing was written yet: a reader needs not make it."""
+    if not address.startswith("sqlite:"):
+        return False
+    file = sqlite_file(address)
+    return not (file.is_file() and file.stat().st_size)
+
+
 @contextmanager
 def writing(place: Path, consequence: str = "nothing is visible") -> Iterator[None]:
     """Name the place where writing fails.

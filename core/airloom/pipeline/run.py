@@ -34,12 +34,14 @@ def find_file(settings: Settings, name: str) -> Path:
         ConfigError: there is none.
     """
     given = Path(name)
-    if given.suffix in {".yaml", ".yml"} or given.exists():
+    files_by_name = {path.stem: path for path in find_pipelines(settings.project)}
+    # A name comes first: a folder or a package beside may be called like the pipeline.
+    if name not in files_by_name and (given.suffix in {".yaml", ".yml"} or given.is_file()):
         return given.resolve()
-    files = {path.stem: path for path in find_pipelines(settings.project)}
-    if name not in files:
-        raise ConfigError(f"there is no pipeline {name!r}", f"known here: {', '.join(files) or 'none'}; or give a path")
-    return files[name].resolve()
+    if name not in files_by_name:
+        known = ", ".join(files_by_name) or "none"
+        raise ConfigError(f"there is no pipeline {name!r}", f"known here: {known}; or give a path")
+    return files_by_name[name].resolve()
 
 
 def run_pipeline(

@@ -27,6 +27,8 @@ def plan(settings: Settings, rules: Rules) -> list[Removal]:
     Raises:
         AirloomError: a store does not answer: then nobody knows what is needed, and nothing may go.
     """
+    if not settings.home.is_dir():
+        return []
     with database.short_of_room():
         in_use = find_in_use(settings, rules)
         removals = itertools.chain(

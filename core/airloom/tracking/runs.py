@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airloom.contracts import RunContext, Snapshot
 from airloom.errors import ConfigError, MlflowAway, RegistryError
+from airloom.files import is_new, sqlite_file
 from airloom.names import child_run
 from airloom.settings import Settings
 from airloom.tracking import store
@@ -54,6 +55,18 @@ def client(settings: Settings) -> "MlflowClient":
             if uri.startswith("sqlite:"):
                 store.check(uri)  # else it says which command of MLflow's to call, and makes no backup
             raise
+
+
+def reader(settings: Settings) -> "MlflowClient":
+    """The same for who only reads: where MLflow has no store yet, none is made.
+
+    Raises:
+        RegistryError: there is none.
+    """
+    if is_new(settings.mlflow_uri):
+        message = f"nothing was run here yet: there is no {sqlite_file(settings.mlflow_uri)}"
+        raise RegistryError(message, "`airloom run PIPELINE` makes it, or set AIRLOOM_HOME to another state folder")
+    return client(settings)
 
 
 @contextmanager

@@ -37,6 +37,21 @@ def test_the_only_training_has_no_candidate() -> None:
     assert of_chosen({"": trained("x")}, "") == trained("x")
 
 
+def test_a_folder_called_like_a_pipeline_does_not_hide_it(tmp_path, make_home, monkeypatch) -> None:
+    settings = make_home(tmp_path)
+    (settings.project / "configs" / "pipelines").mkdir(parents=True)
+    file = settings.project / "configs" / "pipelines" / "boats.yaml"
+    file.touch()
+    (settings.project / "boats").mkdir()
+    (settings.project / "boats" / "__init__.py").touch()
+    (settings.project / "planes").mkdir()
+    monkeypatch.chdir(settings.project)
+    assert pipeline_run.find_file(settings, "boats") == file.resolve()
+    assert pipeline_run.find_file(settings, "configs/pipelines/boats.yaml") == file.resolve()
+    with pytest.raises(ConfigError, match="there is no pipeline 'planes'"):
+        pipeline_run.find_file(settings, "planes")
+
+
 ASKED = Asked(3, {"epochs": 3, "lr": 0.1})
 
 
