@@ -3,10 +3,11 @@
 AirloomError
 ├── ConfigError          a pipeline file, setting or argument is wrong
 │   └── NameRefused          a name of a metric or parameter that MLflow does not take
+├── StateError           the state is of another release
 ├── DataError            a dataset, version, batch or shard
 │   ├── ValidationFailed     a batch did not pass its suite (carries the report's path)
 │   ├── NothingChanged       the commit holds what the newest version holds already
-│   ├── CorruptFile          a digest does not match
+│   ├── CorruptFile          a file is not what was written
 │   └── DataAway             the data remote or the disk fails, or others wrote first: a retry may do
 ├── JobError             the jobs layer: no such attempt, an attempt that does not end
 │   ├── JobsAway             the database of jobs and studies does not answer
@@ -31,6 +32,10 @@ class AirloomError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\n  -> {self.hint}" if self.hint else self.message
+
+
+class StateError(AirloomError):
+    """The state folder, or a database, is of another release. Nothing was written to it."""
 
 
 class ConfigError(AirloomError):
@@ -58,7 +63,7 @@ class NothingChanged(DataError):
 
 
 class CorruptFile(DataError):
-    """A file's digest is not the recorded one."""
+    """A file of Airloom's is not what was written: its digest is another, or it cannot be read."""
 
 
 class DataAway(DataError):

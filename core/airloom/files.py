@@ -1,13 +1,18 @@
 """Files: written at once or not at all, readable by their owner only; and their digests."""
 
 import hashlib
+import json
 import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from airloom.errors import DataAway
+from airloom.errors import CorruptFile, DataAway
+
+SQLITE = b"SQLite format 3\x00"  # how its files begin
+RESTORE = "`airloom down`, and put a backup there, or move it away: it is then made anew, without what it held"
 
 
 def write_private(path: Path, text: str) -> None:
@@ -22,10 +27,70 @@ def write_private(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
+def read_json(path: Path, hint: str) -> dict[str, Any] | None:
+    """The mapping in a JSON file that Airloom wrote; None where there is none.
+
+    Args:
+        path: of the file.
+        hint: what to do where it holds something else.
+
+    Raises:
+        CorruptFile: it is empty, cannot be read, or holds something else.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise CorruptFile(f"{path} cannot be read: {error.strerror or error}", hint) from None
+    if not data.strip():
+        raise CorruptFile(f"{path} is empty", hint)
+    try:
+        values = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise CorruptFile(f"{path} is damaged: {error}", hint) from None
+    if not isinstance(values, dict):
+        raise CorruptFile(f"{path} is damaged: it holds a {type(values).__name__}, and no JSON object", hint)
+    return values
+
+
+def check_sqlite(address: str) -> None:
+    """Refuse a file that is no database of SQLite, before a library opens it; one that is empty or not there is new.
+
+    Raises:
+        CorruptFile: it holds something else, or cannot be read.
+    """
+    if not address.startswith("sqlite:///"):
+        return
+    path = sqlite_file(address)
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(SQLITE))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise CorruptFile(f"{path} cannot be read: {error.strerror or error}", "look at its rights") from None
+    if head and head != SQLITE:
+        raise CorruptFile(f"{path} is no SQLite database", RESTORE)
+
+
+def sqlite_file(address: str) -> Path:
+    """The file of a SQLite address."""
+    return Path(address.removeprefix("sqlite:///").partition("?")[0])
+
+
 def file_sha256(path: Path) -> str:
     """sha256 of a file, hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_new(address: str) -> bool:
+    """Whether an address names a SQLite database in which nothing was written yet: a reader needs not make it."""
+    if not address.startswith("sqlite:"):
+        return False
+    file = sqlite_file(address)
+    return not (file.is_file() and file.stat().st_size)
 
 
 @contextmanager

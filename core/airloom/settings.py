@@ -1,6 +1,5 @@
 """Where things are. One place for every path and address; environment variables `AIRLOOM_*` override, if not empty."""
 
-import json
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -9,10 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from airloom.errors import ConfigError
+from airloom import home
+from airloom.errors import ConfigError, CorruptFile
+from airloom.files import read_json
 
 PREFIX = "AIRLOOM_"
 SWITCH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+STACK = ("airflow_url", "airflow_user", "airflow_password", "mlflow_url", "server_url", "server_token")  # in stack.json
 T = TypeVar("T")
 
 
@@ -90,11 +92,17 @@ class Settings:
 
     @cached_property
     def stack(self) -> dict[str, Any]:
-        """What `airloom up` wrote last: ports, addresses, secrets. Empty when it never ran here."""
-        try:
-            return dict(json.loads((self.home / "stack.json").read_text()))
-        except FileNotFoundError:
-            return {}
+        """What `airloom up` wrote last: ports, addresses, secrets. Empty when it never ran here.
+
+        Raises:
+            CorruptFile: the file is empty or damaged.
+        """
+        path = self.home / "stack.json"
+        hint = "`airloom down`, remove the file, and `airloom up`: it makes new passwords and tokens"
+        values = read_json(path, hint)
+        if missing := [name for name in STACK if values is not None and name not in values]:
+            raise CorruptFile(f"{path} is damaged: it lacks {', '.join(missing)}", hint)
+        return values or {}
 
     @property
     def mlflow_uri(self) -> str:
@@ -164,9 +172,8 @@ class Settings:
         return self.home / "data" / "cache"
 
     def make_home(self) -> Path:
-        """Create `home`, readable by its owner only."""
-        self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return self.home
+        """`home`, created where it is not there yet; see `airloom.home.make` for what is refused."""
+        return home.make(self.home)
 
 
 def load() -> Settings:

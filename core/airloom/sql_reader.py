@@ -8,11 +8,11 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from airloom.errors import RegistryError
+from airloom.files import sqlite_file
 
 MOST = 500  # values in one statement
 LOCKED = 20.0  # seconds to wait for a writer of SQLite
@@ -25,9 +25,7 @@ class Reader:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self.file = (
-            Path(address.removeprefix("sqlite:///").partition("?")[0]) if address.startswith("sqlite:") else None
-        )
+        self.file = sqlite_file(address) if address.startswith("sqlite:") else None
 
     def has(self, *tables: str) -> bool:
         """Whether the database is there, with all these tables."""
@@ -80,4 +78,4 @@ class Reader:
                 raise
             place = self.file or self.address.rpartition("@")[2]  # an address may hold a password
             reason = str(error).splitlines()[0][:200]
-            raise RegistryError(f"the database {place} cannot be read: {reason}", "look at it, and try again") from None
+            raise RegistryError(f"the database {place} cannot be read: {reason}", "restore it, or try again") from None

@@ -60,6 +60,7 @@ MADE: dict[str, Callable[[], bytes]] = {
     "a cut picture": lambda: picture()[:-30],
     "a picture of 400 million pixels": lambda: picture("1", (20_000, 20_000)),
     "deep JSON": lambda: b'{"x":' + b"[" * 5000 + b"]" * 5000 + b"}\n",
+    "deep YAML": lambda: b"a: " + b"[" * 5000 + b"]" * 5000 + b"\n",
     "a long name": lambda: b"x" * 300 + b",label\n1,2\n",
     "a name with NUL": lambda: b"a\0b,label\n1,2\n",
     "a name that turns around": lambda: "a\u202eb,label\n1,2\n".encode(),
@@ -95,7 +96,8 @@ def outcomes(
         folder = tmp_path_factory.mktemp("row")
         lay_out(row, folder)
         arguments = [argument.replace("{tmp}", str(folder)) for argument in row["arguments"]]
-        return airloom.run(*arguments, variables=row.get("variables", {}))
+        variables = {name: text.replace("{tmp}", str(folder)) for name, text in row.get("variables", {}).items()}
+        return airloom.run(*arguments, variables=variables)
 
     tests = [item for item in request.session.items if "outcomes" in getattr(item, "fixturenames", ())]
     before = listings(airloom)

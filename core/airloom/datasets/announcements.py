@@ -73,10 +73,10 @@ def wake(newest: int, known: int, last: Wake | None, now: float) -> Wake | None:
 def kept(settings: Settings, dataset: str) -> int:
     """What this home knows to be announced. It may be missing or behind, but is never ahead of Airflow."""
     try:
-        text = _file(settings, dataset).read_text().strip()
+        text = _file(settings, dataset).read_bytes().strip()
     except FileNotFoundError:
         return 0
-    return int(text) if text.isascii() and text.isdecimal() else 0
+    return int(text) if text.isdigit() else 0
 
 
 def keep(settings: Settings, dataset: str, number: int) -> None:

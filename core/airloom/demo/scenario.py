@@ -10,7 +10,7 @@ from airloom.demo.digits import FIRST_PART, Digits, load_digits
 from airloom.demo.traffic import Traffic
 from airloom.demo.view import DemoView
 from airloom.errors import AirloomError, GateError, StackError, ValidationFailed
-from airloom.files import write_private
+from airloom.files import read_json, write_private
 from airloom.settings import Settings
 from airloom.stack import control
 from airloom.stack.airflow_api import AirflowApi
@@ -174,10 +174,7 @@ def _until(done: Any, seconds: float) -> None:
 
 
 def _recall(settings: Settings) -> dict[str, Any]:
-    try:
-        return dict(json.loads((settings.home / "demo.json").read_text()))
-    except FileNotFoundError:
-        return {}
+    return read_json(settings.home / "demo.json", "remove it, and start the demo again") or {}
 
 
 def _keep(settings: Settings, **values: Any) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from airloom.contracts import Record
 from airloom.errors import JobError
+from airloom.files import is_new
 from airloom.jobs import devices, processes
 from airloom.jobs.launch import STOP_GRACE
 from airloom.jobs.states import QUEUED, Attempt
@@ -48,6 +49,8 @@ class DeviceUse(Record):
 
 def list_jobs(settings: Settings, *, everything: bool = False) -> list[JobStatus]:
     """The newest attempt of each key, newest first; without `everything` of the last thousand attempts only."""
+    if is_new(settings.database_address):
+        return []
     table = _table(settings)
     newest: dict[str, Attempt] = {}
     for attempt in table.recent(10**9 if everything else 1000):
@@ -61,6 +64,8 @@ def show(settings: Settings, key: str) -> list[JobStatus]:
     Raises:
         JobError: there is no such key.
     """
+    if is_new(settings.database_address):
+        raise _unknown(key)
     table = _table(settings)
     return [describe(table, settle(table, attempt) or attempt) for attempt in _of(table, key)]
 
@@ -79,6 +84,8 @@ def cancel(settings: Settings, key: str, reason: str) -> Attempt:
     Raises:
         JobError: there is no such key, or nothing of it lives.
     """
+    if is_new(settings.database_address):
+        raise _unknown(key)
     table = _table(settings)
     newest = settle(table, _of(table, key)[-1])
     if newest is None or not newest.alive:
@@ -89,7 +96,7 @@ def cancel(settings: Settings, key: str, reason: str) -> Attempt:
 
 def stop_all(settings: Settings, reason: str) -> int:
     """Have every living job of this machine save a checkpoint and end, to go on later; returns how many there were."""
-    if settings.database_address.startswith("sqlite:") and not (settings.home / "airloom.db").exists():
+    if is_new(settings.database_address):
         return 0
     table = _table(settings)
     living = _here(settings, table)
@@ -129,5 +136,9 @@ def _table(settings: Settings) -> Attempts:
 def _of(table: Attempts, key: str) -> list[Attempt]:
     attempts = table.of(key)
     if not attempts:
-        raise JobError(f"there is no job {key[:200]!r}", "`airloom jobs list`")
+        raise _unknown(key)
     return attempts
+
+
+def _unknown(key: str) -> JobError:
+    return JobError(f"there is no job {key[:200]!r}", "`airloom jobs list`")

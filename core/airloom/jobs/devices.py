@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from airloom.contracts import Record
-from airloom.errors import ConfigError
+from airloom.errors import ConfigError, CorruptFile
 from airloom.jobs import files, processes
 
 
@@ -96,8 +96,12 @@ def _is_free(home: Path, name: str) -> bool:
 
 
 def _read(home: Path, name: str) -> Lease | None:
-    values = files.read(_file(home, name))
-    return Lease.from_dict(values) if values else None
+    path, hint = _file(home, name), "remove it where no job works on that device"
+    values = files.read(path, hint)
+    try:
+        return Lease.from_dict(values) if values is not None else None
+    except TypeError:
+        raise CorruptFile(f"{path} is damaged: it holds no lease", hint) from None
 
 
 def _file(home: Path, name: str) -> Path:

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from airloom.files import write_private
+from airloom.files import read_json, write_private
 
 LAUNCH, RESULT, LOG, LOCK, WORK, STATE = "launch.json", "result.json", "log.txt", "lock", "work", "state"
 
@@ -77,12 +77,13 @@ def is_locked(folder: Path) -> bool:
     return False
 
 
-def read(path: Path) -> dict[str, Any] | None:
-    """A JSON file's mapping, None while it does not exist."""
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return None
+def read(path: Path, hint: str = "submit the job again: clear its task, or retry it") -> dict[str, Any] | None:
+    """A JSON file's mapping, None while it does not exist.
+
+    Raises:
+        CorruptFile: it holds something else; `hint` says what to do then.
+    """
+    return read_json(path, hint)
 
 
 def write(path: Path, values: dict[str, Any]) -> None:

@@ -81,7 +81,7 @@ def read_result(folder: Path) -> JobResult | None:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         return JobResult(ok=False, failure=Failure(f"its {files.RESULT} cannot be read: {error}"))
     wanted = {True: ("value", dict), False: ("error", str)}
     ok = values.get("ok") if isinstance(values, dict) else None

@@ -201,7 +201,8 @@ def _abandoned(attempt: Attempt) -> bool:
 def _record(table: Attempts, attempt: Attempt) -> None:
     """Record the end of an attempt that nobody saw: SUCCEEDED where its result says so, else CANCELLED or LOST."""
     result = read_result(attempt.path)
-    state, reason = LOST, attempt.stop or "its processes are gone; nobody saw it end"
+    told = result.failure.error if result and not result.ok else ""
+    state, reason = LOST, attempt.stop or told or "its processes are gone; nobody saw it end"
     if result and result.ok:
         state, reason = SUCCEEDED, ""
     elif attempt.cancel:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airloom.errors import ConfigError, JobsAway
+from airloom.errors import AirloomError, ConfigError, CorruptFile, JobsAway
 from airloom.jobs import devices, ending, files, launch, processes
 from airloom.jobs.launch_record import Launch, read_launch
 from airloom.jobs.limits import Limits, Usage, cut_log
@@ -40,19 +40,22 @@ def main(arguments: list[str]) -> int:
     os.set_inheritable(lock, False)
     try:
         record = read_launch(folder)
-    except ConfigError as error:
+    except (ConfigError, CorruptFile) as error:
         return _refuse(folder, error)
     processes.adopt_orphans()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the submitter's affair
     return Supervisor(folder, lock, record).run()
 
 
-def _refuse(folder: Path, error: ConfigError) -> int:
-    """Record that the attempt FAILED: another airloom submitted it, and its step may stand elsewhere in this one."""
+def _refuse(folder: Path, error: AirloomError) -> int:
+    """Record that the attempt FAILED: another airloom submitted it, and its step may stand elsewhere in this one.
+
+    Where the launch record is damaged nobody knows its claim: the result says why, and who looks finds it LOST.
+    """
     from airloom.jobs.table import Attempts
 
     write_result(folder, JobResult(ok=False, failure=Failure.of(error)))
-    values = files.read(folder / files.LAUNCH) or {}
+    values = {} if isinstance(error, CorruptFile) else files.read(folder / files.LAUNCH) or {}
     if "id" in values and "token" in values:
         table, identity, claim = Attempts(os.environ["AIRLOOM_DATABASE"]), values["id"], values["token"]
         table.change(identity, claim=claim, state=FAILED, reason=error.message, ended=time.time())
@@ -167,7 +170,7 @@ class Supervisor:
             place = self._place(queue) if me else 1  # without an answer nobody starts
             try:
                 self.leased = self._lease(names) if me and place == 0 else []
-            except ConfigError as error:  # fewer devices than it wants: it would wait for ever
+            except (ConfigError, CorruptFile) as error:  # too few devices, a damaged lease: it would wait for ever
                 return FAILED, str(error)
             if self.leased:
                 self._change(devices=",".join(self.leased), state=LAUNCHING)

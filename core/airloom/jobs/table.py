@@ -72,7 +72,8 @@ class Attempts:
     """
 
     def __init__(self, address: str, patience: float = database.LOCKED) -> None:
-        with _reachable():
+        self._address = address
+        with self._reachable():
             self._engine = database.engine(address, metadata, patience)
 
     def add(self, values: dict[str, Any]) -> Attempt | None:
@@ -135,21 +136,22 @@ class Attempts:
         return self._read(select(attempts).where(*conditions))
 
     def _read(self, query: Any) -> list[Attempt]:
-        with _reachable(), self._engine.connect() as connection:
+        with self._reachable(), self._engine.connect() as connection:
             return [Attempt(**row._mapping) for row in connection.execute(query)]
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
-        with _reachable(), self._engine.begin() as connection:
+        with self._reachable(), self._engine.begin() as connection:
             yield connection
 
-
-@contextmanager
-def _reachable() -> Iterator[None]:
-    try:
-        yield
-    except IntegrityError:
-        raise
-    except DBAPIError as error:
-        message = f"the table of jobs cannot be used: {str(error.orig).strip()[:300]}"
-        raise JobsAway(message, "look at its database, or at the disk of the state folder, and try again") from None
+    @contextmanager
+    def _reachable(self) -> Iterator[None]:
+        try:
+            with database.undamaged(self._address):
+                yield
+        except IntegrityError:
+            raise
+        except DBAPIError as error:
+            reason = str(error.orig).strip()[:300]
+            message = f"the table of jobs cannot be used: {reason} ({database.named(self._address)})"
+            raise JobsAway(message, "look at that database and its disk, and try again") from None

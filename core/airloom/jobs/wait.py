@@ -6,9 +6,9 @@ from functools import partial
 from typing import Any
 
 from airloom import database
-from airloom.errors import JobFailed, JobLost
+from airloom.errors import CorruptFile, JobFailed, JobLost
 from airloom.jobs import files
-from airloom.jobs.results import read_result
+from airloom.jobs.results import JobResult, read_result
 from airloom.jobs.spec import JobSpec
 from airloom.jobs.states import CANCELLED, FAILED, LOST, SUCCEEDED, Attempt
 from airloom.jobs.submit import end, settle, submit
@@ -70,18 +70,37 @@ def value(attempt: Attempt) -> dict[str, Any]:
     Raises:
         JobLost: it was stopped, or nobody saw it end.
         JobFailed: it failed or was cancelled; the message says why, the hint has the end of its log.
+        CorruptFile: its result was lost since.
     """
     result = read_result(attempt.path)
     if attempt.state == SUCCEEDED:
-        return result.value if result else {}
+        return _kept(attempt, result)
     log = str(attempt.path / files.LOG)
     failure = result.failure if result and not result.ok else None
     hint = failure.hint if failure and failure.hint else _tail(attempt)
+    if attempt.state == CANCELLED:  # what it said itself was meant for one that is stopped to go on
+        hint = "submitted again, it begins at step 0"
     kind = JobLost if attempt.state == LOST else JobFailed
     verb = {CANCELLED: "was cancelled", LOST: "was lost"}.get(attempt.state, "failed")
     explained = failure is not None and attempt.reason == failure.error[:4000]
     message = attempt.reason if explained else f"{attempt.name} {verb}: {attempt.reason}"
     raise kind(message, f"{hint}\n  log: {log}", log, failure.type if failure else "")
+
+
+def _kept(attempt: Attempt, result: JobResult | None) -> dict[str, Any]:
+    if result is None and _is_command(attempt):
+        return {}
+    if result is None or not result.ok:
+        damage = result.failure.error.removeprefix(f"its {files.RESULT} ") if result else "is gone"
+        hint = f"remove {attempt.path}, and run it again: the job is done anew"
+        raise CorruptFile(f"{attempt.path / files.RESULT} {damage}; job {attempt.key} had succeeded", hint)
+    return result.value
+
+
+def _is_command(attempt: Attempt) -> bool:
+    """Whether it may do without a result."""
+    launch = files.read(attempt.path / files.LAUNCH) or {}
+    return bool(launch.get("spec", {}).get("command"))
 
 
 def was_killed(attempt: Attempt) -> bool:

@@ -19,7 +19,7 @@ class ClientLedger:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._api = mlflow_runs.client(settings)
+        self._api = mlflow_runs.reader(settings)
 
     def numbers(self) -> list[tuple[str, str, str]]:
         return sorted((v.name, str(v.version), v.run_id or "") for v in self._versions)

@@ -1,20 +1,30 @@
 """`airloom run` and `airloom tune`: the same steps in plain Python, without Airflow."""
 
-from collections.abc import Callable
+import os
+import shlex
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from airloom.contracts import Decision, Evaluation, RunContext, StudyResult
-from airloom.errors import ConfigError
+from airloom.errors import ConfigError, StoppedByRequest
+from airloom.jobs import files
 from airloom.names import RunKey
 from airloom.pipeline.steps import evaluate, promote, train, tune
-from airloom.pipeline.steps.resolve import contexts, resolve
+from airloom.pipeline.steps.resolve import asked, contexts, resolve
 from airloom.pipeline.steps.submit import LogLine, decide, run_step
 from airloom.pipeline.workers import run_study, run_workers
 from airloom.settings import Settings
-from airloom.spec.load import find_pipelines
+from airloom.spec.load import find_pipelines, load_pipeline
 from airloom.tracking.ending import end_run, ending
+
+POLL = 0.2  # seconds between two looks whether another process has ended
 
 
 def find_file(settings: Settings, name: str) -> Path:
@@ -24,12 +34,14 @@ def find_file(settings: Settings, name: str) -> Path:
         ConfigError: there is none.
     """
     given = Path(name)
-    if given.suffix in {".yaml", ".yml"} or given.exists():
+    files_by_name = {path.stem: path for path in find_pipelines(settings.project)}
+    # A name comes first: a folder or a package beside may be called like the pipeline.
+    if name not in files_by_name and (given.suffix in {".yaml", ".yml"} or given.is_file()):
         return given.resolve()
-    files = {path.stem: path for path in find_pipelines(settings.project)}
-    if name not in files:
-        raise ConfigError(f"there is no pipeline {name!r}", f"known here: {', '.join(files) or 'none'}; or give a path")
-    return files[name].resolve()
+    if name not in files_by_name:
+        known = ", ".join(files_by_name) or "none"
+        raise ConfigError(f"there is no pipeline {name!r}", f"known here: {known}; or give a path")
+    return files_by_name[name].resolve()
 
 
 def run_pipeline(
@@ -60,9 +72,11 @@ def run_pipeline(
         JobFailed: a step failed.
         ConfigError: the pipeline file, or what is asked for, is wrong.
     """
-    context = _resolved(settings, file, log_line, version, parameters, key, cache=cache)
-    with ending(settings, context):
-        return _steps(settings, context, log_line)
+    name = _key(file, key)
+    with one_at_a_time(settings, name, log_line), _resumable(settings, file, "run", name, log_line):
+        context = _resolved(settings, file, log_line, version, parameters, name, cache=cache)
+        with ending(settings, context):
+            return _steps(settings, context, log_line)
 
 
 def _steps(settings: Settings, context: RunContext, log_line: LogLine) -> dict[str, Any]:
@@ -119,11 +133,63 @@ def tune_pipeline(
         JobFailed: the study failed.
         ConfigError: the pipeline file, or what it asks for, is wrong.
     """
-    context = _resolved(settings, file, log_line, version, parameters, key, cache=cache)
-    with ending(settings, context):
-        result = run_study(settings, context, log_line, follow)
-    end_run(settings, context.mlflow_run, "FINISHED")
+    name = _key(file, key)
+    with one_at_a_time(settings, name, log_line), _resumable(settings, file, "tune", name, log_line):
+        context = _resolved(settings, file, log_line, version, parameters, name, cache=cache)
+        with ending(settings, context):
+            result = run_study(settings, context, log_line, follow)
+        end_run(settings, context.mlflow_run, "FINISHED")
     return result
+
+
+def _key(file: Path, key: str) -> str:
+    """The key of the run to go on with, or of a new one.
+
+    Raises:
+        ConfigError: the pipeline file is wrong.
+    """
+    return key or str(RunKey(load_pipeline(file).pipeline, f"local__{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}"))
+
+
+@contextmanager
+def one_at_a_time(settings: Settings, key: str, log_line: LogLine) -> Iterator[None]:
+    """Do one run of a key at a time: who comes second waits, and then finds what the first one did.
+
+    The lock stands in the key's own folder, which a collection takes away when it is old.
+    """
+    folder = files.key_folder(settings.make_home(), key)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = files.try_lock(folder)
+    if lock is None:
+        log_line(f"{key} is at work in another process: this one waits, and gives the same result")
+    while lock is None:
+        time.sleep(POLL)
+        lock = files.try_lock(folder)
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+@contextmanager
+def _resumable(settings: Settings, file: Path, command: str, key: str, log_line: LogLine) -> Iterator[None]:
+    """Say how to go on where a person stops the run: Ctrl-C, or SIGTERM, which ends it in the same way."""
+    names = [path.stem for path in find_pipelines(settings.project) if path.resolve() == file]
+    again = shlex.join(["airloom", command, *(names[:1] or [str(file)]), "--key", key])
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        raise StoppedByRequest(f"{key} was stopped by SIGTERM", f"`{again}` goes on")
+
+    main = threading.current_thread() is threading.main_thread()  # only there Python lets signals be handled
+    before = signal.signal(signal.SIGTERM, stop) if main else None
+    try:
+        yield
+    except (KeyboardInterrupt, StoppedByRequest):
+        log_line(f"stopped: `{again}` goes on; steps that ended are kept, one that was at work begins anew")
+        raise
+    finally:
+        if main:
+            signal.signal(signal.SIGTERM, before)
 
 
 def finish(settings: Settings, context: RunContext, passed: bool) -> None:
@@ -141,12 +207,11 @@ def _resolved(
     *,
     cache: bool,
 ) -> RunContext:
-    def named(pipeline: str) -> str:
-        name = key or str(RunKey(pipeline, f"local__{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}"))
-        log_line(f"resolve: {name}")  # before anything can fail: with this key one goes on
-        return name
-
-    context = resolve(settings, file, named, version, parameters, cache=cache)
+    log_line(f"resolve: {key}")  # before anything can fail: with this key one goes on
+    given = dict(parameters or {})
+    if known := asked(settings, file, key):
+        version, given = known.same(key, version, given)
+    context = resolve(settings, file, key, version, given, cache=cache)
     rows = context.snapshot.rows
     log_line(f"resolve: {context.snapshot.version_name}, rows {rows}, MLflow run {context.mlflow_run}")
     return context

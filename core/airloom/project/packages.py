@@ -14,6 +14,12 @@ from airloom.errors import ConfigError
 CONSTRAINTS = "constraints.txt"
 _INSTALLED = re.compile(r"(.+)-([^-]+)\.(?:dist|egg)-info")
 _PINNED = re.compile(r"^([A-Za-z0-9][\w.-]*)==([^\s;#]+)", re.MULTILINE)
+# What tests, checks and packs a project, and no training imports: that it is absent elsewhere changes no result.
+_TOOL = re.compile(
+    r"pytest(-.+)?|hypothesis|execnet|iniconfig|pluggy|coverage|tox|nox|ruff|black|isort|flake8|pylint|mypy|pyright"
+    r"|mypy-extensions|types-.+|import-linter|grimp|pre-commit|identify|nodeenv|cfgv|hatchling|editables|build|twine"
+    r"|pip|pip-tools|wheel"
+)
 _ASK = "import json, platform, sys; print(json.dumps([platform.python_version(), sys.path]))"
 
 
@@ -39,7 +45,8 @@ def _installed(place: str) -> dict[str, str]:
     folder = Path(place)
     names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
     parts = [match for name in sorted(names) if (match := _INSTALLED.fullmatch(name))]
-    return {_plain(match[1]): match[2] for match in parts}
+    versions = {_plain(match[1]): match[2] for match in parts}
+    return {name: version for name, version in versions.items() if not _TOOL.fullmatch(name)}
 
 
 def _plain(name: str) -> str:

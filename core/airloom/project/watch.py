@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from airloom.files import file_sha256, write_private
+from airloom.files import file_sha256, read_json, write_private
 from airloom.project import source
 
 MOST = 1000  # files; who reads more has a dataset that is none
@@ -108,7 +108,7 @@ def kept(folder: Path) -> dict[str, str]:
     """What all of them read."""
     digests: dict[str, str] = {}
     for path in sorted(folder.glob("read-*.json")):
-        digests |= json.loads(path.read_text(encoding="utf-8"))
+        digests |= read_json(path, "remove it, and the study is not kept for later runs") or {}
     return digests
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airloom.errors import RegistryError
+from airloom.files import is_new
 from airloom.names import ModelName
 from airloom.registry.model_records import ListedModel, ListedVersion, VersionDetails, VersionDifference
 from airloom.settings import Settings
@@ -44,6 +45,8 @@ def list_models(settings: Settings) -> list[ListedModel]:
     Raises:
         RegistryError: MLflow does not answer.
     """
+    if is_new(settings.mlflow_uri):
+        return []
     client = runs.client(settings)
     with runs.connection_errors(settings):
         registered = list(runs.pages(client.search_registered_models))
@@ -69,7 +72,7 @@ def _aliases(settings: Settings, name: str) -> dict[str, str]:
     """The number that each alias of a model names. A search for versions leaves aliases out (MLflow 3.17)."""
     from mlflow.exceptions import MlflowException
 
-    client = runs.client(settings)
+    client = runs.reader(settings)
     with runs.connection_errors(settings):
         try:
             return _numbers(client.get_registered_model(name).aliases)
@@ -90,7 +93,7 @@ def show(settings: Settings, reference: str) -> VersionDetails:
         RegistryError: the reference names no version, or MLflow does not answer.
     """
     version = find(settings, reference)
-    client = runs.client(settings)
+    client = runs.reader(settings)
     with runs.connection_errors(settings):
         signature = _signature(version)
         packages = _packages(client, version)
@@ -152,7 +155,7 @@ def get_version(settings: Settings, name: str, version: str) -> "ModelVersion":
     """
     from mlflow.exceptions import MlflowException
 
-    client = runs.client(settings)
+    client = runs.reader(settings)
     with runs.connection_errors(settings):
         try:
             registered = client.get_model_version(name, version)

@@ -1,13 +1,16 @@
 """Plan a collection, and carry it out."""
 
+import fcntl
 import itertools
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from airloom import database
 from airloom.errors import AirloomError, ConfigError
 from airloom.retention import dataset_objects, folders, models
 from airloom.retention.in_use import find_in_use
@@ -24,15 +27,18 @@ def plan(settings: Settings, rules: Rules) -> list[Removal]:
     Raises:
         AirloomError: a store does not answer: then nobody knows what is needed, and nothing may go.
     """
-    in_use = find_in_use(settings, rules)
-    removals = itertools.chain(
-        dataset_objects.objects(settings, rules, in_use),
-        folders.jobs(settings, rules, in_use),
-        folders.studies(settings, rules, in_use),
-        models.models(settings, rules, in_use),
-        folders.predictions(settings, rules),
-    )
-    return list(removals)
+    if not settings.home.is_dir():
+        return []
+    with database.short_of_room():
+        in_use = find_in_use(settings, rules)
+        removals = itertools.chain(
+            dataset_objects.objects(settings, rules, in_use),
+            folders.jobs(settings, rules, in_use),
+            folders.studies(settings, rules, in_use),
+            folders.predictions(settings, rules),
+            models.models(settings, rules, in_use),  # last: MLflow writes down what goes, which needs room
+        )
+        return list(removals)
 
 
 def collect(settings: Settings, rules: Rules, log_line: LogLine) -> list[Removal]:
@@ -41,16 +47,19 @@ def collect(settings: Settings, rules: Rules, log_line: LogLine) -> list[Removal
     Raises:
         ConfigError: another collection is under way.
     """
-    with _alone(settings):
+    with _alone(settings), database.short_of_room():
         empty_trash(settings)
         dataset_objects.sweep(settings)
         return [_take(removal, log_line) if removal.goes else removal for removal in plan(settings, rules)]
 
 
 def _take(removal: Removal, log_line: LogLine) -> Removal:
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import DBAPIError
+
     try:
         why = removal.take()
-    except (AirloomError, OSError) as error:
+    except (AirloomError, OSError, MlflowException, DBAPIError) as error:
         why = f"it could not be removed: {error}"
         log_line(f"{removal.name}: {why}")
     return replace(removal, goes=False, why=why) if why else removal
@@ -58,14 +67,15 @@ def _take(removal: Removal, log_line: LogLine) -> Removal:
 
 @contextmanager
 def _alone(settings: Settings) -> Iterator[None]:
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(str(settings.make_home() / "collect.lock"))
+    # The lock of the folder itself: a file beside it would need room.
+    folder = os.open(settings.make_home(), os.O_RDONLY | os.O_DIRECTORY)
     try:
-        with lock.acquire(timeout=0):
-            yield
-    except Timeout:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
         raise ConfigError(f"another collection of {settings.home} is under way", "wait until it ended") from None
+    finally:
+        os.close(folder)
 
 
 def rules_of(older_than: str, grace: str) -> Rules:

@@ -79,7 +79,7 @@ def _commits(settings: Settings, store: Any, in_use: InUse) -> dict[tuple[str, s
         try:
             values = json.loads(record.read_text(encoding="utf-8"))
             snapshot, storage = values["snapshot"], values.get("storage", "")
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             continue  # prepared anew when it is asked for
         # A snapshot of an older storage names rows by their place in it.
         if snapshot["commit"] in commits and storage and storage in store:

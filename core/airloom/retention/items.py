@@ -1,5 +1,6 @@
 """What a collection looked at: each thing with its size, whether it goes, and why."""
 
+import errno
 import os
 import shutil
 import uuid
@@ -85,13 +86,20 @@ def newest(path: Path) -> float:
 
 
 def remove_folder(settings: Settings, folder: Path) -> None:
-    """Away at once, by a rename; then its content. A process that dies in between leaves it in the trash."""
+    """Away at once, by a rename; then its content. A process that dies in between leaves it in the trash.
+
+    On a disk that is full there may be no room for the trash: then its content goes where it is.
+    """
     target = settings.home / TRASH / uuid.uuid4().hex
-    target.parent.mkdir(exist_ok=True, mode=0o700)
     try:
+        target.parent.mkdir(exist_ok=True, mode=0o700)
         folder.rename(target)
     except FileNotFoundError:
         return
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        target = folder
     shutil.rmtree(target, ignore_errors=True)
 
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import yaml
 
+from airloom.spec import limited_yaml
+
 # YAML 1.1, which PyYAML reads, wants a point and a sign (`1.0e-3`), else it is text; in YAML 1.2 it is a number.
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)[eE][-+]?[0-9]+$")
 
@@ -30,6 +32,6 @@ def read(text: str) -> Any:
     """The values of a YAML text.
 
     Raises:
-        YAMLError: it is none, or has a key twice in one mapping.
+        YAMLError: it is none, has a key twice in one mapping, or is larger than `limited_yaml` takes.
     """
-    return yaml.load(text, _Loader)  # noqa: S506 - a subclass of SafeLoader
+    return limited_yaml.load(text, _Loader)

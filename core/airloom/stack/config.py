@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from airloom.files import write_private
+from airloom.home import USER, private_folder
 from airloom.settings import Settings
 from airloom.stack import preload
 from airloom.stack.ports import Ports
@@ -47,7 +48,7 @@ def prepare(settings: Settings, ports: Ports) -> dict[str, str | int]:
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """The environment of every process of the stack."""
+    """The environment of every process of the stack. Airflow's own, with its secrets, has `airflow_environment` too."""
     stack, home = settings.stack, settings.home
     return {
         **writable_home(settings),
@@ -68,14 +69,12 @@ def environment(settings: Settings) -> dict[str, str]:
         "DO_NOT_TRACK": "true",
         "BENTOML_DO_NOT_TRACK": "True",
         "BENTOML_HOME": str(home / "bentoml"),
-        **_airflow_environment(settings),
     }
 
 
 def writable_home(settings: Settings) -> dict[str, str]:
     """Caches and configuration of the tools go under the state folder: HOME may be missing or read-only."""
-    user = settings.make_home() / "user"
-    user.mkdir(exist_ok=True, mode=0o700)
+    user = private_folder(settings.make_home() / USER)
     home = os.environ.get("HOME", "")
     return {
         "HOME": home if home and os.access(home, os.W_OK) else str(user),
@@ -86,7 +85,8 @@ def writable_home(settings: Settings) -> dict[str, str]:
     }
 
 
-def _airflow_environment(settings: Settings) -> dict[str, str]:
+def airflow_environment(settings: Settings) -> dict[str, str]:
+    """What Airflow reads of its configuration, secrets among it; see `airloom.stack.airflow`."""
     stack, home = settings.stack, settings.home / "airflow"
     url = str(stack["airflow_url"])
     options = {
@@ -130,7 +130,7 @@ def processes(settings: Settings) -> list[Process]:
     """MLflow, the four components of Airflow, and the model server."""
     stack, home = settings.stack, settings.home
     python = sys.executable
-    airflow = (python, "-m", "airflow")
+    airflow = (python, "-m", "airloom.stack.airflow")
     mlflow = (
         *(python, "-m", "mlflow", "server", "--workers", "1"),
         *("--host", "127.0.0.1", "--port", str(stack["mlflow_port"])),

@@ -12,9 +12,10 @@ import psutil
 from filelock import FileLock, Timeout
 
 from airloom.errors import StackError
+from airloom.files import write_private
 from airloom.jobs import control as jobs
 from airloom.settings import Settings
-from airloom.stack import config, health
+from airloom.stack import config, health, migration
 from airloom.stack.ports import Ports
 
 LogLine = Callable[[str], None]
@@ -63,7 +64,9 @@ def up(settings: Settings, log_line: LogLine, timeout: float = 180) -> bool:
 
     Raises:
         StackError: another `up` is at work, a process keeps dying, or the time is over.
+        StateError: a newer release wrote the state.
     """
+    migration.migrate(settings, log_line)
     run = settings.make_home() / "run"
     for folder in (run, settings.home / "logs", settings.home / "airflow" / "plugins", settings.home / "mlflow"):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -89,10 +92,9 @@ def up(settings: Settings, log_line: LogLine, timeout: float = 180) -> bool:
 def _start(settings: Settings, ports: Ports, log_line: LogLine) -> None:
     config.prepare(settings, ports)
     path = settings.home / "run" / "supervisord.conf"
-    path.write_text(config.supervisor_config(settings))
-    path.chmod(0o600)
+    write_private(path, config.supervisor_config(settings))
     environment = config.environment(settings)
-    _migrate(settings, environment, log_line)
+    _make_databases(settings, environment, log_line)
     log_line("starting MLflow, Airflow and the model server")
     command = [sys.executable, "-m", SUPERVISOR, "-c", str(path)]
     # supervisord makes itself a daemon and returns at once
@@ -102,15 +104,29 @@ def _start(settings: Settings, ports: Ports, log_line: LogLine) -> None:
         raise StackError(f"supervisord did not start: {output}", "`airloom doctor`")
 
 
-def _migrate(settings: Settings, environment: dict[str, str], log_line: LogLine) -> None:
+def _make_databases(settings: Settings, environment: dict[str, str], log_line: LogLine) -> None:
+    """MLflow's and Airflow's tables, beside each other; MLflow's under the lock that others take who make them."""
+    address = f"sqlite:///{settings.home / 'mlflow' / 'mlflow.db'}"
+    command = [sys.executable, "-m", "airloom.tracking.store", address, "mlflow-artifacts:/"]
+    both = subprocess.STDOUT
+    mlflow = subprocess.Popen(command, env=environment, umask=0o077, stdout=subprocess.PIPE, stderr=both, text=True)
+    try:
+        _migrate_airflow(settings, environment, log_line)
+    finally:
+        output, _ = mlflow.communicate()
+    if mlflow.returncode:
+        raise StackError(f"MLflow's tables cannot be made: {output.strip()[-600:]}", "`airloom doctor`")
+
+
+def _migrate_airflow(settings: Settings, environment: dict[str, str], log_line: LogLine) -> None:
     import importlib.metadata
 
     stamp = settings.home / "airflow" / "migrated"
     version = importlib.metadata.version("apache-airflow-core")
-    if stamp.exists() and stamp.read_text() == version:
+    if stamp.exists() and stamp.read_bytes() == version.encode():
         return
     log_line("creating Airflow's database")
-    command = [sys.executable, "-m", "airflow", "db", "migrate"]
+    command = [sys.executable, "-m", "airloom.stack.airflow", "db", "migrate"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, umask=0o077)
     if done.returncode:
         raise StackError(f"`airflow db migrate` failed: {done.stderr.strip()[-600:]}", "`airloom doctor`")

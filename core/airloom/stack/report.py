@@ -3,18 +3,25 @@
 import shutil
 import stat
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from airloom import home, schema
 from airloom.contracts import Record
 from airloom.errors import AirloomError
+from airloom.files import check_sqlite, read_json
 from airloom.settings import Settings
+from airloom.sql_reader import Reader
 from airloom.stack import control
 from airloom.stack.airflow_api import AirflowApi
 
+STACK_FILE = "stack.json"
+DATABASES = ("airloom.db", "optuna.db", "mlflow/mlflow.db", "airflow/airflow.db")
 OTHERS = stat.S_IRWXG | stat.S_IRWXO  # permissions of anybody but the owner
 
 
@@ -92,6 +99,10 @@ def render_status(stack: StackStatus) -> str:
 def doctor(settings: Settings) -> list[Finding]:
     """Every check with its outcome and, where it failed, the fix."""
     findings = [_tool("git", "install git"), _python(), _disk(settings), _project(settings), _secrets(settings)]
+    damaged = _files(settings)
+    findings += damaged or [Finding("files", True, "what the state folder needs can be read")]
+    if any(finding.check == STACK_FILE for finding in damaged):
+        return findings  # without it nobody knows where the stack is
     if settings.stack:
         findings += _processes(settings)
         findings += _dag_files(settings)
@@ -136,6 +147,30 @@ def _secrets(settings: Settings) -> Finding:
     loose = [p for p in (settings.home, settings.home / "stack.json") if p.exists() and p.stat().st_mode & OTHERS]
     detail = f"readable by others: {', '.join(map(str, loose))}" if loose else "readable by the owner only"
     return Finding("secrets", not loose, detail, f"chmod -R go= {settings.home}")
+
+
+def _files(settings: Settings) -> list[Finding]:
+    """A finding for each file of the state folder that is empty or nonsense, or of another release."""
+    checks: dict[str, Callable[[], object]] = {STACK_FILE: lambda: settings.stack}
+    checks[schema.FILE] = partial(home.check, settings.home)
+    for path in [settings.home / "demo.json", *sorted((settings.home / "devices").glob("*.json"))]:
+        checks[str(path.relative_to(settings.home))] = partial(read_json, path, "remove it")
+    for name in DATABASES:
+        checks[name] = partial(_read_database, settings.home / name)
+    findings = []
+    for name, check in checks.items():
+        try:
+            check()
+        except AirloomError as error:
+            findings.append(Finding(name, False, error.message, error.hint))
+    return findings
+
+
+def _read_database(path: Path) -> None:
+    address = f"sqlite:///{path}"
+    check_sqlite(address)
+    if path.is_file() and path.stat().st_size:
+        Reader(address).rows("SELECT name FROM sqlite_master")
 
 
 def _processes(settings: Settings) -> list[Finding]:

@@ -122,7 +122,7 @@ def show(settings: Settings, target: str) -> PipelineRuns | PipelineRunDetails:
     Raises:
         RegistryError: there is nothing of that name.
     """
-    client = mlflow_runs.client(settings)
+    client = mlflow_runs.reader(settings)
     with mlflow_runs.connection_errors(settings):
         if _NAME.fullmatch(target) and not _MLFLOW_ID.fullmatch(target):
             return PipelineRuns(target, [PipelineRun(**_facts(run)) for run in _pipeline_runs(client, target)])
@@ -138,7 +138,7 @@ def compare(settings: Settings, targets: list[str]) -> RunComparison:
     Raises:
         RegistryError: one of the targets names no run.
     """
-    client = mlflow_runs.client(settings)
+    client = mlflow_runs.reader(settings)
     with mlflow_runs.connection_errors(settings):
         columns = {target: _column(client, find(client, target)) for target in targets}
     names = sorted({name for column in columns.values() for name in column})

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from airloom.contracts import RunContext, Snapshot
 from airloom.errors import ConfigError, MlflowAway, RegistryError
+from airloom.files import is_new, sqlite_file
 from airloom.names import child_run
 from airloom.settings import Settings
+from airloom.tracking import store
 from airloom.tracking.tags import Tag
 
 if TYPE_CHECKING:
@@ -45,11 +47,30 @@ def client(settings: Settings) -> "MlflowClient":
     import mlflow
 
     if uri.startswith("sqlite:"):
-        (settings.make_home() / "mlflow" / "artifacts").mkdir(parents=True, exist_ok=True)
+        artifacts = settings.make_home() / "mlflow" / "artifacts"
+        artifacts.mkdir(parents=True, exist_ok=True)
+        store.ensure(uri, artifacts.as_uri())
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
     with connection_errors(settings):
-        return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+        try:
+            return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+        except mlflow.MlflowException:
+            if uri.startswith("sqlite:"):
+                store.check(uri)  # else it says which command of MLflow's to call, and makes no backup
+            raise
+
+
+def reader(settings: Settings) -> "MlflowClient":
+    """The same for who only reads: where MLflow has no store yet, none is made.
+
+    Raises:
+        RegistryError: there is none.
+    """
+    if is_new(settings.mlflow_uri):
+        message = f"nothing was run here yet: there is no {sqlite_file(settings.mlflow_uri)}"
+        raise RegistryError(message, "`airloom run PIPELINE` makes it, or set AIRLOOM_HOME to another state folder")
+    return client(settings)
 
 
 @contextmanager
@@ -119,13 +140,18 @@ def ensure_parent(settings: Settings, pipeline_name: str, key: str, tags: dict[s
     """
     api = client(settings)
     with connection_errors(settings):
-        experiment = _experiment(api, settings, f"airloom/{pipeline_name}")
+        experiment = _experiment(api, settings, experiment_name(pipeline_name))
         run = find_run(api, experiment, key)
         if run:
             _reopen(api, run)
             return experiment, str(run.info.run_id)
         run = api.create_run(experiment, tags={**tags, Tag.KEY: key}, run_name=key.rsplit("/", 1)[-1])
         return experiment, str(run.info.run_id)
+
+
+def experiment_name(pipeline: str) -> str:
+    """The MLflow experiment of a pipeline."""
+    return f"airloom/{pipeline}"
 
 
 def find_run(api: "MlflowClient", experiment: str, key: str, parent: str = "") -> "Run | None":

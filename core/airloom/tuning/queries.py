@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airloom.contracts import Record
 from airloom.errors import JobFailed
+from airloom.files import is_new
 from airloom.settings import Settings
 from airloom.tuning.slots import Slot, Slots, Tally
 from airloom.tuning.study import METRICS, open_study
@@ -69,6 +70,8 @@ class RankedTrial(Record):
 
 def list_studies(settings: Settings) -> list[StudyStatus]:
     """All studies, oldest first."""
+    if is_new(settings.database_address):
+        return []
     slots = _slots(settings)
     return [StudyStatus(name, slots.tally(name)) for name in slots.names()]
 
@@ -79,9 +82,9 @@ def show_study(settings: Settings, study: str) -> StudyDetail:
     Raises:
         JobFailed: there is none of that name.
     """
-    slots = _slots(settings)
-    tally = slots.tally(study)
-    if not tally.trials:
+    slots = None if is_new(settings.database_address) else _slots(settings)
+    tally = slots.tally(study) if slots else None
+    if not slots or not tally or not tally.trials:
         raise JobFailed(f"there is no study {study}", "`airloom study list` shows those that there are")
     return StudyDetail(study, tally, slots.all(study))
 

@@ -4,6 +4,7 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 from airloom import database
+from airloom.files import check_sqlite
 from airloom.settings import Settings
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ def new_storage(settings: Settings) -> "RDBStorage":
     from optuna.storages import RDBStorage
 
     address = settings.study_address
+    check_sqlite(address)
     if address.startswith("sqlite:") and not (settings.home / "optuna.db").exists():
         with sqlite3.connect(settings.home / "optuna.db") as connection:  # the mode stays in the file
             connection.execute("PRAGMA journal_mode=WAL")

@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, insert, select
 from sqlalchemy.exc import OperationalError
 
-from airloom import database
+from airloom import __version__, database, schema
+from airloom.errors import CorruptFile, StateError
 
 METADATA = MetaData()
 ROWS = Table("rows", METADATA, Column("id", Integer, primary_key=True))
@@ -52,3 +53,61 @@ def test_a_power_cut_is_guarded_against_where_asked_for(tmp_path, synchronous, n
     made = database.engine(f"sqlite:///{tmp_path}/a.db", METADATA, synchronous=synchronous)
     with made.begin() as ours:
         assert ours.exec_driver_sql("PRAGMA synchronous").scalar() == number
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path):
+    (tmp_path / "a.db").write_text("nonsense")
+    with pytest.raises(CorruptFile, match=r"a\.db is no SQLite database"):
+        opened(tmp_path / "a.db")
+
+
+def test_a_database_that_is_damaged_inside_is_named(tmp_path):
+    file = tmp_path / "a.db"
+    with opened(file).begin() as ours:
+        ours.execute(insert(ROWS), [{"id": number} for number in range(5000)])
+    with sqlite3.connect(file) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    file.write_bytes(file.read_bytes()[:100] + bytes(file.stat().st_size - 100))
+    with pytest.raises(CorruptFile, match=r"a\.db is damaged"):
+        opened(file)
+
+
+def content(file):
+    """Of a database, without its mode and what SQLite counts."""
+    with sqlite3.connect(file) as connection:
+        return list(connection.iterdump())
+
+
+def test_new_tables_know_the_version_that_made_them(tmp_path):
+    with opened(tmp_path / "a.db").connect() as ours:
+        assert database.schema_of(ours) == (schema.VERSION, __version__)
+
+
+def test_tables_of_the_releases_before_are_of_version_1_and_stay_as_they_are(tmp_path):
+    with sqlite3.connect(tmp_path / "a.db") as connection:
+        connection.execute("CREATE TABLE gate_tries (id INTEGER PRIMARY KEY)")
+        connection.execute("CREATE TABLE rows (id INTEGER PRIMARY KEY)")
+    before = content(tmp_path / "a.db")
+    with opened(tmp_path / "a.db").connect() as ours:
+        assert database.schema_of(ours) == (1, "")
+    assert content(tmp_path / "a.db") == before
+
+
+def test_tables_of_a_newer_release_are_refused_before_anything_is_written(tmp_path):
+    with sqlite3.connect(tmp_path / "a.db") as connection:
+        connection.execute("CREATE TABLE airloom_schema (id INTEGER, version INTEGER, airloom VARCHAR)")
+        connection.execute("INSERT INTO airloom_schema VALUES (1, 99, '7.0')")
+    before = content(tmp_path / "a.db")
+    with pytest.raises(StateError, match=r"a\.db is of schema 99, by Airloom 7\.0") as caught:
+        opened(tmp_path / "a.db")
+    assert "install that release" in caught.value.hint
+    assert content(tmp_path / "a.db") == before
+
+
+def test_a_column_that_is_missing_is_named(tmp_path):
+    with sqlite3.connect(tmp_path / "a.db") as connection:
+        connection.execute("CREATE TABLE rows (other INTEGER)")
+        connection.execute("CREATE TABLE job_attempts (other INTEGER)")
+    with pytest.raises(StateError, match="its table rows lacks id"):
+        opened(tmp_path / "a.db")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airloom.contracts import Snapshot
 from airloom.errors import CorruptFile, DataError
-from airloom.files import file_sha256, write_private, writing
+from airloom.files import file_sha256, read_json, write_private, writing
 from airloom.settings import Settings
 
 if TYPE_CHECKING:
@@ -54,11 +54,25 @@ def read_record(settings: Settings, identity: str) -> dict[str, Any] | None:
         whole = values.pop("sha256") == _sum(values) and values["snapshot"]["id"] == identity
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         whole = False
     if not whole:
         raise CorruptFile(f"{path} is damaged", "prepare the snapshot again, as it was asked for; its id is the same")
     return values
+
+
+def read_request(settings: Settings, identity: str) -> Snapshot:
+    """What `start` was asked for.
+
+    Raises:
+        CorruptFile: it is gone or damaged.
+    """
+    path, hint = folder(settings, identity) / "request.json", "ask for the snapshot again"
+    values = read_json(path, hint)
+    try:
+        return Snapshot.from_dict(values or {})
+    except TypeError as error:
+        raise CorruptFile(f"{path} is damaged: {error}", hint) from None
 
 
 def _sum(values: Mapping[str, Any]) -> str:

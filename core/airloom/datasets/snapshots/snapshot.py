@@ -24,6 +24,7 @@ from airloom.datasets import versions
 from airloom.datasets.snapshots import files
 from airloom.datasets.snapshots.split import canonical
 from airloom.errors import AirloomError, ConfigError, CorruptFile, DataAway, DataError
+from airloom.files import write_private
 from airloom.settings import Settings
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def start(settings: Settings, snapshot: Snapshot) -> str:
         return str(known["state"])
     folder = files.folder(settings, snapshot.id)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    (folder / "request.json").write_text(json.dumps(snapshot.to_dict()))
+    write_private(folder / "request.json", json.dumps(snapshot.to_dict()))
     with (folder / "log.txt").open("ab") as log:
         child = subprocess.Popen(
             [sys.executable, "-m", "airloom.datasets.snapshots.snapshot", snapshot.id],
@@ -275,7 +276,7 @@ def main(identity: str) -> int:
     from airloom.settings import load
 
     settings = load()
-    asked = Snapshot.from_dict(json.loads((files.folder(settings, identity) / "request.json").read_text()))
+    asked = files.read_request(settings, identity)
     make(settings, asked, describe=True)
     return 0
 

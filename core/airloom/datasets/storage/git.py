@@ -36,8 +36,21 @@ def git(
 
 
 def _failed(folder: Path, verb: str, output: str) -> DataError:
-    hint = f"look at {folder}; `git fsck` names what is damaged there"
+    hint = foreign(output) or f"look at {folder}; `git fsck` names what is damaged there"
     return DataError(f"git {verb} failed: {output.strip()[-400:]}", hint)
+
+
+def foreign(output: str) -> str:
+    """What to do where git refuses a repository because it belongs to another user; empty where it did not.
+
+    Git's own advice, `safe.directory` in the user's configuration, does not help: we read none of it.
+    """
+    if "dubious ownership" not in output:
+        return ""
+    return (
+        "git reads no repository of another user from the disk: run as its owner, give it to who runs this (chown -R), "
+        "or name it by an address that its owner serves, such as ssh://HOST/PATH"
+    )
 
 
 def _environment() -> dict[str, str]:

@@ -13,10 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from airloom.datasets.storage.git import LOCKED, MAIL, objects, patiently
+from airloom.datasets.storage.git import LOCKED, MAIL, foreign, objects, patiently
 from airloom.datasets.storage.git import git as git
 from airloom.errors import ConfigError, CorruptFile, DataAway, DataError
 from airloom.files import write_private, writing
+from airloom.home import USER, private_folder
 from airloom.settings import Settings
 
 LOST = ("(fetch first)", "(non-fast-forward)", "already exists", "but expected", "cannot lock ref", "stale info")
@@ -101,6 +102,7 @@ def dvc_folder(settings: Settings) -> Path:
     """A folder with the shared DVC configuration and this home's own (`config.local`: cache, credentials)."""
     repo, folder = ensure(settings), settings.home / "data" / "dvc"
     shared = git(repo, "show", "main:.dvc/config").stdout
+    private_folder(settings.home / USER)  # DVC makes its caches there for everybody
     if not (folder / ".dvc" / "config.local").exists():
         local = f"[core]\n    no_scm = true\n    site_cache_dir = {_quoted(str(settings.home / 'user' / 'dvc'))}\n"
         local += f"[cache]\n    dir = {_quoted(str(settings.dvc_cache))}\n    type = hardlink,copy\n"
@@ -124,7 +126,8 @@ def _fetch(repo: Path) -> None:
         done = patiently(repo, "fetch", "-q", "--prune", "origin", MIRROR)
     if done.returncode:
         url = git(repo, "remote", "get-url", "origin").stdout.strip()
-        raise DataAway(f"the data remote {url} was not fetched: {done.stderr.strip()[-400:]}", "look at it; try again")
+        hint = foreign(done.stderr) or "look at it; try again"
+        raise DataAway(f"the data remote {url} was not fetched: {done.stderr.strip()[-400:]}", hint)
 
 
 def head(repo: Path) -> str:

@@ -132,7 +132,7 @@ def show(settings: Settings, identity: str) -> Held:
         return Held(**values | {"page": str(folder / "report.html"), "json": str(folder / "report.json")})
     except FileNotFoundError:
         raise _absent(settings, identity) from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptFile(f"{record} is damaged: {error!r}", f"`drop` {identity}, and commit the data again") from None
 
 

@@ -1,21 +1,25 @@
 """The first step: fix what a pipeline run works on. It alone reads the pipeline file."""
 
 import json
+import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from airloom.cache.manifest import declared
 from airloom.contracts import DatasetVersion, RunContext
 from airloom.errors import ConfigError
+from airloom.files import read_json
 from airloom.names import check_logged
 from airloom.pipeline.steps import tune
 from airloom.settings import Settings
-from airloom.spec.load import checked, digest, full, read_values
+from airloom.spec.load import checked, digest, full, load_pipeline, read_values
 from airloom.spec.pipeline import Pipeline
 from airloom.tracking.ending import ending
 from airloom.tracking.tags import Tag
 
+ASKED = "definition/asked.json"  # artifact of the pipeline run: version and parameters that it was started with
 DEFINITION = "definition/pipeline.json"  # artifact of the pipeline run: the definition with every default in it
 
 
@@ -56,12 +60,66 @@ def resolve(
     read = versions.latest(settings, dataset.name) if version is None else versions.get(settings, dataset.name, version)
     split = {str(name): share for name, share in dataset.split.items()}
     prepared = snapshot.prepare(settings, read, split, since=dataset.since, tags=dataset.tags)
-    experiment, run = _parent(settings, pipeline, name, read, prepared.id)
+    experiment, run = _parent(settings, pipeline, name, read, prepared.id, overrides)
     context = RunContext(pipeline.pipeline, values, name, run, experiment, prepared, overrides, cache)
     with ending(settings, context):
         # Here, once: workers that start together would race for the tables, and might not agree on the cache.
         studies = {name: tune.prepare(settings, candidate) for name, candidate in contexts(context).items()}
     return context.with_(studies={name: decision.to_dict() for name, decision in studies.items() if decision})
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a run was started with.
+
+    Attributes:
+        version: number of the dataset version.
+        parameters: that override the file's.
+    """
+
+    version: int
+    parameters: dict[str, Any]
+
+    def same(self, key: str, version: int | None, parameters: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """The run's own version and parameters, where what is given now does not differ from them.
+
+        Raises:
+            ConfigError: it does: what its steps have returned would belong to something else.
+        """
+        hint = "leave it out to go on with the run, or start a new one without --key"
+        if version is not None and version != self.version:
+            raise ConfigError(f"run {key} works on version {self.version}, not on {version}", hint)
+        for name, value in parameters.items():
+            own = f"has {name}={self.parameters[name]!r}" if name in self.parameters else f"was started without {name}"
+            if name not in self.parameters or self.parameters[name] != value:
+                raise ConfigError(f"run {key} {own}, not with {name}={value!r}", hint)
+        return self.version, self.parameters
+
+
+def asked(settings: Settings, file: Path, key: str) -> Asked | None:
+    """What the run of this key was started with; None where there is none yet, or an earlier release started it.
+
+    Raises:
+        ConfigError: the pipeline file is wrong.
+        MlflowAway: MLflow does not answer.
+    """
+    from mlflow.exceptions import MlflowException
+
+    from airloom.tracking import runs
+
+    api = runs.client(settings)
+    with runs.connection_errors(settings):
+        experiment = api.get_experiment_by_name(runs.experiment_name(load_pipeline(file).pipeline))
+        run = runs.find_run(api, experiment.experiment_id, key) if experiment else None
+        if run is None:
+            return None
+        with tempfile.TemporaryDirectory(prefix="airloom-asked-") as folder:
+            try:
+                path = Path(api.download_artifacts(run.info.run_id, ASKED, folder))
+            except (MlflowException, OSError):
+                return None
+            values = read_json(path, f"start a new run; {key} cannot go on") or {}
+    return Asked(int(values["version"]), dict(values["parameters"]))
 
 
 def contexts(context: RunContext) -> dict[str, RunContext]:
@@ -71,9 +129,9 @@ def contexts(context: RunContext) -> dict[str, RunContext]:
 
 
 def _parent(
-    settings: Settings, pipeline: Pipeline, key: str, version: DatasetVersion, snapshot: str
+    settings: Settings, pipeline: Pipeline, key: str, version: DatasetVersion, snapshot: str, overrides: dict[str, Any]
 ) -> tuple[str, str]:
-    """The MLflow experiment and the parent run, with the definition as an artifact."""
+    """The MLflow experiment and the parent run, with the definition and what was asked for as artifacts."""
     from airloom.tracking import runs
 
     tags = {Tag.DATASET: version.name, Tag.DATASET_COMMIT: version.commit, Tag.SNAPSHOT: snapshot}
@@ -81,6 +139,7 @@ def _parent(
     with runs.connection_errors(settings):
         api = runs.client(settings)
         api.log_text(run, json.dumps(full(pipeline), indent=1), DEFINITION)
+        api.log_text(run, json.dumps({"version": version.number, "parameters": overrides}, indent=1), ASKED)
         api.set_tag(run, Tag.SPEC, digest(pipeline))
     return experiment, run
 

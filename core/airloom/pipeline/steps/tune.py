@@ -1,5 +1,6 @@
 """The study of a pipeline run: its workers, its end, and taking the study of an earlier run instead."""
 
+from dataclasses import replace
 from typing import Any
 
 from airloom.cache import lookup, manifest
@@ -36,7 +37,12 @@ def reads(settings: Settings, ctx: RunContext, arguments: Arguments | None = Non
     section = pipeline.tune.model_dump(mode="json", by_alias=True, exclude=_NOT_READ)
     function = pipeline.tune.space_function
     code = manifest.function_code(settings, function) if function else {}
-    return manifest.of_training(settings, ctx, {}, manifest.flat(section, "tune"), code)
+    read = manifest.of_training(settings, ctx, {}, manifest.flat(section, "tune"), code)
+    # As `tuning.space.searched` has it: `tune.epochs` stands in their place in every trial.
+    searched = function or "epochs" in pipeline.tune.dimensions
+    if pipeline.tune.epochs and not searched:
+        return replace(read, parameters={name: v for name, v in read.parameters.items() if name != "epochs"})
+    return read
 
 
 def _usable(settings: Settings, entry: CacheEntry) -> str:

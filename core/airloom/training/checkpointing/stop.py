@@ -45,4 +45,4 @@ class Stop:
             raise StoppedByRequest("stopped on request, outside the training's loop", GOES_ON)
 
 
-GOES_ON = "nothing is lost: the next attempt goes on from the newest checkpoint"
+GOES_ON = "a job that was stopped goes on from the newest checkpoint; one that was cancelled begins at step 0"

@@ -1,10 +1,16 @@
 """What a training used: a small file for each process of each attempt, so that killed attempts count too."""
 
 import json
+import logging
 import resource
 import time
 from pathlib import Path
 from typing import Any
+
+from airloom.errors import CorruptFile
+from airloom.files import read_json
+
+log = logging.getLogger(__name__)
 
 
 class Cost:
@@ -46,9 +52,7 @@ def total(folder: Path, samples: int, loop_seconds: float) -> dict[str, float]:
         `cost.device_seconds` and `cost.cpu_seconds` (sums over processes), `cost.peak_memory_bytes` (of one process),
         `cost.peak_device_memory_bytes` where there is a CUDA device, `cost.samples_per_second` (evaluation included).
     """
-    uses: list[dict[str, Any]] = [
-        json.loads(path.read_text()) for path in sorted((folder / "cost").glob("[0-9]*.json"))
-    ]
+    uses = [use for path in sorted((folder / "cost").glob("[0-9]*.json")) if (use := _read(path))]
     metrics = {
         "cost.device_seconds": sum(use["seconds"] for use in uses),
         "cost.cpu_seconds": sum(use["cpu_seconds"] for use in uses),
@@ -57,6 +61,15 @@ def total(folder: Path, samples: int, loop_seconds: float) -> dict[str, float]:
         "cost.samples_per_second": samples / loop_seconds if loop_seconds else 0.0,
     }
     return {name: float(value) for name, value in metrics.items() if value}
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """The file of one process; one that a power cut emptied costs its share of the sums, and no training."""
+    try:
+        return read_json(path, "the cost of one attempt is lost")
+    except CorruptFile as error:
+        log.warning("%s: %s", error.message, error.hint)
+        return None
 
 
 def _device_memory() -> int:

@@ -115,5 +115,5 @@ def _parse(line: bytes, end: int) -> JournalEntry | None:
         values = json.loads(line)
         metrics = {str(name): float(value) for name, value in values["metrics"].items()}
         return JournalEntry(int(values["step"]), int(values["time"]), metrics, end)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None

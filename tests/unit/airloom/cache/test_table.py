@@ -90,6 +90,10 @@ def test_only_the_step_that_reads_it_is_a_miss(changed):
     study, train = ask(changed)
     assert study.hit
     assert train.why == ["stop.steps None -> 1000"]
+    changed.write(parameters={"epochs": 5, "batch_size": 32, "lr": 0.5})  # `tune.epochs` stands in its place
+    study, train = ask(changed)
+    assert study.hit
+    assert train.why == ["parameter epochs 3 -> 5"]
     changed.write(tune=TUNE | {"trials": 2})
     study, train = ask(changed)
     assert study.why == ["tune.trials 1 -> 2"]

@@ -1,8 +1,18 @@
-"""The result of `airloom run`: with several candidates it is about the one that the evaluation chose."""
+"""`airloom run`: which candidate its result is about, with what a run goes on, one at a time, stopped by a person."""
+
+import os
+import signal
+import threading
+
+import pytest
+import yaml
 
 from airloom.contracts import Evaluation
-from airloom.pipeline.run import of_chosen
+from airloom.errors import ConfigError, StoppedByRequest
+from airloom.pipeline import run as pipeline_run
+from airloom.pipeline.run import of_chosen, one_at_a_time
 from airloom.pipeline.steps.promote import chosen
+from airloom.pipeline.steps.resolve import Asked, asked, resolve
 
 
 def trained(name: str) -> dict:
@@ -25,3 +35,89 @@ def test_the_chosen_candidate_is_shown_and_not_the_first() -> None:
 
 def test_the_only_training_has_no_candidate() -> None:
     assert of_chosen({"": trained("x")}, "") == trained("x")
+
+
+def test_a_folder_called_like_a_pipeline_does_not_hide_it(tmp_path, make_home, monkeypatch) -> None:
+    settings = make_home(tmp_path)
+    (settings.project / "configs" / "pipelines").mkdir(parents=True)
+    file = settings.project / "configs" / "pipelines" / "boats.yaml"
+    file.touch()
+    (settings.project / "boats").mkdir()
+    (settings.project / "boats" / "__init__.py").touch()
+    (settings.project / "planes").mkdir()
+    monkeypatch.chdir(settings.project)
+    assert pipeline_run.find_file(settings, "boats") == file.resolve()
+    assert pipeline_run.find_file(settings, "configs/pipelines/boats.yaml") == file.resolve()
+    with pytest.raises(ConfigError, match="there is no pipeline 'planes'"):
+        pipeline_run.find_file(settings, "planes")
+
+
+ASKED = Asked(3, {"epochs": 3, "lr": 0.1})
+
+
+@pytest.mark.parametrize("version", [None, 3])
+@pytest.mark.parametrize("given", [{}, {"epochs": 3}, {"epochs": 3, "lr": 0.1}])
+def test_a_run_goes_on_with_its_own_version_and_parameters(version, given) -> None:
+    assert ASKED.same("k", version, given) == (3, {"epochs": 3, "lr": 0.1})
+
+
+@pytest.mark.parametrize(
+    ("version", "given", "says"),
+    [
+        (4, {}, "run k works on version 3, not on 4"),
+        (None, {"epochs": 5}, "run k has epochs=3, not with epochs=5"),
+        (None, {"epochs": 3, "width": 8}, "run k was started without width, not with width=8"),
+    ],
+)
+def test_others_are_refused_by_name(version, given, says) -> None:
+    with pytest.raises(ConfigError) as caught:
+        ASKED.same("k", version, given)
+    assert caught.value.message == says
+    assert "without --key" in caught.value.hint
+
+
+def test_what_a_run_was_started_with_is_kept_in_its_mlflow_run(world) -> None:
+    spec = {**world.ctx("other").spec, "parameters": {"epochs": 1}}
+    file = world.settings.project / f"{world.pipeline.pipeline}.yaml"
+    file.write_text(yaml.safe_dump(spec))
+    key = f"{world.pipeline.pipeline}/mine"
+    assert asked(world.settings, file, key) is None
+    resolve(world.settings, file, key, 1, {"epochs": 7})
+    assert asked(world.settings, file, key) == Asked(1, {"epochs": 7})
+    assert asked(world.settings, file, f"{world.pipeline.pipeline}/other") is None  # an earlier release started it
+
+
+def test_who_comes_second_waits_says_so_and_goes_on_then(tmp_path, make_home, monkeypatch) -> None:
+    settings, lines, order, second = make_home(tmp_path), [], [], threading.Event()
+    monkeypatch.setattr(pipeline_run, "POLL", 0.01)
+
+    def later() -> None:
+        with one_at_a_time(settings, "d/r", lambda line: (lines.append(line), second.set())):
+            order.append("second")
+
+    with one_at_a_time(settings, "d/r", lines.append):
+        thread = threading.Thread(target=later)
+        thread.start()
+        assert second.wait(30)
+        with one_at_a_time(settings, "d/other", lines.append):  # another key does not wait
+            order.append("first")
+    thread.join(30)
+    assert order == ["first", "second"]
+    assert lines == ["d/r is at work in another process: this one waits, and gives the same result"]
+
+
+@pytest.mark.parametrize(("sent", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, StoppedByRequest)])
+def test_who_stops_it_learns_how_to_go_on(tmp_path, make_home, sent, raised) -> None:
+    settings, lines = make_home(tmp_path), []
+    (settings.project / "configs" / "pipelines").mkdir(parents=True)
+    file = settings.project / "configs" / "pipelines" / "boats.yaml"
+    file.touch()
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(raised), pipeline_run._resumable(settings, file.resolve(), "run", "boats/a b", lines.append):
+        os.kill(os.getpid(), sent)
+        signal.pause()
+    assert lines == [
+        "stopped: `airloom run boats --key 'boats/a b'` goes on; steps that ended are kept, "
+        "one that was at work begins anew"
+    ]
+    assert signal.getsignal(signal.SIGTERM) == before

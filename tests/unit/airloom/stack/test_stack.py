@@ -1,6 +1,7 @@
 """The stack's configuration, and what `down` finds."""
 
 import configparser
+import json
 import os
 import shlex
 import socket
@@ -15,7 +16,7 @@ import pytest
 
 from airloom.files import write_private
 from airloom.settings import Settings
-from airloom.stack import config, control, report
+from airloom.stack import airflow, config, control, report
 from airloom.stack.ports import Ports
 
 
@@ -45,7 +46,9 @@ def test_a_taken_port_is_avoided(settings: Settings, ports: Ports) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        write_private(settings.make_home() / "stack.json", f'{{"airflow_port": {port}}}')
+        kept = config.prepare(settings, ports) | {"airflow_port": port}
+        write_private(settings.home / "stack.json", json.dumps(kept))
+        settings.__dict__.pop("stack", None)
         values = config.prepare(settings, ports)
     chosen = {values[f"{name}_port"] for name in config.DEFAULT_PORTS}
     assert port not in chosen
@@ -73,13 +76,29 @@ def test_supervisors_configuration_survives_spaces_and_percent_signs(settings: S
 
 def test_everything_listens_on_loopback(settings: Settings, ports: Ports) -> None:
     config.prepare(settings, ports)
-    environment = config.environment(settings)
-    assert environment["AIRFLOW__API__HOST"] == "127.0.0.1"
+    assert config.airflow_environment(settings)["AIRFLOW__API__HOST"] == "127.0.0.1"
     for process in config.processes(settings):
         if process.name in {"mlflow", "model-server"}:
             assert process.command[process.command.index("--host") + 1] == "127.0.0.1"
         if process.name in {"airflow-scheduler", "airflow-triggerer"}:
             assert "--skip-serve-logs" in process.command
+
+
+def test_only_airflow_has_airflows_secrets(settings: Settings, ports: Ports, monkeypatch: pytest.MonkeyPatch) -> None:
+    config.prepare(settings, ports)
+    secrets = [settings.stack[name] for name in ("fernet_key", "jwt_secret", "api_secret", "airflow_password")]
+    everybody = config.environment(settings)
+    written = config.supervisor_config(settings) + "".join(everybody.values())
+    assert not [name for name in everybody if name.startswith("AIRFLOW")]
+    assert not [secret for secret in secrets if secret in written]
+    became: list = []
+    monkeypatch.setattr(os, "execve", lambda *arguments: became.append(arguments))
+    monkeypatch.setenv("AIRLOOM_HOME", str(settings.home))
+    airflow.main(["scheduler"])
+    ((_, command, environment),) = became
+    assert command == [sys.executable, "-m", "airflow", "scheduler"]
+    assert environment["AIRFLOW__CORE__FERNET_KEY"] == settings.stack["fernet_key"]
+    assert environment["AIRFLOW__API_AUTH__JWT_SECRET"] == settings.stack["jwt_secret"]
 
 
 def test_down_ends_what_carries_the_mark_and_nothing_else(settings: Settings) -> None:
@@ -130,6 +149,30 @@ def test_doctor_names_a_secret_that_others_can_read(settings: Settings, ports: P
     finding = report._secrets(settings)
     assert not finding.ok
     assert "chmod" in finding.fix
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "[1]", "{}", '{"mlflow_url": "http://127.0.0.1:1"}'])
+def test_doctor_names_a_stack_file_that_is_nonsense_and_looks_at_all_else(settings: Settings, text: str) -> None:
+    write_private(settings.make_home() / "stack.json", text)
+    findings = {finding.check: finding for finding in report.doctor(settings)}
+    assert not findings["stack.json"].ok
+    assert "stack.json" in findings["stack.json"].detail
+    assert "airloom up" in findings["stack.json"].fix
+    assert {"git", "python", "disk", "project", "secrets"} <= set(findings)
+
+
+@pytest.mark.parametrize("name", [*report.DATABASES, "demo.json", "devices/cuda-0.json"])
+def test_doctor_names_each_other_file_that_is_nonsense(settings: Settings, name: str) -> None:
+    (settings.make_home() / name).parent.mkdir(exist_ok=True)
+    (settings.home / name).write_text("nonsense")
+    failed = {finding.check: finding for finding in report.doctor(settings) if not finding.ok}
+    assert name in failed
+    assert str(settings.home / name) in failed[name].detail
+
+
+def test_down_ends_a_stack_whose_file_is_nonsense(settings: Settings) -> None:
+    write_private(settings.make_home() / "stack.json", "")
+    assert control.down(settings, lambda _: None) == 0
 
 
 def test_status_before_the_first_start_says_so(settings: Settings) -> None:

@@ -319,3 +319,16 @@ def test_a_manifest_changed_by_hand_reads_nothing_outside(settings, batch):
         with pytest.raises(DataError, match="names no object"):
             Store(settings).path(name)
     assert read(settings, made).num_rows == 6
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_data_remote_of_another_owner_is_refused_with_a_way_that_helps(tmp_path):
+    remote = tmp_path / "shared.git"
+    subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(remote)], check=True)
+    for path in (remote, *remote.rglob("*")):
+        os.chown(path, 4711, 4711)
+    settings = Settings(home=tmp_path / "home", data_remote=str(remote))
+    with pytest.raises(DataError, match="dubious ownership") as caught:
+        repository.refresh(settings)
+    assert "chown" in caught.value.hint
+    assert "ssh://" in caught.value.hint
