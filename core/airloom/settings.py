@@ -64,7 +64,7 @@ class Settings:
     tables, SQLite in `home` where it is empty; `mlflow_store` that of MLflow's tables, which lineage reads, where
     MLflow is not the embedded stack's. `prediction_log_share` of the predictions, 0 to 1, go into the prediction log.
     `devices` declares so many pretended devices instead of those found; `confine_jobs` lets jobs write only below
-    `home` and the folder for temporary files.
+    `home` and the folder for temporary files. `airflow_url` and its login name an Airflow that is not the stack's.
 
     Raises:
         ConfigError: an environment variable has a value that its setting cannot have.
@@ -82,6 +82,10 @@ class Settings:
     prediction_log_share: float = _variable("PREDICTION_LOG_SHARE", 1.0, _share)
     devices: int = _variable("DEVICES", 0, _count)
     confine_jobs: bool = _variable("CONFINE_JOBS", True, _switch)
+    airflow_url: str = _variable("AIRFLOW_URL", "", str)
+    airflow_user: str = _variable("AIRFLOW_USER", "", str)
+    airflow_password: str = _variable("AIRFLOW_PASSWORD", "", str)
+    airflow_token: str = _variable("AIRFLOW_TOKEN", "", str)
 
     def __post_init__(self) -> None:
         """Make the two folders absolute, so that a child with another working folder finds them."""

@@ -20,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-pipeline_app = typer.Typer(help="Look at pipeline files.", no_args_is_help=True)
+pipeline_app = typer.Typer(help="Pipeline files, and the runs of versions that one missed.", no_args_is_help=True)
 app.add_typer(pipeline_app, name="pipeline")
 
 
@@ -124,6 +124,23 @@ def check(file: Annotated[Path, typer.Argument(help="A pipeline file.")]) -> Non
     typer.echo(
         f"{file}: pipeline {pipeline.pipeline} on dataset {pipeline.dataset.name}, {pipeline.tune.trials} trials"
     )
+
+
+@pipeline_app.command(name="catch-up")
+def catch_up(
+    name: Annotated[str, typer.Argument(help="The DAG: a pipeline's name, or one of your own with `each_version`.")],
+    first: Annotated[str, typer.Option("--from", help="The first version that shall have a run, such as v1.")],
+    json_: Json = False,
+) -> None:
+    """Start a run in Airflow for each dataset version that has none, in order, from a version on."""
+    from airloom.stack import missed_versions
+    from airloom.stack.airflow_api import AirflowApi
+
+    settings, number = load(), missed_versions.version_number(first)
+    with AirflowApi(settings) as api:
+        runs = missed_versions.catch_up(settings, api, name, number)
+    lines = [f"v{run.version}: {f'started {run.run}' if run.started else 'has its run'}" for run in runs]
+    typer.echo(json.dumps([run.to_dict() for run in runs], indent=1) if json_ else "\n".join(lines))
 
 
 def _print_addresses(settings: Settings, *, as_json: bool) -> None:
