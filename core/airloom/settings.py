@@ -38,8 +38,8 @@ def _share(text: str) -> float:
     raise ValueError("must be a number from 0 to 1")
 
 
-def _variable(name: str, default: T, parse: Callable[[str], T]) -> T:
-    """A field that takes the environment's value, if not empty, where the caller gives none."""
+def _variable(name: str, default: T, parse: Callable[[str], T], *, secret: bool = False) -> T:
+    """A field that takes the environment's value, if not empty, where the caller gives none; no text shows a secret."""
 
     def read() -> T:
         text = os.environ.get(PREFIX + name)
@@ -51,7 +51,7 @@ def _variable(name: str, default: T, parse: Callable[[str], T]) -> T:
             hint = f"set {PREFIX}{name} to another value, or unset it"
             raise ConfigError(f"{PREFIX}{name}={text}: {error}", hint) from None
 
-    return field(default_factory=read)
+    return field(default_factory=read, repr=not secret)
 
 
 # No pydantic here, as in the files of pipelines: to load it took a tenth of a second of every command.
@@ -66,7 +66,7 @@ class Settings:
     tables, SQLite in `home` where it is empty; `mlflow_store` that of MLflow's tables, which lineage reads, where
     MLflow is not the embedded stack's. `prediction_log_share` of the predictions, 0 to 1, go into the prediction log.
     `devices` declares so many pretended devices instead of those found; `confine_jobs` lets jobs write only below
-    `home` and the folder for temporary files.
+    `home` and the folder for temporary files. `airflow_url` and its login name an Airflow that is not the stack's.
 
     Raises:
         ConfigError: an environment variable has a value that its setting cannot have.
@@ -76,7 +76,7 @@ class Settings:
     project: Path = _variable("PROJECT", Path(), Path)  # noqa: RUF009 - likewise
     tracking_uri: str = _variable("TRACKING_URI", "", str)
     server_url: str = _variable("SERVER_URL", "", str)
-    server_token: str = _variable("SERVER_TOKEN", "", str)
+    server_token: str = _variable("SERVER_TOKEN", "", str, secret=True)
     data_remote: str = _variable("DATA_REMOTE", "", str)
     dvc_remote: str = _variable("DVC_REMOTE", "", str)
     database: str = _variable("DATABASE", "", str)
@@ -84,6 +84,10 @@ class Settings:
     prediction_log_share: float = _variable("PREDICTION_LOG_SHARE", 1.0, _share)
     devices: int = _variable("DEVICES", 0, _count)
     confine_jobs: bool = _variable("CONFINE_JOBS", True, _switch)
+    airflow_url: str = _variable("AIRFLOW_URL", "", str)
+    airflow_user: str = _variable("AIRFLOW_USER", "", str)
+    airflow_password: str = _variable("AIRFLOW_PASSWORD", "", str, secret=True)
+    airflow_token: str = _variable("AIRFLOW_TOKEN", "", str, secret=True)
 
     def __post_init__(self) -> None:
         """Make the two folders absolute, so that a child with another working folder finds them."""

@@ -94,6 +94,7 @@ def build_announcer(dataset: str) -> DAG:
         schedule=[repository_asset(dataset)],
         catchup=False,
         max_active_runs=1,
+        is_paused_upon_creation=False,  # whatever Airflow's default is: nothing would say why no version comes
         tags=["airloom", f"dataset:{dataset}"],
         default_args={"owner": "airloom", "retries": 3, "retry_delay": 5},
         doc_md=DOCS.format(dataset=dataset),
@@ -112,7 +113,7 @@ DOCS = """### Announces the versions of dataset `{dataset}`
 
 Each version becomes one event of the asset **dataset {dataset}**, in order, and so one run of each pipeline on it. A
 watcher starts this DAG; starting it by hand makes it look now. A skipped run found nothing new. While it is paused,
-versions wait; while a *pipeline* is paused, they pass it by.
+versions wait; while a *pipeline* is paused, its runs wait.
 
 The asset **repository of {dataset}** keeps the newest announced number as its state `announced`. To skip a backlog, set
 it with Airflow's REST API.

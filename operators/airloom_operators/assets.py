@@ -34,5 +34,8 @@ def repository_asset(dataset: str) -> Asset:
 
 
 def each_version(dataset: str) -> PartitionedAssetTimetable:
-    """A schedule: one run for each version of a dataset, in their order."""
+    """A schedule: one run for each version of a dataset, in their order.
+
+    Also for those announced while the DAG is paused, once it is not, unless it has the tag `missed:skip`.
+    """
     return PartitionedAssetTimetable(assets=dataset_asset(dataset))

@@ -7,7 +7,7 @@ from airflow.sdk import DAG, Param, XComArg
 
 from airloom.spec.gate import AgainstChampion
 from airloom.spec.load import load_pipeline
-from airloom.spec.pipeline import Pipeline
+from airloom.spec.pipeline import SKIP_MISSED, Pipeline
 from airloom_operators.assets import each_version
 from airloom_operators.deploy import DeployOperator
 from airloom_operators.evaluate import EvaluateOperator
@@ -27,7 +27,7 @@ def build_dag(file: Path) -> DAG:
         schedule=each_version(pipeline.dataset.name),
         catchup=False,
         max_active_runs=1,  # promotions of one model are decided one after the other
-        tags=["airloom", f"dataset:{pipeline.dataset.name}"],
+        tags=["airloom", f"dataset:{pipeline.dataset.name}", *([SKIP_MISSED] if pipeline.missed == "skip" else [])],
         default_args={"owner": "airloom", "retries": 2, "retry_delay": 5},
         params=_params(),
         doc_md=_docs(pipeline, file),

@@ -1,6 +1,7 @@
 """Heavy steps: submitted as jobs that outlive the task, its worker and the scheduler."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowException
@@ -15,25 +16,37 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airloom.contracts import CacheDecision
+    from airloom.jobs.files import Follower
     from airloom.jobs.spec import JobSpec
     from airloom.jobs.states import Attempt
     from airloom.pipeline.steps.base import Step
     from airloom.settings import Settings
 
 LOSSES = 5  # attempts in a row that may be lost before the task fails
-SHOWN = 500  # lines of a deferred job's log that the task shows when it wakes up
+SHOWN = 5000  # lines at most that a task shows, when it wakes up, of what its job printed meanwhile
+
+
+class ToldToStop(AirflowException):
+    """Airflow sent the task a SIGTERM."""
 
 
 class WaitsForJob(AirloomOperator):
     """Submit a job, wait for it, return its result.
 
     The job does not end with this task. A retry finds it by its key and waits on; a person who clears or marks the task
-    ends the job (the trigger does so while the task is deferred, the stack's reconciler while it waits in place).
+    ends the job: the trigger does so while the task is deferred, the task itself while it waits in place, and where it
+    was killed `airloom jobs reconcile`.
+
+    The log of the task has each line of the job once. Of a long one that was printed while the task was deferred it has
+    the newest, and says how many lines are left out, and where they are.
 
     Args:
         deferrable: give the worker slot back while the job runs; False waits in place.
         patience: seconds to wait in place before deferring: a short job does not pay for it.
     """
+
+    _place: Mapping[str, Any] = MappingProxyType({})  # of the task instance that waits
+    _follower: "Follower | None" = None  # of the log of the attempt that it waits for
 
     def __init__(self, *, deferrable: bool = True, patience: float = 20, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -58,13 +71,11 @@ class WaitsForJob(AirloomOperator):
 
     def resume(self, context: "Context", event: dict[str, Any]) -> Any:
         """Called when the job of a deferred task ended."""
-        from airloom.jobs.files import LOG, Follower
         from airloom.jobs.table import Attempts
 
         with self.step() as settings:
             attempt = Attempts(settings.database_address).get(int(event["attempt"]))
-            for line in Follower(attempt.path / LOG).lines(last=True)[-SHOWN:]:
-                self.log_line(line)
+            self._catch_up(attempt, int(event.get("shown", -1)))
             value = self._value(settings, context, attempt)
         return self.finished(context, value)
 
@@ -72,14 +83,37 @@ class WaitsForJob(AirloomOperator):
         from airloom.jobs.submit import submit
 
         ti, (key, spec) = context["ti"], self.job_of(settings, context)
-        task = {"dag": ti.dag_id, "run": ti.run_id, "task": ti.task_id, "map_index": map_index(ti)}
+        self._place = task = {"dag": ti.dag_id, "run": ti.run_id, "task": ti.task_id, "map_index": map_index(ti)}
         # Airflow raises max_tries when a person clears the task, and only then.
         return submit(settings, key, spec, generation=max(0, ti.max_tries), task=task)
 
     def _wait(self, settings: "Settings", attempt: "Attempt") -> "Attempt":
+        from airloom.jobs.files import LOG, Follower
         from airloom.jobs.wait import wait
 
-        return wait(settings, attempt, self.log_line, seconds=self.patience if self.deferrable else None)
+        self._follower = Follower(attempt.path / LOG)
+        seconds = self.patience if self.deferrable else None
+        try:
+            return wait(settings, attempt, self.log_line, seconds=seconds, follower=self._follower)
+        except ToldToStop:  # here, and not in Airflow's signal handler, which may have come in the middle of anything
+            self._stop(settings, attempt)
+            raise
+
+    def _catch_up(self, attempt: "Attempt", shown: int) -> None:
+        """Show what the job printed since the task was deferred."""
+        from airloom.jobs.files import LOG, Follower
+        from airloom.jobs.submit import host
+
+        path = attempt.path / LOG
+        self._follower = Follower(path, max(0, shown))
+        lines = self._follower.lines(last=not attempt.alive)
+        where = f"`airloom jobs logs {attempt.key} --attempt {attempt.number}`, or {path} on {attempt.host}"
+        if attempt.host != host() and not path.exists():
+            self.log.info("what the job printed meanwhile is not here: %s", where)
+        if left_out := max(0, len(lines) - SHOWN):
+            self.log.info("%d lines of the job's log are left out here: %s", left_out, where)
+        for line in lines[left_out:]:
+            self.log_line(line)
 
     def _value(self, settings: "Settings", context: "Context", attempt: "Attempt") -> dict[str, Any]:
         """The job's value, or on to the next attempt where this one was lost."""
@@ -88,7 +122,12 @@ class WaitsForJob(AirloomOperator):
 
         for losses in range(LOSSES + 1):
             if attempt.alive:
-                self.defer(trigger=JobTrigger(attempt=attempt.id, key=attempt.key), method_name="resume")
+                follow = f"`airloom jobs logs {attempt.key} --follow`"
+                self.log.info(
+                    "waiting without a slot; what the job prints now follows here when it ends, or %s", follow
+                )
+                shown = self._follower.position if self._follower else 0
+                self.defer(trigger=JobTrigger(attempt.id, attempt.key, shown), method_name="resume")
             try:
                 return value(attempt)
             except JobFailed as error:
@@ -105,8 +144,39 @@ class WaitsForJob(AirloomOperator):
         return attempt.state == LOST
 
     def on_kill(self) -> None:
-        """End the waiting, never the job: Airflow calls this for a shutdown and for a person's wish alike."""
-        raise AirflowException("the task was told to stop; its job goes on until somebody clears or marks the task")
+        """End the waiting: Airflow calls this for a shutdown and for a person's wish alike.
+
+        Raises:
+            ToldToStop: always.
+        """
+        raise ToldToStop("the task was told to stop; its job goes on until somebody clears or marks the task")
+
+    def _stop(self, settings: "Settings", attempt: "Attempt") -> None:
+        """End the job where a person marked, cleared or deleted the task; after a shutdown it goes on.
+
+        Raises:
+            AirflowException: the job was ended.
+        """
+        from airloom.jobs.table import Attempts
+
+        if reason := self._given_up(attempt):
+            Attempts(settings.database_address).change(attempt.id, cancel=reason)
+            raise AirflowException(f"{reason}, so its job {attempt.key} is ended") from None
+
+    def _given_up(self, attempt: "Attempt") -> str:
+        """Why nobody wants the job any more; empty where its task still does, or nobody can tell."""
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+        from airloom.stack.job_reconciler import verdict
+
+        place, run = self._place, self._place["run"]
+        wanted = {"task_ids": [place["task"]], "run_ids": [run], "map_index": place["map_index"]}
+        try:
+            states = RuntimeTaskInstance.get_task_states(dag_id=place["dag"], **wanted).get(run, {})
+        except Exception as error:  # whatever it is: a job that may be wanted is not ended
+            self.log.warning("Airflow does not say whether somebody marked or cleared the task: %r", error)
+            return ""
+        return verdict(attempt, {"state": next(iter(states.values()))} if states else None)
 
     def log_line(self, line: str) -> None:
         """Pass a line of the job's log on."""

@@ -109,3 +109,17 @@ def test_an_asset_address_of_another_form_is_refused() -> None:
     for uri in ("airloom://models/digits", "airloom://datasets/a/b", "airloom://datasets/", "airloom://datasets/a?b"):
         with pytest.raises(ValueError, match="airloom://datasets/<name>"):
             sanitize_uri(urlsplit(uri))
+
+
+def test_a_pipeline_that_skips_what_it_missed_says_so_with_a_tag_and_an_announcer_is_never_born_paused(
+    tmp_path: Path,
+) -> None:
+    from airloom.spec.pipeline import SKIP_MISSED
+    from airloom_operators.announce import build_announcer
+    from airloom_operators.factory import build_dag
+
+    text = (PROJECT / "configs" / "pipelines" / "digits.yaml").read_text()
+    (tmp_path / "a.yaml").write_text(text)
+    (tmp_path / "b.yaml").write_text(f"{text}missed: skip\n")
+    assert [SKIP_MISSED in build_dag(tmp_path / name).tags for name in ("a.yaml", "b.yaml")] == [False, True]
+    assert build_announcer("ticks").is_paused_upon_creation is False

@@ -79,6 +79,19 @@ def cancel(
     typer.echo(f"{key} attempt {ended.number}: {ended.state}", err=True)
 
 
+@app.command()
+def reconcile() -> None:
+    """Keep jobs, MLflow's runs and missed versions in step with Airflow, for ever: the stack's own, or another one.
+
+    Ends the jobs of tasks that a person marked, cleared or deleted, ends the MLflow runs of runs that ended, and starts
+    the runs of versions that a DAG missed while it was paused. AIRLOOM_AIRFLOW_URL with AIRLOOM_AIRFLOW_TOKEN, or with
+    AIRLOOM_AIRFLOW_USER and AIRLOOM_AIRFLOW_PASSWORD, names an Airflow that is not the stack's.
+    """
+    from airloom.stack.job_reconciler import reconcile as follow
+
+    follow(load())
+
+
 def devices(json_: Json = False) -> None:
     """This machine's devices, and which job holds each."""
     from airloom.jobs import control

@@ -1,4 +1,4 @@
-"""`airloom pipeline …`: look at pipeline files."""
+"""`airloom pipeline …`: pipeline files, and the runs of versions that one missed."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from airloom.cli.console import say
+from airloom.cli.console import Json, say
 from airloom.settings import Settings, load
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from airloom.spec.pipeline import Pipeline
     from airloom.spec.tuning import Distribution
 
-app = typer.Typer(help="Look at pipeline files.", no_args_is_help=True)
+app = typer.Typer(help="Pipeline files, and the runs of versions that one missed.", no_args_is_help=True)
 
 
 @app.command()
@@ -110,3 +110,20 @@ def _context(settings: Settings, file: Path, pipeline: "Pipeline", version: int 
     split = {str(name): share for name, share in dataset.split.items()}
     prepared = snapshot.prepare(settings, chosen, split, since=dataset.since, tags=dataset.tags)
     return RunContext(pipeline.pipeline, read_values(file), f"{pipeline.pipeline}/check", "", "", prepared)
+
+
+@app.command(name="catch-up")
+def catch_up(
+    name: Annotated[str, typer.Argument(help="The DAG: a pipeline's name, or one of your own with `each_version`.")],
+    first: Annotated[str, typer.Option("--from", help="The first version that shall have a run, such as v1.")],
+    json_: Json = False,
+) -> None:
+    """Start a run in Airflow for each dataset version that has none, in order, from a version on."""
+    from airloom.stack import missed_versions
+    from airloom.stack.airflow_api import AirflowApi
+
+    settings, number = load(), missed_versions.version_number(first)
+    with AirflowApi(settings) as api:
+        runs = missed_versions.catch_up(settings, api, name, number)
+    lines = [f"v{run.version}: {f'started {run.run}' if run.started else 'has its run'}" for run in runs]
+    typer.echo(json.dumps([run.to_dict() for run in runs], indent=1) if json_ else "\n".join(lines))

@@ -92,12 +92,22 @@ def write(path: Path, values: dict[str, Any]) -> None:
 
 
 class Follower:
-    """Reads a growing log by whole lines; one that was cut short is read on from its start."""
+    """Reads a growing log by whole lines; one that was cut short is read on from its start.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: of the log.
+        begin: the byte to begin at, which an earlier follower left as its `position`.
+    """
+
+    def __init__(self, path: Path, begin: int = 0) -> None:
         self._path = path
-        self._offset = 0
+        self._offset = begin
         self._rest = b""
+
+    @property
+    def position(self) -> int:
+        """The byte behind the last line that was read."""
+        return self._offset - len(self._rest)
 
     def lines(self, last: bool = False) -> list[str]:
         """The lines since the last call; with `last` also an unfinished one."""

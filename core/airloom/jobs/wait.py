@@ -23,7 +23,12 @@ OnLine = Callable[[str], None]
 
 
 def wait(
-    settings: Settings, attempt: Attempt, on_line: OnLine | None = None, *, seconds: float | None = None
+    settings: Settings,
+    attempt: Attempt,
+    on_line: OnLine | None = None,
+    *,
+    seconds: float | None = None,
+    follower: files.Follower | None = None,
 ) -> Attempt:
     """The attempt as soon as it ended, or after `seconds`.
 
@@ -32,11 +37,12 @@ def wait(
         attempt: to wait for.
         on_line: gets each line of its log.
         seconds: to wait at most; None: until it ended.
+        follower: of its log, where the caller wants to know how far it was read.
 
     Raises:
         JobsAway: the table of jobs is away for longer than `database.PATIENCE`; the job goes on.
     """
-    table, follower = Attempts(settings.database_address), files.Follower(attempt.path / files.LOG)
+    table, follower = Attempts(settings.database_address), follower or files.Follower(attempt.path / files.LOG)
     until = time.monotonic() + seconds if seconds is not None else None
     began = looked = time.monotonic()
     while True:

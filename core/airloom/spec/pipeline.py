@@ -13,6 +13,7 @@ from airloom.spec.tuning import TuneSection
 
 MOST_PARAMETERS = 6000  # characters; what the search adds has to fit into the same tag of MLflow, which takes 8000
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$", description="lower case, digits and _, at most 40")]
+SKIP_MISSED = "missed:skip"  # the tag of a DAG that wants no runs of versions announced while it was paused
 SliceName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_ .-]{0,59}$")]
 
 
@@ -129,6 +130,9 @@ class Pipeline(Section):
     tune: TuneSection
     candidates: dict[Name, Candidate] = Field(
         default={}, description="several training functions, each tuned and trained; the best one goes to the gate"
+    )
+    missed: Literal["run", "skip"] = Field(
+        default="run", description="whether versions announced while its DAG was paused get their runs afterwards"
     )
     evaluate: EvaluateSection = EvaluateSection()
     gate: GateSection

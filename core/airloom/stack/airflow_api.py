@@ -9,6 +9,7 @@ import httpx
 
 from airloom.errors import StackError
 from airloom.settings import Settings
+from airloom.stack.airflow_login import login_of
 
 PAGE = 100
 NOTE = 1000  # characters, as Airflow takes them
@@ -16,16 +17,21 @@ TaskPlace = tuple[str, str, str, int]  # DAG, run, task, map index: where a task
 
 
 class AirflowApi:
-    """A logged-in client of the stack's Airflow. Use as a context manager."""
+    """A logged-in client of the Airflow that the settings name, else of the stack's. Use as a context manager."""
 
     def __init__(self, settings: Settings) -> None:
-        if not settings.stack:
-            raise StackError("no stack was started here", "`airloom up`")
-        stack = settings.stack
-        self._client = httpx.Client(base_url=str(stack["airflow_url"]), timeout=30, trust_env=False)
-        login = {"username": stack["airflow_user"], "password": stack["airflow_password"]}
-        token = self._request("POST", "/auth/token", json=login)["access_token"]
-        self._client.headers["Authorization"] = f"Bearer {token}"
+        self._login = login = login_of(settings)
+        # No proxy stands before the stack; certificates and proxies of another Airflow are the environment's affair.
+        self._client = httpx.Client(base_url=login.url, timeout=30, trust_env=not login.of_stack)
+        self._client.headers["Authorization"] = f"Bearer {login.token or self._token()}"
+
+    def _token(self) -> str:
+        answer = self._request(
+            "POST", "/auth/token", json={"username": self._login.user, "password": self._login.password}
+        )
+        if not isinstance(answer, dict) or "access_token" not in answer:
+            raise StackError(f"{self._login.url}/auth/token gave no token", self._login.hint)
+        return str(answer["access_token"])
 
     def __enter__(self) -> "AirflowApi":
         return self
@@ -37,10 +43,14 @@ class AirflowApi:
         try:
             answer = self._client.request(method, path, **kwargs)
         except httpx.HTTPError as error:
-            raise StackError(f"Airflow does not answer: {error!r}", "`airloom status`") from None
+            raise StackError(f"Airflow does not answer: {error!r}", self._login.hint) from None
         if answer.status_code >= 400:
-            raise StackError(f"Airflow answered {answer.status_code} to {method} {path}: {answer.text[:300]}")
-        return answer.json()
+            hint = self._login.hint if answer.status_code in (401, 403) else ""
+            raise StackError(f"Airflow answered {answer.status_code} to {method} {path}: {answer.text[:300]}", hint)
+        try:
+            return answer.json() if answer.content else None
+        except ValueError:
+            raise StackError(f"{answer.url} answered no JSON, so it is no Airflow", self._login.hint) from None
 
     def _all(self, path: str, name: str, order: str = "id", **filters: Any) -> list[dict[str, Any]]:
         """Every entry of a list, page by page: Airflow cuts a larger limit to 100 without a word."""
@@ -116,6 +126,49 @@ class AirflowApi:
         """Start a run; returns its id. `conf` overrides the DAG's params, checked by their schema."""
         body = {"logical_date": None, "conf": conf}
         return str(self._request("POST", f"/api/v2/dags/{dag}/dagRuns", json=body)["dag_run_id"])
+
+    def trigger_version(self, dag: str, key: str, run: str) -> bool:
+        """Start a run about a partition; False where a run with this id is there already."""
+        body = {"logical_date": None, "partition_key": key, "dag_run_id": run}
+        try:
+            self._request("POST", f"/api/v2/dags/{dag}/dagRuns", json=body)
+        except StackError as error:
+            if " 409 " in error.message:
+                return False
+            raise
+        return True
+
+    def has_version(self, dag: str, key: str) -> bool:
+        """Whether a DAG has a run about a partition."""
+        runs = self._all(f"/api/v2/dags/{dag}/dagRuns", "dag_runs", partition_key_pattern=key)
+        return any(run["partition_key"] == key for run in runs)
+
+    def dag_or_none(self, dag: str) -> dict[str, Any] | None:
+        """All that Airflow knows of a DAG, None where it is gone."""
+        return self._or_none(f"{quote(dag, safe='')}/details")
+
+    def assets(self, prefix: str) -> list[dict[str, Any]]:
+        """The assets whose addresses begin so, each with its newest event and the DAGs that it schedules."""
+        found = self._all("/api/v2/assets", "assets", uri_pattern=prefix)
+        return [asset for asset in found if asset["uri"].startswith(prefix)]
+
+    def asset_events(self, asset: int, since: str) -> list[dict[str, Any]]:
+        """The events of an asset since a time, as Airflow writes it, oldest first."""
+        return self._all("/api/v2/assets/events", "asset_events", "timestamp", asset_id=asset, timestamp_gte=since)
+
+    def asset_state(self, asset: int, key: str) -> Any:
+        """What is kept with an asset under a key, None where nothing is."""
+        entries = self._all(f"/api/v2/assets/{asset}/state-store", "asset_state_store", "key")
+        return next((entry["value"] for entry in entries if entry["key"] == key), None)
+
+    def keep_asset_state(self, asset: int, key: str, value: Any) -> None:
+        """Keep a value with an asset."""
+        self._request("PUT", f"/api/v2/assets/{asset}/state-store/{quote(key, safe='')}", json={"value": value})
+
+    def scheduler_beat(self) -> datetime | None:
+        """When the scheduler went round last; None where there is none."""
+        beat = self._request("GET", "/api/v2/monitor/health")["scheduler"]["latest_scheduler_heartbeat"]
+        return datetime.fromisoformat(beat) if beat else None
 
     def note(self, dag: str, run: str, text: str) -> None:
         """Write a note on a run, after what stands there already; the same is not written twice."""

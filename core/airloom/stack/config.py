@@ -149,7 +149,7 @@ def processes(settings: Settings) -> list[Process]:
         Process("airflow-scheduler", (*airflow, "scheduler", "--skip-serve-logs"), stop_seconds=5),
         Process("airflow-triggerer", (*airflow, "triggerer", "--skip-serve-logs")),
         Process("model-server", server),
-        Process("jobs-reconciler", (python, "-m", "airloom.stack.job_reconciler"), stop_seconds=3),
+        Process("jobs-reconciler", (python, "-m", "airloom", "jobs", "reconcile"), stop_seconds=3),
     ]
 
 

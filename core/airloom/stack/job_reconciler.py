@@ -1,8 +1,8 @@
-"""Ends jobs that nobody waits for any more: `python -m airloom.stack.job_reconciler`, a process of the stack.
+"""Keeps what stands outside Airflow in step with it: `airloom jobs reconcile`, a process of the stack.
 
-A task that waits in place cannot tell a shutdown from a person who marks or clears it: both are a SIGTERM. So it only
-lets go of its job, and this process compares living jobs with the states of their tasks. A thread of it ends the MLflow
-runs of pipeline runs; see `airloom.stack.run_endings`.
+A task that ends cannot always end its job: its worker was killed, its run was deleted. So this process compares living
+jobs with the states of their tasks. Two threads of it end the MLflow runs of pipeline runs
+(`airloom.stack.run_endings`) and start the runs that a paused DAG missed (`airloom.stack.missed_versions`).
 """
 
 import logging
@@ -11,13 +11,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from airloom.errors import AirloomError, StackError
+from airloom.errors import AirloomError
 from airloom.jobs.states import Attempt
 from airloom.jobs.submit import host, settle
 from airloom.jobs.table import Attempts
-from airloom.settings import Settings, load
-from airloom.stack import run_endings
+from airloom.settings import Settings
+from airloom.stack import missed_versions, run_endings
 from airloom.stack.airflow_api import AirflowApi
+from airloom.stack.airflow_login import login_of
 
 log = logging.getLogger(__name__)
 # Seconds between two looks. A running task that was cleared is `restarting` for little more than a second; any other
@@ -61,25 +62,28 @@ def once(table: Attempts, api: AirflowApi, home: Path) -> bool:
     return running
 
 
-def main() -> None:
-    """Compare for ever; while Airflow is away nothing is ended."""
+def reconcile(settings: Settings) -> None:
+    """Compare for ever; while Airflow is away nothing is ended.
+
+    Raises:
+        ConfigError: the settings name no Airflow.
+        StackError: likewise, as no stack was started here.
+    """
     logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each of its requests would fill the log
-    settings: Settings = load()
-    table, endings = Attempts(settings.database_address), run_endings.start(settings)
+    log.info("following the Airflow at %s", login_of(settings).url)
+    table, begin = Attempts(settings.database_address), (run_endings.start, missed_versions.start)
+    threads, logged = [start(settings) for start in begin], ""
     while True:
         try:
             with AirflowApi(settings) as api:
                 while True:
-                    time.sleep(CLOSE if once(table, api, settings.home) else SELDOM)
-                    if not endings.is_alive():  # of something that nobody foresaw; the log has it
-                        endings = run_endings.start(settings)
-        except StackError as error:
-            log.warning("%s", error.message)
+                    running, logged = once(table, api, settings.home), ""
+                    time.sleep(CLOSE if running else SELDOM)
+                    # One that ended died of something that nobody foresaw; the log has it.
+                    threads = [t if t.is_alive() else b(settings) for t, b in zip(threads, begin, strict=True)]
         except AirloomError as error:
-            log.error("%s", error)
+            if str(error) != logged:  # once, however long it is away
+                logged = str(error)
+                log.warning("%s", logged)
         time.sleep(SELDOM)
-
-
-if __name__ == "__main__":
-    main()

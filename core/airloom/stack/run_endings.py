@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airloom.errors import AirloomError
 from airloom.settings import Settings
+from airloom.stack import looking
 from airloom.stack.airflow_api import AirflowApi
 from airloom.tracking import runs
 from airloom.tracking.ending import COMPLETE, FAILED, STOPPED, Ending, end_run, open_again
@@ -192,22 +192,5 @@ class RunEndings:
 
 
 def start(settings: Settings) -> threading.Thread:
-    """Look for ever, in a thread that ends with the process; while Airflow or MLflow is away nothing is lost."""
-    thread = threading.Thread(target=_forever, args=(settings,), name="run-endings", daemon=True)
-    thread.start()
-    return thread
-
-
-def _forever(settings: Settings) -> None:
-    endings, pause, logged = RunEndings(settings), threading.Event(), ""
-    while not pause.wait(EVERY):  # first: a thread that died of its first look is not begun again at once
-        try:
-            with AirflowApi(settings) as api:
-                while True:
-                    endings.look(api)
-                    logged = ""
-                    pause.wait(EVERY)
-        except AirloomError as error:
-            if error.message != logged:  # once, however long it is away
-                logged = error.message
-                log.warning("the ends of runs wait: %s", logged)
+    """Look for ever, in a thread."""
+    return looking.start(settings, "the ends of runs", RunEndings(settings).look, EVERY)

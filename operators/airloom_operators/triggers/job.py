@@ -18,16 +18,22 @@ class JobTrigger(BaseTrigger):
     Args:
         attempt: id of the attempt.
         key: of its job, for people who look at the trigger.
+        shown: bytes of its log that the task has shown; -1 from a task of an earlier release, which did not count.
     """
 
-    def __init__(self, attempt: int, key: str) -> None:
+    def __init__(self, attempt: int, key: str, shown: int = -1) -> None:
         super().__init__()  # type: ignore[no-untyped-call] # Airflow's own is untyped
         self.attempt = attempt
         self.key = key
+        self.shown = shown
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Where this class is, and its arguments."""
-        return "airloom_operators.triggers.job.JobTrigger", {"attempt": self.attempt, "key": self.key}
+        return "airloom_operators.triggers.job.JobTrigger", {
+            "attempt": self.attempt,
+            "key": self.key,
+            "shown": self.shown,
+        }
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """One event, when the attempt has ended."""
@@ -35,7 +41,7 @@ class JobTrigger(BaseTrigger):
         while not await asyncio.to_thread(self._ended):
             await asyncio.sleep(POLL_SECONDS)
         await asyncio.sleep(max(0.0, EARLIEST_SECONDS - (time.monotonic() - began)))
-        yield TriggerEvent({"attempt": self.attempt})  # type: ignore[no-untyped-call]
+        yield TriggerEvent({"attempt": self.attempt, "shown": self.shown})  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
         """A person marked or cleared the task: its job ends too."""
