@@ -190,7 +190,10 @@ def version_number(text: str) -> int:
     Raises:
         ConfigError: it is neither.
     """
-    return number_of(text if text.startswith("v") else f"v{text}")
+    try:
+        return number_of(text if text.startswith("v") else f"v{text}")
+    except ConfigError:
+        raise ConfigError(f"--from {text[:80]!r} names no dataset version", "give a number, for example v3") from None
 
 
 def start(settings: Settings) -> threading.Thread:

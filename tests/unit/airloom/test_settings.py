@@ -60,3 +60,8 @@ def test_a_home_of_nobody_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRLOOM_HOME", "~no-such-user/state")
     with pytest.raises(ConfigError, match="~no-such-user/state"):
         load()
+
+
+def test_no_text_shows_a_secret(tmp_path: Path) -> None:
+    secrets = {"server_token": "s3", "airflow_password": "s3", "airflow_token": "s3"}
+    assert "s3" not in repr(Settings(home=tmp_path, project=tmp_path, **secrets))
