@@ -65,6 +65,8 @@ def check_pixels(batch: pa.RecordBatch, layout: Layout, first: int) -> None:
     if not pa.types.is_floating(column.type.value_type):
         return
     pixels = flat_pixels(column)
+    if pixels.min() >= 0 and pixels.max() <= 1:  # quick; not so where a pixel is NaN, which the suite judges
+        return
     beyond = (pixels < 0) | (pixels > 1)
     if beyond.any():
         row = int(beyond.any(axis=1).argmax())

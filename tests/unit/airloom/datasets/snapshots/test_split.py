@@ -22,7 +22,7 @@ def tables(draw):
     seed = draw(st.integers(0, 2**32 - 1))
     random = np.random.default_rng(seed)
     # Few different values, so that equal images come up too.
-    return image_table(random.integers(0, 3, (rows, 1, 2, 2)).astype(np.float32), random.integers(0, 10, rows))
+    return image_table(random.integers(0, 3, (rows, 1, 2, 2)).astype(np.float32) / 2, random.integers(0, 10, rows))
 
 
 fractions = st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(1, 9)).map(

@@ -53,7 +53,7 @@ def wrong_label(images, labels):
     labels[3] = 17
 
 
-@pytest.mark.parametrize("spoil", [set_to(np.nan), set_to(5), set_to(-1), wrong_label])
+@pytest.mark.parametrize("spoil", [set_to(np.nan), wrong_label])
 def test_spoiled_images_fail(against, spoil):
     assert against(images(), images(), "label", "image").warned == []
     report = against(images(), images(spoil), "label", "image")
