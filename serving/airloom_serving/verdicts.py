@@ -105,7 +105,7 @@ class Checker:
         environment = {name: os.environ[name] for name in kept if name in os.environ}
         self._seconds = seconds
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "airloom_serving.checker"],
+            [sys.executable, "-P", "-m", "airloom_serving.checker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -7,7 +7,8 @@ from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from airloom_serving.security import BODY_LIMIT, OPEN_PATHS, Guard, TooLarge
+from airloom_serving.limits import BODY_LIMIT, InFlight
+from airloom_serving.security import OPEN_PATHS, Guard, NoRoom, TooLarge
 
 RIGHT = {"Authorization": "Bearer secret"}
 
@@ -31,6 +32,7 @@ def test_without_the_token_nothing_but_the_probes_answers(headers):
     for path in ("/predict", "/status", "/", "/livez/", "//livez"):
         answer = client.get(f"http://testserver{path}", headers=headers)
         assert (answer.status_code, list(answer.json())) == (401, ["error"])
+        assert answer.headers["www-authenticate"] == "Bearer"
     assert [client.get(path, headers=headers).status_code for path in OPEN_PATHS] == [200] * 4
 
 
@@ -71,3 +73,16 @@ def test_a_body_without_a_length_is_counted():
     }
     asyncio.run(Guard(app, "secret")(scope, receive, send))
     assert sent[0]["status"] == 413
+
+
+def test_bodies_share_the_room_that_there_is_and_give_it_back():
+    app = Starlette(routes=[Route("/predict", size, methods=["POST"])])
+    guard = Guard(app, "secret", InFlight(10))
+    client = TestClient(guard, headers=RIGHT)
+    assert guard.in_flight.take(4)  # another request's
+    answer = client.post("/predict", content=b"x" * 7)
+    assert (answer.status_code, answer.headers["retry-after"], list(answer.json())) == (503, "1", ["error"])
+    assert client.post("/predict", content=b"x" * 6).json() == {"size": 6}
+    with pytest.raises(NoRoom):  # without a length, it is seen while it comes
+        client.post("/predict", content=iter([b"x" * 7]))
+    assert guard.in_flight.taken == 4
