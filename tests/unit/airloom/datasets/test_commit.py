@@ -78,7 +78,7 @@ def test_bad_labels_go_to_quarantine_and_a_person_may_release_them(settings, bat
 def test_pixels_that_are_no_intensity_are_refused(settings, batch):
     images, labels = image_arrays(batch())
     images[3, 0, 1, 1] = 1.5
-    with pytest.raises(DataError, match="row 3 .* has a pixel of 1.5, beyond 0 to 1"):
+    with pytest.raises(DataError, match=r"row 3 .* has a pixel of 1\.5, beyond 0 to 1"):
         image_table(images, labels)
     images[3, 0, 1, 1] = np.nan
     refused(settings, image_table(images, labels), ValidationFailed, "lowest|highest")
