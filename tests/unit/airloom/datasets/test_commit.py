@@ -91,12 +91,12 @@ def nullable(table):
 def test_nulls_are_refused_with_column_and_row(settings, batch):
     table = nullable(batch())
     labels = pa.array([1, 2, 3, None, 5, None], pa.int64())
-    refused(settings, table.set_column(1, table.schema.field(1), labels), DataError, "column label, row 3")
+    refused(settings, table.set_column(1, table.schema.field(1), labels), DataError, "column 'label', row 3")
     pixels = np.zeros(6 * 64, bool)
     pixels[2 * 64 + 5] = True
     flat = pa.array(np.full(6 * 64, 0.3, np.float32), mask=pixels)
     images = pa.FixedSizeListArray.from_arrays(flat, 64)
-    refused(settings, table.set_column(0, table.schema.field(0), images), DataError, "column image, row 2")
+    refused(settings, table.set_column(0, table.schema.field(0), images), DataError, "row 2 of column 'image'")
 
 
 def test_other_columns_and_no_rows_are_refused(settings, batch):
