@@ -78,7 +78,7 @@ def test_bad_labels_go_to_quarantine_and_a_person_may_release_them(settings, bat
 def test_pixels_that_are_no_intensity_are_refused(settings, batch):
     images, labels = image_arrays(batch())
     images[3, 0, 1, 1] = 1.5
-    with pytest.raises(DataError, match=r"row 3 .* has a pixel of 1.5, beyond 0 to 1"):
+    with pytest.raises(DataError, match=r"row 3 .* has a pixel of 1\.5, beyond 0 to 1"):
         image_table(images, labels)
     images[3, 0, 1, 1] = np.nan
     refused(settings, image_table(images, labels), ValidationFailed, "lowest|highest")
@@ -91,12 +91,12 @@ def nullable(table):
 def test_nulls_are_refused_with_column_and_row(settings, batch):
     table = nullable(batch())
     labels = pa.array([1, 2, 3, None, 5, None], pa.int64())
-    refused(settings, table.set_column(1, table.schema.field(1), labels), DataError, "column label, row 3")
+    refused(settings, table.set_column(1, table.schema.field(1), labels), DataError, "column 'label', row 3")
     pixels = np.zeros(6 * 64, bool)
     pixels[2 * 64 + 5] = True
     flat = pa.array(np.full(6 * 64, 0.3, np.float32), mask=pixels)
     images = pa.FixedSizeListArray.from_arrays(flat, 64)
-    refused(settings, table.set_column(0, table.schema.field(0), images), DataError, "column image, row 2")
+    refused(settings, table.set_column(0, table.schema.field(0), images), DataError, "row 2 of column 'image'")
 
 
 def test_other_columns_and_no_rows_are_refused(settings, batch):

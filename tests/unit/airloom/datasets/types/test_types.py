@@ -215,7 +215,7 @@ def test_cells_must_be_there_where_the_type_says_so():
     pixels = pa.array([0.5, 0.5, 0.5, None], pa.float32())
     field = pa.field("image", pa.list_(pa.float32(), 2), metadata={"shape": "1,1,2"})
     image = pa.FixedSizeListArray.from_arrays(pixels, 2)
-    with pytest.raises(DataError, match="column image, row 1"):
+    with pytest.raises(DataError, match="row 1 of column 'image'"):
         from_table(pa.table([image, [1, 2]], schema=pa.schema([field, ("label", pa.int64())])), IMAGE).to_table()
     table = pa.table({"id": nulls_at(3), "a": nulls_at(0)})
     assert from_table(table, Layout("tabular")).to_table().num_rows == 4
