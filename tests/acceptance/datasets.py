@@ -54,6 +54,16 @@ def files(settings: Settings) -> None:
     print(f"{len(list(folder.rglob('*.*')))} files")
 
 
+def edited(settings: Settings) -> None:
+    """Edit a draft, as a person does: that an hour is 0 to 23 is known, and no matter of what was seen."""
+    path = settings.project / "configs" / "expectations" / "flights.json"
+    suite = json.loads(path.read_text())
+    hours = {"column": "hour", "min_value": 0, "max_value": 23}
+    suite["expectations"].append({"type": "expect_column_values_to_be_between", "kwargs": hours})
+    path.write_text(json.dumps(suite, indent=1))
+    print(f"{path.name}: {len(suite['expectations'])} expectations")
+
+
 def _flights(first: int, count: int) -> pa.Table:
     numbers = range(first, first + count)
     return pa.table(
@@ -287,5 +297,5 @@ def airloom(*arguments: str) -> str:
 
 if __name__ == "__main__":
     known: list[Callable[[Settings], None]] = [files, kinds, stored_bytes, ids, stranger, reading, huggingface]
-    actions = {f.__name__.replace("_", "-"): f for f in [*known, many, quarantined]}
+    actions = {f.__name__.replace("_", "-"): f for f in [*known, many, quarantined, edited]}
     actions[sys.argv[1]](load())

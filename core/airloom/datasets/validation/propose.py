@@ -26,9 +26,10 @@ EMPTY = 0.1  # share of empty cells beyond that seen, where cells may be empty
 CATEGORIES = 100  # a text column with more different values is no category
 MEAN_DEVIATIONS = 1.0  # how far a batch's mean may lie from that of the data seen
 EXACT = 2**53  # larger whole numbers are rounded by Great Expectations
-NUMBERS = [  # as pandas calls them; those with a capital may be empty
+NUMBERS = [  # as Great Expectations finds them in numpy and pandas
     *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64"),
-    *("Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "Float32", "Float64"),
+    *("Int8Dtype", "Int16Dtype", "Int32Dtype", "Int64Dtype", "UInt8Dtype", "UInt16Dtype", "UInt32Dtype", "UInt64Dtype"),
+    *("Float32Dtype", "Float64Dtype"),
 ]
 
 

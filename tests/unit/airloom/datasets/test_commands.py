@@ -292,6 +292,10 @@ def created(airloom: Cli) -> Cli:
 
 def test_a_batch_is_looked_at_dropped_and_released(created: Cli):
     write_csv(created.folder / "spoiled.csv", flights(0, 3).set_column(1, "hour", [[1, 2, 77]]))
+    file = created.folder / "configs" / "expectations" / "flights.json"
+    suite = json.loads(file.read_text())
+    hour = {"type": "expect_column_values_to_be_between", "kwargs": {"column": "hour", "min_value": 0, "max_value": 23}}
+    file.write_text(json.dumps(suite | {"expectations": [*suite["expectations"], hour]}))  # as a person edits a draft
     for kept in (1, 2):
         done = created("commit", "flights", "spoiled.csv", "-m", f"try {kept}", "--author", "Ada", "--tag", "a")
         assert (done.code, done.out) == (1, "")

@@ -183,6 +183,13 @@ columns = st.one_of(
 )
 
 
+@pytest.mark.parametrize("kind", ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32"])
+def test_numbers_of_every_width_with_and_without_empty_cells_pass_each_others_draft(against, kind):
+    whole, gaps = (table(number=pa.array(values * 10, kind)) for values in ([1, 2, 3, 4, 5], [1, 2, None, 4, 5]))
+    for good, other in ((whole, whole), (gaps, gaps), (gaps, whole)):
+        assert against(good, other, "label").failed == []
+
+
 @pytest.mark.matrix("count", [40], sample=[12])
 def test_any_data_pass_their_own_draft(against, count):
     @examples(max_examples=count, deadline=None)
