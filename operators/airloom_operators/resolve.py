@@ -49,7 +49,8 @@ class ResolveOperator(StepOperator):
             file = (settings.project / self.pipeline_file).resolve()
             version = wanted_version(context.get("partition_key"), self.dataset_version)
             reuse = bool(self.cache) and not cleared(context)
-            run = resolve(settings, Path(file), key, version, dict(self.parameters or {}), cache=reuse)
+            task, given = context["ti"].task_id, dict(self.parameters or {})
+            run = resolve(settings, Path(file), key, version, given, cache=reuse, task=task)
             self.link_to(settings, run)
         snapshot = run.snapshot
         self.log.info("%s@v%s, rows %s, snapshot %s", snapshot.dataset, snapshot.version, snapshot.rows, snapshot.id)
