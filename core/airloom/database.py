@@ -30,12 +30,11 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, Operation
 
 from airloom import __version__, schema
 from airloom.errors import CorruptFile, JobsAway, StateError
-from airloom.files import RESTORE, check_sqlite, sqlite_file
+from airloom.files import DAMAGED, RESTORE, check_sqlite, sqlite_file
 
 PATIENCE = 120.0  # seconds that a database may be away
 LOCKED = 60.0  # seconds to wait for a lock of SQLite
 LONGEST = 2.0  # seconds between two tries
-DAMAGED = ("SQLITE_NOTADB", "SQLITE_CORRUPT")  # what SQLite says of a file
 _SCHEMA = Table(
     schema.TABLE,
     MetaData(),

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from airloom.errors import CorruptFile, DataAway
 
-SQLITE = b"SQLite format 3\x00"  # how its files begin
+DAMAGED = ("SQLITE_NOTADB", "SQLITE_CORRUPT")  # what SQLite says of a file
 RESTORE = "`airloom down`, and put a backup there, or move it away: it is then made anew, without what it held"
 
 
@@ -57,21 +58,25 @@ def read_json(path: Path, hint: str) -> dict[str, Any] | None:
 def check_sqlite(address: str) -> None:
     """Refuse a file that is no database of SQLite, before a library opens it; one that is empty or not there is new.
 
+    SQLite itself looks: who opens and closes its file in another way takes away the locks that this process has on it
+    (POSIX), and other processes then remove what it has written.
+
     Raises:
         CorruptFile: it holds something else, or cannot be read.
     """
-    if not address.startswith("sqlite:///"):
+    if not address.startswith("sqlite:///") or is_new(address):
         return
     path = sqlite_file(address)
+    if not os.access(path, os.R_OK):
+        raise CorruptFile(f"{path} cannot be read", "look at its rights")
+    connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=0)
     try:
-        with path.open("rb") as file:
-            head = file.read(len(SQLITE))
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise CorruptFile(f"{path} cannot be read: {error.strerror or error}", "look at its rights") from None
-    if head and head != SQLITE:
-        raise CorruptFile(f"{path} is no SQLite database", RESTORE)
+        connection.execute("PRAGMA schema_version").fetchone()
+    except sqlite3.DatabaseError as error:  # a lock, or a full disk, is the affair of who opens it
+        if error.sqlite_errorname in DAMAGED:
+            raise CorruptFile(f"{path} is no SQLite database", RESTORE) from None
+    finally:
+        connection.close()
 
 
 def sqlite_file(address: str) -> Path:

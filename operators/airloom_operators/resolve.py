@@ -50,8 +50,8 @@ class ResolveOperator(StepOperator):
             file = (settings.project / self.pipeline_file).resolve()
             version = wanted_version(context.get("partition_key"), self.dataset_version)
             reuse = flag("cache", self.cache, default=True) and not cleared(context)
-            parameters = mapping("parameters", self.parameters)
-            run = resolve(settings, Path(file), key, version, parameters, cache=reuse)
+            task, parameters = context["ti"].task_id, mapping("parameters", self.parameters)
+            run = resolve(settings, Path(file), key, version, parameters, cache=reuse, task=task)
             self.link_to(settings, run)
         snapshot = run.snapshot
         self.log.info("%s@v%s, rows %s, snapshot %s", snapshot.dataset, snapshot.version, snapshot.rows, snapshot.id)

@@ -110,6 +110,54 @@ def resolved(project: Settings, request: pytest.FixtureRequest):
     file.write_text(yaml.safe_dump(VALUES))
 
 
+def resolve_as(task: str, run: str, index: int = -1, file: str = "counted.yaml", **arguments) -> RunContext:
+    """The context that a task of one DAG `both` returns."""
+    from airloom_operators.resolve import ResolveOperator
+
+    operator = ResolveOperator(task_id=task, pipeline_file=file, retries=2, **arguments)
+    instance = Task(operator, run)
+    instance.context["dag"] = SimpleNamespace(dag_id="both")
+    instance.context["ti"].map_index = index
+    return RunContext.from_dict(operator.execute(instance.context))
+
+
+def apart(contexts: list[RunContext], settings: Settings) -> None:
+    """Each has a key, an MLflow run, a study and jobs of its own."""
+    from airloom.pipeline.steps import train, tune
+
+    assert len({context.key for context in contexts}) == len(contexts)
+    assert len({context.mlflow_run for context in contexts}) == len(contexts)
+    assert [Slots(settings.database_address).tally(context.key).trials for context in contexts] == [3] * len(contexts)
+    jobs = {str(step.key(context, {"worker": 0})) for context in contexts for step in (tune.STEP, train.STEP)}
+    assert len(jobs) == 2 * len(contexts)
+
+
+def test_two_pipelines_in_one_dag_run_share_nothing(project: Settings) -> None:
+    (project.project / "second.yaml").write_text(yaml.safe_dump({**VALUES, "pipeline": "second"}))
+    contexts = [resolve_as("first", "r1"), resolve_as("other", "r1", file="second.yaml")]
+    assert [context.key for context in contexts] == ["both/r1@counted", "both/r1@second"]
+    apart(contexts, project)
+
+
+def test_one_pipeline_mapped_over_parameters_shares_nothing(project: Settings) -> None:
+    contexts = [resolve_as("resolve", "r2", index, parameters={"width": width}) for index, width in enumerate((4, 8))]
+    assert [context.key for context in contexts] == ["both/r2@counted[0]", "both/r2@counted[1]"]
+    assert [context.parameters for context in contexts] == [{"width": 4}, {"width": 8}]
+    apart(contexts, project)
+    again = resolve_as("resolve", "r2", 1, parameters={"width": 8})  # a retry
+    assert (again.key, again.mlflow_run) == (contexts[1].key, contexts[1].mlflow_run)
+
+
+def test_two_tasks_that_resolve_one_pipeline_are_refused_rather_than_share(project: Settings) -> None:
+    from airflow.sdk.exceptions import AirflowException
+
+    first = resolve_as("small", "r3", parameters={"width": 4})
+    with pytest.raises(AirflowException, match="the tasks small and large of one DAG run both resolve") as caught:
+        resolve_as("large", "r3", parameters={"width": 8})
+    assert "map one task over the parameters" in str(caught.value)
+    assert resolve_as("small", "r3", parameters={"width": 4}).mlflow_run == first.mlflow_run
+
+
 def test_a_step_of_ones_own_is_short() -> None:
     assert len(STEP.strip().splitlines()) < 40
 

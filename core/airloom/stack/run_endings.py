@@ -27,6 +27,7 @@ SLACK = timedelta(seconds=5)  # a task's own end is noted by its worker, its fai
 ACTIVE, OVER = ("queued", "running"), ("failed", "success")
 BADLY = ("failed", "upstream_failed")
 FAILURE = ("failed", "fail task")  # events: by itself, or with another task of a DAG with `fail_fast`
+RESOLVED = ("success", "skipped", "upstream_failed", "removed")  # states of such a task that has nothing more to tell
 RESOLVE = ("ResolveOperator", "resolve")  # operator, or task of a DAG that calls the step by itself
 RunPlace = tuple[str, str]  # DAG, run
 
@@ -102,6 +103,7 @@ class RunEndings:
         self.settings = settings
         self.since = datetime.now(UTC) - LOOK_BACK
         self.mlflow_runs: dict[RunPlace, list[str]] = {}  # of the DAG runs that are active, or not settled
+        self.resolved: set[RunPlace] = set()  # of these, whose every pipeline is resolved: one may have several
         self.active: set[RunPlace] = set()
         self.settled: set[DagRun] = set()
 
@@ -141,7 +143,7 @@ class RunEndings:
 
     def _mlflow_runs(self, api: AirflowApi, place: RunPlace) -> list[str]:
         """The MLflow runs that the DAG run's own tasks resolved; none before that, and of DAGs of another kind."""
-        if not self.mlflow_runs.get(place):
+        if not self.mlflow_runs.get(place) or place not in self.resolved:
             tasks = [t for t in api.tasks(*place) if t["operator_name"] == RESOLVE[0] or t["task_id"] == RESOLVE[1]]
             contexts = [
                 api.xcom_or_none(*place, t["task_id"], t["map_index"]) for t in tasks if t["state"] == "success"
@@ -149,6 +151,8 @@ class RunEndings:
             self.mlflow_runs[place] = [
                 str(c["mlflow_run"]) for c in contexts if isinstance(c, dict) and c.get("mlflow_run")
             ]
+            if all(task["state"] in RESOLVED for task in tasks):
+                self.resolved.add(place)
         return self.mlflow_runs[place]
 
     def _keep_open(self, api: AirflowApi, run: DagRun) -> None:
@@ -170,6 +174,7 @@ class RunEndings:
         self.settled.add(run)
         self.active.discard(run.place)
         self.mlflow_runs.pop(run.place, None)
+        self.resolved.discard(run.place)
 
     def _ending(self, api: AirflowApi, run: DagRun) -> Ending:
         if run.state != "failed":

@@ -13,6 +13,7 @@ class Tag:
     KIND = "airloom.kind"  # of a child run: train, trial, failed_trial
     CANDIDATE = "airloom.candidate"
     OUTCOME = "airloom.outcome"  # of a pipeline run: deployed, refused, failed, stopped
+    RESOLVED_BY = "airloom.resolved_by"  # the id of the task that resolved it; another one may not share its key
     SPEC = "airloom.spec.sha256"  # digest of the definition that `resolve` fixed; an artifact holds it
     REUSED = "airloom.reused"  # `airloom.reused.<step>`: the run that a step with a HIT takes its result from
     CACHE = "airloom.cache"  # `airloom.cache.<step>`: the key of what the step read

@@ -1,6 +1,8 @@
 """Our own tables: a new file of SQLite that many open at once."""
 
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 
@@ -111,3 +113,18 @@ def test_a_column_that_is_missing_is_named(tmp_path):
         connection.execute("CREATE TABLE job_attempts (other INTEGER)")
     with pytest.raises(StateError, match="its table rows lacks id"):
         opened(tmp_path / "a.db")
+
+
+def test_another_engine_on_the_same_file_takes_no_lock_of_the_first_away(tmp_path):
+    """POSIX drops a process's locks on a file when it closes any descriptor of it: who closes its last connection
+    elsewhere then takes this process for gone, and removes the file that it writes to.
+    """
+    file = tmp_path / "a.db"
+    with opened(file).begin() as ours:
+        ours.execute(insert(ROWS).values(id=1))
+    opened(file)  # as another room does with its tables
+    other = (
+        "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('SELECT * FROM rows').fetchall(); c.close()"
+    )
+    subprocess.run([sys.executable, "-c", other, str(file)], check=True)
+    assert (tmp_path / "a.db-wal").exists()

@@ -42,6 +42,7 @@ def push(
     listings = [
         line.split()[-1] for name in ("shards", "index") for line in files[f"{name}.dvc"].decode().splitlines()[1:2]
     ]
+    store.check_there(listings)
     sizes |= {name: store.path(name).stat().st_size for name in listings}
     store.push(sizes)
     pushed |= set(sizes)

@@ -178,19 +178,35 @@ class Store:
             self._renew(sizes)  # before it is asked for: what is there now, stays
             there = set(remote.oids_exist(list(sizes)))
             new = [name for name in sizes if name not in there]
+            self.check_there(new)
             remote.add(
                 [local.oid_to_path(n) for n in new], local.fs, new, check_exists=False, verify=False, on_error=note
             )
             arrived = [] if failed else list(sizes)
             bad = [n for n in arrived if remote.fs.info(remote.oid_to_path(n))["size"] != sizes[n]]
             bad += [n for n in there if n not in bad and not self._same(n)]
+        except DataError:
+            raise
         except Exception as error:
             raise DataAway(f"the data did not reach the DVC remote: {error!r:.300}", hint) from None
         if failed:
+            self.check_there(new)
             raise DataAway(f"the data did not reach the DVC remote: {failed[0][:300]}", hint)
         if bad:
             message = f"{remote.oid_to_path(bad[0])} is damaged in the DVC remote: its content is another"
             raise DataError(message, "nothing is visible; remove that object and commit again")
+
+    def check_there(self, names: Iterable[str]) -> None:
+        """Tell a commit under way that its objects were collected.
+
+        Raises:
+            DataError: one that it wrote into the cache is gone.
+        """
+        gone = [name for name in names if not self.path(name).exists()]
+        if gone:
+            message = f"{len(gone)} objects that this commit wrote are gone from {self._cache}, {gone[0]} first"
+            hint = "`airloom gc` took them: the commit has outlasted --grace. Nothing is visible; commit again, and"
+            raise DataError(message, f"{hint} collect with a longer --grace")
 
     def _same(self, name: str) -> bool:
         """Whether an object that lay in a local remote before is whole; other remotes are asked for sizes only."""

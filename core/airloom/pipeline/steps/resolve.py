@@ -31,6 +31,7 @@ def resolve(
     parameters: dict[str, Any] | None = None,
     *,
     cache: bool = True,
+    task: str = "",
 ) -> RunContext:
     """Fix what this run works on: definition, dataset version, snapshot, parent MLflow run, study.
 
@@ -41,9 +42,10 @@ def resolve(
         version: dataset version number, None for the newest.
         parameters: override the file's `parameters`, or fix a key of its search space.
         cache: whether steps may take what earlier runs with the same inputs returned.
+        task: the id of the task that resolves it, under Airflow.
 
     Raises:
-        ConfigError: the file or the parameters are wrong.
+        ConfigError: the file or the parameters are wrong, or another task has resolved a run of this key.
         DataError: there is no such dataset or version.
         MlflowAway: MLflow does not answer.
     """
@@ -60,7 +62,7 @@ def resolve(
     read = versions.latest(settings, dataset.name) if version is None else versions.get(settings, dataset.name, version)
     split = {str(name): share for name, share in dataset.split.items()}
     prepared = snapshot.prepare(settings, read, split, since=dataset.since, tags=dataset.tags)
-    experiment, run = _parent(settings, pipeline, name, read, prepared.id, overrides)
+    experiment, run = _parent(settings, pipeline, name, read, prepared.id, overrides, task)
     context = RunContext(pipeline.pipeline, values, name, run, experiment, prepared, overrides, cache)
     with ending(settings, context):
         # Here, once: workers that start together would race for the tables, and might not agree on the cache.
@@ -129,15 +131,27 @@ def contexts(context: RunContext) -> dict[str, RunContext]:
 
 
 def _parent(
-    settings: Settings, pipeline: Pipeline, key: str, version: DatasetVersion, snapshot: str, overrides: dict[str, Any]
+    settings: Settings,
+    pipeline: Pipeline,
+    key: str,
+    version: DatasetVersion,
+    snapshot: str,
+    overrides: dict[str, Any],
+    task: str,
 ) -> tuple[str, str]:
     """The MLflow experiment and the parent run, with the definition and what was asked for as artifacts."""
     from airloom.tracking import runs
 
     tags = {Tag.DATASET: version.name, Tag.DATASET_COMMIT: version.commit, Tag.SNAPSHOT: snapshot}
+    tags |= {Tag.RESOLVED_BY: task} if task else {}
     experiment, run = runs.ensure_parent(settings, pipeline.pipeline, key, tags)
     with runs.connection_errors(settings):
         api = runs.client(settings)
+        other = api.get_run(run).data.tags.get(Tag.RESOLVED_BY, task)
+        if task and other != task:
+            message = f"the tasks {other} and {task} of one DAG run both resolve pipeline {pipeline.pipeline} as {key}"
+            hint = "they would share study, jobs and models: map one task over the parameters, or name two pipelines"
+            raise ConfigError(message, hint)
         api.log_text(run, json.dumps(full(pipeline), indent=1), DEFINITION)
         api.log_text(run, json.dumps({"version": version.number, "parameters": overrides}, indent=1), ASKED)
         api.set_tag(run, Tag.SPEC, digest(pipeline))

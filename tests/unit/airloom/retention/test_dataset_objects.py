@@ -9,7 +9,7 @@ from airloom.datasets.compact import compact
 from airloom.datasets.snapshots import snapshot
 from airloom.datasets.storage import repository
 from airloom.datasets.storage.store import Store
-from airloom.errors import AirloomError, ConfigError, CorruptFile
+from airloom.errors import AirloomError, ConfigError, CorruptFile, DataError
 from airloom.retention import collect as collecting
 from airloom.retention.dataset_objects import references
 from airloom.retention.in_use import InUse
@@ -119,3 +119,20 @@ def test_nothing_goes_where_the_repository_cannot_be_read(home):
 def test_two_collections_at_once_are_one(home):
     with collecting._alone(home.settings), pytest.raises(ConfigError, match="another collection"):
         home.collect()
+
+
+def test_a_commit_that_outlasts_the_grace_of_a_collection_names_it(home, monkeypatch):
+    """The collection takes what the commit has written, and no version names yet."""
+    home.commit(1)
+    push = Store.push
+
+    def late(store, sizes):
+        home.collect(days=2)  # by its clock the objects are older than its --grace of a day
+        push(store, sizes)
+
+    monkeypatch.setattr(Store, "push", late)
+    with pytest.raises(DataError, match="objects that this commit wrote are gone") as caught:
+        home.commit(2)
+    assert "`airloom gc` took them: the commit has outlasted --grace" in caught.value.hint
+    monkeypatch.undo()
+    assert home.commit(2).number == 2

@@ -237,3 +237,14 @@ def test_a_run_that_was_deleted_in_mlflow_stays_deleted(pair: Pair) -> None:
     pair.look("running")
     pair.look("failed")
     assert client.get_run(pair.ctx.mlflow_run).info.lifecycle_stage == "deleted"
+
+
+def test_of_two_pipelines_in_one_dag_run_the_later_one_ends_too(pair, make_world) -> None:
+    other = make_world(pair.world.settings, "other").ctx("second")
+    waits = task("fix_more_data", "running") | {"operator_name": "ResolveOperator"}
+    pair.airflow.all_tasks.append(waits)
+    assert pair.look("running") == ("RUNNING", None)
+    waits["state"] = "success"
+    pair.airflow.contexts["fix_more_data"] = other.to_dict()
+    assert pair.look("failed") == ("FAILED", "failed")
+    assert runs.client(pair.world.settings).get_run(other.mlflow_run).info.status == "FAILED"
