@@ -9,7 +9,6 @@ import logging
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from airloom.errors import AirloomError
 from airloom.jobs.given_up import verdict
