@@ -167,7 +167,7 @@ class WaitsForJob(AirloomOperator):
         """Why nobody wants the job any more; empty where its task still does, or nobody can tell."""
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
-        from airloom.stack.job_reconciler import verdict
+        from airloom.jobs.given_up import verdict
 
         place, run = self._place, self._place["run"]
         wanted = {"task_ids": [place["task"]], "run_ids": [run], "map_index": place["map_index"]}

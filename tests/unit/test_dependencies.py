@@ -39,7 +39,6 @@ OTHERWISE = {
     "editables": "hatchling takes it for an editable install",
     "hatchling": "builds the package",
     "import-linter": "`make imports` calls it",
-    "mypy": "`make types` calls it",
     "onnxscript": "torch's export to ONNX is written with it",
     "pre-commit": "people run it before a commit",
     "psycopg2-binary": "SQLAlchemy's driver, named by the database's address",

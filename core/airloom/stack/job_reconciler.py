@@ -9,10 +9,9 @@ import logging
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from airloom.errors import AirloomError
-from airloom.jobs.states import Attempt
+from airloom.jobs.given_up import verdict
 from airloom.jobs.submit import host, settle
 from airloom.jobs.table import Attempts
 from airloom.settings import Settings
@@ -24,24 +23,6 @@ log = logging.getLogger(__name__)
 # Seconds between two looks. A running task that was cleared is `restarting` for little more than a second; any other
 # state stays.
 CLOSE, SELDOM = 0.7, 2.0
-OVER = {"success": "was marked a success", "failed": "failed", "skipped": "was skipped", "removed": "was removed"}
-OVER |= {"upstream_failed": "was marked", "restarting": "was cleared"}
-
-
-def verdict(attempt: Attempt, task: dict[str, Any] | None) -> str:
-    """Why a living job must end, in words; empty where its task still wants it.
-
-    Args:
-        attempt: with the generation in which it was submitted.
-        task: the task instance as Airflow's API shows it, None where it is gone.
-    """
-    if task is None:
-        return "its task is gone"
-    if task["state"] in OVER:
-        return f"its task {OVER[task['state']]}"
-    if int(task.get("max_tries") or 0) > attempt.generation:
-        return "its task was cleared"
-    return ""
 
 
 def once(table: Attempts, api: AirflowApi, home: Path) -> bool:

@@ -11,11 +11,12 @@ import pytest
 
 from airloom.errors import StackError
 from airloom.jobs import files
+from airloom.jobs.given_up import verdict
 from airloom.jobs.states import RUNNING, Attempt
 from airloom.jobs.submit import host
 from airloom.jobs.table import Attempts
 from airloom.stack.airflow_api import AirflowApi
-from airloom.stack.job_reconciler import once, verdict
+from airloom.stack.job_reconciler import once
 
 
 def attempt(generation=2):
