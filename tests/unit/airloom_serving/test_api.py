@@ -13,6 +13,7 @@ from airloom.processing import Pixels, Processing
 from airloom_serving import api
 from airloom_serving.api import build
 from airloom_serving.limits import MOST_INSTANCES, RUNS_A_MODEL, WAITING_A_MODEL
+from airloom_serving.metrics import Measured
 from airloom_serving.model import LoadedModel
 
 
@@ -245,3 +246,13 @@ def test_a_bad_request_is_told_what_is_wrong(client, name):
     answer = client.post("/predict", content=body)
     assert (answer.status_code, list(answer.json())) == (status, ["error"]), answer.text
     assert len(answer.text) < 1000
+
+
+def test_paths_that_are_no_route_are_counted_together(server):
+    """Each made series of its own, before any token was looked at."""
+    asked = TestClient(Measured(build(server), server.metrics))
+    for number in range(3):
+        assert asked.get(f"/unknown/{number}").status_code == 404
+    text = asked.get("/metrics").text
+    assert 'airloom_requests_total{route="other",status="404"} 3.0' in text
+    assert "unknown" not in text
