@@ -30,6 +30,8 @@ def _job(settings: Settings, rules: Rules, in_use: InUse, folder: Path) -> Itera
     saved = sum(size_of(path) for path in states)
 
     def take() -> str:
+        if is_locked(folder):  # `airloom run` holds the folder of its run's key
+            return "a run of this key is at work"
         if any(is_locked(attempt) for attempt in below(folder) if attempt.is_dir()):
             return "a job of this key has begun meanwhile"
         if any(attempt.path.is_relative_to(folder) for attempt in Attempts(settings.database_address).alive()):

@@ -16,7 +16,7 @@ BOMBS = {
     "merges": "a: &a {x: 1}\n"
     + "\n".join(f"{b}: &{b} {{<<: [{', '.join([f'*{a}'] * 9)}]}}" for a, b in zip("abcdefgh", "bcdefghi", strict=True)),
     "depth": "a: " + "[" * 5000 + "]" * 5000,
-    "depth of blocks": "\n".join(f"{' ' * n}a:" for n in range(300)),
+    "depth_of_blocks": "\n".join(f"{' ' * n}a:" for n in range(300)),
     "a list that holds itself": "a: &a [*a]",
     "size": "a: " + "x" * 300_000,
     "many": "a: [" + "1," * 60_000 + "]",
