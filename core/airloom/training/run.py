@@ -103,6 +103,7 @@ class TrainingRun:
         self.device = device or device_of(self.world)
         self._source, self._sink, self._longest = source, sink, longest
         self.processing, self.rtol = Processing(), RTOL
+        self.empty_cells = ""  # which columns of the data read so far have some, as a sentence
         self.progress = Progress(
             self.world,
             self.device,
@@ -125,14 +126,7 @@ class TrainingRun:
         Raises:
             ConfigError: another split.
         """
-        return self._source.tensors(_allowed(split))
-
-    def empty_cells(self) -> str:
-        """Which columns of numbers have empty cells in the version, as a sentence; "" where none has."""
-        names = self._source.empty_columns()
-        if not names:
-            return ""
-        return f"empty cells come as NaN in the column{'s' if len(names) > 1 else ''} {', '.join(names)}"
+        return self._source.tensors(self._readable(split))
 
     def data(self, split: str) -> Any:
         """A split as a map-style dataset of torch, for a DataLoader of one's own; values as they are stored.
@@ -140,7 +134,7 @@ class TrainingRun:
         Raises:
             ConfigError: another split than `train` and `validation`.
         """
-        return self._source.dataset(_allowed(split))
+        return self._source.dataset(self._readable(split))
 
     def loader(self, split: str, batch_size: int, **options: Any) -> TrackedLoader:
         """Batches (inputs, labels), in a new order each epoch, `train` only; this rank's part of each.
@@ -158,7 +152,7 @@ class TrainingRun:
         """
         options = {"seed": self.seed, "shuffle": split == "train", **options}
         options |= {"rank": self.rank, "world_size": self.world_size}
-        batches = self._source.loader(_allowed(split), batch_size, **options)
+        batches = self._source.loader(self._readable(split), batch_size, **options)
         return TrackedLoader(batches, self.progress if split == "train" else None)
 
     def example(self) -> "Tensor":
@@ -170,6 +164,18 @@ class TrainingRun:
         for inputs, _ in self._source.loader("train", 2, shuffle=False):
             return inputs  # type: ignore[no-any-return]
         raise ConfigError("the training split is empty", "commit more rows to the dataset")
+
+    def _readable(self, split: str) -> str:
+        """The split, where a training may read it; its columns with empty cells are named once."""
+        if split not in SPLITS:
+            raise ConfigError(f"a training function cannot read the split {split!r}", f"use {' or '.join(SPLITS)}")
+        names = [] if self.empty_cells else self._source.empty_columns()
+        if names:
+            self.empty_cells = (
+                f"empty cells come as NaN in the column{'s' if len(names) > 1 else ''} {', '.join(names)}"
+            )
+            log.warning("%s", self.empty_cells)
+        return split
 
     # -- the loop
 
@@ -276,16 +282,13 @@ def execute(function: Callable[[TrainingRun], Any], run: TrainingRun, reference:
     random_state.seed(run.seed, run.rank)
     if run.deterministic:
         deterministic()
-    empty = run.empty_cells()
-    if empty:
-        log.warning("%s", empty)
     try:
         with run.progress.stop.listening():
             function(run)
     except Diverged as error:
-        raise (
-            JobFailed(f"{error.message}; {empty}", "fill them in, or leave such rows out") if empty else error
-        ) from None
+        if not run.empty_cells:
+            raise
+        raise JobFailed(f"{error.message}; {run.empty_cells}", "fill them in, or leave such rows out") from None
     except (AirloomError, Pruned):
         raise
     except Exception as error:
@@ -304,12 +307,6 @@ def check_finite(name: str, value: float, where: str) -> None:
     if not math.isfinite(value):
         hint = "lower the learning rate, or look for bad values in the data"
         raise Diverged(f"training diverged: {name} is {value} in {where}", hint)
-
-
-def _allowed(split: str) -> str:
-    if split not in SPLITS:
-        raise ConfigError(f"a training function cannot read the split {split!r}", f"use {' or '.join(SPLITS)}")
-    return split
 
 
 def deterministic() -> None:

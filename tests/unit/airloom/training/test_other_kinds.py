@@ -144,11 +144,11 @@ def test_columns_with_empty_cells_are_named_before_a_training_and_where_it_diver
     rows = from_table(table, Layout("tabular", "label"))
     version = commit(settings, "gaps", rows, message="rows", suite=suite)
     source = SnapshotSplits(settings, snapshot.prepare(settings, version, {"train": 1.0}))
-    run = TrainingRun({}, 0, source, mock.Mock(spec=ReportSink))
+    run, other = (TrainingRun({}, 0, source, mock.Mock(spec=ReportSink)) for _ in range(2))
     said = "empty cells come as NaN in the column x"
     with pytest.raises(JobFailed, match=f"(?s)training diverged: loss is nan in step 0; {said}.*fill them in"):
         execute(lambda run: run.report(0, loss=run.tensors("train")[0]["x"].mean()), run, "f.py:f")
     assert said in caplog.text
     caplog.clear()
-    execute(lambda run: run.report(0, loss=run.tensors("train")[0]["y"].float().mean()), run, "f.py:f")
+    execute(lambda run: run.report(0, loss=run.tensors("train")[0]["y"].float().mean()), other, "f.py:f")
     assert said in caplog.text  # a training may know what to do with them
