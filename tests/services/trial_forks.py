@@ -44,8 +44,13 @@ class Forked:
         if self.poll() is None:
             os.kill(self.pid, number)
 
+    def _over(self, seconds: float | None) -> bool:
+        ready = select.poll()  # select takes no descriptor beyond 1023
+        ready.register(self._ended, select.POLLIN)
+        return bool(ready.poll(None if seconds is None else 1000 * seconds))
+
     def _code_within(self, seconds: float | None) -> int | None:
-        if self._code is None and select.select([self._ended], [], [], seconds)[0]:
+        if self._code is None and self._over(seconds):
             self._code = self._forks.ask({"ended": self.pid})
             os.close(self._ended)
         return self._code

@@ -83,11 +83,12 @@ def parse_parameters(pairs: list[str]) -> dict[str, Any]:
             raise ConfigError(f"--parameter {pair!r} has not the form name=value", "for example -p epochs=3")
         try:
             values[name] = plain = yaml_text.read(value)
-        except yaml.YAMLError:
-            plain = None
+            reason = ""
+        except yaml.YAMLError as error:
+            plain, reason = None, f": {' '.join(str(error).split())[:200]}"
         if not isinstance(plain, bool | int | float | str) or (isinstance(plain, float) and not math.isfinite(plain)):
             hint = f"give a finite number, true or false, or text; text with signs in quotes: -p '{name}=\"a: b\"'"
-            raise ConfigError(f"--parameter {pair!r}: {value!r} is no plain value", hint)
+            raise ConfigError(f"--parameter {name}: {value[:80]!r} is no plain value{reason}", hint)
     return values
 
 

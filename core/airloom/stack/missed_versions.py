@@ -108,8 +108,11 @@ class MissedVersions:
         dataset, key = asset["uri"].removeprefix(DATASETS), f"reached by {name}"
         events = api.asset_events(identity, since)
         kept = api.asset_state(identity, key)
-        reached = reached_at_first(events, name) if kept is None else int(kept)
-        missing = [n for n in announced(events, reached) if not api.has_version(name, partition_key(n))]
+        reached, *had = [reached_at_first(events, name)] if kept is None else [int(number) for number in kept]
+        numbers = announced(events, reached)
+        # A version that had a run once is not missed, whatever became of the run while an older version waits.
+        there = {number for number in numbers if number in had or api.has_version(name, partition_key(number))}
+        missing = [number for number in numbers if number not in there]
         if any(tag["name"] == SKIP_MISSED for tag in dag["tags"]):
             missing = []
         if missing:
@@ -122,13 +125,14 @@ class MissedVersions:
                 log.info("%s: started a run of %s@v%d, announced while it was paused", name, dataset, number)
             missing = []
         if missing:
-            reached = max([reached, *(n for n in announced(events, reached) if n < missing[0])])
+            reached = max([reached, *(number for number in numbers if number < missing[0])])
             if settled:
                 self.paused[identity, name] = newest
         else:
-            reached = max([reached, *announced(events, reached)])
-        if reached != kept:
-            api.keep_asset_state(identity, key, reached)
+            reached = max([reached, *numbers])
+        state = [reached, *sorted(number for number in there if number > reached)]
+        if state != kept:
+            api.keep_asset_state(identity, key, state)
         return not missing
 
     def _scheduler_made_none(self, api: AirflowApi, name: str, missing: list[int]) -> bool:

@@ -101,7 +101,7 @@ def test_probabilities_are_between_0_and_1_and_sum_to_1(logits):
     made = Processing().probabilities(np.array([logits], np.float32))
     assert ((made >= 0) & (made <= 1)).all()
     assert made.sum() == pytest.approx(1)
-    assert made.argmax() == np.array(logits, np.float32).argmax()
+    assert made[0, np.array(logits, np.float32).argmax()] == made.max()  # logits that hardly differ are as probable
 
 
 def test_a_file_larger_than_any_model_needs_is_refused_unread():

@@ -145,9 +145,9 @@ def endless():
 
 
 def test_a_graph_that_does_not_end_is_ended_and_stops_no_other(server, client, monkeypatch):
-    monkeypatch.setattr(api, "RUN_SECONDS", 1.0)
     server.reconciler.models["loop"] = LoadedModel("loop", "1", endless(), (3,))
     assert ask(client, "loop", [[-1, 0, 0]]).json()["predictions"] == [1]
+    monkeypatch.setattr(api, "RUN_SECONDS", 1.0)
 
     async def all_of_them():
         async with httpx.AsyncClient(transport=httpx.ASGITransport(client.app), base_url="http://server") as asked:

@@ -127,7 +127,7 @@ def _fetch(repo: Path) -> None:
     if done.returncode:
         url = git(repo, "remote", "get-url", "origin").stdout.strip()
         hint = foreign(done.stderr) or "look at it; try again"
-        raise DataAway(f"the data remote {url} was not fetched: {done.stderr.strip()[-400:]}", hint)
+        raise DataAway(f"the data remote {url} was not fetched: {done.stderr.strip()[:400]}", hint)
 
 
 def head(repo: Path) -> str:

@@ -50,6 +50,8 @@ class TrialProcess:
             os.close(its_input)
             os.close(its_output)
         self.pid = self._process.pid
+        self._ready = select.poll()  # select takes no descriptor beyond 1023, and a worker may have many files open
+        self._ready.register(self._output, select.POLLIN)
         self._buffer = b""
         self.send(setup)
 
@@ -68,7 +70,7 @@ class TrialProcess:
             BrokenMessage: it sent what is no message.
         """
         while b"\n" not in self._buffer:
-            if not select.select([self._output], [], [], seconds)[0]:
+            if not self._ready.poll(1000 * seconds):
                 return None
             block = os.read(self._output, _BLOCK)
             if not block:

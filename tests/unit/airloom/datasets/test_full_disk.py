@@ -40,7 +40,7 @@ def test_a_full_disk_is_named_and_leaves_nothing_half(tmp_path, record_property,
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(found) == levels
     for record in found:
-        refused = "Error" in record["said"] or "ValidationFailed" in record["said"]
+        refused = "DataAway" in record["said"] or "Error" in record["said"] or "ValidationFailed" in record["said"]
         assert refused != bool(record["new"]), record
         assert "\n  -> " in record["said"] or not refused, record
         assert record["whole"] and not record["left"], record
