@@ -1,4 +1,7 @@
-"""Where things are. One place for every path and address; environment variables `AIRLOOM_*` override, if not empty."""
+"""Where things are. One place for every path and address.
+
+Environment variables `AIRLOOM_*` come first, if not empty, then `airloom.toml` of the project, then the default.
+"""
 
 import os
 from collections.abc import Callable
@@ -8,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from airloom import home
+from airloom import home, project_file
 from airloom.errors import ConfigError, CorruptFile
 from airloom.files import read_json
 
@@ -39,19 +42,47 @@ def _share(text: str) -> float:
 
 
 def _variable(name: str, default: T, parse: Callable[[str], T], *, secret: bool = False) -> T:
-    """A field that takes the environment's value, if not empty, where the caller gives none; no text shows a secret."""
+    """A field that takes the environment's value, if not empty, or the project file's, where the caller gives none.
+
+    No text shows a secret.
+    """
 
     def read() -> T:
-        text = os.environ.get(PREFIX + name)
-        if not text:
-            return default
+        if text := os.environ.get(PREFIX + name):
+            place, hint = f"{PREFIX}{name}={text}", f"set {PREFIX}{name} to another value, or unset it"
+        else:
+            project, key = _project(), name.lower()
+            value = project_file.values(project).get(key)
+            if value is None:
+                return default
+            text = str(value)
+            place, hint = f"{project_file.FILE} of {project}: {key} = {value}", "mend the value"
         try:
             return parse(text)
         except ValueError as error:
-            hint = f"set {PREFIX}{name} to another value, or unset it"
-            raise ConfigError(f"{PREFIX}{name}={text}: {error}", hint) from None
+            raise ConfigError(f"{place}: {error}", hint) from None
 
     return field(default_factory=read, repr=not secret)
+
+
+def _project() -> Path | None:
+    """The project that is meant: the one that is named, else the nearest upward from the working folder."""
+    named = os.environ.get(PREFIX + "PROJECT")
+    return _absolute(Path(named)) if named else project_file.root(Path.cwd())
+
+
+def _project_or_here() -> Path:
+    return _project() or Path()
+
+
+def _home() -> Path:
+    """The state folder that the environment or the project's file names, else `.airloom` of the project."""
+    if named := os.environ.get(PREFIX + "HOME"):
+        return Path(named)
+    project = _project()
+    if project is None or not (project / project_file.FILE).is_file():
+        return Path(".airloom")
+    return project / Path(project_file.values(project).get("home", ".airloom")).expanduser()
 
 
 # No pydantic here, as in the files of pipelines: to load it took a tenth of a second of every command.
@@ -59,7 +90,8 @@ def _variable(name: str, default: T, parse: Callable[[str], T], *, secret: bool 
 class Settings:
     """State folder, project root and the addresses of the running stack.
 
-    `home` holds all state of one installation; `project` holds configs/, examples/ and dags/. The ports and
+    `home` holds all state of one installation; `project`, the nearest folder upward with an `airloom.toml`, holds
+    configs/, dags/ and the training code. The ports and
     secrets of a running stack are written by `airloom up` to `home/stack.json`, which only the owner may read.
     Homes that share datasets name one git remote (`data_remote`) and, when they start it, one DVC remote (`dvc_remote`,
     any address that DVC knows); otherwise both stand in `home/data`. `database` is the SQLAlchemy address of our own
@@ -69,11 +101,11 @@ class Settings:
     `home` and the folder for temporary files. `airflow_url` and its login name an Airflow that is not the stack's.
 
     Raises:
-        ConfigError: an environment variable has a value that its setting cannot have.
+        ConfigError: an environment variable, or `airloom.toml`, has a value that its setting cannot have.
     """
 
-    home: Path = _variable("HOME", Path(".airloom"), Path)  # noqa: RUF009 - a field, as the others
-    project: Path = _variable("PROJECT", Path(), Path)  # noqa: RUF009 - likewise
+    home: Path = field(default_factory=_home)
+    project: Path = field(default_factory=_project_or_here)
     tracking_uri: str = _variable("TRACKING_URI", "", str)
     server_url: str = _variable("SERVER_URL", "", str)
     server_token: str = _variable("SERVER_TOKEN", "", str, secret=True)

@@ -3,11 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import DAG, Param, XComArg
+from airflow.sdk import DAG, Param, XComArg, get_parsing_context
 
+from airloom.errors import ConfigError
 from airloom.spec.gate import AgainstChampion
-from airloom.spec.load import load_pipeline
+from airloom.spec.load import load_pipeline, pipeline_files
 from airloom.spec.pipeline import SKIP_MISSED, Pipeline
+from airloom_operators.announce import announcer_id, build_announcer
 from airloom_operators.assets import each_version
 from airloom_operators.deploy import DeployOperator
 from airloom_operators.evaluate import EvaluateOperator
@@ -16,6 +18,37 @@ from airloom_operators.register import RegisterOperator
 from airloom_operators.resolve import ResolveOperator
 from airloom_operators.train import TrainOperator
 from airloom_operators.tune import TuneOperator
+
+
+def build_dags(folder: str | Path) -> dict[str, DAG]:
+    """A DAG for each pipeline file of a folder, and one for each of their datasets, which announces its versions.
+
+    Call it in a file of your DAG folder: `build_dags(Path(__file__).resolve().parents[1] / "configs" / "pipelines")`.
+    Airflow finds DAGs that are made while it reads a file. A task reads its file too, and gets only the DAG that it runs.
+
+    Args:
+        folder: of `*.yaml`, absolute, as the working folder of Airflow's processes is their own.
+
+    Returns:
+        The DAGs by their id.
+
+    Raises:
+        ConfigError: the folder is not there or relative, a file is wrong, or two files have a pipeline of one name.
+    """
+    folder = Path(folder)
+    if not folder.is_absolute() or not folder.is_dir():
+        hint = 'give it from the file\'s own place: Path(__file__).resolve().parents[1] / "configs" / "pipelines"'
+        raise ConfigError(f"build_dags({str(folder)!r}): there is no such folder, by an absolute path", hint)
+    wanted = get_parsing_context().dag_id
+    pipelines = {file: load_pipeline(file) for file in pipeline_files(folder)}
+    files: dict[str, Path] = {}
+    for file, pipeline in pipelines.items():
+        if (other := files.setdefault(pipeline.pipeline, file)) != file:
+            raise ConfigError(f"{other} and {file} are both of pipeline {pipeline.pipeline!r}", "rename one of them")
+    announced = {announcer_id(name): name for name in sorted({one.dataset.name for one in pipelines.values()})}
+    dags = [build_dag(file) for name, file in files.items() if wanted in (None, name)]
+    dags += [build_announcer(name) for dag_id, name in announced.items() if wanted in (None, dag_id)]
+    return {dag.dag_id: dag for dag in dags}
 
 
 def build_dag(file: Path) -> DAG:

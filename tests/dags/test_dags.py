@@ -1,6 +1,5 @@
 """What every DAG of the project keeps to."""
 
-import runpy
 import shutil
 import subprocess
 import sys
@@ -15,10 +14,12 @@ HEAVY = {"torch", "mlflow", "optuna", "dvc", "bentoml", "great_expectations", "p
 
 
 def dags_of(file: Path) -> list:
-    from airflow.sdk import DAG
+    """As Airflow finds them in a file."""
+    from airflow.dag_processing.dagbag import DagBag
 
-    found = runpy.run_path(str(file)).values()
-    return list({dag.dag_id: dag for dag in found if isinstance(dag, DAG)}.values())
+    bag = DagBag(dag_folder=str(file))
+    assert not bag.import_errors
+    return list(bag.dags.values())
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
@@ -97,6 +98,20 @@ def test_a_task_builds_only_the_dag_that_it_runs(tmp_path: Path, monkeypatch, wa
     monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", wanted)
     found = dags_of(project(tmp_path, one="ticks", two="ticks", three="tocks"))
     assert [dag.dag_id for dag in found] == [wanted]
+
+
+def test_a_folder_that_is_not_there_and_two_files_of_one_pipeline_are_refused(tmp_path: Path) -> None:
+    from airloom.errors import ConfigError
+    from airloom_operators import build_dags
+
+    for folder in (tmp_path / "gone", "configs/pipelines"):
+        with pytest.raises(ConfigError, match="there is no such folder, by an absolute path"):
+            build_dags(folder)
+    text = (PROJECT / "configs" / "pipelines" / "digits.yaml").read_text()
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=r"a\.yaml and .*b\.yaml are both of pipeline 'digits'"):
+        build_dags(tmp_path)
 
 
 def test_an_asset_address_of_another_form_is_refused() -> None:

@@ -119,7 +119,12 @@ def _validated(source: str, values: dict[str, Any], where: str = "") -> Pipeline
 
 def find_pipelines(project: Path) -> list[Path]:
     """The pipeline files of a project, sorted by name."""
-    return sorted((project / "configs" / "pipelines").glob("*.yaml"))
+    return pipeline_files(project / "configs" / "pipelines")
+
+
+def pipeline_files(folder: Path) -> list[Path]:
+    """The pipeline files of a folder, sorted by name."""
+    return sorted(folder.glob("*.yaml"))
 
 
 def _others(path: Path) -> str:

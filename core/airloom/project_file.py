@@ -1,0 +1,87 @@
+"""`airloom.toml`: it marks the root of a project, and says what would otherwise be said by environment variables.
+
+The nearest one upward from the working folder counts, as with git. Its keys are the settings that are no secrets,
+called like their variables: `data_remote` is AIRLOOM_DATA_REMOTE. A variable that is set wins.
+"""
+
+import difflib
+import os
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from airloom.errors import ConfigError
+
+FILE = "airloom.toml"
+SECRETS = ("server_token", "airflow_password", "airflow_token")
+KEYS: dict[str, type] = {
+    "home": str,
+    "data_remote": str,
+    "dvc_remote": str,
+    "tracking_uri": str,
+    "mlflow_store": str,
+    "database": str,
+    "server_url": str,
+    "airflow_url": str,
+    "airflow_user": str,
+    "prediction_log_share": float,
+    "devices": int,
+    "confine_jobs": bool,
+}
+_PASSWORD = re.compile(r"://[^/@:]*:[^/@]+@")
+_EXAMPLES = {str: 'a text, as in {key} = "…"', float: "a number", int: "a whole number", bool: "true or false"}
+
+
+def root(folder: Path) -> Path | None:
+    """The nearest folder upward that holds the file; None where there is none."""
+    folder = Path(os.path.abspath(folder))  # noqa: PTH100 - resolve() would leave a project through a link
+    return next((place for place in (folder, *folder.parents) if (place / FILE).is_file()), None)
+
+
+def values(project: Path | None) -> dict[str, Any]:
+    """What the file of a project says, checked; nothing where it is not there.
+
+    Raises:
+        ConfigError: it is no TOML, has an unknown key, a value of another type, or a secret.
+    """
+    if project is None:
+        return {}
+    path = project / FILE
+    try:
+        status = path.stat()
+        return _read(path, status.st_mtime_ns, status.st_size)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}", "look at its permissions") from None
+
+
+@lru_cache(maxsize=8)
+def _read(path: Path, _changed: int, _size: int) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: no TOML: {error}", "mend the file") from None
+    for key, value in content.items():
+        _check(path, key, value)
+    return content
+
+
+def _check(path: Path, key: str, value: Any) -> None:
+    if key in SECRETS:
+        hint = f"set AIRLOOM_{key.upper()} in the environment, and change the secret if it was committed"
+        raise ConfigError(f"{path}: {key} is a secret, and the file belongs into git", hint)
+    if key not in KEYS:
+        close = difflib.get_close_matches(key, KEYS, 1)
+        guess = f"; did you mean {close[0]!r}?" if close else ""
+        raise ConfigError(f"{path}: unknown key {key!r}{guess}", f"the keys are {', '.join(KEYS)}")
+    kind = KEYS[key]
+    right = isinstance(value, kind) or (kind is float and isinstance(value, int))
+    if not right or (isinstance(value, bool) and kind is not bool):
+        raise ConfigError(f"{path}: {key} = {value!r} is wrong", f"give {_EXAMPLES[kind].format(key=key)}")
+    if isinstance(value, str) and _PASSWORD.search(value):
+        hint = f"set AIRLOOM_{key.upper()} in the environment, and change the password if it was committed"
+        raise ConfigError(f"{path}: {key} holds a password, and the file belongs into git", hint)
