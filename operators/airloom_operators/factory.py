@@ -24,7 +24,7 @@ def build_dags(folder: str | Path) -> dict[str, DAG]:
     """A DAG for each pipeline file of a folder, and one for each of their datasets, which announces its versions.
 
     Call it in a file of your DAG folder: `build_dags(Path(__file__).resolve().parents[1] / "configs" / "pipelines")`.
-    Airflow finds DAGs that are made while it reads a file. A task reads its file too, and gets only the DAG that it runs.
+    Airflow finds DAGs that are made while it reads a file; a task, which reads it too, gets only the DAG that it runs.
 
     Args:
         folder: of `*.yaml`, absolute, as the working folder of Airflow's processes is their own.

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from airloom.cli import db, gate, gc, jobs, lineage, models, pipelines, reproduce, studies
+from airloom.cli import db, gate, gc, init, jobs, lineage, models, pipelines, reproduce, studies
 from airloom.cli.console import Json, parse_parameters, say
 from airloom.cli.datasets import app as dataset_app
 from airloom.errors import AirloomError
@@ -117,6 +117,7 @@ def _print_addresses(settings: Settings, *, as_json: bool) -> None:
 
 
 # Once, not in `main`: typer builds what was added so often.
+app.command()(init.init)
 app.add_typer(pipelines.app, name="pipeline")
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(jobs.app, name="jobs")

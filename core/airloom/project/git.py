@@ -8,8 +8,8 @@ from pathlib import Path
 
 def head(project: Path) -> tuple[str, bool]:
     """The commit of the project and whether tracked files differ from it; an empty commit where git knows none."""
-    commit = _git(project, "rev-parse", "HEAD")
-    return commit, bool(commit and _git(project, "status", "--porcelain", "--untracked-files=no"))
+    commit = run(project, "rev-parse", "HEAD")
+    return commit, bool(commit and run(project, "status", "--porcelain", "--untracked-files=no"))
 
 
 def untracked(project: Path, names: Collection[str]) -> list[str]:
@@ -35,8 +35,8 @@ def changes(project: Path) -> bytes:
     return done.stdout if done.returncode == 0 else b""
 
 
-def _git(project: Path, *arguments: str) -> str:
-    """The command's output, empty where git is missing or the project is no repository."""
+def run(project: Path, *arguments: str) -> str:
+    """A git command's output, empty where git is missing or refuses: the project may be no repository."""
     command = ["git", "-C", str(project), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
