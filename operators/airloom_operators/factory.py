@@ -8,7 +8,7 @@ from airflow.sdk import DAG, Param, XComArg, get_parsing_context
 from airloom.errors import ConfigError
 from airloom.spec.gate import AgainstChampion
 from airloom.spec.load import load_pipeline, pipeline_files
-from airloom.spec.pipeline import SKIP_MISSED, Pipeline
+from airloom.spec.pipeline import BUILT, SKIP_MISSED, Pipeline
 from airloom_operators.announce import announcer_id, build_announcer
 from airloom_operators.assets import each_version
 from airloom_operators.deploy import DeployOperator
@@ -60,7 +60,12 @@ def build_dag(file: Path) -> DAG:
         schedule=each_version(pipeline.dataset.name),
         catchup=False,
         max_active_runs=1,  # promotions of one model are decided one after the other
-        tags=["airloom", f"dataset:{pipeline.dataset.name}", *([SKIP_MISSED] if pipeline.missed == "skip" else [])],
+        tags=[
+            "airloom",
+            BUILT,
+            f"dataset:{pipeline.dataset.name}",
+            *([SKIP_MISSED] if pipeline.missed == "skip" else []),
+        ],
         default_args={"owner": "airloom", "retries": 2, "retry_delay": 5},
         params=_params(),
         doc_md=_docs(pipeline, file),

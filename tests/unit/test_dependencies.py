@@ -21,7 +21,15 @@ DECLARED = {"base": TABLE["dependencies"], **TABLE["optional-dependencies"]}
 # The files of each role. Those of the core that only jobs, functions that train and the demo load may take what the
 # extra `training` brings.
 CORE = PROJECT / "core" / "airloom"
-TRAINING = ("project/templates", "training", "tuning/worker", "datasets/reading", "datasets/types", "evaluation", "demo")
+TRAINING = (
+    "project/templates",
+    "training",
+    "tuning/worker",
+    "datasets/reading",
+    "datasets/types",
+    "evaluation",
+    "demo",
+)
 ROLES = {
     "base": sorted(CORE.rglob("*.py")),
     "training": [file for part in TRAINING for file in sorted((CORE / part).rglob("*.py"))],

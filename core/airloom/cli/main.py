@@ -27,6 +27,7 @@ def up(json_: Json = False) -> None:
     from airloom.stack import control
 
     settings = load()
+    say(f"project {settings.project}, state in {settings.home}")
     control.up(settings, say)
     _print_addresses(settings, as_json=json_)
 

@@ -13,6 +13,7 @@ from airloom.spec.tuning import TuneSection
 
 MOST_PARAMETERS = 6000  # characters; what the search adds has to fit into the same tag of MLflow, which takes 8000
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$", description="lower case, digits and _, at most 40")]
+BUILT = "pipeline:file"  # the tag of a DAG that was built from a pipeline file
 SKIP_MISSED = "missed:skip"  # the tag of a DAG that wants no runs of versions announced while it was paused
 SliceName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_ .-]{0,59}$")]
 

@@ -62,6 +62,10 @@ class AirflowApi:
             if not page[name] or len(entries) >= page["total_entries"]:
                 return entries
 
+    def dags(self, tag: str) -> list[dict[str, Any]]:
+        """The DAGs with a tag, those that are paused too."""
+        return self._all("/api/v2/dags", "dags", order="dag_id", tags=tag)
+
     def dag_runs(self, dag: str) -> list[dict[str, Any]]:
         """All runs of a DAG, oldest first; empty while the DAG is not known yet."""
         try:

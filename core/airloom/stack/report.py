@@ -17,8 +17,9 @@ from airloom.errors import AirloomError
 from airloom.files import check_sqlite, read_json
 from airloom.settings import Settings
 from airloom.sql_reader import Reader
-from airloom.stack import control
+from airloom.stack import control, project_checks
 from airloom.stack.airflow_api import AirflowApi
+from airloom.stack.finding import Finding
 
 STACK_FILE = "stack.json"
 DATABASES = ("airloom.db", "optuna.db", "mlflow/mlflow.db", "airflow/airflow.db")
@@ -35,16 +36,6 @@ class StackStatus(Record):
     full_pools: list[str]  # a sentence for each
     served: dict[str, Any]  # what the model server says of each model, by name
     server_problem: str  # why nobody knows what is served; empty where it answers
-
-
-@dataclass(frozen=True)
-class Finding(Record):
-    """The outcome of one check, and the fix where it failed."""
-
-    check: str
-    ok: bool
-    detail: str
-    fix: str = ""
 
 
 def status(settings: Settings) -> StackStatus:
@@ -98,7 +89,8 @@ def render_status(stack: StackStatus) -> str:
 
 def doctor(settings: Settings) -> list[Finding]:
     """Every check with its outcome and, where it failed, the fix."""
-    findings = [_tool("git", "install git"), _python(), _disk(settings), _project(settings), _secrets(settings)]
+    findings = [_tool("git", "install git"), _python(), _disk(settings), _secrets(settings)]
+    findings += project_checks.project(settings)
     damaged = _files(settings)
     findings += damaged or [Finding("files", True, "what the state folder needs can be read")]
     if any(finding.check == STACK_FILE for finding in damaged):
@@ -135,12 +127,6 @@ def _disk(settings: Settings) -> Finding:
     folder = next(path for path in (settings.home, *settings.home.parents) if path.exists())
     free = shutil.disk_usage(folder).free / 2**30
     return Finding("disk", free > 2, f"{free:.1f} GiB free at {folder}", "free some space: 2 GiB are needed")
-
-
-def _project(settings: Settings) -> Finding:
-    missing = [name for name in ("dags", "configs/pipelines") if not (settings.project / name).is_dir()]
-    detail = f"{settings.project} lacks {', '.join(missing)}" if missing else str(settings.project)
-    return Finding("project", not missing, detail, "run in the project's folder, or set AIRLOOM_PROJECT")
 
 
 def _secrets(settings: Settings) -> Finding:
@@ -186,12 +172,12 @@ def _processes(settings: Settings) -> list[Finding]:
 def _dag_files(settings: Settings) -> list[Finding]:
     try:
         with AirflowApi(settings) as api:
-            errors = api.import_errors()
+            errors, findings = api.import_errors(), list(project_checks.dags(settings, api))
     except AirloomError as error:
         return [Finding("DAG files", False, error.message, "`airloom up`")]
     if not errors:
-        return [Finding("DAG files", True, "all were read")]
-    return [
+        return [Finding("DAG files", True, "all were read"), *findings]
+    return findings + [
         Finding("DAG files", False, f"{e['filename']}: {e['stack_trace'].strip().splitlines()[-1]}", "mend the file")
         for e in errors
     ]
