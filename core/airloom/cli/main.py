@@ -70,10 +70,19 @@ def demo(
     stop: Annotated[bool, typer.Option("--stop", help="End the stack after the summary.")] = False,
     json_: Json = False,
 ) -> None:
-    """Take scikit-learn's digits through the whole loop: two dataset versions, a promotion, a refusal."""
+    """Take scikit-learn's digits through the whole loop: two dataset versions, a promotion, a refusal.
+
+    Outside a clone of Airloom the demo has a project of its own, in the folder `airloom_demo`.
+    """
     from airloom.demo import scenario, summary, view
+    from airloom.project.scaffold import demo as project_of_demo
 
     settings = load()
+    if (project := project_of_demo(settings.project)) != settings.project:
+        named = settings.home != settings.project / ".airloom"
+        settings = Settings(home=settings.home if named else project / ".airloom", project=project)
+        os.environ["AIRLOOM_HOME"], os.environ["AIRLOOM_PROJECT"] = str(settings.home), str(project)
+        say(f"the demo's project is {project}: `cd {project.name}` to look at it with `airloom`")
     with view.live() as show:
         results = scenario.run(settings, show)
     typer.echo(json.dumps(results, indent=1) if json_ else summary.render(results))

@@ -18,6 +18,14 @@ from airloom.errors import ConfigError
 from airloom.project import git
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")  # of the project, its pipeline, its dataset and its package
+DEMO = (
+    "configs/pipelines/digits.yaml",
+    "configs/expectations/digits.json",
+    "examples/digits/model.py",
+    "examples/digits/mlp.py",
+    "dags/pipelines.py",
+    project_file.FILE,
+)
 FILLED = ".tmpl"  # of a file that has `$name` and others to be filled in
 THEIRS = ("README.md", ".gitignore")  # a folder that has them keeps its own
 
@@ -101,6 +109,24 @@ def init(folder: Path, template: str) -> Project:
     create = ["airloom dataset create", name, f"data/{kind.data}", *kind.options, '-m "first rows"']
     commands = [f"python -m {name}.data", " ".join(create), f"airloom run {name}"]
     return Project(folder, name, sorted(files), left, _first_commit(folder), commands)
+
+
+def demo(folder: Path) -> Path:
+    """The demo's project: this one where it is, else one of its files, written into `airloom_demo` below it.
+
+    Args:
+        folder: a project, or any folder.
+    """
+    if (folder / DEMO[0]).is_file():
+        return folder
+    target = folder / "airloom_demo"
+    if not (target / project_file.FILE).is_file():
+        packed = resources.files("airloom.project").joinpath("templates", "demo")
+        source = (
+            packed if packed.is_dir() else Path(__file__).resolve().parents[3]
+        )  # in a clone they stand where they are
+        _write(target, {path: source.joinpath(path).read_text(encoding="utf-8") for path in DEMO})
+    return target
 
 
 def _check_name(name: str) -> None:
