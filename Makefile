@@ -7,7 +7,7 @@ RUN := .venv/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check install --quiet --no-compile --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo down test test-full lint types imports unit wheel bench accept mutants crash-matrix screenshots lock clean
+.PHONY: help install demo down test test-full lint types imports unit reference wheel bench accept mutants crash-matrix screenshots lock clean
 
 help: ## Show what there is
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,6 +38,9 @@ test: .venv/.installed lint imports ## Everything that a fresh machine can run
 
 test-full: .venv/.installed lint imports ## The same with every long matrix whole; keeps docs/acceptance/test-full.md
 	@$(RUN) -m pytest -q --full
+
+reference: .venv/.installed ## Write docs/reference/ anew
+	@$(RUN) docs/reference.py
 
 wheel: .venv/.installed ## Build the package into dist/, with constraints.txt beside it
 	@$(RUN) -m hatchling build -t wheel && cp constraints.txt dist/

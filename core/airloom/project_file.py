@@ -7,6 +7,7 @@ called like their variables: `data_remote` is AIRLOOM_DATA_REMOTE. A variable th
 import difflib
 import os
 import re
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,20 +15,41 @@ from typing import Any
 from airloom.errors import ConfigError
 
 FILE = "airloom.toml"
-SECRETS = ("server_token", "airflow_password", "airflow_token")
-KEYS: dict[str, type] = {
-    "home": str,
-    "data_remote": str,
-    "dvc_remote": str,
-    "tracking_uri": str,
-    "mlflow_store": str,
-    "database": str,
-    "server_url": str,
-    "airflow_url": str,
-    "airflow_user": str,
-    "prediction_log_share": float,
-    "devices": int,
-    "confine_jobs": bool,
+SECRETS = {  # in the environment only
+    "server_token": "of the model server",
+    "airflow_password": "of `airflow_user`",
+    "airflow_token": "instead of a login",
+}
+
+
+@dataclass(frozen=True)
+class Key:
+    """A setting: the type of its value, what it says, and an example."""
+
+    kind: type
+    says: str
+    example: str
+
+
+KEYS = {
+    "home": Key(str, "the state folder, from the project's root; default: `.airloom`", '"/var/lib/airloom"'),
+    "data_remote": Key(
+        str, "the git remote that several homes share their datasets by", '"git@git.example.org:data.git"'
+    ),
+    "dvc_remote": Key(str, "where the shards lie then: any address that DVC knows", '"s3://team-data/dvc"'),
+    "tracking_uri": Key(str, "an MLflow server of your own", '"https://mlflow.example.org"'),
+    "mlflow_store": Key(
+        str, "the database of that server, which lineage reads", '"postgresql://db.example.org/mlflow"'
+    ),
+    "database": Key(str, "the database of jobs, deployments and counts", '"postgresql://db.example.org/airloom"'),
+    "server_url": Key(str, "a model server of your own", '"https://models.example.org"'),
+    "airflow_url": Key(str, "an Airflow of your own", '"https://airflow.example.org"'),
+    "airflow_user": Key(str, "who logs in there", '"airloom"'),
+    "prediction_log_share": Key(float, "the share of the predictions that are logged, 0 to 1; default: 1", "0.1"),
+    "devices": Key(int, "so many pretended devices, instead of those found; for tests of one's own", "2"),
+    "confine_jobs": Key(
+        bool, "whether jobs may write only below the state folder and the folder for temporary files", "true"
+    ),
 }
 _PASSWORD = re.compile(r"://[^/@:]*:[^/@]+@")
 _EXAMPLES = {str: 'a text, as in {key} = "…"', float: "a number", int: "a whole number", bool: "true or false"}
@@ -78,7 +100,7 @@ def _check(path: Path, key: str, value: Any) -> None:
         close = difflib.get_close_matches(key, KEYS, 1)
         guess = f"; did you mean {close[0]!r}?" if close else ""
         raise ConfigError(f"{path}: unknown key {key!r}{guess}", f"the keys are {', '.join(KEYS)}")
-    kind = KEYS[key]
+    kind = KEYS[key].kind
     right = isinstance(value, kind) or (kind is float and isinstance(value, int))
     if not right or (isinstance(value, bool) and kind is not bool):
         raise ConfigError(f"{path}: {key} = {value!r} is wrong", f"give {_EXAMPLES[kind].format(key=key)}")

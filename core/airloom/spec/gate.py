@@ -15,21 +15,21 @@ class Planned(Section):
 
     effect: float = Field(default=0.0, description="true gain over the champion, in the metric's own unit")
     rows: int | None = Field(default=None, ge=2, description="rows of the test split; default: those of the last one")
-    power: float = Field(default=0.8, gt=0, lt=1)
+    power: float = Field(default=0.8, gt=0, lt=1, description="with which such a candidate passes")
 
 
 class AgainstChampion(Section):
     """The paired, statistical comparison with what serves."""
 
-    metric: Metric = "accuracy"
+    metric: Metric = Field(default="accuracy", description="in which they are compared, row by row")
     non_inferior_by: float | None = Field(
         default=None, gt=0, description="the candidate may be worse by less than this, in the metric's own unit"
     )
     superior: bool = Field(default=False, description="the candidate must be better")
-    method: Method = "paired_bootstrap"
+    method: Method = Field(default="paired_bootstrap", description="score and mcnemar compare shares of right answers")
     alpha: float = Field(default=0.05, gt=0, lt=0.5, description="one-sided; all tries on one test split share it")
-    resamples: int = Field(default=10_000, ge=100, le=1_000_000)
-    planned: Planned = Planned()
+    resamples: int = Field(default=10_000, ge=100, le=1_000_000, description="of the bootstrap")
+    planned: Planned = Field(default=Planned(), description="what `airloom gate simulate` looks at")
 
     @property
     def margin(self) -> float:
@@ -81,7 +81,7 @@ class GateSection(Section):
     at_most: dict[str, float] = Field(
         default={}, description="greatest value by metric: latency_ms, size_mb, log_loss, mae, mse"
     )
-    against_champion: AgainstChampion
+    against_champion: AgainstChampion = Field(description="the statistical comparison with what serves")
     slices: dict[str, SliceRule] = Field(default={}, description="rules by name of a slice in evaluate.slices")
     first_model: Literal["refuse", "minimums"] = Field(
         default="refuse", description="without a champion to compare with: refuse, or let at_least and at_most decide"

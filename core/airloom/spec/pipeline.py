@@ -21,7 +21,7 @@ SliceName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_ .
 class DatasetSection(Section):
     """Which dataset, and how its rows are split by hash."""
 
-    name: Name
+    name: Name = Field(description="of the dataset; lower case, digits and _, at most 40")
     split: dict[Literal["train", "validation", "test"], Annotated[float, Field(gt=0, lt=1)]] = Field(
         default={"train": 0.6, "validation": 0.15, "test": 0.25}, description="fractions, summing to 1"
     )
@@ -42,9 +42,9 @@ class DatasetSection(Section):
 class CacheSection(Section):
     """Which steps may take the result of an earlier run with the same inputs; `cache: false` switches off all."""
 
-    tune: bool = True
-    train: bool = True
-    evaluate: bool = True
+    tune: bool = Field(default=True, description="take the study of an earlier run with the same inputs")
+    train: bool = Field(default=True, description="take its model")
+    evaluate: bool = Field(default=True, description="take its evaluation")
 
 
 def _each(value: object) -> object:
@@ -69,7 +69,9 @@ class ResourcesSection(Section):
 class DeploySection(Section):
     """How an accepted version comes to serve."""
 
-    steps: list[Literal["champion"]] = Field(default=["champion"], min_length=1, max_length=1)
+    steps: list[Literal["champion"]] = Field(
+        default=["champion"], min_length=1, max_length=1, description="what an accepted version becomes, in order"
+    )
 
 
 class StopSection(Section):
@@ -86,9 +88,9 @@ class Slice(Section):
     label: Scalar | list[Scalar] | None = Field(default=None, description="rows with this label, or one of these")
     tag: str | None = Field(default=None, min_length=1, description="rows of commits with this tag: source=phone")
     column: str | None = Field(default=None, min_length=1, description="a column of the dataset type's profile")
-    equals: Scalar | None = None
-    at_least: float | None = None
-    below: float | None = None
+    equals: Scalar | None = Field(default=None, description="rows where the column has this value")
+    at_least: float | None = Field(default=None, description="rows where the column is this or more")
+    below: float | None = Field(default=None, description="rows where the column is less")
 
     @model_validator(mode="after")
     def _one_kind(self) -> "Slice":
@@ -109,8 +111,10 @@ class EvaluateSection(Section):
 class Pipeline(Section):
     """A pipeline file."""
 
-    pipeline: Name
-    dataset: DatasetSection
+    pipeline: Name = Field(
+        description="its name: of the DAG, the study and the model; lower case, digits and _, at most 40"
+    )
+    dataset: DatasetSection = Field(description="what it learns from")
     train: str = Field(
         default="",
         pattern=r"^([^:]+:[A-Za-z_]\w*)?$",
@@ -120,24 +124,28 @@ class Pipeline(Section):
     inputs: list[str] = Field(
         default=[], description="files, folders or patterns of the project that the training reads by path"
     )
-    cache: Annotated[CacheSection, BeforeValidator(_each)] = CacheSection()
+    cache: Annotated[CacheSection, BeforeValidator(_each)] = Field(
+        default=CacheSection(), description="which steps may take the result of an earlier run; false: none"
+    )
     rehearse: bool = Field(
         default=True, description="train on a few rows, export and evaluate before the first trial of code that is new"
     )
-    parameters: dict[ParameterName, Scalar] = Field(default_factory=dict)
-    seed: int = Field(default=0, ge=0)
-    resources: ResourcesSection = ResourcesSection()
-    stop: StopSection = StopSection()
-    tune: TuneSection
+    parameters: dict[ParameterName, Scalar] = Field(
+        default_factory=dict, description="what the training function finds in run.params, beside the searched ones"
+    )
+    seed: int = Field(default=0, ge=0, description="of every random decision of study and training")
+    resources: ResourcesSection = Field(default=ResourcesSection(), description="what one job may use")
+    stop: StopSection = Field(default=StopSection(), description="when a training has had enough")
+    tune: TuneSection = Field(description="the study that searches parameters")
     candidates: dict[Name, Candidate] = Field(
         default={}, description="several training functions, each tuned and trained; the best one goes to the gate"
     )
     missed: Literal["run", "skip"] = Field(
         default="run", description="whether versions announced while its DAG was paused get their runs afterwards"
     )
-    evaluate: EvaluateSection = EvaluateSection()
-    gate: GateSection
-    deploy: DeploySection = DeploySection()
+    evaluate: EvaluateSection = Field(default=EvaluateSection(), description="how candidate and champion are looked at")
+    gate: GateSection = Field(description="the rules that let a candidate through")
+    deploy: DeploySection = Field(default=DeploySection(), description="how an accepted version comes to serve")
 
     @property
     def trains(self) -> str:

@@ -14,12 +14,12 @@ EARLY = 5  # failures before any trial has finished that end a study: nothing wo
 class Distribution(Section):
     """One dimension of the search space: exactly one of `int`, `float`, `choice`, `value`."""
 
-    int_: tuple[int, int] | None = Field(default=None, alias="int")
-    float_: tuple[float, float] | None = Field(default=None, alias="float")
-    choice: list[Scalar] | None = Field(default=None, min_length=1)
+    int_: tuple[int, int] | None = Field(default=None, alias="int", description="whole numbers, both ends included")
+    float_: tuple[float, float] | None = Field(default=None, alias="float", description="numbers, both ends included")
+    choice: list[Scalar] | None = Field(default=None, min_length=1, description="one of these values")
     value: Scalar | None = Field(default=None, description="fixed, not searched")
-    step: float | None = Field(default=None, gt=0)
-    log: bool = False
+    step: float | None = Field(default=None, gt=0, description="between the values of a range")
+    log: bool = Field(default=False, description="search a range above 0 by its logarithm")
     when: dict[str, Scalar | list[Scalar]] = Field(
         default={}, description="the other dimensions' values with which this one exists: {optimizer: sgd}"
     )
@@ -62,15 +62,15 @@ def _equal(values: list[Any]) -> tuple[Any, Any] | None:
 class Objective(Section):
     """What a study optimises: a metric that the training function reports."""
 
-    metric: MetricName
-    direction: Literal["maximize", "minimize"] = "maximize"
+    metric: MetricName = Field(description="that the training function reports")
+    direction: Literal["maximize", "minimize"] = Field(default="maximize", description="what is better")
 
 
 class Bound(Section):
     """At least, at most, or both."""
 
-    at_least: float | None = None
-    at_most: float | None = None
+    at_least: float | None = Field(default=None, description="smallest value that is taken")
+    at_most: float | None = Field(default=None, description="greatest value that is taken")
 
     def holds(self, value: float) -> bool:
         """Whether the value keeps it."""
@@ -104,13 +104,13 @@ class _Named(Section):
 class Sampler(_Named):
     """One of Optuna's samplers, with its own options."""
 
-    name: SAMPLERS
+    name: SAMPLERS = Field(description="of the sampler; any other key is an option of Optuna's class")
 
 
 class Pruner(_Named):
     """One of Optuna's pruners, with its own options."""
 
-    name: PRUNERS
+    name: PRUNERS = Field(description="of the pruner; any other key is an option of Optuna's class")
 
 
 def _named(value: object) -> object:
@@ -120,21 +120,27 @@ def _named(value: object) -> object:
 class TuneSection(Section):
     """The study."""
 
-    trials: int = Field(ge=1, le=100_000)
-    workers: int = Field(default=1, ge=1, le=64)
-    budget: TuneBudget = TuneBudget()
+    trials: int = Field(ge=1, le=100_000, description="that the study ends with, whoever is killed")
+    workers: int = Field(default=1, ge=1, le=64, description="that run trials side by side")
+    budget: TuneBudget = Field(default=TuneBudget(), description="over which the study ends early")
     failures: int | None = Field(
         default=None,
         ge=0,
         description="failures by a trial's own fault that a study survives; default: half its trials",
     )
-    objective: Objective | None = None
+    objective: Objective | None = Field(default=None, description="the metric that is optimised")
     objectives: list[Objective] = Field(
         default=[], description="several, instead of `objective`; then `pick` is needed"
     )
-    pick: Pick | None = None
-    sampler: Annotated[Sampler, BeforeValidator(_named)] = Sampler(name="tpe")
-    pruner: Annotated[Pruner, BeforeValidator(_named)] = Pruner(name="median")
+    pick: Pick | None = Field(
+        default=None, description="which of several objectives' best trials is trained to the end"
+    )
+    sampler: Annotated[Sampler, BeforeValidator(_named)] = Field(
+        default=Sampler(name="tpe"), description="how parameters are chosen: a name, or {name: …} with options"
+    )
+    pruner: Annotated[Pruner, BeforeValidator(_named)] = Field(
+        default=Pruner(name="median"), description="which trials end early: a name, or {name: …} with options"
+    )
     space: dict[ParameterName, Distribution] = Field(default={}, description="dimensions by name")
     space_function: str = Field(
         default="",

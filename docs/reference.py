@@ -1,0 +1,170 @@
+"""Write docs/reference/ from what the program itself knows: `make reference`. A test holds the pages to it."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import typer.main
+import yaml
+
+from airloom import project_file
+from airloom.cli.main import app
+from airloom.spec.pipeline import Pipeline
+
+FOLDER = Path(__file__).resolve().parent / "reference"
+EXAMPLES = Path(__file__).resolve().parents[1] / "configs" / "pipelines" / "digits.yaml"
+
+
+def pages() -> dict[str, str]:
+    """The text of each page by the name of its file."""
+    return {"pipeline.md": pipeline_page(), "settings.md": settings_page(), "commands.md": commands_page()}
+
+
+def pipeline_page() -> str:
+    """Every key of a pipeline file."""
+    schema = Pipeline.model_json_schema()
+    lines = [
+        "# Keys of a pipeline file",
+        "",
+        "`configs/pipelines/<name>.yaml`; `airloom pipeline check <name>` checks it, `airloom pipeline schema` prints this as",
+        "JSON schema. A time is a number of seconds, or `90s`, `10m`, `2h`, `1d`.",
+        "",
+        "```yaml",
+        EXAMPLES.read_text(encoding="utf-8").strip(),
+        "```",
+    ]
+    for title, section in _sections(schema, "", schema):
+        lines += [
+            "",
+            f"## {title or 'The file'}",
+            "",
+            *_sentence(section),
+            "| key | | default | |",
+            "|---|---|---|---|",
+        ]
+        required = section.get("required", [])
+        for name, key in section.get("properties", {}).items():
+            default = "needed" if name in required else _default(key, schema)
+            lines.append(f"| `{name}` | {_type(key, schema)} | {default} | {_cell(_says(key, schema))} |")
+    return "\n".join(lines) + "\n"
+
+
+def _sections(part: dict[str, Any], title: str, schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """A section and those below it, each once, in the order in which the file has them."""
+    yield title, part
+    for name, key in part.get("properties", {}).items():
+        for reference, suffix in _references(key):
+            yield from _sections(schema["$defs"][reference], f"{title}.{name}".strip(".") + suffix, schema)
+
+
+def _references(key: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The sections that a key holds: itself, one of a choice, in a list (`[]`) or by name (`.<name>`)."""
+    if "$ref" in key:
+        yield key["$ref"].rpartition("/")[2], ""
+    for choice in key.get("anyOf", []):
+        yield from _references(choice)
+    if isinstance(key.get("items"), dict):
+        yield from ((name, "[]" + rest) for name, rest in _references(key["items"]))
+    if isinstance(key.get("additionalProperties"), dict):
+        yield from ((name, ".<name>" + rest) for name, rest in _references(key["additionalProperties"]))
+
+
+def _sentence(section: dict[str, Any]) -> list[str]:
+    return [section["description"].split("\n\n")[0].replace("\n", " "), ""] if "description" in section else []
+
+
+def _says(key: dict[str, Any], schema: dict[str, Any]) -> str:
+    for part in (key, *(schema["$defs"][name] for name, _ in _references(key))):
+        if "description" in part:
+            return str(part["description"])
+    raise LookupError(f"a key without a description: {key}")
+
+
+def _type(key: dict[str, Any], schema: dict[str, Any]) -> str:
+    if "enum" in key:
+        return ", ".join(f"`{value}`" for value in key["enum"])
+    if "$ref" in key:
+        return "section" if "properties" in schema["$defs"][key["$ref"].rpartition("/")[2]] else "text"
+    if "anyOf" in key:
+        return " or ".join(dict.fromkeys(_type(one, schema) for one in key["anyOf"] if one.get("type") != "null"))
+    names = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false"}
+    if key.get("type") == "array":
+        return f"list of {_type(key['items'], schema)}" if isinstance(key.get("items"), dict) else "[low, high]"
+    if key.get("type") == "object":
+        values = key.get("additionalProperties")
+        return f"by name: {_type(values, schema)}" if isinstance(values, dict) and values else "by name"
+    return names.get(str(key.get("type")), "value")
+
+
+def _default(key: dict[str, Any], schema: dict[str, Any]) -> str:
+    default = key.get("default")
+    if default in (None, "", [], {}) or any("properties" in schema["$defs"][name] for name, _ in _references(key)):
+        return ""
+    return f"`{yaml.safe_dump(default, default_flow_style=True, sort_keys=False).strip().removesuffix('...').strip()}`"
+
+
+def settings_page() -> str:
+    """Every key of `airloom.toml`, and every variable."""
+    lines = [
+        "# Settings",
+        "",
+        "`airloom.toml` marks the root of a project; `airloom` looks for it upward from the working folder. Its keys are",
+        "the settings below. A variable `AIRLOOM_<KEY>` of the environment wins over it.",
+        "",
+        "| key | variable | | example |",
+        "|---|---|---|---|",
+    ]
+    for name, key in project_file.KEYS.items():
+        lines.append(f"| `{name}` | `AIRLOOM_{name.upper()}` | {_cell(key.says)} | `{name} = {key.example}` |")
+    lines.append("| | `AIRLOOM_PROJECT` | the project's root, where it is not to be searched for | |")
+    lines += [
+        "",
+        "Secrets stand in the environment only; a file that has one is refused:",
+        "",
+        "| variable | |",
+        "|---|---|",
+    ]
+    lines += [f"| `AIRLOOM_{name.upper()}` | {says} |" for name, says in project_file.SECRETS.items()]
+    return "\n".join(lines) + "\n"
+
+
+def commands_page() -> str:
+    """Every command with its arguments and options."""
+    lines = ["# Commands", "", "Each has `--help`. Errors go to standard error; the exit status is 1 then."]
+    for name, command in _commands(typer.main.get_command(app), "airloom"):
+        lines += ["", f"## {name}", "", (command.help or "").strip().replace("\n\n    ", "\n\n"), ""]
+        rows = [row for parameter in command.params if (row := _parameter(parameter))]
+        lines += ["| | |", "|---|---|", *rows] if rows else []
+    return "\n".join(line.rstrip() for line in lines).replace("\n\n\n", "\n\n").rstrip() + "\n"
+
+
+def _commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
+    children = getattr(command, "commands", {})
+    if not children:
+        yield name, command
+    for child, below in sorted(children.items()):
+        yield from _commands(below, f"{name} {child}")
+
+
+def _parameter(parameter: Any) -> str:
+    if parameter.name == "help":
+        return ""
+    says = _cell(getattr(parameter, "help", "") or "")
+    if parameter.param_type_name == "argument":
+        return f"| `{(parameter.name or '').rstrip('_').upper()}` | {says} |"
+    names = ", ".join(f"`{name}`" for name in (*parameter.opts, *parameter.secondary_opts))
+    default = parameter.default
+    shown = default not in (None, "", False, [], ()) and not callable(default)
+    return f"| {names} | {says}{f' Default: `{json.dumps(default, default=str)}`.' if shown else ''} |"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(exist_ok=True)
+    for file, text in pages().items():
+        (FOLDER / file).write_text(text, encoding="utf-8")
