@@ -28,8 +28,8 @@ def pipeline_page() -> str:
     lines = [
         "# Keys of a pipeline file",
         "",
-        "`configs/pipelines/<name>.yaml`; `airloom pipeline check <name>` checks it, `airloom pipeline schema` prints this as",
-        "JSON schema. A time is a number of seconds, or `90s`, `10m`, `2h`, `1d`.",
+        "`configs/pipelines/<name>.yaml`; `airloom pipeline check <name>` checks it, `airloom pipeline schema` prints this",
+        "as JSON schema. A time is a number of seconds, or `90s`, `10m`, `2h`, `1d`.",
         "",
         "```yaml",
         EXAMPLES.read_text(encoding="utf-8").strip(),
@@ -110,8 +110,8 @@ def settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        "`airloom.toml` marks the root of a project; `airloom` looks for it upward from the working folder. Its keys are",
-        "the settings below. A variable `AIRLOOM_<KEY>` of the environment wins over it.",
+        "`airloom.toml` marks the root of a project; `airloom` looks for it upward from the working folder. Its keys",
+        "are the settings below. A variable `AIRLOOM_<KEY>` of the environment wins over it.",
         "",
         "| key | variable | | example |",
         "|---|---|---|---|",
