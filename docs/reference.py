@@ -28,8 +28,8 @@ def pipeline_page() -> str:
     lines = [
         "# Keys of a pipeline file",
         "",
-        "`configs/pipelines/<name>.yaml`; `airloom pipeline check <name>` checks it, `airloom pipeline schema` prints this",
-        "as JSON schema. A time is a number of seconds, or `90s`, `10m`, `2h`, `1d`.",
+        "`configs/pipelines/<name>.yaml`; `airloom pipeline check <name>` checks it, `airloom pipeline schema` prints",
+        "this as JSON schema. A time is a number of seconds, or `90s`, `10m`, `2h`, `1d`.",
         "",
         "```yaml",
         EXAMPLES.read_text(encoding="utf-8").strip(),

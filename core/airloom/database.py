@@ -28,9 +28,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, ProgrammingError
 
-from airloom import __version__, schema
+from airloom import schema
 from airloom.errors import CorruptFile, JobsAway, StateError
 from airloom.files import DAMAGED, RESTORE, check_sqlite, sqlite_file
+from airloom.version import __version__
 
 PATIENCE = 120.0  # seconds that a database may be away
 LOCKED = 60.0  # seconds to wait for a lock of SQLite

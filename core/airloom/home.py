@@ -5,9 +5,10 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from airloom import __version__, schema
+from airloom import schema
 from airloom.errors import ConfigError, CorruptFile
 from airloom.files import read_json, write_private
+from airloom.version import __version__
 
 OTHERS = stat.S_IRWXG | stat.S_IRWXO  # permissions of anybody but the owner
 IGNORE, USER = ".gitignore", "user"

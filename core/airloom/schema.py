@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from airloom import __version__
 from airloom.errors import StateError
+from airloom.version import __version__
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
