@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -182,14 +183,12 @@ class Run:
         for folder in ("evaluation", "study"):
             files = {Path(file.path).stem: file.path for file in _mlflow().list_artifacts(self.id, folder)}
             if name in files:
-                with Image.open(self._artifact(files[name])) as picture:
-                    picture.load()
-                    return picture
+                return Image.open(self._artifact(files[name]))
         raise RegistryError(f"run {self.id} has no picture {name!r}", f"it has {', '.join(self.pictures) or 'none'}")
 
-    def _artifact(self, path: str) -> Path:
-        folder = tempfile.mkdtemp(prefix="airloom-")
-        return Path(_mlflow().download_artifacts(self.id, path, folder))
+    def _artifact(self, path: str) -> BytesIO:
+        with tempfile.TemporaryDirectory(prefix="airloom-") as folder:
+            return BytesIO(Path(_mlflow().download_artifacts(self.id, path, folder)).read_bytes())
 
     def __repr__(self) -> str:
         metrics = ", ".join(f"{name} {value:.4g}" for name, value in self.metrics.items())
