@@ -4,6 +4,7 @@ import hashlib
 import json
 import stat
 import subprocess
+import sys
 import time
 import uuid
 from pathlib import Path
@@ -140,6 +141,24 @@ def test_the_server_wants_its_token(airloom) -> None:
     assert httpx.get(f"{url}/status").status_code == 401
     assert httpx.post(f"{url}/predict", headers={"Authorization": "Bearer wrong"}, content=b"{}").status_code == 401
     assert httpx.get(f"{url}/readyz").status_code == 200
+
+
+def test_an_application_asks_with_the_client_of_the_docs(airloom) -> None:
+    settings, client = airloom.settings, Path(__file__).resolve().parents[2] / "docs" / "how-to" / "client.py"
+    access = {"AIRLOOM_SERVER_URL": settings.model_server, "AIRLOOM_SERVER_TOKEN": settings.model_token}
+
+    def ask(instances: object) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, str(client), "digits", json.dumps(instances)]
+        return subprocess.run(command, env=access, capture_output=True, text=True, check=False)
+
+    answer = json.loads(ask([[[[0.5] * 8] * 8]]).stdout)
+    assert len(answer["predictions"]) == len(answer["top"]) == len(answer["prediction_ids"]) == 1
+    refused = ask([[1, 2, 3]])
+    assert refused.returncode
+    assert (
+        "RuntimeError: digits takes instances of shape (n, 1, 8, 8) of numbers; instance 0 has shape (3,)"
+        in refused.stderr
+    )
 
 
 def test_a_second_up_says_that_it_runs(airloom) -> None:
