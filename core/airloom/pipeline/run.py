@@ -18,7 +18,7 @@ from airloom.jobs import files
 from airloom.names import RunKey
 from airloom.pipeline.steps import evaluate, promote, train, tune
 from airloom.pipeline.steps.resolve import asked, contexts, resolve
-from airloom.pipeline.steps.submit import LogLine, decide, run_step
+from airloom.pipeline.steps.submit import LogLine, decide, prefixed, run_step
 from airloom.pipeline.workers import run_study, run_workers
 from airloom.settings import Settings
 from airloom.spec.load import find_pipelines, load_pipeline
@@ -85,8 +85,8 @@ def _steps(settings: Settings, context: RunContext, log_line: LogLine) -> dict[s
     }
     models = {name: result["model"] for name, result in trained.items()}
     arguments = {"trained": models.get("", models)}
-    evaluated = run_step(settings, context, evaluate.STEP, arguments, _prefixed(log_line, "evaluate"))
-    decided = run_step(settings, context, promote.GATE, {"evaluation": evaluated}, _prefixed(log_line, "gate"))
+    evaluated = run_step(settings, context, evaluate.STEP, arguments, prefixed(log_line, "evaluate"))
+    decided = run_step(settings, context, promote.GATE, {"evaluation": evaluated}, prefixed(log_line, "gate"))
     evaluation, decision = Evaluation.from_dict(evaluated), Decision.from_dict(decided)
     candidate, model = promote.chosen(arguments["trained"], evaluation)
     result = {"context": context.to_dict(), **of_chosen(trained, candidate), "evaluation": evaluated, "gate": decided}
@@ -219,14 +219,10 @@ def _resolved(
 
 def _train(settings: Settings, context: RunContext, log_line: LogLine) -> dict[str, Any]:
     """The study and the final training of one candidate: `tune`, `study` and `model`."""
-    of_candidate = _prefixed(log_line, context.candidate) if context.candidate else log_line
+    of_candidate = prefixed(log_line, context.candidate) if context.candidate else log_line
     first = {"worker": 0}
     decision = decide(settings, context, tune.STEP, first, tune.STEP.key(context, first))
     for line in decision.lines if decision else []:
         of_candidate(f"tune: {line}")
     workers = [] if decision and decision.hit else run_workers(settings, context, of_candidate)
-    return {"tune": workers, **run_step(settings, context, train.STEP, {}, _prefixed(of_candidate, "train"))}
-
-
-def _prefixed(log_line: LogLine, name: str) -> LogLine:
-    return lambda line: log_line(f"{name}: {line}")
+    return {"tune": workers, **run_step(settings, context, train.STEP, {}, prefixed(of_candidate, "train"))}

@@ -11,7 +11,7 @@ from airloom.jobs.wait import run_job
 from airloom.names import JobKey
 from airloom.pipeline.steps import tune
 from airloom.pipeline.steps.base import Step
-from airloom.pipeline.steps.submit import LogLine, known_key
+from airloom.pipeline.steps.submit import LogLine, known_key, prefixed
 from airloom.settings import Settings
 from airloom.spec.load import definition
 from airloom.tuning.slots import Slots
@@ -58,7 +58,7 @@ def run_workers(settings: Settings, context: RunContext, log_line: LogLine) -> l
 
     def worker(number: int) -> dict[str, Any]:
         spec = tune.STEP.specification(context, {"worker": number})
-        on_line = _prefixed(log_line, f"{tune.STEP.name}-{number}")
+        on_line = prefixed(log_line, f"{tune.STEP.name}-{number}")
         return run_job(settings, keys[number], spec, on_line=on_line, generation=generations[number], losses=LOSSES)
 
     with ThreadPoolExecutor(len(numbers)) as pool:
@@ -80,7 +80,7 @@ def _sum_up(settings: Settings, context: RunContext, log_line: LogLine) -> Study
     newest = Attempts(settings.database_address).newest(key)
     generation = newest.generation + 1 if newest else 0  # the study may have grown since
     spec = tune.SUMMARY.specification(context, {})
-    on_line = _prefixed(log_line, tune.SUMMARY.name)
+    on_line = prefixed(log_line, tune.SUMMARY.name)
     return StudyResult.from_dict(run_job(settings, key, spec, on_line=on_line, generation=generation))
 
 
@@ -103,7 +103,3 @@ def _generation(settings: Settings, context: RunContext, key: str) -> int:
         return 0
     more = not Slots(settings.database_address).tally(context.key).over
     return newest.generation + (newest.state == SUCCEEDED and more)
-
-
-def _prefixed(log_line: LogLine, name: str) -> LogLine:
-    return lambda line: log_line(f"{name}: {line}")

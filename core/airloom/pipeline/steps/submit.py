@@ -5,6 +5,7 @@ from typing import Any
 
 from airloom.cache import lookup
 from airloom.contracts import CacheDecision, RunContext
+from airloom.jobs.logs import for_people
 from airloom.jobs.table import Attempts
 from airloom.names import JobKey
 from airloom.pipeline.steps.base import Arguments, Step
@@ -46,6 +47,16 @@ def decide(
     if decision.hit:
         lookup.take(settings, context, step, decision)
     return decision
+
+
+def prefixed(log_line: LogLine, name: str) -> LogLine:
+    """Lines of a job's log for people, each with the name of its step; see `airloom.jobs.logs.for_people`."""
+
+    def show(line: str) -> None:
+        if shown := for_people(line):
+            log_line(f"{name}: {shown}")
+
+    return show
 
 
 def known_key(settings: Settings, key: JobKey, candidate: str) -> str:
