@@ -1,5 +1,8 @@
 """`make accept NAME=loop`: clone HEAD into a new folder and run one real command for each promise.
 
+`make accept NAME="loop jobs"` tries several, one after the other, in the same clone, which is as new for each, but for
+its `.venv`.
+
 A row of `<name>.yaml` has `promise` and:
     run, then       commands; `then` follows in the same row
     look            instead of `run`: the output of the row that was kept under this name
@@ -75,25 +78,36 @@ class Trial:
         return subprocess.run(command, cwd=self.clone, env=environment, text=True, check=False, **pipes)
 
 
-def main(name: str) -> int:
-    """Print and keep the table; 1 when a promise is not held."""
+def main(names: list[str]) -> int:
+    """Print and keep a table for each; 1 when a promise is not held."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
-    rows = yaml.safe_load((PROJECT / "tests" / "acceptance" / f"{name}.yaml").read_text())
-    commit, load = _git("rev-parse", "HEAD"), os.getloadavg()[1]
-    results = []
+    tables = {name: yaml.safe_load((PROJECT / "tests/acceptance" / f"{name}.yaml").read_text()) for name in names}
+    commit, held = _git("rev-parse", "HEAD"), True
     with tempfile.TemporaryDirectory(prefix="airloom accept ") as folder, _taken_ports():
-        trial = Trial(Path(folder) / "a clone", Path(folder) / "an empty home")
-        trial.home.mkdir()
-        _git("clone", "-q", str(PROJECT), str(trial.clone))
-        try:
-            for row in rows:
-                results.append(trial.row(row) if "run" in row or "look" in row else _not_done(row))
-                print(" | ".join(results[-1]), flush=True)
-        finally:
-            for home in {row.get("home") for row in rows}:
-                trial.command(["make", "down"], home)
-    _keep(name, commit, results, load)
-    return int(any(result[-1] != "PASS" for result in results))
+        clone = Path(folder) / "a clone"
+        _git("clone", "-q", str(PROJECT), str(clone))
+        for name, rows in tables.items():
+            load = os.getloadavg()[1]
+            results = _tried(rows, clone, Path(folder) / f"an empty home for {name}")
+            _keep(name, commit, results, load)
+            held = held and all(result[-1] == "PASS" for result in results)
+            subprocess.run(["git", "clean", "-ffdxq", "--exclude", ".venv"], cwd=clone, check=True)
+            subprocess.run(["git", "checkout", "-q", commit, "."], cwd=clone, check=True)
+    return int(not held)
+
+
+def _tried(rows: list[dict[str, Any]], clone: Path, home: Path) -> list[tuple[str, str, str, str]]:
+    """The rows of one table, in their order; what they started is stopped."""
+    trial, results = Trial(clone, home), []
+    home.mkdir()
+    try:
+        for row in rows:
+            results.append(trial.row(row) if "run" in row or "look" in row else _not_done(row))
+            print(" | ".join(results[-1]), flush=True)
+    finally:
+        for name in {row.get("home") for row in rows}:
+            trial.command(["make", "down"], name)
+    return results
 
 
 def _not_done(row: dict[str, Any]) -> tuple[str, str, str, str]:
@@ -156,4 +170,4 @@ def _keep(name: str, commit: str, results: list[tuple[str, str, str, str]], load
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(sys.argv[1].split()))
