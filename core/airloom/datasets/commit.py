@@ -121,12 +121,14 @@ def commit(
     store.sweep()
     staged = stage(store, batches, head if mode == "append" else None, dataset, head.cut_bits if head else None)
     note = note_of(store, head if mode == "append" else None, indices(store, staged.shards), policy)
-    report = validate(settings, dataset, staged.profile, suite, note)
+    report = validate(settings, dataset, staged.profile, suite, note, head.name if head else "")
     if not report.passed and not released:
         _refuse(settings, store, dataset, staged, details, mode, report, drop_duplicates)
     operation = (Append if mode == "append" else Replace)(staged.shards, staged.layout, drop_duplicates)
     details = replace(details, report=str(Path(report.page).relative_to(settings.home)))
-    return land(settings, store, dataset, operation, details, staged, known)
+    version = land(settings, store, dataset, operation, details, staged, known)
+    report.name_subject(version.name)
+    return version
 
 
 def stage(store: Store, batches: Batches, head: VersionManifest | None, dataset: str, bits: int | None) -> Staged:

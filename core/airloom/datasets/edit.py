@@ -80,12 +80,14 @@ def fix_rows(
     given = sum(shard.rows for shard in staged.shards)
     if given != len(chosen):
         raise DataError(f"{given} rows were given for {len(chosen)} to replace", "give one row for each")
-    report = validate(settings, version.dataset, staged.profile, suite)
+    report = validate(settings, version.dataset, staged.profile, suite, after=head.name if head else "")
     if not report.passed:
         message = f"{given} rows for {version.dataset} did not pass: {'; '.join(report.failed)}"
         raise ValidationFailed(message, f"nothing was changed; the report is {report.page}", report.page)
     details = replace(details, report=str(Path(report.page).relative_to(settings.home)))
-    return commits.land(settings, store, version.dataset, Edit(chosen, staged.shards), details, staged)
+    fixed = commits.land(settings, store, version.dataset, Edit(chosen, staged.shards), details, staged)
+    report.name_subject(fixed.name)
+    return fixed
 
 
 def targets(settings: Settings, store: Store, version: DatasetVersion, rows: Sequence[int]) -> list[Target]:

@@ -1,5 +1,6 @@
 """What a commit takes, what it refuses, and what of it can be read back."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from airloom.datasets import versions
+from airloom.datasets import edit, versions
 from airloom.datasets.commit import commit
 from airloom.datasets.ingest import from_table
 from airloom.datasets.ingest.images import image_arrays, image_table
@@ -73,6 +74,26 @@ def test_bad_labels_go_to_quarantine_and_a_person_may_release_them(settings, bat
     assert (made.name, made.released, made.message) == ("digits@v1", "Ada: a new class", "bad")
     assert read(settings, made).column("label").to_pylist() == labels.tolist()
     assert quarantine.list_batches(settings) == []
+
+
+def title(page):
+    return re.search("<title>(.*)</title>", Path(page).read_text())[1]
+
+
+def test_a_report_is_titled_by_the_version_that_was_made_or_the_batch_in_quarantine(settings, batch):
+    made = commit(settings, "digits", batch(0), message="one")
+    assert title(settings.home / made.report) == "digits@v1: passed"
+    images, labels = image_arrays(batch(1))
+    with pytest.raises(ValidationFailed) as caught:
+        commit(settings, "digits", image_table(images, np.full_like(labels, 17)), message="bad")
+    assert title(caught.value.report).startswith("digits, batch of 6 rows after digits@v1: FAILED: label: expect")
+    (held,) = quarantine.list_batches(settings)
+    assert title(held.page).startswith(f"digits, batch {held.id} in quarantine: FAILED: label: expect")
+    assert "6 of 6 rows" in title(held.page)
+    fixed = edit.fix_rows(
+        settings, made, [2], from_table(batch(3, rows=1), Layout("image", label="label")), message="wrong"
+    )
+    assert title(settings.home / fixed.report) == "digits@v2: passed"
 
 
 def test_pixels_that_are_no_intensity_are_refused(settings, batch):
