@@ -133,7 +133,7 @@ def test_values_of_a_batch_open_no_tag_in_title_and_heading(check):
     page = Path(check({"label": ["</title><b>", "</h1>{{ 7 * 7 }}"], "n": [1, 1]}, IN_SET).page).read_text()
     assert page.count("</title>") == page.count("</h1>") == 1
     assert "<b>" not in page
-    assert "49" not in page
+    assert "{{ 7 * 7 }}" in page
 
 
 def test_great_expectations_own_client_reads_the_result(check):
