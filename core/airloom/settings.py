@@ -67,7 +67,8 @@ class Settings:
     which lineage reads, where MLflow is not the embedded stack's. `prediction_log_share` of the predictions, 0 to 1, go
     into the prediction log.
     `devices` declares so many pretended devices instead of those found; `confine_jobs` lets jobs write only below
-    `home` and the folder for temporary files. `airflow_url` and its login name an Airflow that is not the stack's.
+    `home` and the folder for temporary files. `user` is who does things, `Ada` or `Ada <ada@example.org>`; see
+    `airloom.project.person`. `airflow_url` and its login name an Airflow that is not the stack's.
 
     Raises:
         ConfigError: an environment variable has a value that its setting cannot have.
@@ -88,6 +89,7 @@ class Settings:
     airflow_url: str = _variable("AIRFLOW_URL", "", str)
     airflow_user: str = _variable("AIRFLOW_USER", "", str)
     airflow_password: str = _variable("AIRFLOW_PASSWORD", "", str, secret=True)
+    user: str = _variable("USER", "", str)
     airflow_token: str = _variable("AIRFLOW_TOKEN", "", str, secret=True)
 
     def __post_init__(self) -> None:

@@ -7,11 +7,11 @@ keys beside its `uri` lead there from any machine: repository, commit and path o
 import hashlib
 import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import pyarrow as pa
 
 from airloom.contracts import Snapshot
+from airloom.project.git import without_password
 from airloom.settings import Settings
 from airloom.tracking.tags import Tag
 
@@ -53,7 +53,7 @@ def _dataset(settings: Settings, snapshot: Snapshot, split: str) -> "Dataset":
 
     source = {
         "uri": str(lay_out(settings, snapshot, split)),
-        "repository": _shown(settings.data_remote) or str(settings.data_repo),
+        "repository": without_password(settings.data_remote) or str(settings.data_repo),
         "revision": snapshot.commit,
         "path": f"{snapshot.dataset}/shards",
         "dataset": snapshot.dataset,
@@ -70,14 +70,6 @@ def _dataset(settings: Settings, snapshot: Snapshot, split: str) -> "Dataset":
         schema=_schema(open_snapshot(settings, snapshot).schema),
         profile=json.dumps({"num_rows": snapshot.rows.get(split, 0)}),
     )
-
-
-def _shown(remote: str) -> str:
-    """An address without the password in it."""
-    parts = urlsplit(remote) if "://" in remote else None
-    if parts is None or parts.password is None:
-        return remote
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _schema(schema: pa.Schema) -> str | None:

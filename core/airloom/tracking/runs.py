@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from airloom.contracts import RunContext
@@ -226,6 +227,7 @@ def create_child(
         began: ms of Unix time; None for now.
     """
     names = {Tag.KEY: child_key(ctx, kind, number), Tag.PARENT: ctx.mlflow_run, Tag.KIND: kind}
+    names |= _user_of(api, ctx.mlflow_run)
     run = api.create_run(ctx.experiment, began, {**(tags or {}), **names}, f"{kind}-{number}")
     return str(run.info.run_id)
 
@@ -290,6 +292,13 @@ def _artifacts(settings: Settings, name: str) -> str | None:
     if not settings.mlflow_uri.startswith("sqlite:"):
         return None
     return (settings.home / "mlflow" / "artifacts" / name).as_uri()
+
+
+@lru_cache(maxsize=8)
+def _user_of(api: "MlflowClient", run_id: str) -> dict[str, str]:
+    """Who wanted a run, as a tag; empty of a run that an earlier release began."""
+    user = api.get_run(run_id).data.tags.get(Tag.USER)
+    return {Tag.USER: user} if user else {}
 
 
 def _quoted(key: str) -> str:

@@ -1,8 +1,8 @@
 """Where DVC's configuration says that the objects are, for this home and for whoever clones its repository.
 
 DVC resolves a relative address against the folder of the configuration it stands in. That suits this home's own files.
-In a clone it would lead beside the clone, wherever that is: the committed address of a home's own remote must be a whole
-one. It is written from `~` where the home lies there, and renewed where the home was moved.
+In a clone it would lead beside the clone, wherever that is: the committed address of a home's own remote must be whole.
+It is written from `~` where the home lies there, and renewed where the home was moved.
 """
 
 import os

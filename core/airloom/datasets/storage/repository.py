@@ -19,6 +19,7 @@ from airloom.datasets.storage.git import git as git
 from airloom.errors import CorruptFile, DataAway, DataError
 from airloom.files import write_private, writing
 from airloom.home import USER, private_folder
+from airloom.project.person import SERVICE
 from airloom.settings import Settings
 
 LOST = ("(fetch first)", "(non-fast-forward)", "already exists", "but expected", "cannot lock ref", "stale info")
@@ -40,6 +41,7 @@ class Change:
     tag: str = ""  # an annotated tag of this name
     note: str = ""  # its message
     ref: str = ""  # or a plain ref, moved to the commit
+    mail: str = ""  # the author's, where it is known
 
 
 def ensure(settings: Settings) -> Path:
@@ -76,7 +78,7 @@ def _make(settings: Settings, bare: Path) -> None:
     if head(bare):
         return
     try:
-        publish(settings, Change(_first_files(settings), "Start the data repository", "airloom"), None, bare)
+        publish(settings, Change(_first_files(settings), "Start the data repository", SERVICE), None, bare)
     except NotFirst:  # somebody else started it meanwhile
         _fetch(bare)
 
@@ -103,9 +105,7 @@ def renew_remote(settings: Settings) -> str:
     text = dvc_config.renewed(settings, shared)
     if text != shared:
         with contextlib.suppress(NotFirst, DataAway):  # who comes next tries again; this home knows the way without
-            publish(
-                settings, Change({CONFIG: text.encode()}, "Name the DVC remote's new place\n", "airloom"), head(repo)
-            )
+            publish(settings, Change({CONFIG: text.encode()}, "Name the DVC remote's new place\n", SERVICE), head(repo))
     return text
 
 
@@ -238,7 +238,8 @@ def _write_objects(repo: Path, change: Change, parent: str | None) -> tuple[str,
     for path, data in change.files.items():
         files.add(pygit2.IndexEntry(path, store.create_blob(data), pygit2.enums.FileMode.BLOB))
     tree = files.write_tree(store)
-    who, committer = pygit2.Signature(change.author, MAIL), pygit2.Signature("airloom", MAIL)
+    who = pygit2.Signature(change.author, change.mail or MAIL)
+    committer = pygit2.Signature("airloom", MAIL)
     commit = store.create_commit(None, who, committer, change.message, tree, [parent] if parent else [])
     specs = [f"{commit}:refs/heads/main"]
     if change.tag:

@@ -1,5 +1,6 @@
 """What a commit takes, what it refuses, and what of it can be read back."""
 
+import getpass
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -8,12 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from airloom.datasets import edit, versions
+from airloom.datasets import edit, tag_delete, versions
 from airloom.datasets.commit import commit
 from airloom.datasets.ingest import from_table
 from airloom.datasets.ingest.images import image_arrays, image_table
 from airloom.datasets.read import read
 from airloom.datasets.release import release
+from airloom.datasets.storage import repository
 from airloom.datasets.storage.schema import Layout
 from airloom.datasets.storage.store import Store
 from airloom.datasets.validation import quarantine
@@ -214,7 +216,25 @@ def test_bad_messages(settings, batch, message):
         commit(settings, "digits", batch(), message=message)
 
 
-@pytest.mark.parametrize("author", ["", "a\nb", "<a>", "x" * 300, " ", "\0"])
+def test_git_names_the_person_and_the_version_too(settings, batch, monkeypatch):
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+    monkeypatch.setattr(getpass, "getuser", lambda: "ada")
+    commit(settings, "digits", batch(0), message="one")
+    commit(settings, "digits", batch(1), message="two", author="Bo Å. <bo@example.org>")
+    edit.delete_rows(replace(settings, user="Cy"), versions.get(settings, "digits", 2), [1], message="dark")
+    tag_delete.delete(settings, "digits@v1", reason="old", author="Ada")
+    log = repository.git(settings.data_repo, "log", "--format=%an <%ae>, %cn", "main").stdout.splitlines()
+    assert log == [
+        "Ada <airloom@localhost>, airloom",
+        "Cy <airloom@localhost>, airloom",
+        "Bo Å. <bo@example.org>, airloom",
+        "ada <airloom@localhost>, airloom",
+        "airloom (service) <airloom@localhost>, airloom",
+    ]
+    assert [version.author for version in versions.log(settings, "digits")] == ["Cy", "Bo Å."]
+
+
+@pytest.mark.parametrize("author", ["Ada <ada>", "", "a\nb", "<a>", "x" * 300, " ", "\0"])
 def test_bad_authors(settings, batch, author):
     with pytest.raises(ConfigError, match="author"):
         commit(settings, "digits", batch(), message="m", author=author)

@@ -14,9 +14,11 @@ from airloom.datasets.commit import commit
 from airloom.datasets.edit import delete_rows
 from airloom.datasets.ingest.images import image_table
 from airloom.datasets.snapshots import snapshot
+from airloom.project.git import without_password
 from airloom.settings import Settings
 from airloom.tracking import runs
-from airloom.tracking.inputs import _kind, _shown, log_input
+from airloom.tracking.inputs import _kind, log_input
+from airloom.tracking.tags import Tag
 
 # -S leaves out the site's .pth files, by which this checkout is found; MLflow and pyarrow lie in the folder itself.
 PLAIN = """
@@ -112,7 +114,19 @@ def test_a_type_is_never_narrowed() -> None:
     assert _kind(pa.list_(pa.list_(pa.float32(), 2), 3)) == Array(Array(DataType.float))
 
 
+def test_the_runs_of_a_pipeline_run_name_the_person_of_it(world) -> None:
+    from airloom.contracts import RunContext
+
+    api, name = runs.client(world.settings), world.pipeline.pipeline
+    experiment, run = runs.ensure_parent(world.settings, name, f"{name}/x", {Tag.USER: "Ada"})
+    ctx = RunContext(name, {}, f"{name}/x", run, experiment, world.snapshot)
+    child = api.get_run(runs.ensure_child(api, ctx, "train")).info
+    assert (child.user_id, api.get_run(run).info.user_id) == ("Ada", "Ada")
+    older = world.ctx("older")
+    assert Tag.USER not in api.get_run(runs.ensure_child(api, older, "train")).data.tags
+
+
 def test_no_password_of_a_remote_stands_in_a_run() -> None:
-    assert _shown("https://ada:secret@host:8080/data.git") == "https://host:8080/data.git"
-    assert _shown("ssh://ada@host/data.git") == "ssh://ada@host/data.git"
-    assert _shown("host:data.git") == "host:data.git"
+    assert without_password("https://ada:secret@host:8080/data.git") == "https://host:8080/data.git"
+    assert without_password("ssh://ada@host/data.git") == "ssh://ada@host/data.git"
+    assert without_password("host:data.git") == "host:data.git"
