@@ -1,16 +1,19 @@
 """What a run read, as MLflow's own dataset: any client of MLflow gets a source that it can load.
 
 The source is MLflow's type `local`: a folder of links to the version's Arrow files and to the split's row numbers. The
-keys beside its `uri` lead there from any machine: repository, commit and path of DVC, snapshot and split.
+keys beside its `uri` lead there from any machine: repository, commit and path of DVC, snapshot and split. Where this home
+does not have the snapshot, the type is `code`, with repository and commit as MLflow's tags.
 """
 
 import hashlib
 import json
+import logging
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from airloom.contracts import Snapshot
+from airloom.errors import AirloomError
 from airloom.project.git import without_password
 from airloom.settings import Settings
 from airloom.tracking.tags import Tag
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from mlflow.types import DataType
     from mlflow.types.schema import AnyType, Array
 
+log = logging.getLogger(__name__)
 MOST_SCHEMA = 1_000_000  # characters of a schema that MLflow takes
 
 
@@ -33,9 +37,6 @@ def log_input(api: "MlflowClient", settings: Settings, run: str, snapshot: Snaps
         run: id of the run.
         snapshot: what is read.
         split: its name.
-
-    Raises:
-        DataError: the snapshot cannot be opened, or the disk does not take the folder of links.
     """
     from mlflow.entities import DatasetInput, InputTag
 
@@ -51,9 +52,9 @@ def _dataset(settings: Settings, snapshot: Snapshot, split: str) -> "Dataset":
     from airloom.datasets.snapshots.plain_folder import lay_out
     from airloom.datasets.snapshots.snapshot import open_snapshot
 
-    source = {
-        "uri": str(lay_out(settings, snapshot, split)),
-        "repository": without_password(settings.data_remote) or str(settings.data_repo),
+    repository = without_password(settings.data_remote) or str(settings.data_repo)
+    source: dict[str, Any] = {
+        "repository": repository,
         "revision": snapshot.commit,
         "path": f"{snapshot.dataset}/shards",
         "dataset": snapshot.dataset,
@@ -61,13 +62,20 @@ def _dataset(settings: Settings, snapshot: Snapshot, split: str) -> "Dataset":
         "snapshot": snapshot.id,
         "split": split,
     }
+    try:
+        schema = _schema(open_snapshot(settings, snapshot).schema)
+        kind, where = "local", {"uri": str(lay_out(settings, snapshot, split))}
+    except AirloomError as error:  # the run has read its rows otherwise: no reason to end it
+        log.warning("MLflow gets no folder of %s, split %s: %s", snapshot.version_name, split, error.message)
+        schema, kind = None, "code"
+        where = {"tags": {Tag.SOURCE_REPOSITORY: repository, Tag.SOURCE_COMMIT: snapshot.commit}}
     return Dataset(
         name=snapshot.version_name,
         # MLflow keeps one dataset of a name and a digest in an experiment: splits of a version must differ in it.
         digest=hashlib.sha256(f"{snapshot.id}/{split}".encode()).hexdigest()[:32],
-        source_type="local",
-        source=json.dumps(source),
-        schema=_schema(open_snapshot(settings, snapshot).schema),
+        source_type=kind,
+        source=json.dumps(where | source),
+        schema=schema,
         profile=json.dumps({"num_rows": snapshot.rows.get(split, 0)}),
     )
 

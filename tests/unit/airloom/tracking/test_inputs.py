@@ -68,6 +68,17 @@ def test_a_plain_client_loads_each_split_that_a_run_read(world) -> None:
     assert read["test"]["digest"] != read["training"]["digest"]
 
 
+def test_a_snapshot_that_this_home_does_not_have_is_named_by_repository_and_commit(small, caplog) -> None:
+    import mlflow
+
+    ctx, api = small.ctx(), runs.client(small.settings)
+    log_input(api, small.settings, ctx.mlflow_run, small.snapshot, "train")
+    (read,) = api.get_run(ctx.mlflow_run).inputs.dataset_inputs
+    tags = mlflow.data.get_source(read).to_dict()["tags"]
+    assert (read.dataset.source_type, tags["mlflow.source.git.commit"]) == ("code", small.snapshot.commit)
+    assert "MLflow gets no folder of digits@v1, split train" in caplog.text
+
+
 def test_a_copy_of_the_folder_stands_alone(world, tmp_path: Path) -> None:
     from airloom.datasets.snapshots.plain_folder import lay_out
 
