@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from airloom.errors import ConfigError
 from airloom.project.git import setting
 from airloom.settings import Settings
 
@@ -38,15 +39,31 @@ def parse(text: str) -> Person:
 
 
 def caller(settings: Settings) -> Person:
-    """Who calls this command or function."""
-    people = (parse(settings.user), _of_git(settings.project), Person(_login()))
+    """Who calls this command or function.
+
+    Raises:
+        ConfigError: `AIRLOOM_USER` is no name.
+    """
+    people = (_declared(settings), _of_git(settings.project), Person(_login()))
     return next((person for person in people if person.is_one), Person(SERVICE))
 
 
 def service(settings: Settings) -> Person:
-    """Who does what no person asked for: `AIRLOOM_USER` of the stack, else the service."""
-    person = parse(settings.user)
+    """Who does what no person asked for: `AIRLOOM_USER` of the stack, else the service.
+
+    Raises:
+        ConfigError: `AIRLOOM_USER` is no name.
+    """
+    person = _declared(settings)
     return person if person.is_one else Person(SERVICE)
+
+
+def _declared(settings: Settings) -> Person:
+    person = parse(settings.user)
+    if settings.user and not person.is_one:
+        message = f"AIRLOOM_USER={settings.user[:60]!r} is no name"
+        raise ConfigError(message, "a name of one line, `Ada` or `Ada <ada@example.org>`; or unset it")
+    return person
 
 
 def author(settings: Settings, given: str | None) -> Person:

@@ -1,8 +1,8 @@
 """What a run read, as MLflow's own dataset: any client of MLflow gets a source that it can load.
 
 The source is MLflow's type `local`: a folder of links to the version's Arrow files and to the split's row numbers. The
-keys beside its `uri` lead there from any machine: repository, commit and path of DVC, snapshot and split. Where this home
-does not have the snapshot, the type is `code`, with repository and commit as MLflow's tags.
+keys beside its `uri` lead there from any machine: repository, commit and path of DVC, snapshot and split. Where this
+home does not have the snapshot, the type is `code`, with repository and commit as MLflow's tags.
 """
 
 import hashlib
@@ -62,6 +62,7 @@ def _dataset(settings: Settings, snapshot: Snapshot, split: str) -> "Dataset":
         "snapshot": snapshot.id,
         "split": split,
     }
+    where: dict[str, Any]
     try:
         schema = _schema(open_snapshot(settings, snapshot).schema)
         kind, where = "local", {"uri": str(lay_out(settings, snapshot, split))}

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from airloom.errors import ConfigError
 from airloom.project import person
 from airloom.project.person import SERVICE, Person
 
@@ -42,6 +43,12 @@ def test_without_anybody_it_is_the_service(settings, monkeypatch):
     monkeypatch.setattr(getpass, "getuser", fails)
     assert person.caller(settings) == person.service(settings) == Person(SERVICE)
     assert person.service(replace(settings, user="nightly")) == Person("nightly")
+
+
+def test_a_name_that_is_none_is_not_passed_over(settings):
+    for who in (person.caller, person.service):
+        with pytest.raises(ConfigError, match="AIRLOOM_USER='<x>' is no name"):
+            who(replace(settings, user="<x>"))
 
 
 def test_a_service_is_nobodys_login(settings):
