@@ -94,11 +94,13 @@ class Settings:
     configs/, dags/ and the training code. The ports and
     secrets of a running stack are written by `airloom up` to `home/stack.json`, which only the owner may read.
     Homes that share datasets name one git remote (`data_remote`) and, when they start it, one DVC remote (`dvc_remote`,
-    any address that DVC knows); otherwise both stand in `home/data`. `database` is the SQLAlchemy address of our own
-    tables, SQLite in `home` where it is empty; `mlflow_store` that of MLflow's tables, which lineage reads, where
-    MLflow is not the embedded stack's. `prediction_log_share` of the predictions, 0 to 1, go into the prediction log.
+    any address that DVC knows), each an address or a folder; otherwise both stand in `home/data`. `database` is the
+    SQLAlchemy address of our own tables, SQLite in `home` where it is empty; `mlflow_store` that of MLflow's tables,
+    which lineage reads, where MLflow is not the embedded stack's. `prediction_log_share` of the predictions, 0 to 1, go
+    into the prediction log.
     `devices` declares so many pretended devices instead of those found; `confine_jobs` lets jobs write only below
-    `home` and the folder for temporary files. `airflow_url` and its login name an Airflow that is not the stack's.
+    `home` and the folder for temporary files. `user` is who does things, `Ada` or `Ada <ada@example.org>`; see
+    `airloom.project.person`. `airflow_url` and its login name an Airflow that is not the stack's.
 
     Raises:
         ConfigError: an environment variable, or `airloom.toml`, has a value that its setting cannot have.
@@ -119,12 +121,14 @@ class Settings:
     airflow_url: str = _variable("AIRFLOW_URL", "", str)
     airflow_user: str = _variable("AIRFLOW_USER", "", str)
     airflow_password: str = _variable("AIRFLOW_PASSWORD", "", str, secret=True)
+    user: str = _variable("USER", "", str)
     airflow_token: str = _variable("AIRFLOW_TOKEN", "", str, secret=True)
 
     def __post_init__(self) -> None:
-        """Make the two folders absolute, so that a child with another working folder finds them."""
+        """Make folders absolute, so that a child with another working folder finds them."""
         self.home = _absolute(self.home)
         self.project = _absolute(self.project)
+        self.data_remote, self.dvc_remote = _address(self.data_remote), _address(self.dvc_remote)
 
     @cached_property
     def stack(self) -> dict[str, Any]:
@@ -215,6 +219,11 @@ class Settings:
 def load() -> Settings:
     """The settings of this process, read anew: a stack may have started since."""
     return Settings()
+
+
+def _address(text: str) -> str:
+    """An address, or the whole path of a folder; `host:path` is git's short form of an address."""
+    return text if not text or ":" in text.split("/")[0] else str(_absolute(Path(text)))
 
 
 def _absolute(folder: Path) -> Path:

@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from airloom import errors
 from airloom.contracts import RunContext
 from airloom.errors import AirloomError, ConfigError, CorruptFile, DataAway, DataError, JobFailed
+from airloom.project.person import service
 from airloom.settings import Settings, load
 from airloom_operators.links import MlflowRunLink
 from airloom_operators.templates import record
@@ -67,6 +68,11 @@ def is_mistake(error: AirloomError) -> bool:
 def cleared(context: Any) -> bool:
     """Whether a person cleared the task: Airflow raises `max_tries` then, and only then."""
     return int(context["ti"].max_tries) > int(context["task"].retries or 0)
+
+
+def who(context: Any, settings: Settings) -> str:
+    """The user who triggered the DAG run; where a schedule or a dataset did, the service."""
+    return str(getattr(context.get("dag_run"), "triggering_user_name", None) or "") or service(settings).name
 
 
 def map_index(ti: Any) -> int:

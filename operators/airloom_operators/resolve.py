@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airloom_operators.base import StepOperator, cleared, map_index
+from airloom_operators.base import StepOperator, cleared, map_index, who
 from airloom_operators.templates import flag, mapping, number
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ class ResolveOperator(StepOperator):
             version = wanted_version(context.get("partition_key"), self.dataset_version)
             reuse = flag("cache", self.cache, default=True) and not cleared(context)
             task, parameters = context["ti"].task_id, mapping("parameters", self.parameters)
-            run = resolve(settings, Path(file), key, version, parameters, cache=reuse, task=task)
+            user = who(context, settings)
+            run = resolve(settings, Path(file), key, version, parameters, cache=reuse, task=task, user=user)
             self.link_to(settings, run)
         snapshot = run.snapshot
         self.log.info("%s@v%s, rows %s, snapshot %s", snapshot.dataset, snapshot.version, snapshot.rows, snapshot.id)

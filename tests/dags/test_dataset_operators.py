@@ -3,6 +3,7 @@
 import itertools
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -12,6 +13,7 @@ from airloom.datasets import versions
 from airloom.datasets.snapshots import snapshot
 from airloom.datasets.validation import quarantine
 from airloom.settings import Settings
+from airloom_operators.base import who
 from airloom_operators.datasets.commit import CommitDatasetOperator
 from airloom_operators.datasets.compact import CompactDatasetOperator
 from airloom_operators.datasets.export import ExportDatasetOperator
@@ -117,3 +119,15 @@ def test_tag_compaction_and_deletion_leave_the_version_what_it_was(done) -> None
     assert (done.values["compact"]["version"], done.values["compact"]["shards"]) == ("trees@v2", 1)
     assert done.values["delete"] == {"deleted": ["trees@v1"]}
     assert versions.tagged(done.settings, "trees", "golden").id == done.values["pines"]["id"]
+
+
+def test_who_triggered_the_run_is_the_author_and_a_schedule_is_the_service(done) -> None:
+    gone = versions.deletions(done.settings.data_repo, "trees")["1"]
+    assert gone["who"] == "dag_test"  # as Airflow calls who runs `dag.test`
+    triggered, scheduled = (SimpleNamespace(triggering_user_name=name) for name in ("ada", None))
+    assert who({"dag_run": triggered}, done.settings) == "ada"
+    assert who({"dag_run": scheduled}, done.settings) == who({}, done.settings) == "airloom (service)"
+    context = {"dag_run": triggered, "dag": SimpleNamespace(dag_id="d"), "run_id": "manual__1"}
+    context["ti"] = SimpleNamespace(task_id="t", map_index=-1)
+    operator = CommitDatasetOperator(task_id="t", dataset="trees", source="oaks.csv", message="oaks")
+    assert "ada" in json.dumps(operator.job_of(done.settings, context)[1].to_dict())

@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Message = Annotated[str, typer.Option("--message", "-m", help="What is new, or why.")]
-Author = Annotated[str, typer.Option(help="Who says so.")]
+Author = Annotated[
+    str | None,
+    typer.Option(help="Who says so: Ada, or 'Ada <ada@example.org>'; else AIRLOOM_USER, git's user, the login."),
+]
 Version = Annotated[str, typer.Argument(help="digits (the newest), digits@v2, or digits@golden.")]
 Dataset = Annotated[str, typer.Argument(help="Name of the dataset.")]
 Suite = Annotated[Path | None, typer.Option(help="Expectation suite; default: configs/expectations/<dataset>.json.")]

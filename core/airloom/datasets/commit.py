@@ -26,6 +26,7 @@ from airloom.datasets.types import get_type
 from airloom.datasets.validation import quarantine
 from airloom.datasets.validation.validate import Report, validate
 from airloom.errors import ConfigError, DataError, ValidationFailed
+from airloom.project import person
 from airloom.settings import Settings
 
 if TYPE_CHECKING:
@@ -40,12 +41,19 @@ class Details:
     """What a commit says of itself."""
 
     message: str
-    author: str = "airloom"
+    author: str
     tags: list[str] = field(default_factory=list)
     source: str = ""
     report: str = ""
     released: str = ""
     equal_inputs: str = ""
+    mail: str = ""  # of the author, where it is known
+
+    @classmethod
+    def of(cls, settings: Settings, message: str, author: str | None, **more: Any) -> "Details":
+        """What `author` says; None for who calls."""
+        who = person.author(settings, author)
+        return cls(message, who.name, mail=who.mail, **more)
 
     def check(self) -> None:
         """Check what git and the readers of the log get.
@@ -55,8 +63,9 @@ class Details:
         """
         if not self.message.strip() or "\0" in self.message or len(self.message) > 10_000:
             raise ConfigError(f"the message {self.message[:60]!r} is empty, too long or holds NUL", "say what is new")
-        if not re.fullmatch(r"[^<>\x00-\x1f\x7f]{1,200}", self.author) or not self.author.strip(" .,:;\"'"):
-            raise ConfigError(f"{self.author[:60]!r} is no name of an author", "a name of one line without < and >")
+        if not person.Person(self.author).is_one:
+            hint = "a name of one line, `Ada` or `Ada <ada@example.org>`"
+            raise ConfigError(f"{self.author[:60]!r} is no name of an author", hint)
         wrong = [tag for tag in self.tags if not TAG.fullmatch(tag)]
         if wrong:
             raise ConfigError(f"{wrong[0][:80]!r} is no tag", "lower case letters, digits and _.=-, at most 64")
@@ -79,7 +88,7 @@ def commit(
     data: Batches | pa.Table,
     *,
     message: str,
-    author: str = "airloom",
+    author: str | None = None,
     mode: Mode = "append",
     tags: Sequence[str] = (),
     source: str = "",
@@ -95,7 +104,7 @@ def commit(
         dataset: its name; the first commit creates it.
         data: the rows, as `airloom.datasets.ingest` gives them; a table of images is taken as it is.
         message: what is new.
-        author: who says so.
+        author: who says so, `Ada` or `Ada <ada@example.org>`; None for who calls (`airloom.project.person`).
         mode: append the rows, or replace all rows by them.
         tags: words that a snapshot can choose rows by, for example `camera=left`.
         source: where the rows come from.
@@ -112,7 +121,8 @@ def commit(
     """
     versions.check_name(dataset)
     batches = from_table(data, Layout("image", label="label")) if isinstance(data, pa.Table) else data
-    details = Details(message, author, list(tags), source or batches.source, "", released, equal_inputs)
+    more = {"tags": list(tags), "source": source or batches.source, "released": released, "equal_inputs": equal_inputs}
+    details = Details.of(settings, message, author, **more)
     details.check()
     known = tip(settings, dataset)
     head = known.manifest
@@ -121,12 +131,14 @@ def commit(
     store.sweep()
     staged = stage(store, batches, head if mode == "append" else None, dataset, head.cut_bits if head else None)
     note = note_of(store, head if mode == "append" else None, indices(store, staged.shards), policy)
-    report = validate(settings, dataset, staged.profile, suite, note)
+    report = validate(settings, dataset, staged.profile, suite, note, head.name if head else "")
     if not report.passed and not released:
         _refuse(settings, store, dataset, staged, details, mode, report, drop_duplicates)
     operation = (Append if mode == "append" else Replace)(staged.shards, staged.layout, drop_duplicates)
     details = replace(details, report=str(Path(report.page).relative_to(settings.home)))
-    return land(settings, store, dataset, operation, details, staged, known)
+    version = land(settings, store, dataset, operation, details, staged, known)
+    report.name_subject(version.name)
+    return version
 
 
 def stage(store: Store, batches: Batches, head: VersionManifest | None, dataset: str, bits: int | None) -> Staged:
@@ -254,6 +266,7 @@ def land(
             details.author,
             tag=manifest.name,
             note=versions.note(manifest),
+            mail=details.mail,
         )
         try:
             return versions.record(manifest, repository.publish(settings, change, known.commit))

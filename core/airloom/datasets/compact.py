@@ -17,6 +17,7 @@ from airloom.datasets.storage.rows import VersionRows
 from airloom.datasets.storage.shards import ShardWriter, shard_table
 from airloom.datasets.storage.store import Store
 from airloom.errors import DataError, NothingChanged
+from airloom.project.person import SERVICE
 from airloom.settings import Settings
 
 
@@ -41,7 +42,7 @@ def compact(settings: Settings, dataset: str) -> tuple[DatasetVersion, VersionMa
         change = repository.Change(
             {f"{dataset}/{name}": data for name, data in files.items()},
             f"{manifest.name}: storage revision {manifest.revision}, {recut}\n",
-            "airloom",
+            SERVICE,
             ref=f"refs/storage/{dataset}/v{manifest.number}",
         )
         try:

@@ -25,7 +25,7 @@ from airloom.settings import Settings
 
 
 def delete_rows(
-    settings: Settings, version: DatasetVersion, rows: Sequence[int], *, message: str, author: str = "airloom"
+    settings: Settings, version: DatasetVersion, rows: Sequence[int], *, message: str, author: str | None = None
 ) -> DatasetVersion:
     """A new version without some rows.
 
@@ -34,12 +34,12 @@ def delete_rows(
         version: the version in which someone saw the rows; it need not be the newest.
         rows: their numbers there, from 0, in the order of the live rows.
         message: why.
-        author: who says so.
+        author: who says so; None for who calls.
 
     Raises:
         DataError: a row was changed or deleted by a later version; it is named.
     """
-    details = commits.Details(message, author)
+    details = commits.Details.of(settings, message, author)
     details.check()
     store = Store(settings)
     return commits.land(settings, store, version.dataset, Edit(targets(settings, store, version, rows)), details)
@@ -52,7 +52,7 @@ def fix_rows(
     data: Batches,
     *,
     message: str,
-    author: str = "airloom",
+    author: str | None = None,
     suite: Path | None = None,
 ) -> DatasetVersion:
     """A new version with other rows in the place of some: `data` has one for each, in the same order.
@@ -65,14 +65,14 @@ def fix_rows(
         rows: their numbers there, from 0.
         data: the new rows.
         message: why.
-        author: who says so.
+        author: who says so; None for who calls.
         suite: expectation suite; by default the dataset's own.
 
     Raises:
         DataError: as `delete_rows`; or the numbers of rows differ.
         ValidationFailed: the new rows do not pass the suite.
     """
-    details = commits.Details(message, author, source=data.source)
+    details = commits.Details.of(settings, message, author, source=data.source)
     details.check()
     store, head = Store(settings), commits.tip(settings, version.dataset).manifest
     chosen = targets(settings, store, version, rows)
@@ -80,12 +80,14 @@ def fix_rows(
     given = sum(shard.rows for shard in staged.shards)
     if given != len(chosen):
         raise DataError(f"{given} rows were given for {len(chosen)} to replace", "give one row for each")
-    report = validate(settings, version.dataset, staged.profile, suite)
+    report = validate(settings, version.dataset, staged.profile, suite, after=head.name if head else "")
     if not report.passed:
         message = f"{given} rows for {version.dataset} did not pass: {'; '.join(report.failed)}"
         raise ValidationFailed(message, f"nothing was changed; the report is {report.page}", report.page)
     details = replace(details, report=str(Path(report.page).relative_to(settings.home)))
-    return commits.land(settings, store, version.dataset, Edit(chosen, staged.shards), details, staged)
+    fixed = commits.land(settings, store, version.dataset, Edit(chosen, staged.shards), details, staged)
+    report.name_subject(fixed.name)
+    return fixed
 
 
 def targets(settings: Settings, store: Store, version: DatasetVersion, rows: Sequence[int]) -> list[Target]:

@@ -33,14 +33,14 @@ def tag(settings: Settings, version: DatasetVersion, label: str, *, move: bool =
     return f"{version.dataset}@{label}"
 
 
-def delete(settings: Settings, name: str, *, reason: str, author: str = "airloom") -> list[DatasetVersion]:
+def delete(settings: Settings, name: str, *, reason: str, author: str | None = None) -> list[DatasetVersion]:
     """Delete one version (`digits@v3`) or all of a dataset (`digits`): nothing lists or reads them any more.
 
     Args:
         settings: of this installation.
         name: of the version or the dataset.
         reason: why; it is recorded.
-        author: who says so.
+        author: who says so; None for who calls.
 
     Raises:
         ConfigError: no reason is given.
@@ -48,17 +48,20 @@ def delete(settings: Settings, name: str, *, reason: str, author: str = "airloom
     """
     if not reason.strip():
         raise ConfigError("a deletion needs a reason", "say why with --reason")
-    commits.Details(reason, author).check()
+    details = commits.Details.of(settings, reason, author)
+    details.check()
     named = DatasetName.parse(name)
     dataset, whole = named.dataset, not (named.number or named.tag)
     gone = versions.list_versions(settings, dataset) if whole else [versions.find(settings, name)]
     repo, race = repository.refresh(settings), Race(settings, f"{name} was not deleted")
     while True:
-        parent, entry = repository.head(repo), {"who": author, "when": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}
+        parent, when = repository.head(repo), f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        entry = {"who": details.author, "when": when}
         known = versions.deletions(repo, dataset)
         known |= {str(version.number): entry | {"reason": reason} for version in gone}
         files = {f"{dataset}/deleted.json": (json.dumps(known, indent=1) + "\n").encode()}
-        change = repository.Change(files, f"Delete {name}: {' '.join(reason.split())[:200]}\n", author)
+        message = f"Delete {name}: {' '.join(reason.split())[:200]}\n"
+        change = repository.Change(files, message, details.author, mail=details.mail)
         try:
             repository.publish(settings, change, parent)
         except repository.NotFirst as refused:

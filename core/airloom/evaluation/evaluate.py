@@ -18,7 +18,7 @@ from airloom.files import file_sha256
 from airloom.registry import models as registered_models
 from airloom.settings import Settings
 from airloom.spec.pipeline import Pipeline
-from airloom.tracking import runs
+from airloom.tracking import inputs, runs
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -87,7 +87,7 @@ def evaluate_all(
     parts = masks(data, ctx.snapshot, pipeline.evaluate.slices)
     rows = PredictedRows(kind, labels, judged[best].answers, champion.answers if champion else None, parts)
     with runs.connection_errors(settings):
-        runs.log_input(client, ctx.mlflow_run, ctx.snapshot, "test")
+        inputs.log_input(client, settings, ctx.mlflow_run, ctx.snapshot, "test")
         if len(models) > 1:
             leaderboard.keep(client, ctx, models, judged, table, metric)
         return _keep(client, ctx, rows, (judged[best], champion)).with_(

@@ -4,6 +4,7 @@ import os
 import subprocess
 from collections.abc import Collection
 from pathlib import Path
+from urllib.parse import urlsplit
 
 
 def head(project: Path) -> tuple[str, bool]:
@@ -33,6 +34,24 @@ def changes(project: Path) -> bytes:
     except (OSError, subprocess.TimeoutExpired):
         return b""
     return done.stdout if done.returncode == 0 else b""
+
+
+def setting(project: Path, name: str) -> str:
+    """A value of git's configuration as it holds in the project's folder; empty where there is none."""
+    return run(project, "config", "--get", name)
+
+
+def remote(project: Path) -> str:
+    """The address of the project's remote `origin`; empty where it has none."""
+    return run(project, "remote", "get-url", "origin")
+
+
+def without_password(address: str) -> str:
+    """An address as others may read it."""
+    parts = urlsplit(address) if "://" in address else None
+    if parts is None or parts.password is None:
+        return address
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def run(project: Path, *arguments: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 from filelock import FileLock, Timeout
 
+from airloom.datasets.storage import repository
 from airloom.errors import StackError
 from airloom.files import write_private
 from airloom.jobs import control as jobs
@@ -67,6 +68,8 @@ def up(settings: Settings, log_line: LogLine, timeout: float = 180) -> bool:
         StateError: a newer release wrote the state.
     """
     migration.migrate(settings, log_line)
+    if settings.data_repo.is_dir():
+        repository.renew_remote(settings)
     run = settings.make_home() / "run"
     for folder in (run, settings.home / "logs", settings.home / "airflow" / "plugins", settings.home / "mlflow"):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -13,6 +13,7 @@ import httpx
 
 from airloom import home, schema
 from airloom.contracts import Record
+from airloom.datasets.storage import dvc_config, repository
 from airloom.errors import AirloomError
 from airloom.files import check_sqlite, read_json
 from airloom.settings import Settings
@@ -95,6 +96,7 @@ def doctor(settings: Settings) -> list[Finding]:
     findings += damaged or [Finding("files", True, "what the state folder needs can be read")]
     if any(finding.check == STACK_FILE for finding in damaged):
         return findings  # without it nobody knows where the stack is
+    findings += _dvc_remote(settings)
     if settings.stack:
         findings += _processes(settings)
         findings += _dag_files(settings)
@@ -150,6 +152,22 @@ def _files(settings: Settings) -> list[Finding]:
         except AirloomError as error:
             findings.append(Finding(name, False, error.message, error.hint))
     return findings
+
+
+def _dvc_remote(settings: Settings) -> list[Finding]:
+    """Whether a clone of the datasets finds their files, where this home keeps both."""
+    repo = settings.data_repo
+    try:
+        text = repository.read_file(repo, "main", repository.CONFIG) if repository.head(repo) else None
+    except AirloomError as error:
+        return [Finding("datasets", False, error.message, error.hint)]
+    if text is None:
+        return []
+    url = dvc_config.url_of(text)
+    if dvc_config.renewed(settings, text) == text:
+        return [Finding("datasets", True, f"clones of {repo} find the data in {url}")]
+    detail = f"the home was moved: clones of {repo} look for the data in {url}"
+    return [Finding("datasets", False, detail, "`airloom up`, or the next commit, names the new place")]
 
 
 def _read_database(path: Path) -> None:

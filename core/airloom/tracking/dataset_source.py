@@ -1,4 +1,4 @@
-"""A split of a snapshot as MLflow's own dataset source: `mlflow.data.get_source(run.inputs.dataset_inputs[0]).load()`.
+"""The source of a dataset in runs of earlier releases, of a type of our own; newer ones have MLflow's (`inputs.py`).
 
 MLflow finds it by the entry point `mlflow.dataset_source`; nothing of Airloom imports this file.
 """
@@ -41,7 +41,7 @@ class SnapshotSource(DatasetSource):  # type: ignore[misc] # MLflow ships no typ
 
     @staticmethod
     def _can_resolve(raw_source: Any) -> bool:  # noqa: ARG004 - the signature is MLflow's
-        return False  # made by `log_input` only
+        return False  # none is made any more
 
     @classmethod
     def _resolve(cls, raw_source: Any) -> "SnapshotSource":

@@ -1,12 +1,12 @@
 """The MLflow runs of a pipeline run: one parent, and children found again by their key after a crash."""
 
-import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from airloom.contracts import RunContext, Snapshot
+from airloom.contracts import RunContext
 from airloom.errors import ConfigError, MlflowAway, RegistryError
 from airloom.files import is_new, sqlite_file
 from airloom.names import child_run
@@ -227,6 +227,7 @@ def create_child(
         began: ms of Unix time; None for now.
     """
     names = {Tag.KEY: child_key(ctx, kind, number), Tag.PARENT: ctx.mlflow_run, Tag.KIND: kind}
+    names |= _user_of(api, ctx.mlflow_run)
     run = api.create_run(ctx.experiment, began, {**(tags or {}), **names}, f"{kind}-{number}")
     return str(run.info.run_id)
 
@@ -293,6 +294,13 @@ def _artifacts(settings: Settings, name: str) -> str | None:
     return (settings.home / "mlflow" / "artifacts" / name).as_uri()
 
 
+@lru_cache(maxsize=8)
+def _user_of(api: "MlflowClient", run_id: str) -> dict[str, str]:
+    """Who wanted a run, as a tag; empty of a run that an earlier release began."""
+    user = api.get_run(run_id).data.tags.get(Tag.USER)
+    return {Tag.USER: user} if user else {}
+
+
 def _quoted(key: str) -> str:
     mark = '"' if "'" in key else "'"
     if mark in key or "\n" in key:
@@ -303,33 +311,3 @@ def _quoted(key: str) -> str:
 def _reopen(api: "MlflowClient", run: "Run") -> None:
     if run.info.status != "RUNNING":
         api.update_run(run.info.run_id, status="RUNNING")
-
-
-def log_input(api: "MlflowClient", run: str, snapshot: Snapshot, split: str) -> None:
-    """Log a split of a snapshot as an input of a run; again does no harm.
-
-    Args:
-        api: of MLflow.
-        run: id of the run.
-        snapshot: what is read.
-        split: its name.
-    """
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-
-    source = {
-        "dataset": snapshot.dataset,
-        "version": snapshot.version_name,
-        "revision": snapshot.commit,
-        "snapshot": snapshot.id,
-        "split": split,
-    }
-    dataset = Dataset(
-        name=snapshot.version_name,
-        digest=snapshot.version_id[:32] or snapshot.id[:32],  # MLflow keeps 36 characters
-        source_type="dvc",
-        source=json.dumps(source),
-        profile=json.dumps({"rows": snapshot.rows.get(split, 0)}),
-    )
-    context = "training" if split == "train" else split
-    tags = [InputTag(Tag.CONTEXT, context), InputTag(Tag.SNAPSHOT, snapshot.id)]
-    api.log_inputs(run, [DatasetInput(dataset, tags)])

@@ -6,6 +6,11 @@ class Tag:
 
     # MLflow's own
     PARENT = "mlflow.parentRunId"
+    USER = "mlflow.user"  # who wanted it; MLflow shows it as who created the run
+    SOURCE_NAME = "mlflow.source.name"  # what trains
+    SOURCE_TYPE = "mlflow.source.type"
+    SOURCE_COMMIT = "mlflow.source.git.commit"  # of the project
+    SOURCE_REPOSITORY = "mlflow.source.git.repoURL"
     CONTEXT = "mlflow.data.context"  # of a dataset input
 
     # Runs: which run it is

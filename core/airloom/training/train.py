@@ -17,7 +17,7 @@ from airloom.project.functions import load_function, source_file
 from airloom.settings import Settings
 from airloom.spec.pipeline import Pipeline
 from airloom.tracking import runs
-from airloom.tracking.runs import log_input
+from airloom.tracking.inputs import log_input
 from airloom.tracking.tags import Tag
 from airloom.training.command import name_of, run_command, script_of
 from airloom.training.export.store import store_model, stored_model
@@ -176,7 +176,7 @@ def _record(
     if code[1] is not None:
         api.log_artifact(run_id, str(code[1]), "source")
     keep_origin(api, settings.project, run_id)
-    log_input(api, run_id, ctx.snapshot, "train")
+    log_input(api, settings, run_id, ctx.snapshot, "train")
 
 
 @contextmanager

@@ -5,10 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from airloom_operators.base import who
 from airloom_operators.datasets.base import DatasetJobOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airloom.jobs.spec import JobSpec
+    from airloom.settings import Settings
 
 
 class CommitDatasetOperator(DatasetJobOperator):
@@ -20,7 +24,7 @@ class CommitDatasetOperator(DatasetJobOperator):
         dataset: its name; the first commit creates it.
         source: file or folder, from the project's root or absolute.
         message: what is new.
-        author: who says so.
+        author: who says so; by default the user who triggered the DAG run, else the service.
         mode: "append" the rows, or "replace" all rows by them.
         tags: words that a snapshot can choose rows by.
         type: dataset type of a new dataset; found out where left out.
@@ -44,7 +48,7 @@ class CommitDatasetOperator(DatasetJobOperator):
         dataset: str,
         source: str,
         message: str,
-        author: str = "airflow",
+        author: str | None = None,
         mode: str = "append",
         tags: Any = (),
         type: str = "",
@@ -68,6 +72,11 @@ class CommitDatasetOperator(DatasetJobOperator):
         self.suite = suite
         self.reading = reading
         self.equal = {"equal_inputs": equal_inputs, "drop_duplicates": drop_duplicates}
+
+    def job_of(self, settings: "Settings", context: "Context") -> "tuple[str, JobSpec]":
+        """See `DatasetJobOperator`."""
+        self.author = self.author or who(context, settings)
+        return super().job_of(settings, context)
 
     def arguments(self) -> dict[str, Any]:
         """See `DatasetJobOperator`."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airloom_operators.base import AirloomOperator
+from airloom_operators.base import AirloomOperator, who
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -41,21 +41,22 @@ class DeleteDatasetOperator(AirloomOperator):
     Args:
         name: `digits@v2`, or `digits`.
         reason: why; it is recorded.
-        author: who says so.
+        author: who says so; by default the user who triggered the DAG run, else the service.
     """
 
     template_fields: Sequence[str] = ("name", "reason", "author")
 
-    def __init__(self, *, name: str, reason: str, author: str = "airflow", **kwargs: Any) -> None:
+    def __init__(self, *, name: str, reason: str, author: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.name = name
         self.reason = reason
         self.author = author
 
-    def execute(self, context: "Context") -> dict[str, Any]:  # noqa: ARG002 - everything came as arguments
+    def execute(self, context: "Context") -> dict[str, Any]:
         """Return `{"deleted": […]}`."""
         from airloom.datasets import tag_delete
 
         with self.step() as settings:
-            gone = tag_delete.delete(settings, self.name, reason=self.reason, author=self.author)
+            author = self.author or who(context, settings)
+            gone = tag_delete.delete(settings, self.name, reason=self.reason, author=author)
             return {"deleted": [version.name for version in gone]}

@@ -60,7 +60,7 @@ def create(
     decimal: Decimal = ".",
     channels: Channels = "",
     unlabelled: Unlabelled = "refuse",
-    author: Author = "airloom",
+    author: Author = None,
     tag: Tags = None,
     suite: Suite = None,
     equal_inputs: Equal = "",
@@ -90,7 +90,7 @@ def commit(
     dataset: Dataset,
     source: Source,
     message: Message,
-    author: Author = "airloom",
+    author: Author = None,
     replace: Annotated[bool, typer.Option("--replace", help="Put these rows in the place of all others.")] = False,
     type_: Type = "",
     label: Label = "",
@@ -166,7 +166,7 @@ def fix(
     delimiter: Delimiter = "",
     decimal: Decimal = ".",
     channels: Channels = "",
-    author: Author = "airloom",
+    author: Author = None,
     suite: Suite = None,
     json_: Json = False,
 ) -> None:
@@ -199,7 +199,7 @@ def remove(
     message: Message,
     rows: Rows = "",
     key: Annotated[list[str] | None, typer.Option(help="Remove all rows with this key instead; repeatable.")] = None,
-    author: Author = "airloom",
+    author: Author = None,
     json_: Json = False,
 ) -> None:
     """Make a version without some rows. The older versions keep them, and its own files until they are compacted.
@@ -254,7 +254,7 @@ def tag(
 def delete(
     name: Version,
     reason: Annotated[str, typer.Option(help="Why; it is recorded.")],
-    author: Author = "airloom",
+    author: Author = None,
     json_: Json = False,
 ) -> None:
     """Delete a version, or with a bare name all of a dataset. Its data stay until they are collected.

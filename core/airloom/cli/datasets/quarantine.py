@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from airloom.cli.console import Author, Json, answer
+from airloom.cli.console import Json, answer
 from airloom.settings import load
 
 app = typer.Typer(help="Batches that did not pass their expectations.", no_args_is_help=True)
@@ -58,7 +58,7 @@ def drop(batch: Batch) -> None:
 def release(
     batch: Batch,
     reason: Annotated[str, typer.Option(help="Why these rows may be used; it is recorded in the version.")],
-    author: Author,
+    author: Annotated[str, typer.Option(help="Who lets them through.")],
     json_: Json = False,
 ) -> None:
     """Commit a batch in spite of its report. Who does so, and why, stands in the version for ever.

@@ -36,7 +36,7 @@ class SnapshotData:
         marked = mark_gaps(self.schema, _gaps(manifest))
         self.empty_columns = [name for name in self.layout.inputs(marked) if has_gaps(marked.field(name))]
         self._settings = settings
-        self._manifest = manifest
+        self.manifest = manifest
         self._rows = rows
         self._mapped: Mapped | None = None
         self.split = cache(self._split)  # one object a split: its mapping is shared
@@ -44,10 +44,10 @@ class SnapshotData:
     def fetch(self, progress: Progress | None = None) -> Mapped:
         """Have all shards in the cache; `progress` is told bytes done and bytes in all."""
         if self._mapped is None:
-            shards = self._manifest.shards
+            shards = self.manifest.shards
             paths = Store(self._settings).fetch({shard.md5: shard.bytes for shard in shards}, progress)
             files = [ShardFile(paths[shard.md5], shard.md5, shard.rows) for shard in shards]
-            self._mapped = Mapped(files, mark_gaps(self.schema, _gaps(self._manifest)))
+            self._mapped = Mapped(files, mark_gaps(self.schema, _gaps(self.manifest)))
         return self._mapped
 
     def _split(self, name: str) -> SplitData:
@@ -96,7 +96,7 @@ class SnapshotData:
     def tags(self, split: str) -> list[list[str]]:
         """Of each row of a split, the tags of the commit that brought it."""
         numbers, spans, base = self.split(split).rows, [], 0
-        for shard in self._manifest.shards:
+        for shard in self.manifest.shards:
             for span in shard.spans:
                 spans.append((base, span.tags))
                 base += span.rows

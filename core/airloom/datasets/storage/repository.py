@@ -13,15 +13,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from airloom.datasets.storage import dvc_config
 from airloom.datasets.storage.git import LOCKED, MAIL, foreign, objects, patiently
 from airloom.datasets.storage.git import git as git
-from airloom.errors import ConfigError, CorruptFile, DataAway, DataError
+from airloom.errors import CorruptFile, DataAway, DataError
 from airloom.files import write_private, writing
 from airloom.home import USER, private_folder
+from airloom.project.person import SERVICE
 from airloom.settings import Settings
 
 LOST = ("(fetch first)", "(non-fast-forward)", "already exists", "but expected", "cannot lock ref", "stale info")
 MIRROR = "+refs/*:refs/*"
+CONFIG = ".dvc/config"
 
 
 class NotFirst(Exception):
@@ -38,6 +41,7 @@ class Change:
     tag: str = ""  # an annotated tag of this name
     note: str = ""  # its message
     ref: str = ""  # or a plain ref, moved to the commit
+    mail: str = ""  # the author's, where it is known
 
 
 def ensure(settings: Settings) -> Path:
@@ -74,7 +78,7 @@ def _make(settings: Settings, bare: Path) -> None:
     if head(bare):
         return
     try:
-        publish(settings, Change(_first_files(settings), "Start the data repository", "airloom"), None, bare)
+        publish(settings, Change(_first_files(settings), "Start the data repository", SERVICE), None, bare)
     except NotFirst:  # somebody else started it meanwhile
         _fetch(bare)
 
@@ -82,33 +86,27 @@ def _make(settings: Settings, bare: Path) -> None:
 def _first_files(settings: Settings) -> dict[str, bytes]:
     if not settings.dvc_remote:
         settings.dvc_remote_folder.mkdir(parents=True, exist_ok=True)
-    url = _quoted(settings.dvc_remote or str(settings.dvc_remote_folder))
-    config = (
-        f"[core]\n    remote = store\n    analytics = false\n['remote \"store\"']\n    url = {url}\n    verify = true\n"
-    )
-    files = {"config": config, ".gitignore": "/config.local\n/tmp\n/cache\n"}
+    files = {"config": dvc_config.first(settings), ".gitignore": "/config.local\n/tmp\n/cache\n"}
     return {f".dvc/{name}": text.encode() for name, text in files.items()} | {".dvcignore": b""}
 
 
-def _quoted(text: str) -> str:
-    """A path as DVC's configuration takes it: unquoted, ` #` would start a comment and a comma a list."""
-    quote = "'" if '"' in text else '"'
-    if quote in text or "\n" in text:
-        raise ConfigError(f"DVC cannot use the path {text!r}", "choose a home without line breaks and both quotes")
-    return f"{quote}{text}{quote}"
-
-
 def dvc_folder(settings: Settings) -> Path:
-    """A folder with the shared DVC configuration and this home's own (`config.local`: cache, credentials)."""
-    repo, folder = ensure(settings), settings.home / "data" / "dvc"
-    shared = git(repo, "show", "main:.dvc/config").stdout
+    """A folder with the shared DVC configuration; `config.local` there is the user's, as for credentials."""
+    folder, shared = settings.home / "data" / "dvc", renew_remote(settings)
     private_folder(settings.home / USER)  # DVC makes its caches there for everybody
-    if not (folder / ".dvc" / "config.local").exists():
-        local = f"[core]\n    no_scm = true\n    site_cache_dir = {_quoted(str(settings.home / 'user' / 'dvc'))}\n"
-        local += f"[cache]\n    dir = {_quoted(str(settings.dvc_cache))}\n    type = hardlink,copy\n"
-        write_private(folder / ".dvc" / "config.local", local)
-    write_private(folder / ".dvc" / "config", shared)
+    write_private(folder / ".dvc" / "config", dvc_config.relative(settings, shared, folder))
     return folder
+
+
+def renew_remote(settings: Settings) -> str:
+    """DVC's configuration on main; where the home was moved, a commit there first names its remote's new place."""
+    repo = ensure(settings)
+    shared = git(repo, "show", f"main:{CONFIG}").stdout
+    text = dvc_config.renewed(settings, shared)
+    if text != shared:
+        with contextlib.suppress(NotFirst, DataAway):  # who comes next tries again; this home knows the way without
+            publish(settings, Change({CONFIG: text.encode()}, "Name the DVC remote's new place\n", SERVICE), head(repo))
+    return text
 
 
 def refresh(settings: Settings) -> Path:
@@ -240,7 +238,8 @@ def _write_objects(repo: Path, change: Change, parent: str | None) -> tuple[str,
     for path, data in change.files.items():
         files.add(pygit2.IndexEntry(path, store.create_blob(data), pygit2.enums.FileMode.BLOB))
     tree = files.write_tree(store)
-    who, committer = pygit2.Signature(change.author, MAIL), pygit2.Signature("airloom", MAIL)
+    who = pygit2.Signature(change.author, change.mail or MAIL)
+    committer = pygit2.Signature("airloom", MAIL)
     commit = store.create_commit(None, who, committer, change.message, tree, [parent] if parent else [])
     specs = [f"{commit}:refs/heads/main"]
     if change.tag:

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 import psutil
 
-from airloom.datasets.storage import object_lock, repository
+from airloom.datasets.storage import dvc_config, object_lock, repository
 from airloom.errors import CorruptFile, DataAway, DataError
 from airloom.files import writing
 from airloom.settings import Settings
@@ -146,7 +146,8 @@ class Store:
         from dvc.repo import Repo
 
         with writing(self.settings.home):
-            return Repo(str(repository.dvc_folder(self.settings)))
+            folder = repository.dvc_folder(self.settings)
+            return Repo(str(folder), config=dvc_config.of_this_home(self.settings))
 
     @cached_property
     def remote(self) -> Any:

@@ -1,26 +1,43 @@
 """A validation result as Great Expectations' Data Docs page, to be read without a network and without trust."""
 
 import re
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
+
+from airloom.files import write_private
 
 # Dataset values stand in the page unescaped: no script may run, and nothing may be loaded, whatever they contain.
 POLICY = (
     '<meta http-equiv="Content-Security-Policy" '
     "content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">"
 )
-OUTSIDE = re.compile(r"<script\b.*?</script>|<link\b[^>]*>|<img\b[^>]*>|<footer\b.*?</footer>", re.DOTALL)
-BODY = re.compile(r"<body\b[^>]*>")
+OUTSIDE = re.compile(r"<script\b.*?</script>|<link\b[^>]*>|<img\b[^>]*>", re.DOTALL)
+ELSEWHERE = re.compile(r'\bhref="(?!#)[^"]*"')  # to pages of a site of which this page is no part
 BRACKETS = str.maketrans("<>", "\u2039\u203a")  # HTML escapes would be escaped again in some places of the page
+MOST = 10  # findings that stand above Great Expectations' own tables
 
 
-def render(result: dict[str, Any], note: str = "") -> str:
+@dataclass(frozen=True)
+class Finding:
+    """An expectation that was not met."""
+
+    column: str  # "table" where it is about all of it
+    expectation: str
+    rows: str  # how many rows did not meet it; empty where it is not about rows
+    found: str
+
+
+def render(result: dict[str, Any], subject: str, failed: list[Finding], warned: list[Finding], note: str = "") -> str:
     """The page of a result that is plain JSON: from the live one the renderer drops every numpy number.
 
     Args:
         result: of the validation.
-        note: plain text above the results.
+        subject: what was validated, for the title and the first heading.
+        failed: the expectations that decided against it.
+        warned: those that were not met and do not decide.
+        note: plain text that stands with them.
     """
     from great_expectations.core import ExpectationSuiteValidationResult
     from great_expectations.core.expectation_validation_result import ExpectationSuiteValidationResultSchema
@@ -30,12 +47,37 @@ def render(result: dict[str, Any], note: str = "") -> str:
     loaded = ExpectationSuiteValidationResultSchema().load(_harmless(result))
     if not isinstance(loaded, ExpectationSuiteValidationResult):
         loaded = ExpectationSuiteValidationResult(**loaded)
-    view = DefaultJinjaPageView(custom_styles_directory=str(Path(__file__).parent))
-    page = OUTSIDE.sub("", view.render(ValidationResultsPageRenderer().render(loaded)))
-    page = page.replace("<head>", f"<head>\n    {POLICY}", 1)
-    return (
-        BODY.sub(lambda body: f'{body[0]}\n<p style="margin: 1em">{escape(note)}</p>', page, count=1) if note else page
+    folder = str(Path(__file__).parent)
+    text = DefaultJinjaPageView(custom_styles_directory=folder, custom_views_directory=folder).render(
+        ValidationResultsPageRenderer().render(loaded),
+        template="report_page.j2",
+        subject=subject,
+        verdict=_verdict(failed, warned),
+        passed=not failed,
+        failed=failed,
+        warned=warned,
+        most=MOST,
+        note=note,
     )
+    text = ELSEWHERE.sub("", OUTSIDE.sub("", text))
+    return text.replace("<head>", f"<head>\n{POLICY}", 1)
+
+
+def _verdict(failed: list[Finding], warned: list[Finding]) -> str:
+    if not failed:
+        return f"passed, {len(warned)} warning{'s' * (len(warned) > 1)}" if warned else "passed"
+    first = failed[0]
+    rows = f" ({first.rows})" if first.rows else ""
+    more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
+    return f"FAILED: {first.column}: {first.expectation}{rows}{more}"
+
+
+def rename(page: Path, old: str, new: str) -> None:
+    """Say in a page what became of its subject: the version that was made of a batch, or its id in quarantine."""
+    text = page.read_text()
+    for tag in ("<title>", "<h1>"):
+        text = text.replace(f"{tag}{escape(old)}:", f"{tag}{escape(new)}:", 1)
+    write_private(page, text)
 
 
 def _harmless(value: Any) -> Any:

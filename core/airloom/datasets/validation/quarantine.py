@@ -13,7 +13,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,7 @@ def _keep(
         shards = [_link(file, draft / f"{number:05d}.arrow") for number, file in enumerate(files)]
         shutil.copyfile(report.page, draft / "report.html")
         shutil.copyfile(report.json, draft / "report.json")
+        replace(report, page=str(draft / "report.html")).name_subject(f"{dataset}, batch {identity} in quarantine")
         held = Held(
             id=identity,
             dataset=dataset,

@@ -1,6 +1,7 @@
 """Great Expectations looks at a batch's profile before a version of it exists."""
 
 import json
+import logging
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,9 @@ from airloom.settings import Settings
 if TYPE_CHECKING:
     import pandas as pd
 
+    from airloom.datasets.validation.page import Finding
+
+_log = logging.getLogger(__name__)
 SHOWN = 5  # values, and rows, that a line about an expectation names
 
 
@@ -21,7 +25,8 @@ SHOWN = 5  # values, and rows, that a line about an expectation names
 class Report:
     """What validation found. Expectations of severity `critical` decide; `warning` and `info` only report.
 
-    `page` and `json` are paths; `failed` and `warned` have one line an expectation that was not met.
+    `page` and `json` are paths; `failed` and `warned` have one line an expectation that was not met; `subject` is what
+    the page says was validated.
     """
 
     passed: bool
@@ -29,6 +34,16 @@ class Report:
     json: str
     failed: list[str] = field(default_factory=list)
     warned: list[str] = field(default_factory=list)
+    subject: str = ""
+
+    def name_subject(self, name: str) -> None:
+        """Say in the page what became of the batch; where the page cannot be written, the decision stands as it is."""
+        from airloom.datasets.validation.page import rename
+
+        try:
+            rename(Path(self.page), self.subject, name)
+        except OSError as error:
+            _log.warning("%s does not name %s: %s", self.page, name, error)
 
 
 def suite_path(settings: Settings, dataset: str) -> Path:
@@ -37,7 +52,12 @@ def suite_path(settings: Settings, dataset: str) -> Path:
 
 
 def validate(
-    settings: Settings, dataset: str, profile: "pd.DataFrame", suite: Path | None = None, note: str = ""
+    settings: Settings,
+    dataset: str,
+    profile: "pd.DataFrame",
+    suite: Path | None = None,
+    note: str = "",
+    after: str = "",
 ) -> Report:
     """Check a profile against the dataset's suite, and write the result as JSON and as a Data Docs page.
 
@@ -47,6 +67,7 @@ def validate(
         profile: one row a row of the batch, as its type measured it.
         suite: another suite than the dataset's own.
         note: what else is to be known of the batch; it stands in the report.
+        after: the newest version's name, where there is one.
 
     Raises:
         ConfigError: there is no suite, it is none, nothing in it could fail a batch, or the name is no name.
@@ -55,16 +76,20 @@ def validate(
 
     path = suite or suite_path(settings, check_name(dataset))
     result = _run(_load(path, dataset), profile.reset_index(drop=True), path)
-    page = render(result, note)
-    result["note"] = note
+    rows = len(profile)
+    subject = f"{dataset}, batch of {rows:,} row{'s' * (rows != 1)}{f' after {after}' if after else ''}"
+    unmet = [(entry, _finding(entry)) for entry in result["results"] if not entry["success"]]
+    failed = [finding for entry, finding in unmet if _severity(entry) == "critical"]
+    warned = [finding for entry, finding in unmet if _severity(entry) != "critical"]
+    # Below `meta`: Great Expectations' own client refuses a key that it does not know.
+    result["meta"]["airloom"] = {"dataset": dataset, "subject": subject, "note": note}
+    page = render(result, subject, failed, warned, note)
     base = settings.home / "reports" / dataset / f"validation-{uuid.uuid4().hex[:12]}"
     with writing(base.parent):
         write_private(base.with_suffix(".json"), json.dumps(result, indent=1))
         write_private(base.with_suffix(".html"), page)
-    unmet = [entry for entry in result["results"] if not entry["success"]]
-    failed = [_line(entry) for entry in unmet if _severity(entry) == "critical"]
-    warned = [_line(entry) for entry in unmet if _severity(entry) != "critical"]
-    return Report(not failed, str(base.with_suffix(".html")), str(base.with_suffix(".json")), failed, warned)
+    page_path, json_path = str(base.with_suffix(".html")), str(base.with_suffix(".json"))
+    return Report(not failed, page_path, json_path, _lines(failed), _lines(warned), subject)
 
 
 def _load(path: Path, dataset: str) -> Any:
@@ -117,12 +142,20 @@ def _severity(entry: dict[str, Any]) -> str:
     return str(entry["expectation_config"].get("severity", "critical"))
 
 
-def _line(entry: dict[str, Any]) -> str:
-    """`label: expect_column_values_to_be_in_set {'value_set': [0, 1]}, found 17 in row 2`; rows count from 0."""
-    config = entry["expectation_config"]
+def _finding(entry: dict[str, Any]) -> "Finding":
+    from airloom.datasets.validation.page import Finding
+
+    config, result = entry["expectation_config"], entry.get("result") or {}
     limits = {key: value for key, value in config["kwargs"].items() if key not in {"batch_id", "column"}}
-    line = f"{config['kwargs'].get('column', 'table')}: {config['type']} {ascii(limits)[:200]}"
-    return f"{line}, {_found(entry)}"
+    wrong, of = result.get("unexpected_count"), result.get("element_count")
+    rows = "" if wrong is None or of is None else f"{wrong:,} of {of:,} rows"
+    name = f"{config['type']} {ascii(limits)[:200]}"
+    return Finding(config["kwargs"].get("column", "table"), name, rows, _found(entry))
+
+
+def _lines(findings: "list[Finding]") -> list[str]:
+    """`label: expect_column_values_to_be_in_set {'value_set': [0, 1]}, found 17 in row 2`; rows count from 0."""
+    return [f"{one.column}: {one.expectation}, {one.found}" for one in findings]
 
 
 def _found(entry: dict[str, Any]) -> str:

@@ -78,7 +78,7 @@ def _fetched(api: "MlflowClient", run: str, path: str, folder: str) -> Path | No
 def _adopt(settings: Settings, ctx: RunContext, decision: CacheDecision) -> None:
     """Its files too: the gate reads them here, and the other run may be collected."""
     from airloom.evaluation.evaluate import FOLDER
-    from airloom.tracking.runs import log_input
+    from airloom.tracking.inputs import log_input
 
     api = runs.client(settings)
     with tempfile.TemporaryDirectory(prefix="airloom-cache-") as folder:
@@ -87,7 +87,7 @@ def _adopt(settings: Settings, ctx: RunContext, decision: CacheDecision) -> None
     for name in sorted(measured):
         if name.startswith(("test_", "champion_test_")):
             api.log_metric(ctx.mlflow_run, name, measured[name], step=0)
-    log_input(api, ctx.mlflow_run, ctx.snapshot, "test")
+    log_input(api, settings, ctx.mlflow_run, ctx.snapshot, "test")
 
 
 STEP = Step(

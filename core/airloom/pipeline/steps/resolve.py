@@ -13,6 +13,7 @@ from airloom.errors import ConfigError
 from airloom.files import read_json
 from airloom.names import check_logged
 from airloom.pipeline.steps import tune
+from airloom.project.person import caller
 from airloom.settings import Settings
 from airloom.spec.load import checked, digest, full, load_pipeline, read_values
 from airloom.spec.pipeline import Pipeline
@@ -32,6 +33,7 @@ def resolve(
     *,
     cache: bool = True,
     task: str = "",
+    user: str = "",
 ) -> RunContext:
     """Fix what this run works on: definition, dataset version, snapshot, parent MLflow run, study.
 
@@ -43,6 +45,7 @@ def resolve(
         parameters: override the file's `parameters`, or fix a key of its search space.
         cache: whether steps may take what earlier runs with the same inputs returned.
         task: the id of the task that resolves it, under Airflow.
+        user: who wants it; empty for who calls.
 
     Raises:
         ConfigError: the file or the parameters are wrong, or another task has resolved a run of this key.
@@ -62,7 +65,7 @@ def resolve(
     read = versions.latest(settings, dataset.name) if version is None else versions.get(settings, dataset.name, version)
     split = {str(name): share for name, share in dataset.split.items()}
     prepared = snapshot.prepare(settings, read, split, since=dataset.since, tags=dataset.tags)
-    experiment, run = _parent(settings, pipeline, name, read, prepared.id, overrides, task)
+    experiment, run = _parent(settings, pipeline, name, read, prepared.id, overrides, task, user)
     context = RunContext(pipeline.pipeline, values, name, run, experiment, prepared, overrides, cache)
     with ending(settings, context):
         # Here, once: workers that start together would race for the tables, and might not agree on the cache.
@@ -138,12 +141,14 @@ def _parent(
     snapshot: str,
     overrides: dict[str, Any],
     task: str,
+    user: str,
 ) -> tuple[str, str]:
     """The MLflow experiment and the parent run, with the definition and what was asked for as artifacts."""
     from airloom.tracking import runs
 
     tags = {Tag.DATASET: version.name, Tag.DATASET_COMMIT: version.commit, Tag.SNAPSHOT: snapshot}
     tags |= {Tag.RESOLVED_BY: task} if task else {}
+    tags |= {Tag.USER: user or caller(settings).name}
     experiment, run = runs.ensure_parent(settings, pipeline.pipeline, key, tags)
     with runs.connection_errors(settings):
         api = runs.client(settings)

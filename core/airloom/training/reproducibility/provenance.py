@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from airloom.files import file_sha256
-from airloom.project.git import changes, head, untracked
+from airloom.project.git import changes, head, remote, untracked, without_password
 from airloom.project.packages import installed
 from airloom.project.source import in_project
 from airloom.project.watch import imported
@@ -37,13 +37,15 @@ def code_tags(project: Path, reference: str, file: Path | None, read: Collection
         file: that it stands in.
         read: files that it is known to read, by path from the root.
     """
-    tags = {Tag.CODE_FUNCTION: reference}
+    tags = {Tag.CODE_FUNCTION: reference, Tag.SOURCE_NAME: reference, Tag.SOURCE_TYPE: "LOCAL"}
     if file is not None:
         tags[Tag.CODE_SHA256] = file_sha256(file)
     commit, dirty = head(project)
     if commit:
         names = {*read, *([_name(project, file)] if file is not None else [])} - {""}
         missing = untracked(project, names)
+        address = without_password(remote(project))
+        tags |= {Tag.SOURCE_COMMIT: commit} | ({Tag.SOURCE_REPOSITORY: address} if address else {})
         tags |= {Tag.CODE_COMMIT: commit, Tag.CODE_DIRTY: "true" if dirty or missing else "false"}
         tags |= {Tag.CODE_UNTRACKED: _listed(missing)} if missing else {}
     return tags

@@ -118,7 +118,7 @@ def said(story: dict[str, Done], command: str) -> str:
         ("create", r"flights@v1: 30 rows, id [0-9a-f]{12}\n"),
         ("commit", r"flights@v2: 60 rows, id [0-9a-f]{12}\n"),
         ("list", r"flights@v2 +tabular +60 rows  February"),
-        ("log", r"flights@v2  \S+  60 rows  airloom: February  \[month=2\]\nflights@v1 .*January"),
+        ("log", r"flights@v2  \S+  60 rows  .+: February  \[month=2\]\nflights@v1 .*January"),
         ("show", r"(?s)rows +60.*key +flight.*changed +added 30, deleted 0.*hour: min 0.*late: False: 40, True: 20"),
         (
             "diff",

@@ -1,5 +1,7 @@
 """What a commit takes, what it refuses, and what of it can be read back."""
 
+import getpass
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,12 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from airloom.datasets import versions
+from airloom.datasets import edit, tag_delete, versions
 from airloom.datasets.commit import commit
 from airloom.datasets.ingest import from_table
 from airloom.datasets.ingest.images import image_arrays, image_table
 from airloom.datasets.read import read
 from airloom.datasets.release import release
+from airloom.datasets.storage import repository
 from airloom.datasets.storage.schema import Layout
 from airloom.datasets.storage.store import Store
 from airloom.datasets.validation import quarantine
@@ -73,6 +76,26 @@ def test_bad_labels_go_to_quarantine_and_a_person_may_release_them(settings, bat
     assert (made.name, made.released, made.message) == ("digits@v1", "Ada: a new class", "bad")
     assert read(settings, made).column("label").to_pylist() == labels.tolist()
     assert quarantine.list_batches(settings) == []
+
+
+def title(page):
+    return re.search("<title>(.*)</title>", Path(page).read_text())[1]
+
+
+def test_a_report_is_titled_by_the_version_that_was_made_or_the_batch_in_quarantine(settings, batch):
+    made = commit(settings, "digits", batch(0), message="one")
+    assert title(settings.home / made.report) == "digits@v1: passed"
+    images, labels = image_arrays(batch(1))
+    with pytest.raises(ValidationFailed) as caught:
+        commit(settings, "digits", image_table(images, np.full_like(labels, 17)), message="bad")
+    assert title(caught.value.report).startswith("digits, batch of 6 rows after digits@v1: FAILED: label: expect")
+    (held,) = quarantine.list_batches(settings)
+    assert title(held.page).startswith(f"digits, batch {held.id} in quarantine: FAILED: label: expect")
+    assert "6 of 6 rows" in title(held.page)
+    fixed = edit.fix_rows(
+        settings, made, [2], from_table(batch(3, rows=1), Layout("image", label="label")), message="wrong"
+    )
+    assert title(settings.home / fixed.report) == "digits@v2: passed"
 
 
 def test_pixels_that_are_no_intensity_are_refused(settings, batch):
@@ -193,7 +216,25 @@ def test_bad_messages(settings, batch, message):
         commit(settings, "digits", batch(), message=message)
 
 
-@pytest.mark.parametrize("author", ["", "a\nb", "<a>", "x" * 300, " ", "\0"])
+def test_git_names_the_person_and_the_version_too(settings, batch, monkeypatch):
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+    monkeypatch.setattr(getpass, "getuser", lambda: "ada")
+    commit(settings, "digits", batch(0), message="one")
+    commit(settings, "digits", batch(1), message="two", author="Bo Å. <bo@example.org>")
+    edit.delete_rows(replace(settings, user="Cy"), versions.get(settings, "digits", 2), [1], message="dark")
+    tag_delete.delete(settings, "digits@v1", reason="old", author="Ada")
+    log = repository.git(settings.data_repo, "log", "--format=%an <%ae>, %cn", "main").stdout.splitlines()
+    assert log == [
+        "Ada <airloom@localhost>, airloom",
+        "Cy <airloom@localhost>, airloom",
+        "Bo Å. <bo@example.org>, airloom",
+        "ada <airloom@localhost>, airloom",
+        "airloom (service) <airloom@localhost>, airloom",
+    ]
+    assert [version.author for version in versions.log(settings, "digits")] == ["Cy", "Bo Å."]
+
+
+@pytest.mark.parametrize("author", ["Ada <ada>", "", "a\nb", "<a>", "x" * 300, " ", "\0"])
 def test_bad_authors(settings, batch, author):
     with pytest.raises(ConfigError, match="author"):
         commit(settings, "digits", batch(), message="m", author=author)

@@ -2,9 +2,11 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -94,10 +96,53 @@ def test_hostile_values_stay_text(check):
 
 def test_the_page_can_be_read_without_a_network(check):
     page = Path(check({"label": ["cat", "wolf"], "n": [0.5, np.float64(99.5)]}, IN_SET, FEW).page).read_text()
-    assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", page)
+    places = re.findall(r"""(?:src|href|action|data)\s*=\s*["']?([^"'\s>]+)|url\(([^)]*)\)|@import\s+(\S+)""", page)
+    assert {place[0][:1] for place in places} == {"#"}  # within the page
+    assert "<script" not in page
     assert "wolf" in page
     assert "99.5" in page
     assert ".fa-times::before" in page  # our stand-in for the icons
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is missing: apt-get install chromium")
+def test_a_browser_asks_nobody_for_anything(check, tmp_path):
+    report = check({"label": ["cat", "wolf"], "n": [1, 99]}, IN_SET, FEW)
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+    flags += [f"--user-data-dir={tmp_path / 'profile'}", f"--log-net-log={tmp_path / 'net'}"]
+    command = ["chromium", *flags, "--dump-dom", f"file://{report.page}"]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert "<h1>pets, batch of 2 rows" in shown
+    asked = re.findall(r'"initiator":"([^"]*)".*?"url":"([^"]*)', (tmp_path / "net").read_text())
+    assert [url for who, url in asked if who != "not an origin" and not url.startswith("file:")] == []
+
+
+def test_title_and_heading_say_what_failed_in_how_many_rows(check, settings):
+    bad = Path(check({"label": ["cat", "wolf", "fox"], "n": [1, 2, 99]}, IN_SET, FEW).page).read_text()
+    title = re.search("<title>(.*)</title>", bad)[1]
+    assert title.startswith("pets, batch of 3 rows: FAILED: label: expect_column_values_to_be_in_set")
+    assert "2 of 3 rows" in title
+    above = bad[bad.index("<h1>") : bad.index('class="page"')]
+    assert re.search(
+        r"(?s)Failed.*label.*2 of 3 rows.*found 'wolf'.*Warnings.*n.*1 of 3 rows.*found 99", unescape(above)
+    )
+    good = Path(check({"label": ["cat"], "n": [99]}, IN_SET, FEW).page).read_text()
+    assert "<title>pets, batch of 1 row: passed, 1 warning</title>" in good
+
+
+def test_values_of_a_batch_open_no_tag_in_title_and_heading(check):
+    page = Path(check({"label": ["</title><b>", "</h1>{{ 7 * 7 }}"], "n": [1, 1]}, IN_SET).page).read_text()
+    assert page.count("</title>") == page.count("</h1>") == 1
+    assert "<b>" not in page
+    assert "{{ 7 * 7 }}" in page
+
+
+def test_great_expectations_own_client_reads_the_result(check):
+    from great_expectations.core.expectation_validation_result import ExpectationSuiteValidationResultSchema
+
+    report = check({"label": ["cat", "wolf"], "n": [1, 2]}, IN_SET, FEW)
+    result = ExpectationSuiteValidationResultSchema().load(json.loads(Path(report.json).read_text()))
+    assert (result.success, result.statistics["evaluated_expectations"]) == (False, 2)
+    assert result.meta["airloom"]["dataset"] == "pets"
 
 
 @pytest.mark.parametrize(
