@@ -100,15 +100,14 @@ def _context(settings: Settings, file: Path, pipeline: "Pipeline", version: int 
     """What a run would work on, without a run of MLflow."""
     from airloom.contracts import RunContext
     from airloom.datasets import versions
-    from airloom.datasets.snapshots import snapshot
+    from airloom.pipeline.steps.resolve import snapshot_of
     from airloom.spec.load import read_values
 
     dataset = pipeline.dataset
     chosen = (
         versions.latest(settings, dataset.name) if version is None else versions.get(settings, dataset.name, version)
     )
-    split = {str(name): share for name, share in dataset.split.items()}
-    prepared = snapshot.prepare(settings, chosen, split, since=dataset.since, tags=dataset.tags)
+    prepared = snapshot_of(settings, dataset, chosen)
     return RunContext(pipeline.pipeline, read_values(file), f"{pipeline.pipeline}/check", "", "", prepared)
 
 
