@@ -190,6 +190,7 @@ class Decision(Record):
     power: float | None  # chance to pass at the planned effect; None without a champion
     evidence_sha256: str = ""
     override: dict[str, str] = field(default_factory=dict)  # by, reason, at: a person let a refused candidate through
+    nothing_new: bool = False  # the candidate is the champion itself: nothing was judged
 
     @property
     def promotes(self) -> bool:
