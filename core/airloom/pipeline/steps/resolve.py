@@ -77,10 +77,21 @@ def snapshot_of(settings: Settings, dataset: DatasetSection, version: DatasetVer
     """
     from airloom.datasets.snapshots import snapshot
 
+    return snapshot.make(settings, snapshot_asked(settings, dataset, version))
+
+
+def snapshot_asked(settings: Settings, dataset: DatasetSection, version: DatasetVersion) -> Snapshot:
+    """The same without its rows: no data are read.
+
+    Raises:
+        ConfigError: the split is none, or `since` is no earlier version.
+    """
+    from airloom.datasets.snapshots import snapshot
+
     # Left out, it is None: the dataset may declare a published split.
     said = dataset.model_dump(mode="json", include={"split"}, exclude_unset=True)
     split = snapshot.split_of(said.get("split"))
-    return snapshot.prepare(settings, version, split, since=dataset.since, tags=dataset.tags)
+    return snapshot.ask(settings, version, split, since=dataset.since, tags=dataset.tags)
 
 
 @dataclass(frozen=True)
