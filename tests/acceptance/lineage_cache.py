@@ -110,6 +110,7 @@ def airflow(settings: Settings) -> None:
         model = api.xcom("digits", run, "train")["model"]
         print(f"the link leads to the run that trained: {model['mlflow_run'] in links['MLflow run']}")
         print(f"jobs: {', '.join(_jobs(settings, run))}")
+        note = (api.dag_run_or_none("digits", run) or {})["note"]
         rest = ", ".join(f"{name} {tasks[name]['state']}" for name in ("evaluate", "gate", "register", "deploy"))
         print(f"then: {rest}; note: {(api.dag_run_or_none('digits', run) or {})['note']}")
         api.clear("digits", run, "train")
