@@ -112,7 +112,7 @@ def airflow(settings: Settings) -> None:
         print(f"jobs: {', '.join(_jobs(settings, run))}")
         note = (api.dag_run_or_none("digits", run) or {})["note"]
         rest = ", ".join(f"{name} {tasks[name]['state']}" for name in ("evaluate", "gate", "register", "deploy"))
-        print(f"then: {rest}; note: {(api.dag_run_or_none('digits', run) or {})['note']}")
+        print(f"then: {rest}; note: {note}")
         api.clear("digits", run, "train")
         time.sleep(2)
         tasks = rounds.wait(api, "digits", run, "cleared", Lines())
