@@ -241,7 +241,8 @@ def test_a_thread_that_looks_for_rows_holds_no_lock_that_a_fork_could_copy():
     found = []
     beside = threading.Thread(target=lambda: found.append(BatchRows(np.array([0, 5, 9]), np.array([1, 2, 7])).runs))
     beside.start()
-    beside.join(5)
+    beside.join(10)
+    meanwhile = list(found)
     go_on.set()
     looks.join()
-    assert found == [[(0, 0, 2), (1, 2, 3)]]
+    assert meanwhile == [[(0, 0, 2), (1, 2, 3)]]
