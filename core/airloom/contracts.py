@@ -45,6 +45,8 @@ class DatasetVersion(Record):
     parent: str = ""  # id of the version before
     report: str = ""  # path of the validation report, from the home
     released: str = ""  # who let it through in spite of the report, and why
+    split: str = ""  # the column that tells a published split, where one is declared
+    parts: dict[str, list[str]] = field(default_factory=dict)  # the values of it that name each part
 
     @property
     def name(self) -> str:
@@ -61,11 +63,12 @@ class Snapshot(Record):
     version: int
     version_id: str
     commit: str
-    split: dict[str, float]  # fractions by split name, summing to 1
+    split: dict[str, Any]  # fractions by split name, summing to 1; of a published split what names each part
     rows: dict[str, int]  # rows by split name
     since: int = 0  # only rows that came after this version; 0: all
     tags: list[str] = field(default_factory=list)  # only rows of commits with all of these; `!tag`: without it
     repeated: dict[str, int] = field(default_factory=dict)  # by split: rows whose inputs an earlier split has too
+    by: str = ""  # what tells a published split: `column NAME` or `tags`; "": a hash
 
     @property
     def version_name(self) -> str:
@@ -187,6 +190,7 @@ class Decision(Record):
     power: float | None  # chance to pass at the planned effect; None without a champion
     evidence_sha256: str = ""
     override: dict[str, str] = field(default_factory=dict)  # by, reason, at: a person let a refused candidate through
+    nothing_new: bool = False  # the candidate is the champion itself: nothing was judged
 
     @property
     def promotes(self) -> bool:

@@ -269,24 +269,23 @@ class Version:
 
         return read(load(), self.record)
 
-    def split(self, part: str, shares: dict[str, float] | None = None) -> "pa.Table":
+    def split(self, part: str, split: dict[str, Any] | None = None) -> "pa.Table":
         """The rows of one part, as a pipeline reads them.
 
         Args:
-            part: train, validation or test, or another name of `shares`.
-            shares: fractions by part; default: those of a pipeline file that says none.
+            part: train, validation or test.
+            split: what a pipeline file says in `dataset.split`; None: what a file has that says nothing.
 
         Raises:
             ConfigError: there is no such part.
         """
         from airloom.datasets.snapshots import snapshot
+        from airloom.pipeline.steps.resolve import snapshot_of
         from airloom.spec.pipeline import DatasetSection
 
-        wanted = shares or {str(name): share for name, share in DatasetSection(name=self.record.dataset).split.items()}
-        if part not in wanted:
-            raise ConfigError(f"there is no part {part!r}", f"there are {', '.join(wanted)}")
+        section = DatasetSection.model_validate({"name": self.record.dataset} | ({"split": split} if split else {}))
         settings = load()
-        return snapshot.open_snapshot(settings, snapshot.prepare(settings, self.record, wanted)).table(part)
+        return snapshot.open_snapshot(settings, snapshot_of(settings, section, self.record)).table(part)
 
     def __repr__(self) -> str:
         return f"<{self.name}: {self.rows} rows, {self.record.message}>"

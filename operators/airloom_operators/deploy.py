@@ -37,5 +37,5 @@ class DeployOperator(StepOperator):
             ctx, registered = self.run_context(), record(RegisteredVersion, "registered", self.registered)
             self.link_to(settings, ctx)
             desired = promote.deploy(settings, registered, lambda line: self.log.info("%s", line), self.serve_timeout)
-            run.finish(settings, ctx, passed=True)
+            run.finish(settings, ctx)
             return desired

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import Param
-from airflow.sdk.exceptions import AirflowException
 
 from airloom.contracts import Decision
 from airloom.pipeline.steps import promote
@@ -31,22 +30,18 @@ class GateOperator(JobOperator):
         """Return the decision; the reasons of a refusal stand in the log and, as a note, on the run.
 
         The task itself goes well: refusing is its work. What follows is skipped, which the grid shows.
+
+        Raises:
+            AirflowSkipException: the candidate is the champion itself, and nothing was judged.
         """
         decision = Decision.from_dict(value)
+        if decision.nothing_new:
+            self.end_without_news(context, decision)
         if not decision.passed:
             reasons = "\n".join(f"- {reason}" for reason in decision.reasons)
             self.log.warning("the gate refused the candidate:\n%s", reasons)
-            self._note(context, f"The gate refused the candidate:\n{reasons}")
+            self.note(context, f"The gate refused the candidate:\n{reasons}")
         return value
-
-    def _note(self, context: "Context", text: str) -> None:
-        from airloom.stack.airflow_api import AirflowApi
-
-        try:
-            with self.step() as settings, AirflowApi(settings) as api:
-                api.note(context["ti"].dag_id, context["run_id"], text)
-        except AirflowException as error:  # a note is worth no failure
-            self.log.warning("the run got no note: %s", error)
 
 
 class OverrideOperator(HITLOperator, StepOperator):
@@ -82,7 +77,7 @@ class OverrideOperator(HITLOperator, StepOperator):
         with self.step() as settings:
             decision = record(Decision, "decision", self.decision)
             self.link_to(settings, self.run_context())
-        if decision.passed:
+        if decision.passed or decision.nothing_new:
             return decision.to_dict()
         reasons = "\n".join(f"- {reason}" for reason in decision.reasons)
         self.body = f"{reasons}\n\n[Evidence in MLflow]({EvidenceLink.address(self)})"

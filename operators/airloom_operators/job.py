@@ -15,7 +15,7 @@ from airloom_operators.triggers.job import JobTrigger
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airloom.contracts import CacheDecision
+    from airloom.contracts import CacheDecision, Decision
     from airloom.jobs.files import Follower
     from airloom.jobs.spec import JobSpec
     from airloom.jobs.states import Attempt
@@ -220,6 +220,21 @@ class JobOperator(WaitsForJob, StepOperator):
     def run_context(self) -> RunContext:
         """The run that the step works on, or that of its candidate."""
         return super().run_context().of_candidate(self.candidate)
+
+    def end_without_news(self, context: "Context", decision: "Decision") -> None:
+        """End the run of a candidate that is the champion itself: this task and what follows are skipped.
+
+        Raises:
+            AirflowSkipException: always.
+        """
+        from airflow.sdk.exceptions import AirflowSkipException
+
+        from airloom.pipeline import run
+
+        with self.step() as settings:
+            run.finish(settings, self.run_context(), decision)
+        self.note(context, decision.reasons[0])
+        raise AirflowSkipException(decision.reasons[0])
 
     def given(self) -> dict[str, Any]:
         """The step's arguments."""

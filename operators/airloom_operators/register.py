@@ -41,8 +41,9 @@ class RegisterOperator(StepOperator):
             ctx, decision = self.run_context(), record(Decision, "decision", self.decision)
             self.link_to(settings, ctx)
             if not decision.promotes:
-                run.finish(settings, ctx, passed=False)
-                raise AirflowSkipException(f"the gate refused the candidate: {'; '.join(decision.reasons)}")
+                run.finish(settings, ctx, decision)
+                why = "" if decision.nothing_new else "the gate refused the candidate: "
+                raise AirflowSkipException(f"{why}{'; '.join(decision.reasons)}")
             evaluation = record(Evaluation, "evaluation", self.evaluation)
             _, model = promote.chosen(mapping("trained", self.trained), evaluation)
             return promote.register(settings, ctx, model, evaluation, decision).to_dict()

@@ -109,7 +109,10 @@ def airflow(settings: Settings) -> None:
         links = api._request("GET", f"/api/v2/dags/digits/dagRuns/{run}/taskInstances/train/links")["extra_links"]
         model = api.xcom("digits", run, "train")["model"]
         print(f"the link leads to the run that trained: {model['mlflow_run'] in links['MLflow run']}")
-        print(f"jobs: {', '.join(_jobs(settings, run))}; deploy {tasks['deploy']['state']}")
+        print(f"jobs: {', '.join(_jobs(settings, run))}")
+        note = (api.dag_run_or_none("digits", run) or {})["note"]
+        rest = ", ".join(f"{name} {tasks[name]['state']}" for name in ("evaluate", "gate", "register", "deploy"))
+        print(f"then: {rest}; note: {note}")
         api.clear("digits", run, "train")
         time.sleep(2)
         tasks = rounds.wait(api, "digits", run, "cleared", Lines())

@@ -1,6 +1,7 @@
 """Tasks with a HIT: what they return, say and link, and that no job is made; a cleared task runs."""
 
 import hashlib
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ import yaml
 from airloom.cache import entries
 from airloom.contracts import CacheDecision, RunContext, Snapshot, StudyResult, TrainedModel
 from airloom.jobs.table import Attempts
+from airloom.pipeline.steps import promote
 from airloom.pipeline.steps import train as train_step
 from airloom.settings import Settings
 from airloom.tracking import runs
@@ -145,3 +147,37 @@ def test_the_dag_has_a_switch_and_resolve_takes_it(settings: Settings, second: R
         "train",
         "evaluate",
     ]
+
+
+def test_the_champion_itself_is_not_evaluated_and_what_follows_is_skipped(
+    settings: Settings, second: RunContext, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    from airloom_operators.evaluate import EvaluateOperator
+    from airloom_operators.gate import GateOperator
+    from airloom_operators.train import TrainOperator
+
+    trained = TrainOperator(task_id="train", context=second.to_dict(), retries=2)
+    model = trained.execute(Task(trained).context)["model"]
+    client = runs.client(settings)
+    client.create_registered_model("digits")
+    tags = {"airloom.model_uri": model["model_uri"], "airloom.digests": json.dumps(model["digests"])}
+    version = client.create_model_version("digits", model["model_uri"], model["mlflow_run"], tags=tags).version
+    client.set_registered_model_alias("digits", "champion", version)
+    evaluate = EvaluateOperator(task_id="evaluate", context=second.to_dict(), arguments={"trained": model}, retries=2)
+    with pytest.raises(AirflowSkipException, match=r"NOTHING NEW: the trained model is digits/1, the champion"):
+        evaluate.execute(Task(evaluate).context | {"run_id": "r"})
+    assert jobs(settings) == []
+    assert "the run got no note: no stack was started here" in capsys.readouterr().out
+    run = client.get_run(second.mlflow_run)
+    assert (run.info.status, run.data.tags["airloom.outcome"]) == ("FINISHED", "nothing new")
+    gate = GateOperator(task_id="gate", context=second.to_dict())
+    decision = {"passed": False, "reasons": ["NOTHING NEW: x"], "evidence": "", "power": None, "nothing_new": True}
+    with pytest.raises(AirflowSkipException, match="NOTHING NEW"):  # of several candidates the best one
+        gate.finished(Task(gate).context | {"run_id": "r"}, decision)
+    other = model | {"model_uri": "models:/m-other"}
+    assert promote.nothing_new(settings, second, other) is None
+    assert promote.nothing_new(settings, second, model | {"digests": {"model.onnx": "0"}}) is None
+    client.set_model_version_tag("digits", version, "airloom.run", second.mlflow_run)
+    assert promote.nothing_new(settings, second, model) is None  # this run made it, and goes on

@@ -56,8 +56,10 @@ def _snapshot(settings: Settings, old: dict[str, Any], new: dict[str, Any]) -> l
         lines.append(f"snapshot: tag filter {a} -> {b}")
     if old["since"] != new["since"]:
         lines.append(f"snapshot: since version {old['since'] or 'none'} -> {new['since'] or 'none'}")
-    if old["split"] != new["split"]:
-        lines.append(f"snapshot: split {old['split']} -> {new['split']}")
+    splits = [[snapshot["split"], snapshot.get("by", "")] for snapshot in (old, new)]
+    if splits[0] != splits[1]:
+        a, b = (f"{split}{f' by {by}' if by else ''}" for split, by in splits)
+        lines.append(f"snapshot: split {a} -> {b}")
     return lines
 
 

@@ -109,7 +109,7 @@ def declared(project: Path, inputs: list[str]) -> dict[str, str]:
 def read_snapshot(snapshot: Snapshot) -> dict[str, Any]:
     """What of a snapshot decides a result."""
     names = ("dataset", "version", "version_id", "split", "since", "tags")
-    return {name: getattr(snapshot, name) for name in names}
+    return {name: getattr(snapshot, name) for name in names} | ({"by": snapshot.by} if snapshot.by else {})
 
 
 def training_code(settings: Settings, pipeline: Pipeline) -> dict[str, str]:

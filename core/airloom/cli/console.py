@@ -23,6 +23,12 @@ Source = Annotated[Path, typer.Argument(help=FILES)]
 Type = Annotated[str, typer.Option("--type", help="image, text, tabular, generic; found out when left out.")]
 Label = Annotated[str, typer.Option(help="The label column; `label` when left out.")]
 Key = Annotated[str, typer.Option(help="The column that decides the split, for example a patient's number.")]
+SplitColumn = Annotated[
+    str, typer.Option("--split-column", help="The column that tells a published split: train, validation, test.")
+]
+Part = Annotated[
+    list[str] | None, typer.Option("--part", help="train=VALUE: what names that part in --split-column; repeatable.")
+]
 Classes = Annotated[str, typer.Option(help="Text labels in the order of their numbers, with commas between.")]
 Columns = Annotated[
     list[str] | None,
@@ -95,7 +101,14 @@ def parse_parameters(pairs: list[str]) -> dict[str, Any]:
     return values
 
 
-def roles_of(type_: str = "", label: str = "", key: str = "", classes: str = "") -> dict[str, Any]:
+def roles_of(
+    type_: str = "",
+    label: str = "",
+    key: str = "",
+    classes: str = "",
+    split_column: str = "",
+    parts: list[str] | None = None,
+) -> dict[str, Any]:
     """What the options say of the columns, as `open_rows` takes it.
 
     Args:
@@ -103,8 +116,22 @@ def roles_of(type_: str = "", label: str = "", key: str = "", classes: str = "")
         label: the label column.
         key: the column that decides the split.
         classes: text labels, with commas between.
+        split_column: the column that tells a published split.
+        parts: `name=value`, what names a part there.
+
+    Raises:
+        ConfigError: a part has not that form.
     """
-    return {"type": type_, "label": label, "key": key, "classes": [name for name in classes.split(",") if name]}
+    from airloom.errors import ConfigError
+
+    named: dict[str, list[str]] = {}
+    for pair in parts or ():
+        part, equals, value = pair.partition("=")
+        if not part or not equals:
+            raise ConfigError(f"--part {pair[:80]!r} has not the form NAME=VALUE", "for example --part test=Test")
+        named.setdefault(part, []).append(value)
+    roles = {"type": type_, "label": label, "key": key, "classes": [name for name in classes.split(",") if name]}
+    return roles | {"split": split_column, "parts": named}
 
 
 def reading_of(

@@ -111,7 +111,9 @@ def run(
         return
     registered = result.get("registered")
     verdict = f"version {registered['version']} is the champion" if registered else "the gate refused the candidate"
-    typer.echo(f"{result['context']['key']}: {verdict}; {result['evaluation']['metrics']}")
+    verdict = result["gate"]["reasons"][0] if result["gate"]["nothing_new"] else verdict
+    metrics = f"; {result['evaluation']['metrics']}" if "evaluation" in result else ""
+    typer.echo(f"{result['context']['key']}: {verdict}{metrics}")
 
 
 def _print_addresses(settings: Settings, *, as_json: bool) -> None:

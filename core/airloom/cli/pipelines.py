@@ -29,12 +29,12 @@ def schema() -> None:
 def check(
     pipeline: Annotated[str, typer.Argument(help="A pipeline's name, or the path of its file.")],
     run: Annotated[bool, typer.Option("--run", help="Rehearse it: train on a few rows, export, evaluate.")] = False,
-    version: Annotated[int | None, typer.Option(help="Dataset version for --run; the newest when left out.")] = None,
+    version: Annotated[int | None, typer.Option(help="Dataset version; the newest when left out.")] = None,
 ) -> None:
     """Check a pipeline file and say what it would run; every mistake names its key and what is allowed.
 
-    With --run the training function is called on one or two batches, its model exported, evaluated and asked for one
-    answer: what a whole study would otherwise end with.
+    A published split is tried on the dataset, where it is here. With --run the training function is called on one or
+    two batches, its model exported, evaluated and asked for one answer: what a whole study would otherwise end with.
     """
     from airloom.pipeline.run import find_file
     from airloom.spec.load import load_pipeline
@@ -48,8 +48,31 @@ def check(
     typer.echo(f"{file}: pipeline {whole.pipeline} on dataset {whole.dataset.name}, {whole.tune.trials} trials")
     for name, candidate in several.items():
         typer.echo("\n".join(_told(name, candidate)))
+    for line in _published(settings, whole, version):
+        typer.echo(line)
     if run:
         _rehearse(settings, file, several, version)
+
+
+def _published(settings: Settings, pipeline: "Pipeline", number: int | None) -> list[str]:
+    """How a published split divides the version, where the dataset is here; a row that names no part is an error."""
+    from airloom.datasets import versions
+    from airloom.pipeline.steps.resolve import snapshot_asked, snapshot_of
+
+    dataset = pipeline.dataset
+    if dataset.name not in versions.list_datasets(settings):
+        return []
+    version = (
+        versions.latest(settings, dataset.name) if number is None else versions.get(settings, dataset.name, number)
+    )
+    by = snapshot_asked(settings, dataset, version).by
+    if not by:
+        return []
+    prepared = snapshot_of(settings, dataset, version)
+    rows = ", ".join(f"{part} {count}" for part, count in prepared.rows.items())
+    twice = ", ".join(f"{part} {count}" for part, count in prepared.repeated.items())
+    again = f"; rows with inputs that an earlier part has too: {twice}" if twice else ""
+    return [f"  split of {version.name}, published by {by}: {rows}{again}"]
 
 
 def _check_code(settings: Settings, pipeline: "Pipeline") -> None:
@@ -100,15 +123,14 @@ def _context(settings: Settings, file: Path, pipeline: "Pipeline", version: int 
     """What a run would work on, without a run of MLflow."""
     from airloom.contracts import RunContext
     from airloom.datasets import versions
-    from airloom.datasets.snapshots import snapshot
+    from airloom.pipeline.steps.resolve import snapshot_of
     from airloom.spec.load import read_values
 
     dataset = pipeline.dataset
     chosen = (
         versions.latest(settings, dataset.name) if version is None else versions.get(settings, dataset.name, version)
     )
-    split = {str(name): share for name, share in dataset.split.items()}
-    prepared = snapshot.prepare(settings, chosen, split, since=dataset.since, tags=dataset.tags)
+    prepared = snapshot_of(settings, dataset, chosen)
     return RunContext(pipeline.pipeline, read_values(file), f"{pipeline.pipeline}/check", "", "", prepared)
 
 

@@ -48,15 +48,15 @@ def check_determinism(
     """
     from airloom.cli.console import parse_parameters
     from airloom.datasets import versions
-    from airloom.datasets.snapshots import snapshot
     from airloom.pipeline.run import find_file
+    from airloom.pipeline.steps.resolve import snapshot_of
     from airloom.training.reproducibility.reproduce import Trace, compare, parameters_of
 
     settings = load()
     spec = _one_candidate(find_file(settings, pipeline), candidate)
-    name, split = spec.dataset.name, {str(part): share for part, share in spec.dataset.split.items()}
+    name = spec.dataset.name
     chosen = versions.latest(settings, name) if version is None else versions.get(settings, name, version)
-    prepared = snapshot.prepare(settings, chosen, split)
+    prepared = snapshot_of(settings, spec.dataset, chosen)
     arguments = {
         "function": spec.train,
         "parameters": parameters_of(spec, parse_parameters(parameter or [])),

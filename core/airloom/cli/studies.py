@@ -62,7 +62,7 @@ def list_(json_: Json = False) -> None:
 
 @app.command()
 def show(study: Name, json_: Json = False) -> None:
-    """A study slot by slot: state, parameters, value, attempts."""
+    """A study slot by slot: state, parameters, value, attempts; then what others added by plain Optuna."""
     from airloom.cli import study_view
     from airloom.tuning import queries
 
@@ -76,6 +76,10 @@ def show(study: Name, json_: Json = False) -> None:
         f"{tally.seconds:.0f} s, {tally.device_seconds:.0f} device-seconds {tally.failed}"
     )
     typer.echo("\n".join(study_view.line(slot) for slot in detail.slots))
+    for row in detail.foreign:
+        waits = "enqueued, for the next free slot" if row.state == "WAITING" else f"{row.state}, counted nowhere"
+        values = ", ".join(f"{name} {value:g}" for name, value in row.values.items())
+        typer.echo(f"foreign trial {row.trial:>4} {waits}  {values}  {row.parameters}")
 
 
 @app.command()
@@ -99,7 +103,7 @@ def export(
     study: Name,
     file: Annotated[Path | None, typer.Option(help="Write there; standard output when left out.")] = None,
 ) -> None:
-    """Every row of the study as CSV, failed ones too, with parameters, values, reports and user attributes."""
+    """Every row of the study as CSV, failed and foreign ones too, with parameters, values, reports, user attributes."""
     from airloom.files import write_private
     from airloom.tuning import queries
 

@@ -126,11 +126,12 @@ def commit(
     details.check()
     known = tip(settings, dataset)
     head = known.manifest
-    policy = policy_of(equal_inputs, head, batches.layout.type)
+    policy = policy_of(equal_inputs, head, batches.layout)
     store = Store(settings)
     store.sweep()
     staged = stage(store, batches, head if mode == "append" else None, dataset, head.cut_bits if head else None)
-    note = note_of(store, head if mode == "append" else None, indices(store, staged.shards), policy)
+    index, before = indices(store, staged.shards), head if mode == "append" else None
+    note = note_of(store, before, index, policy, staged.layout, staged.shards)
     report = validate(settings, dataset, staged.profile, suite, note, head.name if head else "")
     if not report.passed and not released:
         _refuse(settings, store, dataset, staged, details, mode, report, drop_duplicates)
@@ -255,7 +256,7 @@ def land(
         if head and staged and isinstance(operation, Append):
             schema.check(dataset, head.arrow_schema, head.layout, staged.schema, staged.layout)
         layout = staged.layout if staged else head.layout if head else Layout("generic")
-        policy = policy_of(details.equal_inputs, head, layout.type)
+        policy = policy_of(details.equal_inputs, head, layout)
         outcome = operation.apply(store, head, number, details.tags, policy)
         manifest = _manifest(dataset, head, number, outcome, details, staged)
         files = outputs.dvc_files(store, manifest)

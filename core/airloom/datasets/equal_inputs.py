@@ -7,19 +7,27 @@ they may be apart, and one could stand in train while its twin stands in test. A
 - `same_split`: a new row stands where the first one with its inputs stands, and only else where its key says.
 - `refuse`: a row whose inputs are there already is refused.
 
+Where a column tells a published split, no row is moved: `allow`, which is usual there whatever the type, counts the
+rows whose inputs stand in another part, and `same_split` refuses them.
+
 Only new rows are judged, so a row that stands in a version stays where it is.
 """
 
 import uuid
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
 from airloom.datasets.storage import lookup
 from airloom.datasets.storage.index import Index, voids
-from airloom.datasets.storage.manifest import VersionManifest
+from airloom.datasets.storage.manifest import Shard, VersionManifest
+from airloom.datasets.storage.part_names import PARTS
+from airloom.datasets.storage.parts import parts_of
 from airloom.datasets.storage.rows import VersionRows
+from airloom.datasets.storage.schema import Layout
+from airloom.datasets.storage.shards import shard_table
 from airloom.datasets.storage.store import Store
 from airloom.datasets.types import get_type
 from airloom.errors import ConfigError, DataError
@@ -30,13 +38,16 @@ Policy = Literal["allow", "same_split", "refuse"]
 SHOWN = 20  # pairs that a refusal names; all are in its file
 
 
-def policy_of(given: str, head: VersionManifest | None, type: str) -> Policy:
+def policy_of(given: str, head: VersionManifest | None, layout: Layout) -> Policy:
     """What holds for the next version: what is asked for, else what the dataset says, else what its type takes.
+
+    A published split takes equal inputs, whatever its type: it is as its publisher made it.
 
     Raises:
         ConfigError: there is no such policy.
     """
-    policy = given or (head.equal_inputs if head else "") or getattr(get_type(type), "equal_inputs", "allow")
+    usual = "allow" if layout.split else getattr(get_type(layout.type), "equal_inputs", "allow")
+    policy = given or (head.equal_inputs if head else "") or usual
     if policy not in get_args(Policy):
         raise ConfigError(f"equal inputs: {policy[:80]!r} is not known", f"one of {', '.join(get_args(Policy))}")
     return cast(Policy, policy)
@@ -90,6 +101,24 @@ def twins(store: Store, head: VersionManifest | None, new: Index, *, apart_only:
     return Twins(anchor[group], first[group], shard[group], place[group])
 
 
+def in_other_parts(
+    store: Store, head: VersionManifest | None, layout: Layout, shards: Sequence[Shard], pairs: Twins
+) -> Array:
+    """bool (n,): whether a new row stands in another part of a published split than the first with its inputs."""
+    parts = np.concatenate([part_of_rows(store, layout, shard) for shard in shards])
+    first = parts[pairs.earlier]
+    for number in np.unique(pairs.shard[pairs.shard >= 0]).tolist() if head else ():
+        there = pairs.shard == number
+        first[there] = part_of_rows(store, layout, head.shards[number])[pairs.place[there]]  # type: ignore[union-attr]
+    return np.asarray(first != parts)
+
+
+def part_of_rows(store: Store, layout: Layout, shard: Shard) -> Array:
+    """Of each row of a shard, tombstones too, the place of its part of a published split, int8 (n,)."""
+    whole = replace(shard, dead="", dead_rows=0)
+    return parts_of(shard_table(store, whole).column(layout.split), layout.parts)
+
+
 def refuse(store: Store, head: VersionManifest | None, pairs: Twins, wrong: Array) -> None:
     """Refuse rows whose inputs are there already; bool (n,) says which.
 
@@ -118,8 +147,25 @@ def _name(head: VersionManifest | None, pairs: Twins, row: int) -> str:
     return f"row {before + place - int(shard.tombstones[:place].sum())} of {head.name}"
 
 
-def note_of(store: Store, head: VersionManifest | None, new: Index, policy: Policy) -> str:
-    """What a validation report says of new rows whose inputs are there already, at another place of the split."""
+def note_of(
+    store: Store, head: VersionManifest | None, new: Index, policy: Policy, layout: Layout, shards: Sequence[Shard]
+) -> str:
+    """What a validation report says of new rows whose inputs are there already, at another place of the split.
+
+    Args:
+        store: of this home.
+        head: the version that they are added to.
+        new: the indices of the new rows.
+        policy: of the dataset.
+        layout: the roles of its columns.
+        shards: with the new rows.
+    """
+    if layout.split:
+        count = int(in_other_parts(store, head, layout, shards, twins(store, head, new)).sum())
+        refused = policy != "allow" and count
+        stay = "the dataset refuses such rows" if refused else "they stay where the split was published"
+        told = f": {stay}" if count else ""
+        return f"Equal inputs: {count:,} of {len(new):,} rows have the inputs of a row in another part{told}."
     count = int(twins(store, head, new, apart_only=True).apart(new).sum())
     then = {
         "allow": "they are taken, and may stand in another split than that row",
@@ -136,6 +182,7 @@ def told(changed: dict[str, int]) -> list[str]:
         "left_out": "rows were left out, as their inputs are there already",
         "placed_with_equals": "rows stand in the split of the first row with their inputs, not in that of their key",
         "apart_from_equals": "rows have the inputs of a row with another key, and may stand in another split",
+        "in_another_part": "rows have the inputs of a row in another part of the published split",
     }
     return [f"{changed[kind]:,} {text}" for kind, text in words.items() if changed.get(kind)]
 
@@ -145,11 +192,31 @@ def rows_apart(store: Store, manifest: VersionManifest) -> int | None:
 
     None where this home does not have the version's indices: they are not fetched for a number.
     """
-    if not any(shard.anchored for shard in manifest.shards):
+    layout = manifest.layout
+    if not layout.split and not any(shard.anchored for shard in manifest.shards):
         return 0
-    if not all(store.path(shard.index).exists() for shard in manifest.shards):
+    needed = [shard.index for shard in manifest.shards] + [shard.md5 for shard in manifest.shards if layout.split]
+    if not all(store.path(name).exists() for name in needed):
         return None
     index = VersionRows(store, manifest).all()
     _, first, group = np.unique(voids(index.input), return_index=True, return_inverse=True)
-    apart = (index.anchor != index.anchor[first[group]]).any(axis=1)
+    if layout.split:
+        parts = live_parts(store, manifest)
+        apart = parts != parts[first[group]]
+    else:
+        apart = (index.anchor != index.anchor[first[group]]).any(axis=1)
     return int(np.isin(group, group[apart]).sum())
+
+
+def live_parts(store: Store, manifest: VersionManifest) -> Array:
+    """Of each live row the place of its part of the published split, int8 (n,)."""
+    parts = [part_of_rows(store, manifest.layout, shard)[~shard.tombstones] for shard in manifest.shards]
+    return np.concatenate(parts)
+
+
+def rows_by_part(store: Store, manifest: VersionManifest) -> dict[str, int] | None:
+    """How many live rows each part of the published split has; None where this home does not have their data."""
+    if not all(store.path(shard.md5).exists() for shard in manifest.shards):
+        return None
+    counts = np.bincount(live_parts(store, manifest), minlength=len(PARTS)).tolist()
+    return dict(zip(PARTS, counts, strict=True))

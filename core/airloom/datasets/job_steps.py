@@ -32,7 +32,8 @@ def commit(
     Args:
         dataset: its name.
         source: path, from the project's root or absolute.
-        roles: `type`, `label`, `key`, `classes`, where the dataset is new; `reading`, the fields of `ingest.Reading`.
+        roles: `type`, `label`, `key`, `split`, `parts`, `classes`, where the dataset is new;
+            `reading`, the fields of `ingest.Reading`.
         details: what `commits.commit` takes: `message`, `author`, `mode`, `tags`, `released`, `equal_inputs`,
             `drop_duplicates`.
         suite: path of another expectation suite than the dataset's.

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from airloom.datasets.equal_inputs import Policy, refuse, twins
+from airloom.datasets.equal_inputs import Policy, in_other_parts, part_of_rows, refuse, twins
 from airloom.datasets.storage.chain import Chain
 from airloom.datasets.storage.index import Index
 from airloom.datasets.storage.manifest import Shard, Span, VersionManifest
@@ -116,15 +116,20 @@ def _take(store: Store, head: VersionManifest | None, rows: Append | Replace, in
         DataError: a row's inputs are there already, and the dataset refuses that.
         NothingChanged: nothing is left.
     """
-    pairs = twins(store, head, index, apart_only=not rows.drop and policy != "refuse")
+    published = bool(rows.layout.split)
+    pairs = twins(store, head, index, apart_only=not rows.drop and policy != "refuse" and not published)
     gone = pairs.again if rows.drop else np.zeros(len(index), np.bool_)
     if policy == "refuse":
         refuse(store, head, pairs, pairs.again & ~gone)
-    apart, changed, shards, start = pairs.apart(index) & ~gone, dict[str, int](), list[Shard](), 0
+    apart = in_other_parts(store, head, rows.layout, rows.shards, pairs) if published else pairs.apart(index)
+    apart &= ~gone
+    if published and policy == "same_split":  # a row of a published split is not moved
+        refuse(store, head, pairs, apart)
+    changed, shards, start = dict[str, int](), list[Shard](), 0
     for shard in rows.shards:
         part = slice(start, start + shard.rows)
         start += shard.rows
-        if policy == "same_split" and apart[part].any():
+        if policy == "same_split" and not published and apart[part].any():
             shard = _anchored(store, shard, pairs.anchor[part])
         if gone[part].any():
             left = shard.bury(np.flatnonzero(gone[part]))
@@ -135,7 +140,8 @@ def _take(store: Store, head: VersionManifest | None, rows: Append | Replace, in
     if gone.any():
         changed["left_out"] = int(gone.sum())
     if apart.any():
-        changed["placed_with_equals" if policy == "same_split" else "apart_from_equals"] = int(apart.sum())
+        moved = "placed_with_equals" if policy == "same_split" else "apart_from_equals"
+        changed["in_another_part" if published else moved] = int(apart.sum())
     return NewRows(shards, index.row[~gone], changed)
 
 
@@ -195,14 +201,26 @@ class Edit:
         same = (np.stack([old.input[place] for old, place in targets]) == index.input).all(axis=1)
         if policy != "allow":  # where the inputs stay as they were, nothing new is there to be judged
             pairs = twins(store, left, Index(index.row, anchors, index.input))
+            if left.layout.split:
+                same &= self._in_same_parts(store, rows, spots)
             if policy == "refuse":
                 refuse(store, left, pairs, pairs.again & ~same)
-            anchors = np.where(same[:, None], anchors, pairs.anchor)
+            elif left.layout.split:
+                refuse(store, left, pairs, in_other_parts(store, left, left.layout, self.substitutes, pairs) & ~same)
+            else:
+                anchors = np.where(same[:, None], anchors, pairs.anchor)
         placed, start = list[Shard](), 0
         for shard in self.substitutes:
             placed.append(_anchored(store, shard, anchors[start : start + shard.rows]))
             start += shard.rows
         return placed
+
+    def _in_same_parts(self, store: Store, rows: VersionRows, spots: list[tuple[int, int]]) -> Array:
+        """bool (n,): whether a substitute names the part of the published split that its target named."""
+        layout, shards = rows.manifest.layout, rows.manifest.shards
+        before = {at: part_of_rows(store, layout, shards[at]) for at, _ in spots}
+        after = np.concatenate([part_of_rows(store, layout, shard) for shard in self.substitutes])
+        return np.asarray(after == np.array([before[at][place] for at, place in spots]))
 
 
 def _check_changed(before: VersionRows, chain: Chain, tail: Array) -> None:

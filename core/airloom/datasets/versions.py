@@ -223,8 +223,8 @@ def deletions(repo: Path, dataset: str) -> dict[str, dict[str, str]]:
 def record(manifest: "VersionManifest", commit: str) -> DatasetVersion:
     """What a manifest says of its version."""
     same = {f.name: getattr(manifest, f.name) for f in fields(DatasetVersion) if hasattr(manifest, f.name)}
-    layout = manifest.layout
-    return DatasetVersion(**{**same, "commit": commit, "type": layout.type, "label": layout.label, "key": layout.key})
+    roles = {role: getattr(manifest.layout, role) for role in ("type", "label", "key", "split", "parts")}
+    return DatasetVersion(**{**same, "commit": commit, **roles})
 
 
 def note(manifest: "VersionManifest") -> str:

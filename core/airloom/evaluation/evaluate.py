@@ -78,8 +78,9 @@ def evaluate_all(
     client = runs.client(settings)
     with runs.connection_errors(settings):
         serving = registered_models.champion(client, pipeline.pipeline)
+        itself = registered_models.champion_itself(client, ctx, models[best].model_uri, models[best].digests)
     champion, problem = None, ""
-    if serving is not None:
+    if serving is not None and not itself:  # nothing is compared with itself; the gate says so
         try:
             champion = ask(registered_models.uri_of(serving), registered_models.digests_of(serving))
         except GateError as error:

@@ -124,7 +124,7 @@ def _with_data(settings: Settings, lineage: Lineage, tags: dict[str, str]) -> Li
     return replace(
         lineage,
         snapshot=tags.get(Tag.SNAPSHOT, ""),
-        read=ReadRows(read.split, read.rows, read.since, read.tags) if read else None,
+        read=ReadRows(read.split, read.rows, read.since, read.tags, read.by) if read else None,
         dataset=TracedDataset(name, identity, tags.get(Tag.DATASET_COMMIT, "")),
         commits=behind,
         missing=missing,

@@ -45,10 +45,11 @@ class TracedRun(Record):
 class ReadRows(Record):
     """What of a dataset version a snapshot takes."""
 
-    split: dict[str, float]
+    split: dict[str, Any]  # shares by name; of a published split what names each part
     rows: dict[str, int]
     since: int
     tags: list[str]
+    by: str = ""  # what tells a published split
 
 
 @dataclass(frozen=True)

@@ -94,6 +94,7 @@ def _data(settings: Settings, a: Snapshot, b: Snapshot) -> DataDifference:
     names = [a.version_name, b.version_name]
     pairs: dict[str, list[object]] = {
         "split": [a.split, b.split],
+        "published by": [a.by, b.by],
         "since": [a.since, b.since],
         "tags": [a.tags, b.tags],
     }

@@ -33,7 +33,7 @@ class DataDifference:
     same: bool
     size: Size
     versions: list[str]  # of the first, of the second
-    settings: dict[str, list[object]] = field(default_factory=dict)  # split, since, tags, where they differ
+    settings: dict[str, list[object]] = field(default_factory=dict)  # split, since, tags, … where they differ
     changes: VersionChanges | None = None  # of two versions of one dataset
     unknown: str = ""  # why the rows cannot be compared
 

@@ -54,7 +54,7 @@ def run_pipeline(
     key: str = "",
     cache: bool = True,
 ) -> dict[str, Any]:
-    """Run every step; a refused candidate ends the run before `register`.
+    """Run every step; a refused candidate ends the run before `register`, the champion itself before `evaluate`.
 
     Args:
         settings: of this installation.
@@ -66,7 +66,8 @@ def run_pipeline(
         cache: whether steps may take results of earlier runs.
 
     Returns:
-        What each step returned, as JSON; of several candidates, `study` and `model` are those of the chosen one.
+        What each step returned, as JSON, without those that were not
+        needed; of several candidates, `study` and `model` are those of the chosen one.
 
     Raises:
         JobFailed: a step failed.
@@ -85,6 +86,11 @@ def _steps(settings: Settings, context: RunContext, log_line: LogLine) -> dict[s
     }
     models = {name: result["model"] for name, result in trained.items()}
     arguments = {"trained": models.get("", models)}
+    if known := promote.nothing_new(settings, context, arguments["trained"]):
+        log_line(f"evaluate: {known.reasons[0]}")
+        finish(settings, context, known)
+        (candidate,) = trained
+        return {"context": context.to_dict(), **of_chosen(trained, candidate), "gate": known.to_dict()}
     evaluated = run_step(settings, context, evaluate.STEP, arguments, prefixed(log_line, "evaluate"))
     decided = run_step(settings, context, promote.GATE, {"evaluation": evaluated}, prefixed(log_line, "gate"))
     evaluation, decision = Evaluation.from_dict(evaluated), Decision.from_dict(decided)
@@ -97,7 +103,7 @@ def _steps(settings: Settings, context: RunContext, log_line: LogLine) -> dict[s
         log_line(f"register: {registered.model} version {registered.version}")
         result["registered"] = registered.to_dict()
         result["deployment"] = promote.deploy(settings, registered, log_line)
-    finish(settings, context, decision.passed)
+    finish(settings, context, decision)
     return result
 
 
@@ -192,9 +198,17 @@ def _resumable(settings: Settings, file: Path, command: str, key: str, log_line:
             signal.signal(signal.SIGTERM, before)
 
 
-def finish(settings: Settings, context: RunContext, passed: bool) -> None:
-    """End the parent MLflow run. A refused candidate is a finished run too: the pipeline did its work."""
-    end_run(settings, context.mlflow_run, "FINISHED", "deployed" if passed else "refused")
+def finish(settings: Settings, context: RunContext, decision: Decision | None = None) -> None:
+    """End the parent MLflow run. A refused candidate is a finished run too: the pipeline did its work.
+
+    Args:
+        settings: of this installation.
+        context: of the pipeline run.
+        decision: of the gate; None where what it passed is deployed.
+    """
+    refused = decision is not None and not decision.passed
+    outcome = "nothing new" if decision and decision.nothing_new else "refused" if refused else "deployed"
+    end_run(settings, context.mlflow_run, "FINISHED", outcome)
 
 
 def _resolved(

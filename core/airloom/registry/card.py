@@ -176,7 +176,8 @@ def _data(s: Sources) -> list[Fact]:
     if snapshot:
         chosen = ", ".join(snapshot.get("tags") or []) or "all rows"
         shown = f"airloom dataset fetch {snapshot['id']}"
-        facts.append(Fact("split", _pairs(snapshot.get("rows", {})), shown))
+        by = f", published by {snapshot['by']}" if snapshot.get("by") else ""
+        facts.append(Fact("split", _pairs(snapshot.get("rows", {})) + by, shown))
         facts.append(Fact("chosen rows", chosen, shown))
         if twice := snapshot.get("repeated"):
             facts.append(Fact("inputs that an earlier split has too", f"rows of {_pairs(twice)}", shown))

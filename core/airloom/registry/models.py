@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airloom.contracts import RunContext
 from airloom.errors import RegistryError
 from airloom.files import is_new
 from airloom.names import ModelName
@@ -199,6 +200,23 @@ def champion(client: "MlflowClient", name: str) -> "ModelVersion | None":
         if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
             return None
         raise
+
+
+def champion_itself(client: "MlflowClient", ctx: RunContext, uri: str, digests: dict[str, str] | None = None) -> str:
+    """The number of the champion where it is this very model, which an earlier run trained; else empty.
+
+    A run that made the champion itself, and goes on or is cleared, has something new.
+
+    Args:
+        client: of MLflow.
+        ctx: of the pipeline run.
+        uri: of the model.
+        digests: of its files; None: its address says enough.
+    """
+    serving = champion(client, ctx.pipeline)
+    if serving is None or serving.tags.get(Tag.MODEL_URI) != uri or serving.tags.get(Tag.RUN) == ctx.mlflow_run:
+        return ""
+    return str(serving.version) if digests is None or digests == digests_of(serving) else ""
 
 
 def champions(client: "MlflowClient") -> dict[str, str]:

@@ -135,6 +135,8 @@ def _others(path: Path) -> str:
 def _explain(problem: Any) -> str:
     """One line for one pydantic error: key, message, the value, and the allowed keys where one is unknown."""
     location = [str(part) for part in problem["loc"]]
+    if location[:2] == ["dataset", "split"] and location[2:3] in (["shares"], ["column"], ["tags"]):
+        del location[2]  # pydantic names the kind of split there, which is no key
     key = ".".join(location) or "the file"
     if problem["type"] != "extra_forbidden":
         return f"{key}: {problem['msg']} (got {str(problem['input'])[:120]!r})"

@@ -4,7 +4,16 @@ import json
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, ByteSize, Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    ByteSize,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
 from airloom.spec.base import Duration, ParameterName, Scalar, Section
 from airloom.spec.candidates import Candidate
@@ -18,12 +27,62 @@ SKIP_MISSED = "missed:skip"  # the tag of a DAG that wants no runs of versions a
 SliceName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_ .-]{0,59}$")]
 
 
+Share = Annotated[float, Field(gt=0, lt=1)]
+Named = Annotated[list[Scalar], Field(min_length=1)]
+
+
+class ColumnSplit(Section):
+    """A split that was published with the data: each row says its part in a column."""
+
+    column: str = Field(min_length=1, description="the column that says it; it is no input of the model")
+    train: Named | None = Field(default=None, description="the values of training rows; else train")
+    validation: Share | Named | None = Field(
+        default=None,
+        description="the values, else validation, valid, val or dev; or, without any, a share of train",
+    )
+    test: Named | None = Field(default=None, description="the values of test rows; else test")
+
+
+class TaggedParts(Section):
+    """Tags of commits: the rows of a commit with one of them belong to that part."""
+
+    train: list[Annotated[str, Field(min_length=1)]] = Field(min_length=1, description="of training rows")
+    validation: Share | Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)] = Field(
+        description="tags, or a share of train"
+    )
+    test: list[Annotated[str, Field(min_length=1)]] = Field(min_length=1, description="of test rows")
+
+
+class TagSplit(Section):
+    """A split that was published with the data: each commit brought rows of one part."""
+
+    tags: TaggedParts
+
+
+def _kind_of_split(split: object) -> str:
+    if isinstance(split, ColumnSplit) or (isinstance(split, dict) and "column" in split):
+        return "column"
+    return "tags" if isinstance(split, TagSplit) or (isinstance(split, dict) and "tags" in split) else "shares"
+
+
+Shares = dict[Literal["train", "validation", "test"], Share]
+Split = Annotated[
+    Annotated[Shares, Tag("shares")] | Annotated[ColumnSplit, Tag("column")] | Annotated[TagSplit, Tag("tags")],
+    Discriminator(_kind_of_split),
+]
+
+
+SPLIT: Shares = {"train": 0.6, "validation": 0.15, "test": 0.25}
+
+
 class DatasetSection(Section):
-    """Which dataset, and how its rows are split by hash."""
+    """Which dataset, and how its rows are split."""
 
     name: Name = Field(description="of the dataset; lower case, digits and _, at most 40")
-    split: dict[Literal["train", "validation", "test"], Annotated[float, Field(gt=0, lt=1)]] = Field(
-        default={"train": 0.6, "validation": 0.15, "test": 0.25}, description="fractions, summing to 1"
+    split: Split = Field(
+        default=SPLIT,
+        description="fractions by hash, summing to 1; or a published split, by a column or by tags of commits. "
+        "Left out, a dataset that declares a published split has that",
     )
 
     tags: list[Annotated[str, Field(min_length=1)]] = Field(
@@ -33,7 +92,9 @@ class DatasetSection(Section):
 
     @field_validator("split")
     @classmethod
-    def _whole(cls, split: dict[str, float]) -> dict[str, float]:
+    def _whole(cls, split: Shares | ColumnSplit | TagSplit) -> Shares | ColumnSplit | TagSplit:
+        if not isinstance(split, dict):
+            return split
         if set(split) != {"train", "validation", "test"} or abs(sum(split.values()) - 1) > 1e-9:
             raise ValueError(f"needs train, validation and test, summing to 1; got {split}")
         return split

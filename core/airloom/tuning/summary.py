@@ -13,7 +13,7 @@ from airloom.spec.pipeline import Pipeline
 from airloom.tracking import runs
 from airloom.tracking.tags import Tag
 from airloom.training.reporting.journal import Journal
-from airloom.tuning import selection, trial_folders
+from airloom.tuning import foreign, selection, trial_folders
 from airloom.tuning import study as budget
 from airloom.tuning.ownership import reap
 from airloom.tuning.slots import FINISHED, Slot, Slots
@@ -134,7 +134,7 @@ def _draw_figures(settings: Settings, pipeline: Pipeline, ctx: RunContext, api: 
     mpl.use("Agg")
     from matplotlib import pyplot
 
-    study = open_study(settings, ctx.key).study
+    study = foreign.without(open_study(settings, ctx.key).study)
     names = [target.metric for target in pipeline.tune.targets]
     for name, draw in _figures(study, names).items():
         try:

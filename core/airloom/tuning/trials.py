@@ -3,6 +3,8 @@
 Every call waits while the database is away and may then be done twice, so each is safe to repeat.
 """
 
+import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +12,7 @@ from airloom import database
 from airloom.contracts import RunContext
 from airloom.settings import Settings
 from airloom.spec.pipeline import Pipeline
-from airloom.tuning import samplers
+from airloom.tuning import foreign, samplers
 from airloom.tuning.slots import COMPLETE, PRUNED, Slot
 from airloom.tuning.space import suggester
 from airloom.tuning.study import BEGINNINGS, open_study
@@ -18,6 +20,7 @@ from airloom.tuning.study import BEGINNINGS, open_study
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, Trial
 
+log = logging.getLogger(__name__)
 REASON = "reason"  # user attribute: why the row is in state FAIL
 
 
@@ -64,7 +67,7 @@ class OptunaTrials:
             slot: as reserved.
             facts: user attributes of the row, for people.
         """
-        own = {"slot": slot.slot, "token": slot.token, **facts}
+        own = {foreign.SLOT: slot.slot, foreign.TOKEN: slot.token, **facts}
         if not slot.resumes:
             return database.patiently(lambda: self._draw(slot, own))
         lost = self.get(slot.trial)
@@ -115,7 +118,7 @@ class OptunaTrials:
             self.tell(number, "FAIL")
 
     def close_orphans(self, held: dict[int, Slot]) -> int:
-        """Fail the rows that are RUNNING and belong to no reservation: their workers died between two steps.
+        """Fail our rows that are RUNNING and belong to no reservation: their workers died between two steps.
 
         Args:
             held: the slots in work, by number.
@@ -127,9 +130,9 @@ class OptunaTrials:
 
         running = database.patiently(lambda: self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
         orphans = 0
-        for row in running:
-            slot = held.get(row.user_attrs.get("slot", -1))
-            if slot is None or slot.token != row.user_attrs.get("token"):
+        for row in foreign.own(running):
+            slot = held.get(row.user_attrs[foreign.SLOT])
+            if slot is None or slot.token != row.user_attrs.get(foreign.TOKEN):
                 self.fail(row.number, "its worker died")
                 orphans += 1
         return orphans
@@ -145,12 +148,43 @@ class OptunaTrials:
         fixed = self._beginnings[slot.slot] if slot.slot < len(self._beginnings) and not slot.tries else {}
         draw = slot.slot + 1_000_003 * slot.tries
         self._study.sampler = samplers.sampler(self._pipeline, self._fixed, draw)
-        template = create_trial(
-            state=TrialState.RUNNING, user_attrs=facts, system_attrs={"fixed_params": fixed} if fixed else {}
-        )
-        # As `Study.ask` does, but the row says from its first moment whose it is.
-        trial = Trial(self._study, self._storage.create_new_trial(self._id, template))
+        row = None if fixed else self._take_enqueued(facts)
+        if row is None:
+            template = create_trial(
+                state=TrialState.RUNNING, user_attrs=facts, system_attrs={"fixed_params": fixed} if fixed else {}
+            )
+            # As `Study.ask` does, but the row says from its first moment whose it is.
+            row = self._storage.create_new_trial(self._id, template)
+        trial = Trial(self._study, row)
         return ActiveTrial(trial, self._suggest(trial))
+
+    def _take_enqueued(self, facts: dict[str, Any]) -> int | None:
+        """A row that somebody enqueued by `study.enqueue_trial`, RUNNING and ours; None where none waits."""
+        from optuna.exceptions import UpdateFinishedTrialError
+        from optuna.trial import TrialState
+
+        for waiting in self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            row = waiting._trial_id
+            self._mark(row, facts)  # before it runs: a worker that dies here leaves a row that is closed as ours
+            try:
+                won = self._storage.set_trial_state_values(row, TrialState.RUNNING)
+            except UpdateFinishedTrialError:
+                won = False
+            if won:
+                self._mark(row, facts)  # another worker may have marked it meanwhile
+                log.info("trial %d was enqueued by somebody, and is taken as one of the study's", waiting.number)
+                return int(row)
+            now = self._storage.get_trial(row)
+            if all(now.user_attrs.get(name) == facts[name] for name in (foreign.SLOT, foreign.TOKEN)):
+                self._mark(row, {foreign.SLOT: None, foreign.TOKEN: None})  # another client asked for it first
+        return None
+
+    def _mark(self, row: int, facts: dict[str, Any]) -> None:
+        from optuna.exceptions import UpdateFinishedTrialError
+
+        for name, value in facts.items():
+            with suppress(UpdateFinishedTrialError):
+                self._storage.set_trial_user_attr(row, name, value)
 
     def _again(self, lost: "FrozenTrial", facts: dict[str, Any]) -> "Trial":
         from optuna.trial import Trial, TrialState, create_trial

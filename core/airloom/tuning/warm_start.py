@@ -7,6 +7,7 @@ from airloom import database
 from airloom.errors import ConfigError
 from airloom.settings import Settings
 from airloom.spec.pipeline import Pipeline
+from airloom.tuning import foreign
 from airloom.tuning.space import distribution
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ def _best_first(earlier: "list[Study]", study: "Study") -> "list[FrozenTrial]":
 
     ranked: list[tuple[int, FrozenTrial]] = []
     for past in earlier:
+        if "airloom.pipeline" in past.user_attrs:  # else a person's own study, which `tune.warm_start` names
+            past = foreign.without(past)
         trials = [t for t in past.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)) if t.values]
         if len(past.directions) > 1:
             best = past.best_trials if trials else []

@@ -30,6 +30,8 @@ class CommitDatasetOperator(DatasetJobOperator):
         type: dataset type of a new dataset; found out where left out.
         label: label column of a new dataset.
         key: the column of a new dataset that decides the split.
+        split: the column of a new dataset that tells a published split.
+        parts: the values of it that name each part: `{"train": ["training"], "test": ["Test"]}`.
         classes: text labels of a new dataset, in the order of their numbers.
         reading: how the values are written: `columns` (type by name), `encoding`, `delimiter`, `decimal`, `channels`,
             `unlabelled`; as the options of `airloom dataset commit`.
@@ -54,6 +56,8 @@ class CommitDatasetOperator(DatasetJobOperator):
         type: str = "",
         label: str = "",
         key: str = "",
+        split: str = "",
+        parts: Mapping[str, Sequence[Any]] | None = None,
         classes: Sequence[str] = (),
         reading: Mapping[str, Any] | None = None,
         suite: str | None = None,
@@ -68,7 +72,8 @@ class CommitDatasetOperator(DatasetJobOperator):
         self.author = author
         self.mode = mode
         self.tags = tags
-        self.roles = {"type": type, "label": label, "key": key, "classes": list(classes)}
+        self.roles: dict[str, Any] = {"type": type, "label": label, "key": key, "classes": list(classes)}
+        self.roles |= {"split": split, "parts": {part: list(values) for part, values in (parts or {}).items()}}
         self.suite = suite
         self.reading = reading
         self.equal = {"equal_inputs": equal_inputs, "drop_duplicates": drop_duplicates}

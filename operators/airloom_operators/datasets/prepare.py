@@ -12,8 +12,6 @@ from airloom_operators.triggers.snapshot import SnapshotTrigger
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-SPLIT = {"train": 0.6, "validation": 0.15, "test": 0.25}
-
 
 class PrepareSnapshotOperator(AirloomOperator):
     """Fix which rows of a version a training reads, and how they are split. It holds no slot while it waits.
@@ -21,7 +19,8 @@ class PrepareSnapshotOperator(AirloomOperator):
     Args:
         version: `digits` (the newest), `digits@v2` or `digits@golden`; in a DAG that runs for each version
             `digits@{{ partition_key }}`.
-        split: share by name.
+        split: share by name; or a published split, `{"column": "part"}` or `{"tags": {"train": [...], ...}}`, with what
+            names each part; left out, the dataset's published split, else the usual shares.
         since: only rows that came after this version.
         tags: only rows of commits with all of these tags; `!tag`: without it.
         timeout: seconds to wait.
@@ -46,7 +45,7 @@ class PrepareSnapshotOperator(AirloomOperator):
 
         with self.step() as settings:
             version = versions.find(settings, self.version)
-            split = dict(self.split or SPLIT)
+            split = snapshot.split_of(self.split)
             asked = snapshot.ask(settings, version, split, since=int(self.since), tags=list(self.tags))
             state = snapshot.start(settings, asked)
         self.log.info("snapshot %s of %s: %s", asked.id, version.name, state)

@@ -19,7 +19,9 @@ from airloom.cli.console import (
     Key,
     Label,
     Message,
+    Part,
     Source,
+    SplitColumn,
     Suite,
     Type,
     Unlabelled,
@@ -53,6 +55,8 @@ def create(
     type_: Type = "",
     label: Label = "",
     key: Key = "",
+    split_column: SplitColumn = "",
+    part: Part = None,
     classes: Classes = "",
     column: Columns = None,
     encoding: Encoding = "",
@@ -79,8 +83,9 @@ def create(
     settings = load()
     if versions.check_name(dataset) in versions.list_datasets(settings):
         raise ConfigError(f"there is a dataset {dataset} already", "`airloom dataset commit` adds rows to it")
+    roles = roles_of(type_, label, key, classes, split_column, part)
     reading = reading_of(column, encoding, delimiter, decimal, channels, unlabelled)
-    data = open_rows(settings, dataset, source, **roles_of(type_, label, key, classes), reading=reading)
+    data = open_rows(settings, dataset, source, **roles, reading=reading)
     equal: dict[str, Any] = {"equal_inputs": equal_inputs, "drop_duplicates": drop_duplicates}
     _commit(settings, dataset, data, json_, message=message, author=author, tags=tag or [], suite=suite, **equal)
 
@@ -95,6 +100,8 @@ def commit(
     type_: Type = "",
     label: Label = "",
     key: Key = "",
+    split_column: SplitColumn = "",
+    part: Part = None,
     classes: Classes = "",
     column: Columns = None,
     encoding: Encoding = "",
@@ -117,7 +124,7 @@ def commit(
     """
     from airloom.datasets.open_rows import open_rows
 
-    settings, roles = load(), roles_of(type_, label, key, classes)
+    settings, roles = load(), roles_of(type_, label, key, classes, split_column, part)
     reading = reading_of(column, encoding, delimiter, decimal, channels, unlabelled)
     data = open_rows(settings, dataset, source, **roles, reading=reading, anew=replace and bool(type_))
     mode = "replace" if replace else "append"
@@ -145,7 +152,7 @@ def _columns(data: "Batches") -> list[str]:
     from airloom.datasets.ingest.type_names import type_name
 
     layout = data.layout
-    roles = {layout.label: ", the label", layout.key: ", the key"}
+    roles = {layout.label: ", the label", layout.key: ", the key", layout.split: ", tells the split"}
     columns = []
     for field in data.schema:
         shape = (field.metadata or {}).get(b"shape", b"").decode()

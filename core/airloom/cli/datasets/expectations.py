@@ -16,6 +16,8 @@ from airloom.cli.console import (
     Encoding,
     Key,
     Label,
+    Part,
+    SplitColumn,
     Type,
     Unlabelled,
     Version,
@@ -43,6 +45,8 @@ def propose_expectations(
     type_: Type = "",
     label: Label = "",
     key: Key = "",
+    split_column: SplitColumn = "",
+    part: Part = None,
     classes: Classes = "",
     column: Columns = None,
     encoding: Encoding = "",
@@ -62,7 +66,7 @@ def propose_expectations(
 
     settings, dataset = load(), DatasetName.parse(name).dataset
     if source:
-        roles = roles_of(type_, label, key, classes)
+        roles = roles_of(type_, label, key, classes, split_column, part)
         roles["reading"] = reading_of(column, encoding, delimiter, decimal, channels, unlabelled)
         profile, layout = _of_rows(settings, dataset, source, roles)
     else:

@@ -52,7 +52,7 @@ def show(name: Version, json_: Json = False) -> None:
     Example: airloom dataset show flights@v2
     """
     from airloom.datasets import versions
-    from airloom.datasets.equal_inputs import policy_of, rows_apart
+    from airloom.datasets.equal_inputs import policy_of, rows_apart, rows_by_part
     from airloom.datasets.storage.statistics import merge
     from airloom.datasets.storage.store import Store
 
@@ -67,8 +67,9 @@ def show(name: Version, json_: Json = False) -> None:
         "deleted_rows": sum(shard.dead_rows for shard in manifest.shards),
         "revision": manifest.revision,
         "changed": manifest.changed,
-        "equal_inputs": policy_of("", manifest, manifest.layout.type),
+        "equal_inputs": policy_of("", manifest, manifest.layout),
         "rows_apart_from_equals": rows_apart(Store(settings), manifest),
+        "rows_by_part": rows_by_part(Store(settings), manifest) if manifest.layout.split else {},
         "statistics": merge(shard.statistics for shard in manifest.shards),
     }
     answer(record, json_, _describe(record))
@@ -84,6 +85,9 @@ def _describe(record: dict[str, Any]) -> str:
         "changed",
         "equal_inputs",
         "rows_apart_from_equals",
+        "split",
+        "parts",
+        "rows_by_part",
     }
     apart = record["rows_apart_from_equals"]
     count = (
@@ -96,6 +100,11 @@ def _describe(record: dict[str, Any]) -> str:
     ]
     lines += [f"{'bytes':14} {size(record['bytes'])}", f"{'changed':14} {_plain(record['changed'])}"]
     lines += [f"{'equal inputs':14} {record['equal_inputs']}; rows that have those of a row elsewhere: {count}"]
+    if record["split"]:
+        told = "; ".join(f"{part}: {', '.join(names)}" for part, names in record["parts"].items())
+        lines.append(f"{'split':14} published in column {record['split']} ({told})")
+        counts = record["rows_by_part"]
+        lines.append(f"{'rows by part':14} {_plain(counts) if counts is not None else 'not counted: data not here'}")
     lines += [f"{'column':14} {name}: {kind}" for name, kind in record["columns"].items()]
     for name, column in record["statistics"].items():
         numbers = [f"{key} {column[key]:.4g}" for key in ("min", "mean", "max", "std") if key in column]

@@ -1,34 +1,42 @@
 """snapshot, fetch, export."""
 
+import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from airloom.cli.console import Json, Version, answer, progress
+from airloom.cli.console import Json, SplitColumn, Version, answer, progress
 from airloom.errors import ConfigError
 from airloom.settings import load
+
+if TYPE_CHECKING:
+    from airloom.datasets.snapshots import snapshot as snapshots
 
 app = typer.Typer()
 Split = Annotated[
     list[str] | None,
-    typer.Option("--split", help="name=fraction, repeatable; default train=0.6 validation=0.15 test=0.25."),
+    typer.Option(
+        "--split",
+        help="name=fraction, repeatable; without it the dataset's published split, else train=0.6 validation=0.15 "
+        "test=0.25. With --split-column name=VALUE, or validation=0.1 of train.",
+    ),
 ]
 Tags = Annotated[list[str] | None, typer.Option("--tag", help="Only rows of commits with this tag; !tag: without it.")]
 Since = Annotated[int, typer.Option(help="Only rows that came after this version.")]
-DEFAULT = {"train": 0.6, "validation": 0.15, "test": 0.25}
 
 
 @app.command()
 def snapshot(
     name: Version,
     split: Split = None,
+    split_column: SplitColumn = "",
     tag: Tags = None,
     since: Since = 0,
     wait: Annotated[bool, typer.Option("--wait", help="Return when it is READY.")] = False,
     json_: Json = False,
 ) -> None:
-    """Prepare what a training reads: rows of a version, split by hash. Returns at once; see `fetch`.
+    """Prepare what a training reads: rows of a version, split by hash or as published. Returns at once; see `fetch`.
 
     Example: airloom dataset snapshot flights@v3 --split train=0.8 --split test=0.2 --tag month=2 --wait
     """
@@ -37,7 +45,7 @@ def snapshot(
 
     settings = load()
     version = versions.find(settings, name)
-    asked = snapshots.ask(settings, version, _split(split), since=since, tags=tag or [])
+    asked = snapshots.ask(settings, version, _split(split, split_column), since=since, tags=tag or [])
     state = snapshots.start(settings, asked)
     if wait:
         snapshots.fetch(settings, asked.id)
@@ -95,9 +103,13 @@ def export(
     answer({"path": str(path), "rows": rows}, json_, f"{path}: {rows} rows")
 
 
-def _split(given: list[str] | None) -> dict[str, float]:
+def _split(given: list[str] | None, column: str) -> "snapshots.Split":
+    from airloom.datasets.snapshots.split import Published
+
+    if column:
+        return Published(column, _parts(given or []))
     if not given:
-        return DEFAULT
+        return None
     shares = {}
     for item in given:
         name, equals, share = item.partition("=")
@@ -110,3 +122,17 @@ def _split(given: list[str] | None) -> dict[str, float]:
                 f"--split {item!r} is not name=fraction", "for example --split train=0.8 --split test=0.2"
             )
     return shares
+
+
+def _parts(given: list[str]) -> dict[str, Any]:
+    """`["train=training", "validation=0.1"]` → `{"train": ["training"], "validation": 0.1}`."""
+    values: dict[str, Any] = {}
+    for item in given:
+        name, equals, value = item.partition("=")
+        if not equals or not name:
+            hint = "for example --split train=training --split validation=0.1"
+            raise ConfigError(f"--split {item!r} is not name=VALUE", hint)
+        values.setdefault(name, []).append(value)
+    if re.fullmatch(r"0?\.[0-9]+", values.get("validation", [""])[0]):
+        values["validation"] = float(values["validation"][0])
+    return values

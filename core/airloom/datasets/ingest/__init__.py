@@ -15,6 +15,7 @@ from airloom.datasets.ingest.json_lines import json_types, read_json_lines
 from airloom.datasets.ingest.listing import entries
 from airloom.datasets.ingest.stream import stream
 from airloom.datasets.ingest.tables import read_ipc, read_parquet
+from airloom.datasets.storage.part_names import names_of
 from airloom.datasets.storage.schema import Layout
 from airloom.errors import ConfigError, DataError
 
@@ -52,6 +53,8 @@ def open_source(
     type: str = "",
     label: str = "",
     key: str = "",
+    split: str = "",
+    parts: Mapping[str, Iterable[Any]] | None = None,
     schema: pa.Schema | None = None,
     classes: Iterable[str] = (),
     reading: Reading | None = None,
@@ -64,15 +67,18 @@ def open_source(
             column of text and a class, else tabular where the columns are flat, else generic.
         label: label column; "" means the column `label` where there is one.
         key: the column that says which row it is; for a folder by class only "path".
+        split: the column that tells a published split.
+        parts: the values of it that name each part; see `storage.part_names`.
         schema: of the dataset to which the rows go; without it the first rows say it.
         classes: of a text label, in the order of their numbers; see `types.labels`.
         reading: how the values are written.
 
     Raises:
         DataError: naming the file, the row and the value; for later rows when they are read.
-        ConfigError: there is no such type, encoding or delimiter, or it says nothing of such files.
+        ConfigError: there is no such type, encoding, delimiter or part, or it says nothing of such files.
     """
-    wanted = Wanted(type, label, key, schema, tuple(classes), reading or Reading())
+    names = names_of(parts or {}) if split else {}
+    wanted = Wanted(type, label, key, split, names, schema, tuple(classes), reading or Reading())
     if path.is_dir():
         return _open_folder(path, wanted)
     if not path.is_file():

@@ -87,6 +87,8 @@ class Wanted:
     type: str = ""
     label: str = ""
     key: str = ""
+    split: str = ""
+    parts: Mapping[str, list[str]] = field(default_factory=dict)
     schema: pa.Schema | None = None
     classes: tuple[str, ...] = ()
     reading: Reading = Reading()
@@ -95,7 +97,7 @@ class Wanted:
     def names(self, column: str) -> bool:
         """Whether the caller or the dataset names this column."""
         known = self.schema.names if self.schema is not None else ()
-        return column in (self.label, self.key, *self.reading.columns, *known)
+        return column in (self.label, self.key, self.split, *self.reading.columns, *known)
 
 
 @dataclass(frozen=True)

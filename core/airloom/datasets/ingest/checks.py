@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from airloom.datasets.ingest.batches import Reading
+from airloom.datasets.storage.parts import parts_of, refuse_unnamed
 from airloom.datasets.storage.schema import Layout
 from airloom.datasets.types.base import shape_of
 from airloom.datasets.types.image import flat_pixels
@@ -50,6 +51,18 @@ def labelled(batch: pa.RecordBatch, layout: Layout, first: int, reading: Reading
     row = first + pc.index(missing, True).as_py()
     message = f"there is no label in column {layout.label!a}, row {row}"
     raise DataError(message, "fill it in, or leave such rows out: `--unlabelled drop`")
+
+
+def check_parts(batch: pa.RecordBatch, layout: Layout, first: int) -> None:
+    """Each row of a published split names its part.
+
+    Raises:
+        DataError: naming the first row that does not, and the value.
+    """
+    if layout.split:
+        column, name = batch.column(layout.split), layout.split
+        places = parts_of(column, layout.parts)
+        refuse_unnamed(column, places, layout.parts, lambda row: f"row {first + row} of column {name!a}:")
 
 
 def check_pixels(batch: pa.RecordBatch, layout: Layout, first: int) -> None:

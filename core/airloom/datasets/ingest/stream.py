@@ -12,6 +12,7 @@ from airloom.datasets.ingest.checks import (
     check_channels,
     check_elements,
     check_named,
+    check_parts,
     check_pixels,
     labelled,
     turned,
@@ -73,15 +74,16 @@ def stream(parts: Sequence[Part], wanted: Wanted, source: str, layout: Layout | 
 def _layout(schema: pa.Schema, wanted: Wanted) -> Layout:
     free = wanted.schema is None and "label" in schema.names and wanted.key != "label"
     label = wanted.label or ("label" if free else "")
-    return Layout(wanted.type or _guess(schema, label, wanted.key), label, wanted.key)
+    kind = wanted.type or _guess(schema, label, (wanted.key, wanted.split))
+    return Layout(kind, label, wanted.key, wanted.split, dict(wanted.parts))
 
 
-def _guess(schema: pa.Schema, label: str, key: str) -> str:
+def _guess(schema: pa.Schema, label: str, roles: tuple[str, ...]) -> str:
     """Images tell themselves by their shape; one text and a class are text; anything flat is tabular, else generic."""
     if label and any((field.metadata or {}).get(b"shape", b"").count(b",") == 2 for field in schema):
         return "image"
     kinds = {field.name: stored_type(field.type) for field in schema}
-    inputs = [kind for name, kind in kinds.items() if name not in (label, key)]
+    inputs = [kind for name, kind in kinds.items() if name not in (label, *roles)]
     is_class = label in kinds and (pa.types.is_integer(kinds[label]) or kinds[label] == pa.large_string())
     if is_class and inputs == [pa.large_string()]:
         return "text"
@@ -142,6 +144,7 @@ def _stored(pieces: Iterable[Piece], schema: pa.Schema, layout: Layout, wanted: 
                 check_elements(batch, first + start)
                 check_nulls(kind, batch.select(inputs), layout, first + start)
                 check_classes(batch, layout, first + start)
+                check_parts(batch, layout, first + start)
                 check_pixels(batch, layout, first + start)
                 left = labelled(batch, layout, first + start, wanted.reading)
             except DataError as error:

@@ -1,9 +1,8 @@
 """The rows of a batch, brought together: one gather a column and shard."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +19,25 @@ Data: TypeAlias = Mapping[int, memoryview] | Sequence[memoryview]  # by number o
 Spans: TypeAlias = Iterable[tuple[int, int, int]]  # shard, first byte, end
 
 
+Value = TypeVar("Value")
+
+
+class once(Generic[Value]):
+    """As `functools.cached_property`, without the lock that this has until Python 3.12.
+
+    It is one for all objects of a class: a fork may copy it while a thread holds it, and the worker process would wait
+    for ever.
+    """
+
+    def __init__(self, make: Callable[[Any], Value]) -> None:
+        self._make, self._name = make, make.__name__
+
+    def __get__(self, owner: Any, _kind: Any = None) -> Value:
+        value: Value = self._make(owner)
+        owner.__dict__[self._name] = value
+        return value
+
+
 class BatchRows:
     """Rows of a batch.
 
@@ -34,7 +52,7 @@ class BatchRows:
     def __len__(self) -> int:
         return len(self.rows)
 
-    @cached_property
+    @once
     def runs(self) -> list[tuple[int, int, int]]:
         """For each touched shard: its number, where its rows begin and end in the batch."""
         if len(self._bases) <= len(self):  # quicker than to look for the shard of each row
@@ -46,17 +64,17 @@ class BatchRows:
         starts = [0, *(np.flatnonzero(shards[1:] != shards[:-1]) + 1).tolist()]
         return list(zip(shards.take(starts).tolist(), starts, [*starts[1:], len(self)], strict=True))
 
-    @cached_property
+    @once
     def touched(self) -> list[int]:
         """The shards that rows are in, ascending."""
         return [shard for shard, _, _ in self.runs]
 
-    @cached_property
+    @once
     def shards(self) -> NDArray[np.int64]:
         """The shard of each row."""
         return self._bases.searchsorted(self.rows, "right") - 1
 
-    @cached_property
+    @once
     def local(self) -> NDArray[np.int64]:
         """The numbers of the rows within their shards."""
         return self.rows - self._bases.take(self.shards)

@@ -175,6 +175,7 @@ class Loader:
 
     def _batches(self, start: Cursor) -> Generator[Any, None, None]:
         if self._processes:
+            self._data.ready()
             read = partial(_read, self._data, Buffers(), False, self._transform)
             return in_processes(self._jobs(start), read, self._processes, start.seed + start.epoch)
         # As many as can wait, be in work and be held by the consumer at once.

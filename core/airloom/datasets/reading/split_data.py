@@ -77,11 +77,15 @@ class SplitData:
 
     def collate(self, columns: Gathered) -> tuple[Any, Any]:
         """Inputs and labels as the dataset type wants them."""
+        return self.ready()(columns, self.mapped.schema, self.layout)
+
+    def ready(self) -> Collate:
+        """What `collate` calls; asked for before a fork, so that no thread holds the lock of an import then."""
         if self._collate is None:
             from airloom.datasets.types import get_type
 
             self._collate = get_type(self.layout.type).to_tensors
-        return self._collate(columns, self.mapped.schema, self.layout)
+        return self._collate
 
     def __getitem__(self, position: int) -> Any:
         return self.__getitems__([position])[0]

@@ -6,27 +6,36 @@ from typing import Any
 import numpy as np
 
 from airloom.contracts import Snapshot
+from airloom.datasets.snapshots.published import inputs_of, parts_by_rule, split_rows
 from airloom.datasets.snapshots.split import assign
 from airloom.datasets.storage.index import voids
+from airloom.datasets.storage.manifest import VersionManifest
 from airloom.datasets.storage.rows import VersionRows
+from airloom.datasets.storage.store import Store
 from airloom.errors import DataError
 
 Array = np.ndarray[Any, Any]
 
 
-def choose(rows: VersionRows, snapshot: Snapshot) -> tuple[dict[str, Array], dict[str, int]]:
+def choose(store: Store, manifest: VersionManifest, snapshot: Snapshot) -> tuple[dict[str, Array], dict[str, int]]:
     """Physical row numbers of each split, int64, ascending; and how many have inputs that an earlier split has too.
 
     Raises:
-        DataError: the filter leaves no row.
+        DataError: the filter leaves no row; or of a published split a row names no part, or a part has no row.
     """
+    rows = VersionRows(store, manifest)
     keep = np.concatenate([np.full(s.rows, snapshot.reads(s.version, s.tags)) for s in rows.spans()])
     physical, index = rows.physical[keep], rows.all().take(keep)
     if not len(physical):
         asked = f"since version {snapshot.since} with tags {', '.join(snapshot.tags) or 'any'}"
-        raise DataError(f"{rows.manifest.name} has no rows {asked}", "loosen the filter")
-    places = assign(index.points, snapshot.split)
-    twice = repeated(index.input, places) if index.anchored else {}  # without a key equal inputs are never apart
+        raise DataError(f"{manifest.name} has no rows {asked}", "loosen the filter")
+    if snapshot.by:
+        parts = parts_by_rule(store, manifest, snapshot, keep)
+        places = split_rows(parts, index, snapshot, manifest.name)
+        twice = repeated(inputs_of(store, manifest, snapshot, index, keep), places)
+    else:
+        places = assign(index.points, snapshot.split)
+        twice = repeated(index.input, places) if index.anchored else {}  # without a key equal inputs are never apart
     return {name: physical[chosen] for name, chosen in places.items()}, twice
 
 

@@ -14,6 +14,7 @@ from airloom.datasets.reading.loader import Loader
 from airloom.datasets.reading.mapped import Mapped, ShardFile
 from airloom.datasets.reading.split_data import SplitData
 from airloom.datasets.reading.verify import verify_once
+from airloom.datasets.snapshots.published import layout_of
 from airloom.datasets.storage.manifest import VersionManifest
 from airloom.datasets.storage.shards import shard_table
 from airloom.datasets.storage.statistics import Statistics, merge, summarise
@@ -31,7 +32,7 @@ class SnapshotData:
         self, settings: Settings, snapshot: Snapshot, manifest: VersionManifest, rows: dict[str, NDArray[np.int64]]
     ) -> None:
         self.snapshot = snapshot
-        self.layout = manifest.layout
+        self.layout = layout_of(manifest.layout, snapshot)
         self.schema = declare_found(manifest.arrow_schema, manifest.layout, _labels(settings, manifest))
         marked = mark_gaps(self.schema, _gaps(manifest))
         self.empty_columns = [name for name in self.layout.inputs(marked) if has_gaps(marked.field(name))]

@@ -22,7 +22,7 @@ import psutil
 from airloom.contracts import DatasetVersion, Snapshot
 from airloom.datasets import versions
 from airloom.datasets.snapshots import files
-from airloom.datasets.snapshots.split import canonical
+from airloom.datasets.snapshots.split import Published, canonical
 from airloom.errors import AirloomError, ConfigError, CorruptFile, DataAway, DataError
 from airloom.files import write_private
 from airloom.settings import Settings
@@ -35,14 +35,31 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
+SHARES = {"train": 0.6, "validation": 0.15, "test": 0.25}
+Split = Mapping[str, float] | Published | None
 RUNNING, READY, FAILED = files.RUNNING, files.READY, files.FAILED
 _log = logging.getLogger(__name__)
+
+
+def split_of(values: Mapping[str, Any] | None) -> Split:
+    """What the section `split` of a pipeline file means.
+
+    Raises:
+        ConfigError: the parts of a published split are no mapping.
+    """
+    if not values or not {"column", "tags"} & set(values):
+        return values or None
+    column = str(values.get("column") or "")
+    parts = {name: names for name, names in values.items() if name != "column"} if column else values.get("tags")
+    if not isinstance(parts, Mapping):
+        raise ConfigError(f"the split {dict(values)} names no parts", '{"tags": {"train": […], "test": […]}}')
+    return Published(column, {part: names for part, names in parts.items() if names is not None})
 
 
 def ask(
     settings: Settings,
     version: DatasetVersion,
-    split: Mapping[str, float],
+    split: Split = None,
     *,
     since: int = 0,
     tags: Sequence[str] = (),
@@ -52,26 +69,31 @@ def ask(
     Args:
         settings: of this installation.
         version: whose live rows are taken.
-        split: share by name.
+        split: share by name, or a published one; None: the dataset's own, else the usual shares.
         since: take only rows that came after this version.
         tags: take only rows of commits with all of these tags; `!tag`: of commits without it.
 
     Raises:
-        ConfigError: the fractions do not sum to 1, or `since` is no earlier version.
+        ConfigError: the fractions do not sum to 1, the published split is none, or `since` is no earlier version.
     """
     if not 0 <= since < version.number:
         raise ConfigError(f"{version.name} has no rows since version {since}", f"since is 0 to {version.number - 1}")
     start = versions.get(settings, version.dataset, since).id if since else ""
-    shares, chosen = canonical(split), sorted(set(tags))
+    if split is None:
+        split = Published(version.split) if version.split else SHARES
+    shares, by = (split.rule(version)) if isinstance(split, Published) else (canonical(split), "")
+    chosen = sorted(set(tags))
     request = {"version": version.id, "since": start, "tags": chosen, "split": list(shares.items())}
+    request |= {"by": by} if by else {}
     identity = hashlib.sha256(json.dumps(request).encode()).hexdigest()
-    return Snapshot(identity, version.dataset, version.number, version.id, version.commit, shares, {}, since, chosen)
+    asked = Snapshot(identity, version.dataset, version.number, version.id, version.commit, shares, {}, since, chosen)
+    return replace(asked, by=by)
 
 
 def prepare(
     settings: Settings,
     version: DatasetVersion,
-    split: Mapping[str, float],
+    split: Split = None,
     *,
     since: int = 0,
     tags: Sequence[str] = (),
@@ -81,7 +103,7 @@ def prepare(
     Args:
         settings: of this installation.
         version: whose live rows are taken.
-        split: share by name.
+        split: share by name, or a published one; None: the dataset's own, else the usual shares.
         since: take only rows that came after this version.
         tags: take only rows of commits with all of these tags; `!tag`: of commits without it.
 
@@ -127,7 +149,6 @@ def make(settings: Settings, snapshot: Snapshot, *, describe: bool = False, anew
         CorruptFile: what stands under the version's name is not what the snapshot was made of.
     """
     from airloom.datasets.snapshots.choose import choose
-    from airloom.datasets.storage.rows import VersionRows
     from airloom.datasets.storage.store import Store
 
     known = None if anew else _known(settings, snapshot)
@@ -137,7 +158,7 @@ def make(settings: Settings, snapshot: Snapshot, *, describe: bool = False, anew
         version = _version(settings, snapshot)
         storage = versions.storage(settings, version)
         manifest = versions.manifest_of(settings, version, storage)
-        chosen, twice = choose(VersionRows(Store(settings), manifest), snapshot)
+        chosen, twice = choose(Store(settings), manifest, snapshot)
         ready = replace(snapshot, rows={name: len(rows) for name, rows in chosen.items()}, repeated=twice)
         facts = {"storage": storage, "rows": files.save_rows(settings, ready, chosen)}
         files.write_record(settings, ready, READY, **facts)

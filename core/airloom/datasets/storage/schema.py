@@ -1,7 +1,7 @@
 """Whether a batch has the columns of its dataset."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -19,10 +19,12 @@ class Layout:
     type: str
     label: str = ""
     key: str = ""
+    split: str = ""  # the column that tells a published split
+    parts: dict[str, list[str]] = field(default_factory=dict, hash=False)  # the values of it that name each part
 
     def inputs(self, schema: "pa.Schema") -> list[str]:
-        """Every column but label and key, in the schema's order."""
-        return [name for name in schema.names if name not in (self.label, self.key)]
+        """Every column but label, key and that of a published split, in the schema's order."""
+        return [name for name in schema.names if name not in (self.label, self.key, self.split)]
 
 
 def check(dataset: str, old: pa.Schema, layout: Layout, new: pa.Schema, given: Layout) -> None:
@@ -46,7 +48,7 @@ def check(dataset: str, old: pa.Schema, layout: Layout, new: pa.Schema, given: L
     ]
     wrong += [
         f"{role}: {getattr(given, role) or 'none'!r} instead of {getattr(layout, role) or 'none'!r}"
-        for role in ("type", "label", "key")
+        for role in ("type", "label", "key", "split", "parts")
         if getattr(layout, role) != getattr(given, role)
     ]
     if wrong:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from airloom.datasets.storage.parts import check_column
 from airloom.datasets.storage.schema import Layout
 from airloom.errors import DataError
 
@@ -62,7 +63,7 @@ def check_roles(schema: pa.Schema, layout: Layout) -> None:
     Raises:
         DataError: naming the column that is absent, and those that are there.
     """
-    for role, name in (("label", layout.label), ("key", layout.key)):
+    for role, name in (("label", layout.label), ("key", layout.key), ("split", layout.split)):
         if name and name not in schema.names:
             close = difflib.get_close_matches(name, schema.names, 1)
             there = ", ".join(map(ascii, schema.names[:20]))
@@ -70,6 +71,12 @@ def check_roles(schema: pa.Schema, layout: Layout) -> None:
             raise DataError(f"there is no column {name[:80]!a} to be the {role}; there are {there}", hint)
     if layout.label and layout.label == layout.key:
         raise DataError(f"column {layout.label!a} cannot be label and key", "a key says which row it is, not its class")
+    if layout.split:
+        if layout.split in (layout.label, layout.key):
+            role = "label" if layout.split == layout.label else "key"
+            message = f"column {layout.split!a} cannot be the {role} and tell the split"
+            raise DataError(message, "a published split has a column of its own")
+        check_column(schema, layout.split)
     if not layout.inputs(schema):
         raise DataError(f"there is no column besides label and key: {schema.names}", "add what a model shall see")
 
@@ -91,7 +98,7 @@ def check_class_label(schema: pa.Schema, layout: Layout) -> None:
 
 
 def one_input(schema: pa.Schema, layout: Layout) -> pa.Field:
-    """The only column besides label and key.
+    """The only column besides label, key and that of a published split.
 
     Raises:
         DataError: there are several.

@@ -48,5 +48,6 @@ class GenericType:
         self, columns: "dict[str, np.ndarray[Any, Any] | list[Any]]", schema: pa.Schema, layout: Layout
     ) -> tuple[Any, Any]:
         """A dict by column: a tensor of numbers (n, *shape), or what the rest came as; and the labels (n,)."""
-        inputs = {name: tensor(cells) for name, cells in columns.items() if name not in (layout.label, layout.key)}
+        roles = (layout.label, layout.key, layout.split)
+        inputs = {name: tensor(cells) for name, cells in columns.items() if name not in roles}
         return inputs, label_tensor(columns, schema, layout)

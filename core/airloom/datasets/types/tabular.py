@@ -40,11 +40,12 @@ class TabularType:
                 raise DataError(message, "leave it out, or use the type generic")
 
     def profile(self, table: pa.Table, layout: Layout) -> "pd.DataFrame":
-        """Each column but the key as it is: numbers as numbers, categories as text, dates as times."""
+        """Each column but key and split as it is: numbers as numbers, categories as text, dates as times."""
         import pandas as pd
 
         self.check(table.schema, layout)
-        return pd.DataFrame({name: series(table.column(name)) for name in table.column_names if name != layout.key})
+        names = [name for name in table.column_names if name not in (layout.key, layout.split)]
+        return pd.DataFrame({name: series(table.column(name)) for name in names})
 
     def to_tensors(
         self, columns: "dict[str, np.ndarray[Any, Any] | list[Any]]", schema: pa.Schema, layout: Layout

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from airloom.contracts import Decision, Evaluation, RunContext
 from airloom.errors import GateError, MlflowAway
 from airloom.evaluation.evaluate import read_predictions
-from airloom.evaluation.gate import page, tries
+from airloom.evaluation.gate import nothing_new, page, tries
 from airloom.evaluation.gate.alpha_spending import Tries
 from airloom.evaluation.gate.decide import GateOutcome, SliceRows, decide
+from airloom.evaluation.gate.nothing_new import EVIDENCE, PAGE
 from airloom.evaluation.predictions import PredictedRows
 from airloom.registry import models
 from airloom.settings import Settings
@@ -23,13 +24,13 @@ from airloom.tracking.tags import Tag
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-EVIDENCE = "gate/evidence.json"
-PAGE = "gate/evidence.html"
 OVERRIDE = "gate/override.json"
 
 
 def gate(settings: Settings, pipeline: Pipeline, ctx: RunContext, evaluation: Evaluation) -> Decision:
     """Decide whether the candidate may pass, on the predictions that the evaluation kept.
+
+    The champion itself is not judged: that is a refusal which says `nothing_new`.
 
     Args:
         settings: of this installation.
@@ -40,6 +41,8 @@ def gate(settings: Settings, pipeline: Pipeline, ctx: RunContext, evaluation: Ev
     Raises:
         RegistryError: MLflow does not answer. Everything else that is missing is a refusal with its reason.
     """
+    if evaluation.candidates and (known := nothing_new.look(settings, ctx, evaluation.candidates[0])):
+        return known
     client = runs.client(settings)
     spent = tries.count(settings, pipeline.pipeline, evaluation.split, evaluation.candidates or [ctx.mlflow_run])
     with runs.connection_errors(settings):

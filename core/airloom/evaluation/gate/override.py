@@ -26,11 +26,13 @@ def override(
         at: when, ISO 8601.
 
     Raises:
-        GateError: the policy knows no overrides, or name or reason is missing.
+        GateError: the policy knows no overrides, the candidate is the champion already, or name or reason is missing.
         RegistryError: MLflow does not answer.
     """
     if policy.override != "ask":
         raise GateError(f"the gate of {ctx.pipeline} knows no override", "gate.override: ask allows it")
+    if decision.nothing_new:
+        raise GateError("the candidate is the champion itself", "there is nothing to let through")
     if not by.strip() or not reason.strip():
         raise GateError(
             f"an override needs a name and a reason, not {by!r} and {reason!r}", "say who approves, and why"

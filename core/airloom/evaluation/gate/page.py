@@ -39,6 +39,13 @@ def render(evidence: dict[str, Any], outcome: GateOutcome, rows: PredictedRows |
     return "\n".join(part for part in parts if part)
 
 
+def without_news(reasons: list[str]) -> str:
+    """The page of a run whose model is the champion itself: there are no figures to show."""
+    items = "".join(f"<li>{html.escape(reason)}" for reason in reasons)
+    title = f"<!doctype html><meta charset=utf-8><title>Gate: nothing new</title><style>{_STYLE}</style>"
+    return f"{title}\n<h1>Nothing new</h1>\n<ul>{items}</ul>"
+
+
 def _metrics(evidence: dict[str, Any]) -> str:
     ours, theirs = evidence["metrics"], evidence["champion_metrics"]
     version = evidence["champion_version"]

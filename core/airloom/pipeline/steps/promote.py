@@ -20,6 +20,28 @@ def gate(context: dict[str, Any], evaluation: dict[str, Any]) -> dict[str, Any]:
     return decide(load(), definition(ctx), ctx, Evaluation.from_dict(evaluation)).to_dict()
 
 
+def nothing_new(settings: Settings, context: RunContext, trained: dict[str, Any]) -> Decision | None:
+    """The decision where the only candidate is the champion already, so that nothing is to be evaluated; else None.
+
+    Of several candidates the evaluation has to say first which is the best; the gate looks then.
+
+    Args:
+        settings: of this installation.
+        context: of the pipeline run.
+        trained: the candidate, or several by name.
+
+    Raises:
+        RegistryError: MLflow does not answer.
+    """
+    from airloom.evaluation.gate import nothing_new as gate_nothing_new
+
+    models = by_name(trained)
+    if len(models) != 1:
+        return None
+    model = TrainedModel.from_dict(next(iter(models.values())))
+    return gate_nothing_new.look(settings, context, model.model_uri, model.digests)
+
+
 def chosen(trained: dict[str, Any], evaluation: Evaluation) -> tuple[str, TrainedModel]:
     """The candidate that the evaluation chose and its model: the only one, or of several by name the best."""
     models = by_name(trained)

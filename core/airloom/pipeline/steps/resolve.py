@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from airloom.cache.manifest import declared
-from airloom.contracts import DatasetVersion, RunContext
+from airloom.contracts import DatasetVersion, RunContext, Snapshot
 from airloom.errors import ConfigError
 from airloom.files import read_json
 from airloom.names import check_logged
@@ -16,7 +16,7 @@ from airloom.pipeline.steps import tune
 from airloom.project.person import caller
 from airloom.settings import Settings
 from airloom.spec.load import checked, digest, full, load_pipeline, read_values
-from airloom.spec.pipeline import Pipeline
+from airloom.spec.pipeline import DatasetSection, Pipeline
 from airloom.tracking.ending import ending
 from airloom.tracking.tags import Tag
 
@@ -53,7 +53,6 @@ def resolve(
         MlflowAway: MLflow does not answer.
     """
     from airloom.datasets import versions
-    from airloom.datasets.snapshots import snapshot
 
     values = read_values(file)
     pipeline = checked(values, where=str(file))
@@ -63,14 +62,39 @@ def resolve(
     _check_overrides(values, pipeline, overrides)
     dataset = pipeline.dataset
     read = versions.latest(settings, dataset.name) if version is None else versions.get(settings, dataset.name, version)
-    split = {str(name): share for name, share in dataset.split.items()}
-    prepared = snapshot.prepare(settings, read, split, since=dataset.since, tags=dataset.tags)
+    prepared = snapshot_of(settings, dataset, read)
     experiment, run = _parent(settings, pipeline, name, read, prepared.id, overrides, task, user)
     context = RunContext(pipeline.pipeline, values, name, run, experiment, prepared, overrides, cache)
     with ending(settings, context):
         # Here, once: workers that start together would race for the tables, and might not agree on the cache.
         studies = {name: tune.prepare(settings, candidate) for name, candidate in contexts(context).items()}
     return context.with_(studies={name: decision.to_dict() for name, decision in studies.items() if decision})
+
+
+def snapshot_of(settings: Settings, dataset: DatasetSection, version: DatasetVersion) -> Snapshot:
+    """What a pipeline reads of a version.
+
+    Raises:
+        ConfigError: the split is none, or `since` is no earlier version.
+        DataError: no row is chosen; or of a published split a row names no part, or a part has no row.
+    """
+    from airloom.datasets.snapshots import snapshot
+
+    return snapshot.make(settings, snapshot_asked(settings, dataset, version))
+
+
+def snapshot_asked(settings: Settings, dataset: DatasetSection, version: DatasetVersion) -> Snapshot:
+    """The same without its rows: no data are read.
+
+    Raises:
+        ConfigError: the split is none, or `since` is no earlier version.
+    """
+    from airloom.datasets.snapshots import snapshot
+
+    # Left out, it is None: the dataset may declare a published split.
+    said = dataset.model_dump(mode="json", include={"split"}, exclude_unset=True)
+    split = snapshot.split_of(said.get("split"))
+    return snapshot.ask(settings, version, split, since=dataset.since, tags=dataset.tags)
 
 
 @dataclass(frozen=True)

@@ -160,12 +160,17 @@ def reused_study(settings: Settings, ctx: RunContext) -> CacheDecision | None:
 
 def _keep(settings: Settings, ctx: RunContext, result: StudyResult, read: dict[str, str]) -> None:
     """A study that its budget cut is none for later runs: the next one may come further."""
+    from airloom.tuning.foreign import touched
+    from airloom.tuning.study import open_study
+
     now, api = reads(settings, ctx), runs.client(settings)
     if not isinstance(now, StepManifest):
         return
     with runs.connection_errors(settings):
         asked = api.get_run(ctx.mlflow_run).data.tags.get(_asked(ctx))
     unless = result.over or ("" if asked == now.key else "what it reads changed while it ran")
+    if not unless and touched(open_study(settings, ctx.key).study):
+        unless = "others added trials to it by Optuna"
     value, run = result.to_dict(), ctx.mlflow_run
     lookup.keep(settings, ctx, STEP, (now, now), value=value, run=run, read=read, unless=unless)
 

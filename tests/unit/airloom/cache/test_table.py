@@ -192,29 +192,55 @@ def test_one_row_more_is_named(changed, rows_of):
     assert ask(changed, version=1)[0].hit
 
 
-def test_a_second_run_starts_no_job_but_the_gate_and_spends_no_try(changed):
-    """The whole loop again: every heavy step is a HIT, the gate judges the same model once more, as the same try."""
-    first = changed.first
+def tries(settings):
+    from sqlalchemy import create_engine, text
+
+    with create_engine(settings.database_address).connect() as connection:
+        return connection.execute(text("select count(*) from gate_tries where model = 'cached'")).scalar()
+
+
+def test_a_second_run_has_nothing_new_and_compares_nothing_with_itself(changed):
+    """The whole loop again: study and training are a HIT, whose model is the champion; no job, no try, no version."""
+    first, api, before = changed.first, runs.client(changed.settings), tries(changed.settings)
     again = changed.run(version=1)
-    hits = [line for line in changed.said if "HIT" in line]
-    # The champion is another one than the first run had: none.
-    assert [line.split(":")[0] for line in hits] == ["tune", "train"]
-    assert any("evaluate: MISS: champion none -> 1 models:/m-" in line for line in changed.said)
-    third = changed.run(version=1)
-    assert [line.split(":")[0] for line in changed.said if "HIT" in line] == ["tune", "train", "evaluate"]
-    table = Attempts(changed.settings.database_address)
-    key = third["context"]["key"]
-    assert [attempt.key for attempt in table.recent() if attempt.key.startswith(f"{key}/")] == [f"{key}/gate"]
-    assert third["model"] == again["model"] == first["model"]
-    assert third["registered"]["version"] == first["registered"]["version"] == "1"
-    api = runs.client(changed.settings)
-    run = api.get_run(third["context"]["mlflow_run"])
-    assert run.data.metrics["test_accuracy"] == third["evaluation"]["metrics"]["accuracy"]
-    assert run.data.params["best.width"] == "8"
+    assert [line.split(":")[0] for line in changed.said if "HIT" in line] == ["tune", "train"]
+    assert changed.said[-1] == (
+        "evaluate: NOTHING NEW: the trained model is cached/1, the champion; it is not judged again"
+    )
+    table, key = Attempts(changed.settings.database_address), again["context"]["key"]
+    assert [attempt.key for attempt in table.recent() if attempt.key.startswith(f"{key}/")] == []
+    assert again["model"] == first["model"]
+    assert not {"evaluation", "registered", "deployment"} & set(again)
+    assert (again["gate"]["passed"], again["gate"]["nothing_new"]) == (False, True)
+    assert [version.version for version in api.search_model_versions("name = 'cached'")] in (["1"], [1])
+    assert tries(changed.settings) == before
+    run = api.get_run(again["context"]["mlflow_run"])
+    assert (run.info.status, run.data.tags["airloom.outcome"]) == ("FINISHED", "nothing new")
+    assert run.data.tags["airloom.gate"] == "nothing new"
     evidence = json.loads(api_text(api, run.info.run_id, "gate/evidence.json", changed.settings))
-    assert (evidence["tries"]["first"], evidence["tries"]["last"]) == (1, 1)
+    assert (evidence["nothing_new"], evidence["passed"], evidence["champion_version"]) == (True, False, "1")
+    assert evidence["candidates"] == [first["model"]["model_uri"]]
+    assert "NOTHING NEW" in api_text(api, run.info.run_id, "gate/evidence.html", changed.settings)
+    assert run.data.params["best.width"] == "8"
     assert run.data.tags["airloom.reused.train"] == first["model"]["mlflow_run"]
-    assert StudyResult.from_dict(third["study"]) == replace(StudyResult.from_dict(first["study"]))
+    assert StudyResult.from_dict(again["study"]) == replace(StudyResult.from_dict(first["study"]))
+    same = changed.run(key=first["context"]["key"], version=1)  # the run that made the champion goes on as it was
+    assert (same["registered"]["version"], same["evaluation"]) == ("1", first["evaluation"])
+
+
+def test_an_evaluation_asks_no_champion_that_is_the_candidate_and_the_gate_says_so(changed):
+    from airloom.contracts import TrainedModel
+    from airloom.evaluation.evaluate import evaluate
+    from airloom.evaluation.gate.evidence import gate
+
+    before = tries(changed.settings)
+    context = RunContext.from_dict(changed.run(version=1)["context"])
+    pipeline = load_pipeline(changed.file)
+    evaluation = evaluate(changed.settings, pipeline, context, TrainedModel.from_dict(changed.first["model"]))
+    assert (evaluation.champion_version, evaluation.champion_metrics) == ("1", {})
+    decision = gate(changed.settings, pipeline, context, evaluation)
+    assert decision.nothing_new and not decision.promotes
+    assert tries(changed.settings) == before
 
 
 def api_text(api, run, path, settings):

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import gc
+import threading
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from airloom.datasets.reading.buffers import Buffers
 from airloom.datasets.reading.columns import Fixed, Other, Varied, mark_gaps, view
-from airloom.datasets.reading.gather import gather
+from airloom.datasets.reading.gather import BatchRows, gather
 from airloom.datasets.reading.joined import BUDGET, WIDE, Joined
 from airloom.datasets.reading.mapped import Mapped
 from airloom.errors import CorruptFile, DataError
@@ -219,3 +220,29 @@ def test_whole_numbers_that_no_float_keeps_are_refused_beside_empty_cells(make):
     mapped.schema = mark_gaps(mapped.schema, {"user"})
     with pytest.raises(DataError, match=r"(?s)column 'user' has empty cells .*9007199254740993.*declare it as the key"):
         read(mapped, [0, 1, 2], "user")
+
+
+def test_a_thread_that_looks_for_rows_holds_no_lock_that_a_fork_could_copy():
+    """Else a worker process that is forked meanwhile waits for ever, as in Python 3.11's `cached_property`."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slow:
+        def __len__(self):
+            return 9
+
+        def searchsorted(self, bases):
+            begun.set()
+            go_on.wait(30)
+            return np.searchsorted(np.arange(9), bases)
+
+    looks = threading.Thread(target=lambda: BatchRows(np.array([0, 5, 9]), Slow()).runs)
+    looks.start()
+    assert begun.wait(30)
+    found = []
+    beside = threading.Thread(target=lambda: found.append(BatchRows(np.array([0, 5, 9]), np.array([1, 2, 7])).runs))
+    beside.start()
+    beside.join(10)
+    meanwhile = list(found)
+    go_on.set()
+    looks.join()
+    assert meanwhile == [[(0, 0, 2), (1, 2, 3)]]
