@@ -12,7 +12,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airloom.errors import ConfigError, RegistryError
+from airloom.errors import RegistryError
 from airloom.settings import load
 
 if TYPE_CHECKING:
