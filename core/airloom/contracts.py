@@ -45,11 +45,17 @@ class DatasetVersion(Record):
     parent: str = ""  # id of the version before
     report: str = ""  # path of the validation report, from the home
     released: str = ""  # who let it through in spite of the report, and why
+    redacted: int = 0  # how many of its rows were forgotten since; `rows` and `id` stay what they were
 
     @property
     def name(self) -> str:
         """`digits@v3`, also the git tag."""
         return dataset_version(self.dataset, self.number)
+
+    @property
+    def state(self) -> str:
+        """READY, or REDACTED where rows of it were forgotten."""
+        return "REDACTED" if self.redacted else "READY"
 
 
 @dataclass(frozen=True)
