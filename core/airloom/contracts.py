@@ -47,11 +47,17 @@ class DatasetVersion(Record):
     released: str = ""  # who let it through in spite of the report, and why
     split: str = ""  # the column that tells a published split, where one is declared
     parts: dict[str, list[str]] = field(default_factory=dict)  # the values of it that name each part
+    redacted: int = 0  # how many of its rows were forgotten since; `rows` and `id` stay what they were
 
     @property
     def name(self) -> str:
         """`digits@v3`, also the git tag."""
         return dataset_version(self.dataset, self.number)
+
+    @property
+    def state(self) -> str:
+        """READY, or REDACTED where rows of it were forgotten."""
+        return "REDACTED" if self.redacted else "READY"
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ AirloomError
 ├── DataError            a dataset, version, batch or shard
 │   ├── ValidationFailed     a batch did not pass its suite (carries the report's path)
 │   ├── NothingChanged       the commit holds what the newest version holds already
+│   ├── Redacted             rows of the version were forgotten: it is no longer what its id says
 │   ├── CorruptFile          a file is not what was written
 │   └── DataAway             the data remote or the disk fails, or others wrote first: a retry may do
 ├── JobError             the jobs layer: no such attempt, an attempt that does not end
@@ -60,6 +61,10 @@ class ValidationFailed(DataError):
 
 class NothingChanged(DataError):
     """The commit would make a version equal to the newest one."""
+
+
+class Redacted(DataError):
+    """Rows of the version were forgotten since. What is left is read only where that is asked for."""
 
 
 class CorruptFile(DataError):

@@ -17,6 +17,7 @@ from airloom_operators.base import who
 from airloom_operators.datasets.commit import CommitDatasetOperator
 from airloom_operators.datasets.compact import CompactDatasetOperator
 from airloom_operators.datasets.export import ExportDatasetOperator
+from airloom_operators.datasets.forget import ForgetRowsOperator
 from airloom_operators.datasets.manage import DeleteDatasetOperator, TagDatasetOperator
 from airloom_operators.datasets.prepare import PrepareSnapshotOperator
 
@@ -131,3 +132,24 @@ def test_who_triggered_the_run_is_the_author_and_a_schedule_is_the_service(done)
     context["ti"] = SimpleNamespace(task_id="t", map_index=-1)
     operator = CommitDatasetOperator(task_id="t", dataset="trees", source="oaks.csv", message="oaks")
     assert "ada" in json.dumps(operator.job_of(done.settings, context)[1].to_dict())
+
+
+def test_rows_are_forgotten_by_a_file_of_keys_that_airflow_does_not_keep(register, tmp_path, monkeypatch) -> None:
+    from airflow.sdk import DAG
+
+    write_project(tmp_path)
+    (tmp_path / "keys.txt").write_text("oaks3\noaks4\n")
+    monkeypatch.setenv("AIRLOOM_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("AIRLOOM_PROJECT", str(tmp_path))
+    with DAG("tree_forgetting", schedule=None, default_args={"retries": 0}) as dag:
+        kinds = {"type": "tabular", "label": "tall", "key": "tree"}
+        rows = CommitDatasetOperator(task_id="oaks", dataset="trees", source="oaks.csv", message="oaks", **kinds)
+        gone = ForgetRowsOperator(task_id="forget", dataset="trees", keys_file="keys.txt", reason="felled")
+        rows >> gone
+    register(dag)
+    values = Result(dag.test()).values["forget"]
+    assert values["done"] and values["versions"] == {"trees@v1": 2} and values["version"] == "trees@v2"
+    assert "oaks3" not in json.dumps(values)
+    jobs = [path for path in (tmp_path / "home" / "jobs").rglob("*") if path.is_file()]
+    launched = [path for path in jobs if b"airloom.retention.forget" in path.read_bytes()]
+    assert launched and not any(b"oaks3" in path.read_bytes() for path in jobs if path.parent == launched[0].parent)

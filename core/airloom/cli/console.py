@@ -18,6 +18,9 @@ Author = Annotated[
 Version = Annotated[str, typer.Argument(help="digits (the newest), digits@v2, or digits@golden.")]
 Dataset = Annotated[str, typer.Argument(help="Name of the dataset.")]
 Suite = Annotated[Path | None, typer.Option(help="Expectation suite; default: configs/expectations/<dataset>.json.")]
+Redacted = Annotated[
+    bool, typer.Option("--allow-redacted", help="Read what is left of a version whose rows were forgotten in part.")
+]
 FILES = "A file (.csv .jsonl .parquet .arrow .npz .npy), a folder of them, or a folder a class."
 Source = Annotated[Path, typer.Argument(help=FILES)]
 Type = Annotated[str, typer.Option("--type", help="image, text, tabular, generic; found out when left out.")]

@@ -26,10 +26,12 @@ def reproduce(
 
     Says BITWISE EQUAL, WITHIN TOLERANCE or DIFFERS, with the first step that differs; exit code 1 when it differs.
     """
+    from airloom.datasets.snapshots import snapshot
     from airloom.training.reproducibility.past_run import past_run
 
     settings = load()
     past = past_run(settings, target, candidate)
+    snapshot.check_whole(settings, past.snapshot)  # before a job is started for it
     threads = int(past.threads or 1)
     value = _run(settings, "airloom.training.reproducibility.reproduce:step", {"run": past.run}, threads)
     _print(value, json_, f"run {past.run}")

@@ -257,21 +257,26 @@ def land(
             schema.check(dataset, head.arrow_schema, head.layout, staged.schema, staged.layout)
         layout = staged.layout if staged else head.layout if head else Layout("generic")
         policy = policy_of(details.equal_inputs, head, layout)
-        outcome = operation.apply(store, head, number, details.tags, policy)
-        manifest = _manifest(dataset, head, number, outcome, details, staged)
-        files = outputs.dvc_files(store, manifest)
-        outputs.push(store, manifest, head, files, pushed)
-        change = repository.Change(
-            {f"{dataset}/{name}": data for name, data in files.items()},
-            f"{manifest.name}: {details.message}\n",
-            details.author,
-            tag=manifest.name,
-            note=versions.note(manifest),
-            mail=details.mail,
-        )
         try:
+            outcome = operation.apply(store, head, number, details.tags, policy)
+            manifest = _manifest(dataset, head, number, outcome, details, staged)
+            files = outputs.dvc_files(store, manifest)
+            outputs.push(store, manifest, head, files, pushed)
+            change = repository.Change(
+                {f"{dataset}/{name}": data for name, data in files.items()},
+                f"{manifest.name}: {details.message}\n",
+                details.author,
+                tag=manifest.name,
+                note=versions.note(manifest),
+                mail=details.mail,
+            )
             return versions.record(manifest, repository.publish(settings, change, known.commit))
-        except repository.NotFirst as refused:
+        except (repository.NotFirst, DataError) as refused:
+            if race.forgotten(known.commit):  # what no version names any more is gone: this may have been among it
+                pushed.clear()
+                store.renew([name for shard in staged.shards for name in (shard.md5, shard.index)] if staged else [])
+            elif isinstance(refused, DataError):
+                raise
             race.lost(known.commit, refused)
             known = None  # looked up anew even where main stands still: the number may be taken
 

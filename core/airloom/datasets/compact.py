@@ -35,19 +35,23 @@ def compact(settings: Settings, dataset: str) -> tuple[DatasetVersion, VersionMa
         head = known.manifest
         if head is None:
             raise DataError(f"there is no dataset {dataset}", "commit it first")
-        manifest = _recut(store, head)
-        files = outputs.dvc_files(store, manifest)
-        outputs.push(store, manifest, head, files, pushed)
-        recut = f"{len(head.shards)} shards become {len(manifest.shards)}"
-        change = repository.Change(
-            {f"{dataset}/{name}": data for name, data in files.items()},
-            f"{manifest.name}: storage revision {manifest.revision}, {recut}\n",
-            SERVICE,
-            ref=f"refs/storage/{dataset}/v{manifest.number}",
-        )
         try:
+            manifest = _recut(store, head)
+            files = outputs.dvc_files(store, manifest)
+            outputs.push(store, manifest, head, files, pushed)
+            recut = f"{len(head.shards)} shards become {len(manifest.shards)}"
+            change = repository.Change(
+                {f"{dataset}/{name}": data for name, data in files.items()},
+                f"{manifest.name}: storage revision {manifest.revision}, {recut}\n",
+                SERVICE,
+                ref=f"refs/storage/{dataset}/v{manifest.number}",
+            )
             repository.publish(settings, change, known.commit)
-        except repository.NotFirst as refused:
+        except (repository.NotFirst, DataError) as refused:
+            if race.forgotten(known.commit):  # what no version names any more is gone
+                pushed.clear()
+            elif isinstance(refused, DataError):
+                raise
             race.lost(known.commit, refused)
             continue
         return versions.get(settings, dataset, manifest.number), manifest

@@ -17,6 +17,7 @@ from airloom.datasets.storage.shards import shard_table
 from airloom.datasets.storage.statistics import merge
 from airloom.datasets.storage.store import Store
 from airloom.datasets.types import get_type
+from airloom.errors import DataError
 from airloom.settings import Settings
 
 if TYPE_CHECKING:
@@ -38,10 +39,16 @@ class DatasetDifference(Record):
     shift: dict[str, dict[str, float]]  # by profile column of numbers: old_mean, new_mean, population stability index
 
 
-def diff(settings: Settings, old: DatasetVersion, new: DatasetVersion) -> DatasetDifference:
-    """Compare two versions; the data of both are read."""
+def diff(
+    settings: Settings, old: DatasetVersion, new: DatasetVersion, *, allow_redacted: bool = False
+) -> DatasetDifference:
+    """Compare two versions; the data of both are read.
+
+    Raises:
+        Redacted: rows of one were forgotten, and what is left was not asked for.
+    """
     store = Store(settings)
-    a, b = (versions.manifest_of(settings, version) for version in (old, new))
+    a, b = (_manifest(settings, version, allow_redacted) for version in (old, new))
     before, after = (_digests(store, manifest) for manifest in (a, b))
     profiles = [profile(store, manifest) for manifest in (a, b)]
     label = b.layout.label
@@ -57,10 +64,19 @@ def diff(settings: Settings, old: DatasetVersion, new: DatasetVersion) -> Datase
     )
 
 
+def _manifest(settings: Settings, version: DatasetVersion, allow_redacted: bool = False) -> VersionManifest:
+    """How a version is stored, where it may be compared."""
+    versions.check_whole(settings, version, allow_redacted=allow_redacted)
+    manifest = versions.manifest_of(settings, version)
+    if not manifest.shards:
+        raise DataError(f"nothing is left of {version.name}", "compare another version")
+    return manifest
+
+
 def changed(settings: Settings, old: DatasetVersion, new: DatasetVersion) -> int:
     """Rows of the old version in whose place the new one has others: a corrected row keeps its place in the split."""
     store = Store(settings)
-    sides = [VersionRows(store, versions.manifest_of(settings, version)).all() for version in (old, new)]
+    sides = [VersionRows(store, _manifest(settings, version)).all() for version in (old, new)]
     rows = [[digest.tobytes() for digest in side.row] for side in sides]
     both = set(rows[0]) & set(rows[1])
     places = [
@@ -73,7 +89,7 @@ def changed(settings: Settings, old: DatasetVersion, new: DatasetVersion) -> int
 def row_changes(settings: Settings, old: DatasetVersion, new: DatasetVersion) -> dict[str, int]:
     """How many rows were added, removed and kept; their content is not read."""
     store = Store(settings)
-    return _rows(*(_digests(store, versions.manifest_of(settings, version)) for version in (old, new)))
+    return _rows(*(_digests(store, _manifest(settings, version)) for version in (old, new)))
 
 
 def _digests(store: Store, manifest: VersionManifest) -> pa.Array:
@@ -144,12 +160,16 @@ def stability(old: np.ndarray[Any, Any], new: np.ndarray[Any, Any], bins: int = 
     return float(((b - a) * np.log(b / a)).sum())
 
 
-def picture(settings: Settings, old: DatasetVersion, new: DatasetVersion) -> bytes:
-    """A PNG: the distribution of each profile column in both versions."""
+def picture(settings: Settings, old: DatasetVersion, new: DatasetVersion, *, allow_redacted: bool = False) -> bytes:
+    """A PNG: the distribution of each profile column in both versions.
+
+    Raises:
+        Redacted: rows of one were forgotten, and what is left was not asked for.
+    """
     from matplotlib.figure import Figure
 
     store = Store(settings)
-    frames = [profile(store, versions.manifest_of(settings, version)) for version in (old, new)]
+    frames = [profile(store, _manifest(settings, version, allow_redacted)) for version in (old, new)]
     first, second = frames
     columns = [name for name in first.columns.intersection(second.columns)][:12]
     rows = (len(columns) + 2) // 3

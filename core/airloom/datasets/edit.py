@@ -1,6 +1,6 @@
 """Change single rows of a dataset: delete them, or put corrected ones in their place."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,15 @@ from airloom.datasets.ingest import Batches
 from airloom.datasets.ingest.text_values import Misfit, as_written
 from airloom.datasets.ingest.type_names import type_name
 from airloom.datasets.operations import Edit, Target
+from airloom.datasets.storage.manifest import VersionManifest
 from airloom.datasets.storage.rows import VersionRows
 from airloom.datasets.storage.shards import shard_table
 from airloom.datasets.storage.store import Store
 from airloom.datasets.validation.validate import validate
 from airloom.errors import ConfigError, DataError, ValidationFailed
 from airloom.settings import Settings
+
+Array = np.ndarray[Any, Any]
 
 
 def delete_rows(
@@ -43,6 +46,38 @@ def delete_rows(
     details.check()
     store = Store(settings)
     return commits.land(settings, store, version.dataset, Edit(targets(settings, store, version, rows)), details)
+
+
+def delete_found(
+    settings: Settings,
+    store: Store,
+    manifest: VersionManifest,
+    places: Mapping[tuple[str, str], Array],
+    *,
+    message: str,
+    author: str,
+) -> DatasetVersion:
+    """A new version without some rows of a version, named by where they stand.
+
+    Args:
+        settings: of this installation.
+        store: of this home.
+        manifest: of the version.
+        places: of rows, dead ones too, by MD5 of their shard and of its index.
+        message: why.
+        author: who says so.
+
+    Raises:
+        DataError: nothing would be left, or a row was changed meanwhile.
+    """
+    rows, chosen = VersionRows(store, manifest), list[Target]()
+    for shard in manifest.shards:
+        dead = shard.tombstones
+        for place in places.get((shard.md5, shard.index), np.empty(0, np.int64)).tolist():
+            if not dead[place]:
+                digest = rows.index(shard).row[place].tobytes()
+                chosen.append(Target(digest, shard.md5, place, f"a row of {manifest.name}"))
+    return commits.land(settings, store, manifest.dataset, Edit(chosen), commits.Details(message, author))
 
 
 def fix_rows(
@@ -90,7 +125,9 @@ def fix_rows(
     return fixed
 
 
-def targets(settings: Settings, store: Store, version: DatasetVersion, rows: Sequence[int]) -> list[Target]:
+def targets(
+    settings: Settings, store: Store, version: DatasetVersion, rows: Sequence[int], *, allow_redacted: bool = False
+) -> list[Target]:
     """What the rows with these numbers are.
 
     Args:
@@ -98,10 +135,13 @@ def targets(settings: Settings, store: Store, version: DatasetVersion, rows: Seq
         store: of this home.
         version: in which the rows are numbered.
         rows: their numbers, from 0, in the order of the live rows.
+        allow_redacted: number what is left of a version whose rows were forgotten in part.
 
     Raises:
         ConfigError: a number is out of range, or given twice.
+        Redacted: rows of the version were forgotten: the others have other numbers now.
     """
+    versions.check_whole(settings, version, allow_redacted=allow_redacted)
     manifest = versions.manifest_of(settings, version)
     wrong = [row for row in rows if not 0 <= row < manifest.rows]
     if wrong or not rows:
@@ -134,7 +174,7 @@ def rows_with_keys(settings: Settings, version: DatasetVersion, values: Sequence
         DataError: no row has one of the keys; all such are named.
     """
     keys, field = _keys(settings, version)
-    wanted = pa.array([_typed(value, field) for value in values], field.type)
+    wanted = pa.array([typed_key(value, field) for value in values], field.type)
     _check_there(version, keys, wanted)
     return np.flatnonzero(np.asarray(pc.is_in(keys, value_set=wanted))).tolist()
 
@@ -183,8 +223,12 @@ def _some(keys: list[Any]) -> str:
     return ", ".join(ascii(str(key)[:80]) for key in keys[:20]) + more
 
 
-def _typed(value: Any, field: pa.Field) -> Any:
-    """A key as its column has it; a whole number only as it is written there, for 007 is another key than 7."""
+def typed_key(value: Any, field: pa.Field) -> Any:
+    """A key as its column has it; a whole number only as it is written there, for 007 is another key than 7.
+
+    Raises:
+        ConfigError: it is none of the column's type.
+    """
     try:
         return as_written(value, field.type) if isinstance(value, str) else pa.scalar(value).cast(field.type).as_py()
     except (pa.ArrowException, Misfit) as error:

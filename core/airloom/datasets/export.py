@@ -16,7 +16,9 @@ from airloom.settings import Settings
 Form = Literal["parquet", "folder", "hf"]
 
 
-def export_named(settings: Settings, name: str, target: Path, form: str, split: str = "") -> tuple[Path, int]:
+def export_named(
+    settings: Settings, name: str, target: Path, form: str, split: str = "", *, allow_redacted: bool = False
+) -> tuple[Path, int]:
     """Write a version (`digits@v2`), or a split of a snapshot that is named by its id; returns the path and the rows.
 
     Args:
@@ -25,8 +27,10 @@ def export_named(settings: Settings, name: str, target: Path, form: str, split: 
         target: file or folder to make.
         form: see `export`.
         split: of the snapshot; "" for a version.
+        allow_redacted: write what is left of a version, where rows of it were forgotten.
 
     Raises:
+        Redacted: rows of it were forgotten, and what is left was not asked for.
         ConfigError: the form is not known, the target exists, or the form does not fit the type.
         DataError: there is no such version or snapshot.
     """
@@ -41,7 +45,8 @@ def export_named(settings: Settings, name: str, target: Path, form: str, split: 
         table, layout = opened.table(split), opened.layout
     else:
         version = versions.find(settings, name)
-        table, layout = read(settings, version), versions.manifest_of(settings, version).layout
+        table = read(settings, version, allow_redacted=allow_redacted)
+        layout = versions.manifest_of(settings, version).layout
     return export(table, layout, form, target), table.num_rows  # type: ignore[arg-type] # checked above
 
 

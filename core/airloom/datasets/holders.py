@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from airloom.contracts import DatasetVersion, Snapshot
 from airloom.datasets import versions
-from airloom.datasets.storage import repository
+from airloom.datasets.storage import repository, rewritten
 from airloom.datasets.storage.git import objects
 from airloom.datasets.storage.manifest import Span, shards_with
 from airloom.errors import DataError
@@ -85,6 +85,7 @@ def commit_of(settings: Settings, text: str) -> tuple[str, str, int] | None:
         DataError: it is a commit that brought no rows, such as a deletion.
     """
     repo = repository.refresh(settings)
+    text = rewritten.resolve(repo, text)
     commit = repository.git(repo, "rev-parse", "-q", "--verify", f"{text}^{{commit}}", check=False).stdout.strip()
     if not commit:
         return None

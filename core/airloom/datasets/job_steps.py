@@ -15,11 +15,11 @@ def job_of(settings: Settings, function: str, arguments: dict[str, Any], *, time
 
     Args:
         settings: of this installation.
-        function: its name.
+        function: its name; or that of one elsewhere, `package.module:function`.
         arguments: of the function, as JSON.
         timeout: wall time in seconds.
     """
-    step = f"airloom.datasets.job_steps:{function}"
+    step = function if ":" in function else f"airloom.datasets.job_steps:{function}"
     writable = [str((settings.project / arguments["target"]).resolve().parent)] if function == "export" else []
     return JobSpec(step=step, arguments=arguments, resources=Resources(time=timeout), writable=writable)
 

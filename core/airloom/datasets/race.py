@@ -4,7 +4,7 @@ import random
 import time
 from dataclasses import dataclass
 
-from airloom.datasets.storage import repository
+from airloom.datasets.storage import repository, rewritten
 from airloom.errors import DataAway
 from airloom.settings import Settings
 
@@ -21,12 +21,17 @@ class Race:
     losses: int = 0
     refusals: int = 0
 
-    def lost(self, before: str, refused: repository.NotFirst) -> None:
+    def forgotten(self, before: str) -> bool:
+        """Whether a forgetting replaced a commit of main: what it names may be gone, and who stands on it has lost."""
+        repo = repository.refresh(self.settings)
+        return rewritten.resolve(repo, before) != before
+
+    def lost(self, before: str, refused: Exception) -> None:
         """Wait a moment before the next try.
 
         Args:
             before: the commit of main that the push stood on.
-            refused: what git said.
+            refused: what git said, or what was gone.
 
         Raises:
             DataAway: there is no hope that the next try will succeed.

@@ -1,7 +1,8 @@
 """Look up versions. git is the only store: an annotated tag `name@vN` says what a version is, its tree how it is kept.
 
 A version's record is the last line of its tag, so that ten thousand of them are listed by two calls. Deletions stand in
-`<dataset>/deleted.json` on main. A compacted version has a second ref, `refs/storage/<dataset>/v<N>`.
+`<dataset>/deleted.json` on main, what was forgotten in `<dataset>/redacted.json`. A compacted version has a second ref,
+`refs/storage/<dataset>/v<N>`.
 """
 
 import difflib
@@ -12,9 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airloom.contracts import DatasetVersion
-from airloom.datasets.storage import repository
+from airloom.datasets.redactions import FILE as REDACTED
+from airloom.datasets.redactions import Redactions
+from airloom.datasets.storage import repository, rewritten
 from airloom.datasets.storage.git import objects
-from airloom.errors import ConfigError, DataError
+from airloom.errors import ConfigError, DataError, Redacted
 from airloom.names import DATASET, DatasetName, dataset_version
 from airloom.settings import Settings
 
@@ -79,8 +82,8 @@ def history(settings: Settings, dataset: str) -> list[tuple[DatasetVersion, bool
     if not _known(settings):
         return []
     repo = repository.refresh(settings)
-    gone = deletions(repo, check_name(dataset))
-    return [(DatasetVersion(**values), str(values["number"]) in gone) for values in _every(repo, dataset)]
+    gone, redacted = _since(repo, check_name(dataset))
+    return [(_version(values, redacted), str(values["number"]) in gone) for values in _every(repo, dataset)]
 
 
 def highest(settings: Settings, dataset: str) -> int:
@@ -200,6 +203,8 @@ def stored(repo: Path, dataset: str, number: int, commit: str = "") -> "VersionM
     name = dataset_version(dataset, number)
     at = commit or _compacted(repo, dataset, number) or f"refs/tags/{name}"
     text = repository.read_file(repo, at, f"{dataset}/manifest.json")
+    if text is None and (now := rewritten.resolve(repo, commit)) != commit:  # looked up before a forgetting
+        text = repository.read_file(repo, now, f"{dataset}/manifest.json")
     if text is None:
         raise DataError(f"{name} has no manifest in {at}", "restore the data repository")
     return VersionManifest.from_json(text)
@@ -220,6 +225,27 @@ def deletions(repo: Path, dataset: str) -> dict[str, dict[str, str]]:
     return dict(json.loads(text)) if text else {}
 
 
+def redactions(repo: Path, dataset: str) -> Redactions:
+    """The record of a dataset's forgettings."""
+    return Redactions.from_json(repository.read_file(repo, "main", f"{dataset}/{REDACTED}"))
+
+
+def check_whole(settings: Settings, version: DatasetVersion, *, allow_redacted: bool = False) -> str:
+    """The id of what the version holds now: its own, or where that is allowed, of what a forgetting left of it.
+
+    Raises:
+        Redacted: rows of it were forgotten, and what is left was not asked for.
+    """
+    redaction = redactions(settings.data_repo, version.dataset).versions.get(str(version.number))
+    if redaction is None:
+        return version.id
+    if allow_redacted:
+        return redaction.id
+    why = f"{redaction.who} on {redaction.when}: {redaction.reason}"
+    message = f"{version.name} is REDACTED: {redaction.rows} of its {version.rows} rows were forgotten ({why})"
+    raise Redacted(message, "take a newer version; --allow-redacted (allow_redacted=True) reads what is left of it")
+
+
 def record(manifest: "VersionManifest", commit: str) -> DatasetVersion:
     """What a manifest says of its version."""
     same = {f.name: getattr(manifest, f.name) for f in fields(DatasetVersion) if hasattr(manifest, f.name)}
@@ -229,14 +255,27 @@ def record(manifest: "VersionManifest", commit: str) -> DatasetVersion:
 
 def note(manifest: "VersionManifest") -> str:
     """The message of a version's tag: a subject for people, the record for `list_versions`."""
-    return f"{manifest.name}: {manifest.message}\n\n{json.dumps(record(manifest, '').to_dict())}\n"
+    values = record(manifest, "").to_dict()
+    del values["redacted"]  # which comes later, and which an earlier Airloom would not know
+    return f"{manifest.name}: {manifest.message}\n\n{json.dumps(values)}\n"
 
 
 def _records(repo: Path, dataset: str, which: str = "v*") -> list[DatasetVersion]:
     """The versions that were not deleted, oldest first; ten thousand take a fifth of a second."""
     records = _every(repo, dataset, which)
-    gone = {int(number) for number in deletions(repo, dataset)} if records else set()
-    return [DatasetVersion(**values) for values in records if values["number"] not in gone]
+    gone, redacted = _since(repo, dataset) if records else ({}, Redactions())
+    return [_version(values, redacted) for values in records if str(values["number"]) not in gone]
+
+
+def _since(repo: Path, dataset: str) -> tuple[dict[str, dict[str, str]], Redactions]:
+    """What became of versions after they were made: those that were deleted, and those with forgotten rows."""
+    gone, redacted = repository.read_files(repo, "main", f"{dataset}/deleted.json", f"{dataset}/{REDACTED}")
+    return dict(json.loads(gone)) if gone else {}, Redactions.from_json(redacted)
+
+
+def _version(values: dict[str, Any], redacted: Redactions) -> DatasetVersion:
+    redaction = redacted.versions.get(str(values["number"]))
+    return DatasetVersion(**values | ({"redacted": redaction.rows} if redaction else {}))
 
 
 def _every(repo: Path, dataset: str, which: str = "v*") -> list[dict[str, Any]]:

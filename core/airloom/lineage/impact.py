@@ -68,7 +68,8 @@ def impact(settings: Settings, target: str) -> Impact:
         kind=origin.kind,
         name=origin.name,
         versions=[
-            AffectedVersion(h.version.name, h.version.id, h.version.commit, h.rows, h.deleted) for h in origin.holders
+            AffectedVersion(h.version.name, h.version.id, h.version.commit, h.rows, h.deleted, h.version.redacted)
+            for h in origin.holders
         ],
         snapshots=sorted(snapshots.values(), key=lambda snapshot: (places[snapshot.version], snapshot.id)),
         runs=sorted((_affected(run, runs[run.id]) for run in ledger.briefs(runs)), key=_rank),
@@ -216,7 +217,8 @@ def _section(kind: str, shown: list[str], count: int) -> list[str]:
 
 def _version_line(version: AffectedVersion) -> str:
     deleted = " (deleted)" if version.deleted else ""
-    return f"{version.name:16} {version.rows:>9,} rows of it, commit {version.commit[:12]}{deleted}"
+    redacted = f" (REDACTED: {version.redacted} forgotten)" if version.redacted else ""
+    return f"{version.name:16} {version.rows:>9,} rows of it, commit {version.commit[:12]}{deleted}{redacted}"
 
 
 def _snapshot_line(snapshot: AffectedSnapshot) -> str:

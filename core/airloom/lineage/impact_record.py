@@ -15,6 +15,7 @@ class AffectedVersion(Record):
     commit: str
     rows: int  # of those in question
     deleted: bool
+    redacted: int = 0  # how many of its rows were forgotten since
 
 
 @dataclass(frozen=True)

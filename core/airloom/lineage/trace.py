@@ -125,7 +125,7 @@ def _with_data(settings: Settings, lineage: Lineage, tags: dict[str, str]) -> Li
         lineage,
         snapshot=tags.get(Tag.SNAPSHOT, ""),
         read=ReadRows(read.split, read.rows, read.since, read.tags, read.by) if read else None,
-        dataset=TracedDataset(name, identity, tags.get(Tag.DATASET_COMMIT, "")),
+        dataset=TracedDataset(name, identity, tags.get(Tag.DATASET_COMMIT, ""), behind[0].redacted if behind else 0),
         commits=behind,
         missing=missing,
     )
@@ -165,6 +165,7 @@ def commits(settings: Settings, name: str, read: Snapshot | None = None) -> list
             rows=left[version.number],
             read=taken[version.number],
             deleted=history[version.number][1],
+            redacted=version.redacted,
         )
         for version in line
     ]
@@ -203,7 +204,7 @@ def render(lineage: Lineage) -> str:
         _run_line(run),
         "; ".join(text for text in (f"parameters {parameters or '-'}", code) if text),
         f"snapshot {lineage.snapshot}{_read_text(lineage.read)}",
-        f"dataset {dataset.version} (id {dataset.id})",
+        f"dataset {dataset.version} (id {dataset.id}){_redacted_text(dataset.redacted)}",
     ]
     lines = [f"{'  ' * depth}{'└ ' if depth else ''}{step}" for depth, step in enumerate(steps)]
     indent = "  " * len(steps)
@@ -231,6 +232,10 @@ def _read_text(read: ReadRows | None) -> str:
     filters = [f"since v{read.since}"] if read.since else []
     filters += [f"tags {' '.join(read.tags)}"] if read.tags else []
     return f": {rows}{''.join(f'; {text}' for text in filters)}"
+
+
+def _redacted_text(rows: int) -> str:
+    return f", REDACTED: {rows} of its rows were forgotten" if rows else ""
 
 
 def _commit_line(commit: TracedCommit) -> str:

@@ -58,7 +58,8 @@ class TracedDataset(Record):
 
     version: str = ""  # digits@v3; empty where nothing says which it was
     id: str = ""
-    commit: str = ""
+    commit: str = ""  # as it was recorded; a forgetting may have replaced it since
+    redacted: int = 0  # how many of its rows were forgotten since
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class TracedCommit(Record):
     rows: int  # that the later version still has
     read: int  # how many of them the snapshot takes
     deleted: bool  # the version that it made
+    redacted: int = 0  # of that version, how many rows were forgotten since
 
 
 @dataclass(frozen=True)

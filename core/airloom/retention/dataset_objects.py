@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from airloom.datasets import versions
-from airloom.datasets.storage import object_lock, repository
+from airloom.datasets.storage import object_lock, repository, rewrite, rewritten
 from airloom.datasets.storage.store import Store
 from airloom.errors import CorruptFile
 from airloom.retention.in_use import InUse
@@ -66,7 +66,8 @@ def _files(store: Any, dataset: str, commit: str) -> list[str]:
 def _commits(settings: Settings, store: Any, in_use: InUse) -> dict[tuple[str, str], str]:
     """Dataset and commit, with who reads it."""
     repo = settings.data_repo
-    readers = {key: why for key, why in in_use.commits.items() if key[1] in store}  # else nobody can read it anyway
+    recorded = {(dataset, rewritten.resolve(repo, commit)): why for (dataset, commit), why in in_use.commits.items()}
+    readers = {key: why for key, why in recorded.items() if key[1] in store}  # else nobody can read it anyway
     listed = repository.git(repo, "for-each-ref", "--format=%(refname:strip=2) %(objectname)", "refs/storage").stdout
     compacted = dict(line.split(" ") for line in listed.splitlines())
     for dataset in versions.list_datasets(settings):
@@ -122,6 +123,8 @@ def sweep(settings: Settings) -> None:
     """Half-written objects of dead writers, and where the rows of deleted datasets were looked up."""
     if settings.data_repo.is_dir():
         Store(settings).sweep()
+        repository.refresh(settings)
+        rewrite.prune_once(settings)  # after a forgetting that another home has done
         known = versions.list_datasets(settings)
         for folder in below(settings.home / "data" / "lookup"):
             if folder.name not in known:

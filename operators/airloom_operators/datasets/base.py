@@ -20,7 +20,7 @@ class DatasetJobOperator(WaitsForJob):
         timeout: wall time of the operation in seconds.
     """
 
-    function = ""  # of `airloom.datasets.job_steps`, set by each subclass
+    function = ""  # of `airloom.datasets.job_steps`, or `package.module:function`; set by each subclass
 
     def __init__(self, *, timeout: float = 3600, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -211,7 +211,9 @@ def remove(
 ) -> None:
     """Make a version without some rows. The older versions keep them, and its own files until they are compacted.
 
-    Example: airloom dataset remove flights@v2 --key AA123 --key AA124 -m "asked to be forgotten"
+    `forget` takes rows out of all versions.
+
+    Example: airloom dataset remove flights@v2 --key AA123 --key AA124 -m "cancelled"
     """
     from airloom.datasets import edit, versions
 
@@ -222,7 +224,7 @@ def remove(
     numbers = _numbers(rows, version.rows) if rows else edit.rows_with_keys(settings, version, key or [])
     _print(edit.delete_rows(settings, version, numbers, message=message, author=author), json_)
     kept = f"{len(numbers)} removed rows stay in the older versions, and in what `dvc pull` brings of this one until"
-    say(f"{kept} `airloom dataset compact {version.dataset}`")
+    say(f"{kept} `airloom dataset compact {version.dataset}`; `airloom dataset forget` takes them out of all")
 
 
 @app.command()

@@ -1,12 +1,15 @@
 """list, show, log, diff, verify: nothing here changes a dataset."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from airloom.cli.console import Dataset, Json, Version, answer, size
-from airloom.settings import load
+from airloom.cli.console import Dataset, Json, Redacted, Version, answer, size
+from airloom.settings import Settings, load
+
+if TYPE_CHECKING:
+    from airloom.contracts import DatasetVersion
 
 app = typer.Typer()
 
@@ -21,8 +24,8 @@ def list_(json_: Json = False) -> None:
 
     settings = load()
     newest = [versions.latest(settings, name) for name in versions.list_datasets(settings)]
-    records = [version.to_dict() | {"name": version.name} for version in newest]
-    lines = (f"{v.name:24} {v.type:8} {v.rows:>10} rows  {v.message}" for v in newest)
+    records = [version.to_dict() | {"name": version.name, "state": version.state} for version in newest]
+    lines = (f"{v.name:24} {v.type:8} {v.rows:>10} rows  {_redacted(v)}{v.message}" for v in newest)
     answer(records, json_, "\n".join(lines) or "no datasets yet")
 
 
@@ -36,13 +39,17 @@ def log(name: Dataset, json_: Json = False) -> None:
 
     logged = versions.log(load(), name)
     # Not by to_dict, which copies each of ten thousand.
-    records = [{**vars(version), "name": version.name} for version in logged]
+    records = [{**vars(version), "name": version.name, "state": version.state} for version in logged]
     lines = (
-        f"{v.name}  {v.created[:16]}  {v.rows} rows  {v.author}: {v.message}"
+        f"{v.name}  {v.created[:16]}  {v.rows} rows  {_redacted(v)}{v.author}: {v.message}"
         + (f"  [{', '.join(v.tags)}]" if v.tags else "")
         for v in logged
     )
     answer(records, json_, "\n".join(lines))
+
+
+def _redacted(version: "DatasetVersion") -> str:
+    return f"REDACTED ({version.redacted} forgotten)  " if version.redacted else ""
 
 
 @app.command()
@@ -61,6 +68,8 @@ def show(name: Version, json_: Json = False) -> None:
     manifest = versions.manifest_of(settings, version)
     record = version.to_dict() | {
         "name": version.name,
+        "state": version.state,
+        "forgotten": _forgotten(settings, version),
         "columns": {field.name: str(field.type) for field in manifest.arrow_schema},
         "shards": len(manifest.shards),
         "bytes": sum(shard.bytes for shard in manifest.shards),
@@ -73,6 +82,14 @@ def show(name: Version, json_: Json = False) -> None:
         "statistics": merge(shard.statistics for shard in manifest.shards),
     }
     answer(record, json_, _describe(record))
+
+
+def _forgotten(settings: Settings, version: "DatasetVersion") -> dict[str, Any]:
+    """The last forgetting that took rows of the version, and the id of what is left; empty where none did."""
+    from airloom.datasets import versions
+
+    redaction = versions.redactions(settings.data_repo, version.dataset).versions.get(str(version.number))
+    return dict(vars(redaction)) if redaction else {}
 
 
 def _describe(record: dict[str, Any]) -> str:
@@ -96,7 +113,7 @@ def _describe(record: dict[str, Any]) -> str:
         else f"{apart:,}"
     )
     lines = [
-        f"{key:14} {_plain(value)}" for key, value in record.items() if key not in hidden and value not in ("", [])
+        f"{key:14} {_plain(value)}" for key, value in record.items() if key not in hidden and value not in ("", [], {})
     ]
     lines += [f"{'bytes':14} {size(record['bytes'])}", f"{'changed':14} {_plain(record['changed'])}"]
     lines += [f"{'equal inputs':14} {record['equal_inputs']}; rows that have those of a row elsewhere: {count}"]
@@ -127,6 +144,7 @@ def diff(
     old: Version,
     new: Version,
     picture: Annotated[Path | None, typer.Option(help="Also write the distributions as a PNG.")] = None,
+    allow_redacted: Redacted = False,
     json_: Json = False,
 ) -> None:
     """What differs between two versions: rows, shards, schema, labels, and the shift of each profile column.
@@ -138,11 +156,11 @@ def diff(
 
     settings = load()
     a, b = versions.find(settings, old), versions.find(settings, new)
-    difference = differ.diff(settings, a, b)
+    difference = differ.diff(settings, a, b, allow_redacted=allow_redacted)
     record = difference.to_dict()
     if picture:
         picture.parent.mkdir(parents=True, exist_ok=True)
-        picture.write_bytes(differ.picture(settings, a, b))
+        picture.write_bytes(differ.picture(settings, a, b, allow_redacted=allow_redacted))
         record["picture"] = str(picture)
     rows, shards = difference.rows, difference.shards
     lines = [
@@ -168,15 +186,19 @@ def verify(
 ) -> None:
     """Check every byte of a version in this home's cache; missing shards are fetched.
 
+    Of a version whose rows were forgotten in part, what is left is checked, and that its id is the recorded one.
+
     Example: airloom dataset verify flights --repair
     """
     from airloom.datasets import versions
+    from airloom.datasets.storage.rows import content_id
     from airloom.datasets.storage.store import Store
     from airloom.errors import CorruptFile
 
     settings = load()
     version = versions.find(settings, name)
-    shards, store = versions.manifest_of(settings, version).shards, Store(settings)
+    manifest, store = versions.manifest_of(settings, version), Store(settings)
+    shards = manifest.shards
     names = {shard.md5: shard.bytes for shard in shards} | {shard.index: shard.index_bytes for shard in shards}
     store.fetch(dict(names))
     damaged = store.verify(names)
@@ -184,5 +206,11 @@ def verify(
         hint = "--repair fetches them anew"
         raise CorruptFile(f"{len(damaged)} objects of {version.name} are damaged, first {store.path(damaged[0])}", hint)
     store.repair(damaged)
-    record = {"version": version.name, "objects": len(names), "repaired": damaged}
-    answer(record, json_, f"{version.name}: {len(names)} objects are whole, {len(damaged)} were fetched anew")
+    if version.redacted and content_id(store, manifest) != versions.check_whole(settings, version, allow_redacted=True):
+        raise CorruptFile(
+            f"what is left of {version.name} is not what a forgetting left", "restore the data repository"
+        )
+    record = {"version": version.name, "objects": len(names), "repaired": damaged, "state": version.state}
+    text = f"{version.name}: {len(names)} objects are whole, {len(damaged)} were fetched anew"
+    state = f"; it is REDACTED: {version.redacted} of its {version.rows} rows were forgotten, the others are all there"
+    answer(record, json_, text + state * bool(version.redacted))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from airloom.cli.console import Json, SplitColumn, Version, answer, progress
+from airloom.cli.console import Json, Redacted, SplitColumn, Version, answer, progress
 from airloom.errors import ConfigError
 from airloom.settings import load
 
@@ -34,6 +34,7 @@ def snapshot(
     tag: Tags = None,
     since: Since = 0,
     wait: Annotated[bool, typer.Option("--wait", help="Return when it is READY.")] = False,
+    allow_redacted: Redacted = False,
     json_: Json = False,
 ) -> None:
     """Prepare what a training reads: rows of a version, split by hash or as published. Returns at once; see `fetch`.
@@ -45,7 +46,8 @@ def snapshot(
 
     settings = load()
     version = versions.find(settings, name)
-    asked = snapshots.ask(settings, version, _split(split, split_column), since=since, tags=tag or [])
+    filters: dict[str, Any] = {"since": since, "tags": tag or [], "allow_redacted": allow_redacted}
+    asked = snapshots.ask(settings, version, _split(split, split_column), **filters)
     state = snapshots.start(settings, asked)
     if wait:
         snapshots.fetch(settings, asked.id)
@@ -91,6 +93,7 @@ def export(
     target: Annotated[Path, typer.Argument(help="File or folder to make; it must not exist.")],
     form: Annotated[str, typer.Option("--form", help="parquet, folder or hf.")] = "parquet",
     of: Annotated[str, typer.Option("--of", help="A split of the snapshot.")] = "",
+    allow_redacted: Redacted = False,
     json_: Json = False,
 ) -> None:
     """Write a version, or a split of a snapshot, as Parquet, as a folder by label, or for Hugging Face datasets.
@@ -99,7 +102,7 @@ def export(
     """
     from airloom.datasets.export import export_named
 
-    path, rows = export_named(load(), name, target, form, of)
+    path, rows = export_named(load(), name, target, form, of, allow_redacted=allow_redacted)
     answer({"path": str(path), "rows": rows}, json_, f"{path}: {rows} rows")
 
 

@@ -23,6 +23,7 @@ from airloom.contracts import DatasetVersion, Snapshot
 from airloom.datasets import versions
 from airloom.datasets.snapshots import files
 from airloom.datasets.snapshots.split import Published, canonical
+from airloom.datasets.storage import rewritten
 from airloom.errors import AirloomError, ConfigError, CorruptFile, DataAway, DataError
 from airloom.files import write_private
 from airloom.settings import Settings
@@ -63,6 +64,7 @@ def ask(
     *,
     since: int = 0,
     tags: Sequence[str] = (),
+    allow_redacted: bool = False,
 ) -> Snapshot:
     """The snapshot of a request, without its rows; the same request always gives the same id, in any order.
 
@@ -72,21 +74,24 @@ def ask(
         split: share by name, or a published one; None: the dataset's own, else the usual shares.
         since: take only rows that came after this version.
         tags: take only rows of commits with all of these tags; `!tag`: of commits without it.
+        allow_redacted: take what is left of a version whose rows were forgotten in part; its snapshots have other ids.
 
     Raises:
         ConfigError: the fractions do not sum to 1, the published split is none, or `since` is no earlier version.
+        Redacted: rows of the version were forgotten, and what is left was not asked for.
     """
     if not 0 <= since < version.number:
         raise ConfigError(f"{version.name} has no rows since version {since}", f"since is 0 to {version.number - 1}")
     start = versions.get(settings, version.dataset, since).id if since else ""
+    content = versions.check_whole(settings, version, allow_redacted=allow_redacted)
     if split is None:
         split = Published(version.split) if version.split else SHARES
     shares, by = (split.rule(version)) if isinstance(split, Published) else (canonical(split), "")
     chosen = sorted(set(tags))
-    request = {"version": version.id, "since": start, "tags": chosen, "split": list(shares.items())}
+    request = {"version": content, "since": start, "tags": chosen, "split": list(shares.items())}
     request |= {"by": by} if by else {}
     identity = hashlib.sha256(json.dumps(request).encode()).hexdigest()
-    asked = Snapshot(identity, version.dataset, version.number, version.id, version.commit, shares, {}, since, chosen)
+    asked = Snapshot(identity, version.dataset, version.number, content, version.commit, shares, {}, since, chosen)
     return replace(asked, by=by)
 
 
@@ -97,6 +102,7 @@ def prepare(
     *,
     since: int = 0,
     tags: Sequence[str] = (),
+    allow_redacted: bool = False,
 ) -> Snapshot:
     """Fix what a run reads, and wait until it is READY.
 
@@ -106,12 +112,14 @@ def prepare(
         split: share by name, or a published one; None: the dataset's own, else the usual shares.
         since: take only rows that came after this version.
         tags: take only rows of commits with all of these tags; `!tag`: of commits without it.
+        allow_redacted: see `ask`.
 
     Raises:
         ConfigError: the request is none; see `ask`.
+        Redacted: see `ask`.
         DataError: no row is chosen; see `make`.
     """
-    return make(settings, ask(settings, version, split, since=since, tags=tags))
+    return make(settings, ask(settings, version, split, since=since, tags=tags, allow_redacted=allow_redacted))
 
 
 def start(settings: Settings, snapshot: Snapshot) -> str:
@@ -172,9 +180,21 @@ def make(settings: Settings, snapshot: Snapshot, *, describe: bool = False, anew
     return ready
 
 
+def check_whole(settings: Settings, snapshot: Snapshot) -> None:
+    """Raise where rows of it may have been forgotten since.
+
+    Raises:
+        Redacted: rows of its version were, and it is none of what was left.
+        DataError: the version is gone.
+    """
+    _version(settings, snapshot)
+
+
 def _version(settings: Settings, snapshot: Snapshot) -> DatasetVersion:
     version = versions.get(settings, snapshot.dataset, snapshot.version)
-    if version.id != snapshot.version_id:
+    content = versions.check_whole(settings, version, allow_redacted=snapshot.version_id != version.id)
+    if content != snapshot.version_id:
+        versions.check_whole(settings, version)  # of what was left before another forgetting
         message = f"{version.name} has id {version.id[:12]}, the snapshot was made of {snapshot.version_id[:12]}"
         raise CorruptFile(message, "the data repository was changed by hand; restore it")
     return version
@@ -201,12 +221,15 @@ def record(settings: Settings, identity: str) -> dict[str, Any] | None:
 def _known(settings: Settings, snapshot: Snapshot) -> dict[str, Any] | None:
     """The record; None where it cannot be used, and so is made again of the version that is asked for.
 
-    It is damaged, or of a version with the same rows that was deleted since.
+    It is damaged, of a version with the same rows that was deleted since, or counts rows as before a forgetting.
     """
     try:
         known = record(settings, snapshot.id)
     except CorruptFile as error:
         _log.warning("%s; it is prepared again", error.message)
+        return None
+    storage = known.get("storage", "") if known else ""
+    if storage and rewritten.resolve(settings.data_repo, storage) != storage:
         return None
     number = known["snapshot"]["version"] if known else snapshot.version
     if number != snapshot.version and str(number) in versions.deletions(settings.data_repo, snapshot.dataset):

@@ -1,5 +1,7 @@
 """The DVC outputs of a version: how git names them, and their objects in the DVC remote."""
 
+from collections.abc import Mapping
+
 from airloom.datasets.storage.manifest import VersionManifest
 from airloom.datasets.storage.store import Store
 
@@ -18,6 +20,13 @@ def dvc_files(store: Store, manifest: VersionManifest) -> dict[str, bytes]:
         lines = f"outs:\n- md5: {listing}\n  size: {size}\n  nfiles: {len(entries)}\n  hash: md5\n  path: {name}\n"
         files[f"{name}.dvc"] = lines.encode()
     return files
+
+
+def listings(files: Mapping[str, bytes]) -> list[str]:
+    """The objects that list the shards and the indices, by what git holds of a version."""
+    return [
+        line.split()[-1] for name in ("shards", "index") for line in files[f"{name}.dvc"].decode().splitlines()[1:2]
+    ]
 
 
 def push(
@@ -39,10 +48,8 @@ def push(
     sizes = {shard.md5: shard.bytes for shard in manifest.shards}
     sizes |= {shard.index: shard.index_bytes for shard in manifest.shards}
     sizes = {name: size for name, size in sizes.items() if name not in old}
-    listings = [
-        line.split()[-1] for name in ("shards", "index") for line in files[f"{name}.dvc"].decode().splitlines()[1:2]
-    ]
-    store.check_there(listings)
-    sizes |= {name: store.path(name).stat().st_size for name in listings}
+    names = listings(files)
+    store.check_there(names)
+    sizes |= {name: store.path(name).stat().st_size for name in names}
     store.push(sizes)
     pushed |= set(sizes)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from airloom.datasets.storage import dvc_config
+from airloom.datasets.storage import dvc_config, object_lock, rewritten
 from airloom.datasets.storage.git import LOCKED, MAIL, foreign, objects, patiently
 from airloom.datasets.storage.git import git as git
 from airloom.errors import CorruptFile, DataAway, DataError
@@ -172,22 +172,32 @@ def publish(settings: Settings, change: Change, parent: str | None, repo: Path |
         DataAway: the push failed for another reason.
     """
     repo = repo or ensure(settings)
-    commit, specs = _objects(repo, change, parent)
-    target = "origin" if settings.data_remote else "."
-    done = patiently(repo, "push", "-q", "--atomic", target, *specs)
+    with object_lock.held(settings, alone=False, lock=object_lock.GIT):
+        commit, specs = write_objects(repo, change, parent)
+        target = "origin" if settings.data_remote else "."
+        done = patiently(repo, "push", "-q", "--atomic", target, *specs)
     if done.returncode == 0:
         if settings.data_remote:
             with contextlib.suppress(DataError):  # the version is there; whoever looks next fetches it
                 _fetch(repo)
         return commit
-    locked = LOCKED.search(done.stderr)
+    raise refused(done.stderr, change.tag or change.message)
+
+
+def refused(output: str, what: str) -> Exception:
+    """The error of a push that failed: `NotFirst` or `DataAway`.
+
+    Args:
+        output: of git.
+        what: was pushed.
+    """
+    locked = LOCKED.search(output)
     if locked:
-        message = f"the push of {change.tag or change.message} failed: another git process holds {locked[1]}"
-        raise DataAway(message, "nothing is visible; if no git is running there, remove that file and try again")
-    if any(sign in done.stderr for sign in LOST):
-        raise NotFirst(" ".join(done.stderr.split())[:400])
-    hint = "nothing is visible; try again"
-    raise DataAway(f"the push of {change.tag or change.message} failed: {done.stderr.strip()[:500]}", hint)
+        message = f"the push of {what} failed: another git process holds {locked[1]}"
+        return DataAway(message, "nothing is visible; if no git is running there, remove that file and try again")
+    if any(sign in output for sign in LOST):
+        return NotFirst(" ".join(output.split())[:400])
+    return DataAway(f"the push of {what} failed: {output.strip()[:500]}", "nothing is visible; try again")
 
 
 def publish_ref(settings: Settings, ref: str, commit: str, *, force: bool = False) -> bool:
@@ -203,7 +213,7 @@ def publish_ref(settings: Settings, ref: str, commit: str, *, force: bool = Fals
         DataAway: the push failed for another reason.
     """
     repo = refresh(settings)
-    spec = f"{'+' if force else ''}{commit}:{ref}"
+    spec = f"{'+' if force else ''}{rewritten.resolve(repo, commit)}:{ref}"  # never one that a forgetting replaced
     done = patiently(repo, "push", "-q", "origin" if settings.data_remote else ".", spec)
     if done.returncode and not any(sign in done.stderr for sign in (*LOST, "would clobber")):
         raise DataAway(f"the push of {ref} failed: {done.stderr.strip()[:500]}", "nothing changed; try again")
@@ -211,20 +221,26 @@ def publish_ref(settings: Settings, ref: str, commit: str, *, force: bool = Fals
     return done.returncode == 0
 
 
-def _objects(repo: Path, change: Change, parent: str | None) -> tuple[str, list[str]]:
+def write_objects(repo: Path, change: Change, parent: str | None) -> tuple[str, list[str]]:
     """Write blobs, tree, commit and tag, which no ref names yet; returns the commit and what to push.
 
     Raises:
+        NotFirst: a forgetting has replaced the parent meanwhile.
         DataAway: the disk does not take them, or what they build on is damaged.
     """
     import pygit2
 
     try:
         return _write_objects(repo, change, parent)
-    except (pygit2.GitError, OSError) as error:
-        raise DataAway(
-            f"{repo} cannot be written: {error}", "make room, or `git fsck` it; nothing is visible"
-        ) from None
+    except (pygit2.GitError, OSError, KeyError) as error:
+        if parent in rewritten.commits(repo):
+            raise NotFirst(f"{parent} was replaced by a forgetting") from None
+        raise not_written(repo, error) from None
+
+
+def not_written(repo: Path, error: Exception) -> DataAway:
+    """What is said where git's objects cannot be written."""
+    return DataAway(f"{repo} cannot be written: {error}", "make room, or `git fsck` it; nothing is visible")
 
 
 def _write_objects(repo: Path, change: Change, parent: str | None) -> tuple[str, list[str]]:

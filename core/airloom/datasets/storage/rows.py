@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from airloom.datasets.storage.chain import Chain
 from airloom.datasets.storage.index import Index
 from airloom.datasets.storage.manifest import Shard, Span, VersionManifest
 from airloom.datasets.storage.store import Store, md5_of
@@ -76,3 +77,10 @@ class VersionRows:
         """Which commit brought which live rows, in the rows' order."""
         for shard in self.manifest.shards:
             yield from shard.live_spans()
+
+
+def content_id(store: Store, manifest: VersionManifest) -> str:
+    """The id of the rows that are there now, computed anew from their digests."""
+    rows = VersionRows(store, manifest).all().row
+    chain, tail = Chain().extend(np.empty((0, 32), np.uint8), rows)
+    return chain.id(manifest.arrow_schema, tail)

@@ -134,6 +134,19 @@ class Store:
                 with suppress(OSError):  # not there, or no local file
                     os.utime(self.remote.oid_to_path(name))
 
+    def renew(self, names: Iterable[str]) -> None:
+        """Make objects in the cache young, and those of them in a local remote: a commit goes on to name them.
+
+        Raises:
+            DataError: one is gone.
+        """
+        wanted = list(names)
+        self._renew(wanted)
+        with object_lock.held(self.settings, alone=False):
+            self.check_there(wanted)
+            for name in wanted:
+                os.utime(self.path(name))
+
     def listing(self, files: dict[str, str]) -> str:
         """Write the object that lists a DVC directory (MD5 by file name); returns its name, which ends in `.dir`."""
         entries = [{"md5": md5, "relpath": name} for name, md5 in sorted(files.items())]
@@ -206,8 +219,10 @@ class Store:
         gone = [name for name in names if not self.path(name).exists()]
         if gone:
             message = f"{len(gone)} objects that this commit wrote are gone from {self._cache}, {gone[0]} first"
-            hint = "`airloom gc` took them: the commit has outlasted --grace. Nothing is visible; commit again, and"
-            raise DataError(message, f"{hint} collect with a longer --grace")
+            hint = (
+                "`airloom gc` took them: the commit has outlasted --grace; or `dataset forget` did. Nothing is visible;"
+            )
+            raise DataError(message, f"{hint} commit again, and collect with a longer --grace")
 
     def _same(self, name: str) -> bool:
         """Whether an object that lay in a local remote before is whole; other remotes are asked for sizes only."""

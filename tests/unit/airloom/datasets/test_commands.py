@@ -133,6 +133,8 @@ def said(story: dict[str, Done], command: str) -> str:
         ("snapshot", r"^[0-9a-f]{64}  READY\n"),
         ("fetch", r"(?s)READY\nflights@v3: train \d+, test \d+"),
         ("export", r"flights\.parquet: 60 rows"),
+        ("forget", r"(?s)1 row would be forgotten.*REDACTED: .*flights@v3 \(1\).*without them: flights@v5"),
+        ("export flights@v3 left", r"left\.parquet: 59 rows"),
     ],
 )
 def test_the_how_to_works_as_it_is_written(story, command, says):

@@ -1,0 +1,1 @@
+"""People with keys, one of whom asks to be forgotten."""
