@@ -20,7 +20,7 @@ Source = Annotated[Path, typer.Argument(help=FILES)]
 Type = Annotated[str, typer.Option("--type", help="image, text, tabular, generic; found out when left out.")]
 Label = Annotated[str, typer.Option(help="The label column; `label` when left out.")]
 Key = Annotated[str, typer.Option(help="The column that decides the split, for example a patient's number.")]
-Classes = Annotated[str, typer.Option(help="Text labels in the order of their numbers, with commas between.")]
+Classes = Annotated[str, typer.Option(help="Labels that the rows may have, with commas between; others are refused.")]
 Columns = Annotated[
     list[str] | None,
     typer.Option(
@@ -99,7 +99,7 @@ def roles_of(type_: str = "", label: str = "", key: str = "", classes: str = "")
         type_: of the dataset.
         label: the label column.
         key: the column that decides the split.
-        classes: text labels, with commas between.
+        classes: the labels that rows may have, with commas between.
     """
     return {"type": type_, "label": label, "key": key, "classes": [name for name in classes.split(",") if name]}
 

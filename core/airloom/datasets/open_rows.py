@@ -10,7 +10,6 @@ from airloom.datasets import commit as commits
 from airloom.datasets import versions
 from airloom.datasets.ingest import Reading, open_source
 from airloom.datasets.ingest.type_names import type_name
-from airloom.datasets.types.labels import classes_of
 from airloom.errors import DataError
 from airloom.settings import Settings
 
@@ -39,13 +38,13 @@ def open_rows(
         type: dataset type; "" finds it out.
         label: label column.
         key: the column that decides the split.
-        classes: text labels in the order of their numbers, for the first commit.
+        classes: the labels that these rows may have; none: any.
         reading: how the values are written, where it is not as usual.
         anew: in columns of their own, to replace all rows of the dataset.
 
     Raises:
-        DataError: the dataset exists with another type, label, key or classes, or columns of other types than
-            `reading` names, or the source cannot be read.
+        DataError: the dataset exists with another type, label or key, or columns of other types than `reading` names,
+            or the source cannot be read.
         ConfigError: `reading` names no type, encoding or delimiter.
     """
     versions.check_name(dataset)
@@ -53,17 +52,16 @@ def open_rows(
     if head is None or anew:
         return open_source(source, **given, classes=classes, reading=reading)
     own = {role: getattr(head.layout, role) for role in given}
-    has = own | {"classes": classes_of(head.arrow_schema, head.layout)}
-    for role, asked in (given | {"classes": list(classes)}).items():
-        if asked and asked != has[role]:
-            message = f"{dataset} has the {role} {has[role] or 'none'!r}, not {asked!r}"
+    for role, asked in given.items():
+        if asked and asked != own[role]:
+            message = f"{dataset} has the {role} {own[role] or 'none'!r}, not {asked!r}"
             raise DataError(message, f"leave the {role} out, or make another dataset")
     for name, asked in reading.types.items() if reading else ():
         kind = head.arrow_schema.field(name).type if name in head.arrow_schema.names else asked
         if kind != asked and not _lists_of(kind, asked):
             message = f"{dataset} has the column {name!r} of type {type_name(kind)}, not {type_name(asked)}"
             raise DataError(message, f"say --column '{name}={type_name(kind)}', or make another dataset")
-    return open_source(source, **own, schema=head.arrow_schema, reading=reading)
+    return open_source(source, **own, schema=head.arrow_schema, classes=classes, reading=reading)
 
 
 def _lists_of(kind: pa.DataType, asked: pa.DataType) -> bool:

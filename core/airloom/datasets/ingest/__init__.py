@@ -65,7 +65,7 @@ def open_source(
         label: label column; "" means the column `label` where there is one.
         key: the column that says which row it is; for a folder by class only "path".
         schema: of the dataset to which the rows go; without it the first rows say it.
-        classes: of a text label, in the order of their numbers; see `types.labels`.
+        classes: the labels that rows may have, any other is refused; left out, any is good. Nothing of it is stored.
         reading: how the values are written.
 
     Raises:
