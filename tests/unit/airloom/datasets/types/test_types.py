@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airloom import classes
@@ -137,6 +137,7 @@ LABELS = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(LABELS)
 def test_a_label_comes_back_from_its_name_and_from_its_number(column):
     layout, given_labels = Layout("tabular", "y"), column.to_pylist()
