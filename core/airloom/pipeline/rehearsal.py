@@ -199,11 +199,10 @@ def _served(
     from airloom.evaluation.predictions import by_name
     from airloom.training.export.onnx import adopt, export, load_program
     from airloom.training.few_rows import FewRows
-    from airloom.training.source import SnapshotSplits
 
     model, example = saved
     opened = open_snapshot(settings, ctx.snapshot)
-    split, processing = opened.split("validation"), SnapshotSplits(settings, ctx.snapshot).declare(run.processing)
+    split, processing = opened.split("validation"), run.processing.of_classes(opened.labels_of_classes)
     with tempfile.TemporaryDirectory(prefix="airloom-model-") as name:
         if isinstance(model, Path) and model.suffix == ".onnx":
             files: Any = adopt(model, example, Path(name), run.rtol)

@@ -150,7 +150,8 @@ class TensorSource:
     @property
     def classes(self) -> list[str]:
         """See `Source`. Whole numbers are classes up to the largest; tensors name none."""
-        whole = [labels for _, labels in map(self.tensors, self._splits) if not labels.is_floating_point()]
+        every = [labels for _, labels in map(self.tensors, self._splits) if len(labels)]
+        whole = [labels for labels in every if not labels.is_floating_point()]
         return [str(number) for number in range(max((int(labels.max()) + 1 for labels in whole), default=0))]
 
     def declare(self, processing: Processing) -> Processing:

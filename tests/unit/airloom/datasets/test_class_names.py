@@ -72,6 +72,10 @@ def test_a_class_is_appended_to_a_dataset_that_declared_an_order(settings, suite
     assert past_classes(settings, declared) == ["dog", "cat"]
     before = opened(settings, declared)
     assert before.classes == ["cat", "dog"]
+    stored = before.table("train").column("label").to_pylist()
+    for order in (["dog", "cat"], None):  # as a model of the release before numbers them, and as today
+        numbers = before.for_model(order).tensors("train")[1].tolist()
+        assert [(order or ["cat", "dog"])[number] for number in numbers] == stored
     rows = open_rows(settings, "pets", _file(settings, texts(["axolotl", "dog"], 40, 60)))
     second = commit(settings, "pets", rows, message="a new class", suite=suite)
     assert labels.classes_of(versions.manifest_of(settings, second).arrow_schema, TEXT) == []

@@ -48,7 +48,7 @@ def pixels(run):
 """
 
 
-def means(settings, ctx: RunContext, poor=False, **declared) -> TrainedModel:
+def means(settings, ctx: RunContext, poor=False, earlier=False, **declared) -> TrainedModel:
     """A model that answers with the class whose mean is the nearest, logged as a training does it, without torch."""
     import mlflow
     import onnx
@@ -61,6 +61,7 @@ def means(settings, ctx: RunContext, poor=False, **declared) -> TrainedModel:
     mean = np.stack([inputs[numbers == number].mean(axis=0) for number in range(len(source.classes))], 1)
     weights = np.full_like(mean, 0.1) if poor else mean * 10
     processing = source.declare(Processing(columns=names, **declared))
+    processing = processing.model_copy(update={"classes": []}) if earlier else processing
     folder = settings.home / "made" / ctx.mlflow_run
     files, back = folder / "extra_files", folder.with_name(f"{folder.name}-back")
     files.mkdir(parents=True)
@@ -206,6 +207,18 @@ def test_a_class_that_comes_and_one_that_goes_are_compared_by_name(project) -> N
     assert decision.passed, decision.reasons
     assert f"passed: {lost}; no test row shows what that costs" in decision.reasons
     assert project.answers([bright("cat"), bright("bee")])[1] == ["cat", "bee"]
+
+
+def test_a_champion_of_a_release_without_names_is_compared_by_those_of_its_version(project) -> None:
+    first = project.commit(animals(["bee", "cat"], 120))
+    assert project.run(first, model={"earlier": True})[0].passed
+    second = project.commit(animals(["ant", "bee", "cat"], 180, 1000))
+    decision, found, _ = project.run(second)
+    assert decision.passed, decision.reasons
+    assert (
+        found.champion_metrics["recall_bee"] == found.champion_metrics["recall_cat"] == 1
+    )  # 0 and 1 then, 1 and 2 now
+    assert "does not know the class 'ant'" in decision.reasons[-1]
 
 
 def test_numbered_folders_are_their_names_everywhere(project, tmp_path) -> None:
