@@ -96,12 +96,15 @@ def check_labels(batch: pa.RecordBatch | pa.Table, layout: Layout, allowed: Coll
     """Each label is one of these names; without names any label is good.
 
     Raises:
-        DataError: naming the first that is not, and its row.
+        DataError: naming the first that is not, and its row; or the labels are no classes.
     """
-    if not allowed or not layout.label:
+    if not allowed:
         return
-    column = batch.column(layout.label)
-    names = pc.cast(column, pa.large_string()) if is_class(column.type) else column
+    column = batch.column(layout.label) if layout.label else None
+    if column is None or not is_class(column.type):
+        what = "there is no label" if column is None else f"the label {layout.label!a} is {column.type}"
+        raise DataError(f"{what}, and no class", "leave the classes out")
+    names = pc.cast(column, pa.large_string())
     stranger = pc.index(pc.is_in(names, pa.array([*allowed, None], pa.large_string())), False).as_py()
     if stranger >= 0:
         raise _unknown(names[stranger].as_py(), list(allowed), f"row {first + stranger}: ")

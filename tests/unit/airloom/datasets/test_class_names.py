@@ -118,6 +118,12 @@ def test_labels_that_a_batch_may_have_are_no_part_of_the_dataset(settings, suite
     whole = pa.table({"x": [1, 2], "label": [3, 4]})
     with pytest.raises(DataError, match=r"row 1: the label '4'"):
         open_rows(settings, "numbers", _file(settings, whole), classes=["3"]).to_table()
+    with pytest.raises(DataError, match="the label 'x' is double, and no class"):
+        open_rows(
+            settings, "numbers", _file(settings, pa.table({"x": [0.5], "y": [1]})), label="x", classes=["3"]
+        ).to_table()
+    with pytest.raises(DataError, match="there is no label, and no class"):
+        open_rows(settings, "numbers", _file(settings, pa.table({"x": [0.5]})), classes=["3"]).to_table()
 
 
 def test_a_class_that_no_training_reads_is_behind_those_that_a_model_knows(settings, suite):
