@@ -68,7 +68,7 @@ def disagreement(
     scores, others = processing.scores(before), processing.scores(now)
     if scores.ndim == 2 and scores.shape[1] > 1:
         size = np.sort(np.abs(np.sort(scores, axis=1)[:, -2:]), axis=1)[:, -1:]
-        if problem := _decided(scores, others, TIE * size + _ATOL):
+        if problem := _decided(scores, others, TIE * size + _ATOL, processing):
             return problem
     else:
         scores, others, size = before, now, np.abs(before).max(initial=0.0)
@@ -99,14 +99,15 @@ def of_golden(golden: Mapping[str, Any], actual: Array, processing: Processing |
     return disagreement(np.asarray(golden["outputs"]), actual, processing, rtol, atol)
 
 
-def _decided(scores: Array, others: Array, tie: Array) -> Disagreement | None:
+def _decided(scores: Array, others: Array, tie: Array, processing: Processing) -> Disagreement | None:
     """Of which row another class would be answered, or the best ones in another order."""
     rows = np.arange(len(scores))
     best, chosen = scores.argmax(axis=1), others.argmax(axis=1)
     if len(wrong := np.flatnonzero(scores[rows, best] - scores[rows, chosen] > tie[:, 0])):
         row = wrong[0]
         margin = scores[row, best[row]] - scores[row, chosen[row]]
-        message = f"row {row} is class {chosen[row]} instead of {best[row]}, whose score is {margin:.3g} higher"
+        now, before = processing.names([int(chosen[row]), int(best[row])])
+        message = f"row {row} is class {now!r} instead of {before!r}, whose score is {margin:.3g} higher"
         return Disagreement(message, "the answer would change, so no tolerance is wide enough: compute in float32")
     order = np.argsort(-scores, axis=1, kind="stable")[:, :BEST]
     first, second = np.take_along_axis(scores, order, 1), np.take_along_axis(others, order, 1)
@@ -115,8 +116,8 @@ def _decided(scores: Array, others: Array, tie: Array) -> Disagreement | None:
         turned = clear & (second[:, better, None] < second[:, better + 1 :])
         if turned.any():
             row, place = np.argwhere(turned)[0]
-            pair = order[row, better], order[row, better + 1 + place]
-            message = f"row {row} ranks class {pair[1]} before class {pair[0]}, and not behind it"
+            pair = processing.names([int(order[row, better]), int(order[row, better + 1 + place])])
+            message = f"row {row} ranks class {pair[1]!r} before class {pair[0]!r}, and not behind it"
             return Disagreement(message, "the answer would change, so no tolerance is wide enough: compute in float32")
     return None
 

@@ -15,6 +15,7 @@ Where the pipeline is called like its DAG, as the DAG factory and `airloom run` 
 that earlier releases wrote are names of this grammar too.
 """
 
+import hashlib
 import posixpath
 import re
 from dataclasses import dataclass, replace
@@ -233,6 +234,17 @@ def check_logged(kind: str, name: str) -> str:
     plain = posixpath.normpath(re.sub(r"[^/\w.\- :]", "_", name)[:LONGEST_LOGGED]).strip("./ ") or kind
     rule = f"it takes letters, digits, spaces and _ - . : /, at most {LONGEST_LOGGED}, and no path such as a//b or ../a"
     raise NameRefused(f"MLflow takes no {kind} called {name[:300]!r}: {rule}", f"call it {plain!r}")
+
+
+def loggable(name: str) -> str:
+    """A name that MLflow takes: the same, or one with the signs that it does not take left out and a digest behind it.
+
+    A class may be called as it likes; two that look alike then stay two.
+    """
+    if _LOGGED.fullmatch(name) and len(name) <= LONGEST_LOGGED and not _is_path_of_another(name):
+        return name
+    plain = re.sub(r"[^\w.\- :]", "_", name)[: LONGEST_LOGGED - 10].rstrip(". ")
+    return f"{plain}.{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _is_path_of_another(name: str) -> bool:

@@ -5,7 +5,9 @@ rest stands in `processing.json` beside the model, data without any code:
 
     columns     names of numeric columns, stacked in this order to one row; default for tables: all, in their order
     tokenise    text to token numbers: lower case if asked, words and signs apart, 0 fills up, 1 is any unknown token
-    labels      a name for each class; the server answers with names
+    classes     the label of each class as the data have it, in the order of the outputs; by itself for labels that are
+                text, whole numbers or booleans. Models are compared by the names of these
+    labels      what is answered in place of each class
     threshold   for a model with one output: class 1 where its probability (sigmoid) reaches this
     pixels      what those who ask give: `unit` for 0..1, `bytes` for 0..255; any other value is refused
     observed    smallest and largest value of a table's columns in training: what lies beyond is answered, and counted
@@ -20,15 +22,18 @@ from itertools import islice
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, ValidationError, field_validator
 
-from airloom.errors import CorruptFile, DataError
+from airloom.classes import Label, name_of
+from airloom.errors import ConfigError, CorruptFile, DataError
 
 Array = np.ndarray[Any, Any]
 FILE = "processing.json"
 LARGEST = 64 * 2**20  # bytes of the file
 PADDING, UNKNOWN, FIRST = 0, 1, 2
-Name = Annotated[str, Field(max_length=1000)]  # of a class or a column: each answer repeats one
+MOST_CLASSES, LONGEST_NAME = 100_000, 1000
+Name = Annotated[str, Field(max_length=LONGEST_NAME)]  # of a class or a column: each answer repeats one
+Class = StrictBool | StrictInt | Name
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 
 
@@ -115,7 +120,8 @@ class Processing(_Part):
 
     columns: list[Name] = Field(default=[], max_length=100_000)
     tokenise: Tokenise | None = None
-    labels: list[Name] = Field(default=[], max_length=100_000)
+    classes: list[Class] = Field(default=[], max_length=MOST_CLASSES)
+    labels: list[Name] = Field(default=[], max_length=MOST_CLASSES)
     threshold: float | None = Field(default=None, gt=0, lt=1)
     pixels: Pixels | None = None
     observed: dict[Name, tuple[float, float]] = Field(default={}, max_length=100_000)
@@ -175,9 +181,49 @@ class Processing(_Part):
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
         return powers / powers.sum(axis=1, keepdims=True)  # type: ignore[no-any-return]
 
-    def names(self, classes: Sequence[int]) -> list[Any]:
-        """Class numbers by name, where there are names."""
-        return [self.labels[number] if number < len(self.labels) else number for number in classes]
+    @field_validator("classes")
+    @classmethod
+    def _each_class_once(cls, classes: list[Label]) -> list[Label]:
+        if len({name_of(label) for label in classes}) < len(classes):
+            raise ValueError("a class stands twice")
+        return classes
+
+    def of_classes(self, labels: Sequence[Label]) -> "Processing":
+        """The same for a model whose labels in training were the places in this list; what names its own stays.
+
+        Raises:
+            ConfigError: `labels` of it are neither these names nor others for each of them.
+        """
+        if self.classes or not labels:
+            return self
+        names, given = [name_of(label) for label in labels], self.labels
+        if given == names:
+            return self.model_copy(update={"classes": list(labels), "labels": []})
+        if given and (len(given) != len(names) or set(given) & set(names)):
+            message = f"labels names {len(given)} classes: {_few(given)}; the data have {len(names)}: {_few(names)}"
+            hint = "leave labels out: the names come by themselves, in the order of run.classes; a model that numbers"
+            raise ConfigError(message, f"{hint} its classes itself says their order: Processing(classes=[…])")
+        if len(names) > MOST_CLASSES or max(map(len, names)) > LONGEST_NAME:
+            message = f"{len(names)} classes with names of up to {max(map(len, names))} characters"
+            raise ConfigError(message, f"at most {MOST_CLASSES}, each of {LONGEST_NAME}; is the label a class?")
+        return self.model_copy(update={"classes": list(labels)})
+
+    def class_names(self, outputs: int) -> list[str]:
+        """The name of the class of each of so many outputs; one without a class has a name that no class has.
+
+        A model that keeps no classes, as those of earlier releases, calls each as its number.
+        """
+        if not self.classes:
+            return [str(number) for number in range(outputs)]
+        named = [name_of(label) for label in self.classes[:outputs]]
+        return named + [_unnamed(number) for number in range(len(named), outputs)]
+
+    def names(self, numbers: Sequence[int]) -> list[Any]:
+        """What is answered for outputs: classes; without any their numbers."""
+        answers: Sequence[Any] = self.labels or self.classes
+        if not self.classes:
+            return [answers[number] if number < len(answers) else number for number in numbers]
+        return [answers[number] if number < len(answers) else _unnamed(number) for number in numbers]
 
 
 def parse(data: bytes) -> Processing:
@@ -206,6 +252,15 @@ def not_finite(outputs: Array) -> Array:
     if rows.shape[1] > 1:
         good = (good | np.isneginf(rows)) & good.any(axis=1, keepdims=True)
     return np.flatnonzero(~good.all(axis=1))
+
+
+def _unnamed(number: int) -> str:
+    """An output that was trained with no class."""
+    return f"(output {number})"
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(map(ascii, names[:10])) + (", …" if len(names) > 10 else "")
 
 
 def _tokens(text: str, lower: bool) -> Iterator[str]:

@@ -9,13 +9,13 @@ from airloom.training import Normalise, TrainingRun, fit
 
 
 class Layers(nn.Module):
-    """Images float32 (B, 1, 8, 8) to logits float32 (B, 10); the normalisation is part of the model."""
+    """Images float32 (B, 1, 8, 8) to logits float32 (B, classes); the normalisation is part of the model."""
 
-    def __init__(self, normalise: Normalise, depth: int, width: int) -> None:
+    def __init__(self, normalise: Normalise, depth: int, width: int, classes: int) -> None:
         super().__init__()
         sizes = [64, *[width] * depth]
         hidden = [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), nn.ReLU())]
-        self.layers = nn.Sequential(normalise, nn.Flatten(), *hidden, nn.Linear(width, 10))
+        self.layers = nn.Sequential(normalise, nn.Flatten(), *hidden, nn.Linear(width, classes))
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.layers(images)
@@ -25,7 +25,8 @@ class Layers(nn.Module):
 def train(run: TrainingRun) -> None:
     """Train on the parameters depth, width, lr, epochs and batch_size."""
     images, labels = run.tensors("train")
-    model = Layers(Normalise.of(images), run.params.get("depth", 1), run.params.get("width", 64))
+    depth, width = run.params.get("depth", 1), run.params.get("width", 64)
+    model = Layers(Normalise.of(images), depth, width, len(run.classes))
     optimizer = torch.optim.Adam(model.parameters(), lr=run.params.get("lr", 3e-3))
     fit(run, model, loss=nn.functional.cross_entropy, optimizer=optimizer, data=(images, labels))
     run.save_model(model)

@@ -7,9 +7,9 @@ from airloom.training import TrainingRun, fit
 
 
 class Digits(nn.Module):
-    """Images float32 (B, 1, 8, 8) to logits float32 (B, 10)."""
+    """Images float32 (B, 1, 8, 8) to logits float32 (B, classes)."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, classes: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             nn.Conv2d(1, width, 3, padding=1),
@@ -19,7 +19,7 @@ class Digits(nn.Module):
             nn.ReLU(),
             nn.MaxPool2d(2),
             nn.Flatten(),
-            nn.Linear(2 * width * 4, 10),
+            nn.Linear(2 * width * 4, classes),
         )
 
     def forward(self, images: Tensor) -> Tensor:
@@ -29,7 +29,7 @@ class Digits(nn.Module):
 
 def train(run: TrainingRun) -> None:
     """Train on the parameters width, lr, epochs, batch_size and permute_labels."""
-    model = Digits(run.params.get("width", 32))
+    model = Digits(run.params.get("width", 32), len(run.classes))
     optimizer = torch.optim.Adam(model.parameters(), lr=run.params.get("lr", 3e-3))
     images, labels = run.tensors("train")
     if run.params.get("permute_labels"):

@@ -27,14 +27,14 @@ TOP = Field(default=None, ge=1, description="Have so many of the most probable c
 class ClassScore(BaseModel):
     """A class and its probability."""
 
-    class_: Any = Field(alias="class", description="By name where the model has names.")
+    class_: Any = Field(alias="class", description="As its label is in the data.")
     score: float
 
 
 class Prediction(BaseModel):
     """The answers to a request, one entry for each instance."""
 
-    predictions: list[Any] = Field(description="A class, by name where the model has names, or a number.")
+    predictions: list[Any] = Field(description="A class, as its label is in the data, or a number.")
     model: str
     version: str = Field(description="Of the registered model.")
     prediction_ids: list[str] = Field(description="`airloom trace ID` follows one to its commits.")

@@ -32,7 +32,7 @@ SplitColumn = Annotated[
 Part = Annotated[
     list[str] | None, typer.Option("--part", help="train=VALUE: what names that part in --split-column; repeatable.")
 ]
-Classes = Annotated[str, typer.Option(help="Text labels in the order of their numbers, with commas between.")]
+Classes = Annotated[str, typer.Option(help="Labels that the rows may have, with commas between; others are refused.")]
 Columns = Annotated[
     list[str] | None,
     typer.Option(
@@ -118,7 +118,7 @@ def roles_of(
         type_: of the dataset.
         label: the label column.
         key: the column that decides the split.
-        classes: text labels, with commas between.
+        classes: the labels that rows may have, with commas between.
         split_column: the column that tells a published split.
         parts: `name=value`, what names a part there.
 

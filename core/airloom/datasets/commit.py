@@ -23,6 +23,7 @@ from airloom.datasets.storage.shards import ShardWriter, cut_bits
 from airloom.datasets.storage.statistics import summarise
 from airloom.datasets.storage.store import Store
 from airloom.datasets.types import get_type
+from airloom.datasets.types.labels import without_order
 from airloom.datasets.validation import quarantine
 from airloom.datasets.validation.validate import Report, validate
 from airloom.errors import ConfigError, DataError, ValidationFailed
@@ -159,7 +160,7 @@ def stage(store: Store, batches: Batches, head: VersionManifest | None, dataset:
     if head:
         schema.check(dataset, head.arrow_schema, head.layout, batches.schema, batches.layout)
     kind.check(batches.schema, batches.layout)
-    target = head.arrow_schema if head else batches.schema.remove_metadata()
+    target = without_order(head.arrow_schema if head else batches.schema.remove_metadata())
 
     def describe(table: pa.Table) -> dict[str, Any]:
         frames.append(kind.profile(table, batches.layout))
@@ -289,7 +290,8 @@ def _manifest(
     details: Details,
     staged: Staged | None,
 ) -> VersionManifest:
-    arrow = staged.schema if staged else head.arrow_schema  # type: ignore[union-attr] # an edit has a head
+    # The first version after those that say an order of classes says none; an edit has a head.
+    arrow = staged.schema if staged else without_order(head.arrow_schema)  # type: ignore[union-attr]
     bits = head.cut_bits if head else staged.bits if staged else cut_bits(1)
     return VersionManifest(
         dataset=dataset,

@@ -9,14 +9,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from airloom.classes import in_order, name_of
 from airloom.contracts import DatasetVersion, Record
 from airloom.datasets import versions
 from airloom.datasets.storage.manifest import VersionManifest
 from airloom.datasets.storage.rows import VersionRows
 from airloom.datasets.storage.shards import shard_table
-from airloom.datasets.storage.statistics import merge
 from airloom.datasets.storage.store import Store
 from airloom.datasets.types import get_type
+from airloom.datasets.types.labels import is_class
 from airloom.errors import DataError
 from airloom.settings import Settings
 
@@ -35,8 +36,9 @@ class DatasetDifference(Record):
     rows: dict[str, int]  # added, removed, kept
     shards: dict[str, int]  # kept, added, removed, new_bytes
     schema: dict[str, list[str]]  # by column: old and new type
-    labels: dict[str, list[int]]  # by value: old and new count
-    shift: dict[str, dict[str, float]]  # by profile column of numbers: old_mean, new_mean, population stability index
+    labels: dict[str, list[int]]  # by name of the class: old and new count
+    # By profile column of numbers, which classes are not: old_mean, new_mean, population stability index.
+    shift: dict[str, dict[str, float]]
 
 
 def diff(
@@ -51,15 +53,14 @@ def diff(
     a, b = (_manifest(settings, version, allow_redacted) for version in (old, new))
     before, after = (_digests(store, manifest) for manifest in (a, b))
     profiles = [profile(store, manifest) for manifest in (a, b)]
-    label = b.layout.label
-    counts = [merge(s.statistics for s in m.shards).get(label, {}).get("counts", {}) for m in (a, b)]
+    counts = [_counted(frame, m) for frame, m in zip(profiles, (a, b), strict=True)]
     return DatasetDifference(
         old=old.name,
         new=new.name,
         rows=_rows(before, after),
         shards=_shards(a, b),
         schema=_schema(a.arrow_schema, b.arrow_schema),
-        labels={v: [counts[0].get(v, 0), counts[1].get(v, 0)] for v in sorted({**counts[0], **counts[1]})},
+        labels={name: [counts[0][name], counts[1][name]] for name in in_order([*counts[0], *counts[1]])},
         shift=_shift(*profiles),
     )
 
@@ -71,6 +72,16 @@ def _manifest(settings: Settings, version: DatasetVersion, allow_redacted: bool 
     if not manifest.shards:
         raise DataError(f"nothing is left of {version.name}", "compare another version")
     return manifest
+
+
+def _counted(frame: "pd.DataFrame", manifest: VersionManifest) -> Counter[str]:
+    """Rows by class; nothing where the label is a number to be predicted."""
+    return Counter(frame[manifest.layout.label].tolist()) if _is_class(manifest) else Counter()
+
+
+def _is_class(manifest: VersionManifest) -> bool:
+    label = manifest.layout.label
+    return bool(label) and is_class(manifest.arrow_schema.field(label).type)
 
 
 def changed(settings: Settings, old: DatasetVersion, new: DatasetVersion) -> int:
@@ -124,13 +135,17 @@ def _schema(old: pa.Schema, new: pa.Schema) -> dict[str, list[str]]:
 
 
 def profile(store: Store, manifest: VersionManifest) -> "pd.DataFrame":
-    """The profile of all live rows."""
+    """The profile of all live rows; a label that is a class by its name."""
     import pandas as pd
 
     kind = get_type(manifest.layout.type)
     store.fetch({shard.md5: shard.bytes for shard in manifest.shards})
     profiles = [kind.profile(shard_table(store, shard), manifest.layout) for shard in manifest.shards]
-    return pd.concat(profiles, ignore_index=True)
+    frame = pd.concat(profiles, ignore_index=True)
+    if _is_class(manifest):
+        label = manifest.layout.label
+        frame[label] = [name_of(value) for value in frame[label].astype(object).where(frame[label].notna(), "")]
+    return frame
 
 
 def _shift(old: "pd.DataFrame", new: "pd.DataFrame") -> dict[str, dict[str, float]]:
@@ -191,7 +206,7 @@ def _panel(axes: Any, name: str, columns: "list[tuple[str, pd.Series[Any]]]") ->
             axes.hist(numbers, edges, density=True, alpha=0.5, label=version)
     else:
         shares = [(version, column.value_counts(normalize=True)) for version, column in columns]
-        top = sorted({str(value) for _, share in shares for value in share.index[:10]})
+        top = in_order(str(value) for _, share in shares for value in share.index[:10])
         for shift, (version, share) in enumerate(shares):
             named = {str(value): part for value, part in share.items()}
             axes.bar(np.arange(len(top)) + 0.4 * shift, [named.get(v, 0) for v in top], 0.4, alpha=0.7, label=version)

@@ -11,7 +11,6 @@ from airloom.datasets import versions
 from airloom.datasets.ingest import Reading, open_source
 from airloom.datasets.ingest.type_names import type_name
 from airloom.datasets.storage.part_names import names_of
-from airloom.datasets.types.labels import classes_of
 from airloom.errors import ConfigError, DataError
 from airloom.settings import Settings
 
@@ -44,13 +43,13 @@ def open_rows(
         key: the column that decides the split.
         split: the column that tells a published split, for the first commit.
         parts: the values of it that name each part, for the first commit; see `storage.part_names`.
-        classes: text labels in the order of their numbers, for the first commit.
+        classes: the labels that these rows may have; none: any.
         reading: how the values are written, where it is not as usual.
         anew: in columns of their own, to replace all rows of the dataset.
 
     Raises:
-        DataError: the dataset exists with another type, label, key or classes, or columns of other types than
-            `reading` names, or the source cannot be read.
+        DataError: the dataset exists with another type, label or key, or columns of other types than `reading` names,
+            or the source cannot be read.
         ConfigError: `reading` names no type, encoding or delimiter, or `parts` no values of a published split.
     """
     versions.check_name(dataset)
@@ -61,9 +60,9 @@ def open_rows(
     if head is None or anew:
         return open_source(source, **given, parts=parts, classes=classes, reading=reading)
     own = {role: getattr(head.layout, role) for role in given}
-    has = own | {"classes": classes_of(head.arrow_schema, head.layout), "parts": head.layout.parts}
+    has = own | {"parts": head.layout.parts}
     named = names_of(parts) if parts else {}
-    for role, asked in (given | {"classes": list(classes), "parts": named}).items():
+    for role, asked in (given | {"parts": named}).items():
         if asked and asked != has[role]:
             message = f"{dataset} has the {role} {has[role] or 'none'!r}, not {asked!r}"
             raise DataError(message, f"leave the {role} out, or make another dataset")
@@ -72,7 +71,9 @@ def open_rows(
         if kind != asked and not _lists_of(kind, asked):
             message = f"{dataset} has the column {name!r} of type {type_name(kind)}, not {type_name(asked)}"
             raise DataError(message, f"say --column '{name}={type_name(kind)}', or make another dataset")
-    return open_source(source, **own, parts=head.layout.parts, schema=head.arrow_schema, reading=reading)
+    return open_source(
+        source, **own, parts=head.layout.parts, schema=head.arrow_schema, classes=classes, reading=reading
+    )
 
 
 def _lists_of(kind: pa.DataType, asked: pa.DataType) -> bool:

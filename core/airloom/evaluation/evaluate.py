@@ -3,30 +3,39 @@
 import hashlib
 import json
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from airloom.contracts import Evaluation, RunContext, TrainedModel
-from airloom.errors import GateError
-from airloom.evaluation import figures, leaderboard, predictions
+from airloom.datasets import versions
+from airloom.datasets.past_classes import past_classes
+from airloom.datasets.types.labels import label_names
+from airloom.errors import DataError, GateError
+from airloom.evaluation import by_class, figures, leaderboard, predictions
 from airloom.evaluation.inference import Judged, judge
-from airloom.evaluation.predictions import Kind, PredictedRows
+from airloom.evaluation.metrics import shown
+from airloom.evaluation.predictions import Labels, PredictedRows, by_name
 from airloom.evaluation.slices import masks
 from airloom.files import file_sha256
+from airloom.names import loggable
 from airloom.registry import models as registered_models
 from airloom.settings import Settings
 from airloom.spec.pipeline import Pipeline
 from airloom.tracking import inputs, runs
+from airloom.tracking.tags import Tag
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+    from airloom.datasets.reading.split_data import SplitData
+
 FOLDER = "evaluation"
 PREDICTIONS = f"{FOLDER}/predictions.parquet"
 METRICS = f"{FOLDER}/metrics.json"
-MOST_METRICS = 1000  # that MLflow takes in one request; a thousand classes have more
+MOST_METRICS = 1000  # that MLflow takes in one request
 Array = np.ndarray[Any, Any]
 
 
@@ -64,15 +73,17 @@ def evaluate_all(
     from airloom.datasets.snapshots.snapshot import open_snapshot
 
     data = open_snapshot(settings, ctx.snapshot)
-    raw, labels = test_rows(data)
-    kind: Kind = "regression" if labels.dtype.kind == "f" else "classification"
+    test = rows_of(data.split("test"))
 
-    def ask(uri: str, digests: dict[str, str]) -> Judged:
-        return judge(settings, uri, digests, raw, labels, kind, pipeline.resources.threads)
+    def ask(uri: str, digests: dict[str, str], version: str) -> Judged:
+        def past() -> list[str]:
+            return _past_classes(settings, version) if test.is_text else []
 
-    judged = {name: ask(model.model_uri, model.digests) for name, model in models.items()}
+        return judge(settings, uri, digests, test.raw, test.labels, pipeline.resources.threads, past)
+
+    judged = {name: ask(m.model_uri, m.digests, ctx.snapshot.version_name) for name, m in models.items()}
     metric = pipeline.gate.against_champion.metric
-    candidates = {name: PredictedRows(kind, labels, candidate.answers, None) for name, candidate in judged.items()}
+    candidates = {name: by_name(test.labels, candidate.answers, None) for name, candidate in judged.items()}
     table = leaderboard.rank(candidates, metric)
     best = table[0].name
     client = runs.client(settings)
@@ -82,42 +93,70 @@ def evaluate_all(
     champion, problem = None, ""
     if serving is not None and not itself:  # nothing is compared with itself; the gate says so
         try:
-            champion = ask(registered_models.uri_of(serving), registered_models.digests_of(serving))
+            digests, trained_on = registered_models.digests_of(serving), serving.tags.get(Tag.DATASET, "")
+            champion = ask(registered_models.uri_of(serving), digests, trained_on)
         except GateError as error:
             problem = error.message
     parts = masks(data, ctx.snapshot, pipeline.evaluate.slices)
-    rows = PredictedRows(kind, labels, judged[best].answers, champion.answers if champion else None, parts)
+    rows = by_name(test.labels, judged[best].answers, champion.answers if champion else None, parts)
     with runs.connection_errors(settings):
         inputs.log_input(client, settings, ctx.mlflow_run, ctx.snapshot, "test")
         if len(models) > 1:
             leaderboard.keep(client, ctx, models, judged, table, metric)
-        return _keep(client, ctx, rows, (judged[best], champion)).with_(
+        return _keep(client, ctx, rows, (judged[best], champion), pipeline.gate.named_metrics).with_(
             champion_version=str(serving.version) if serving is not None else "",
             champion_problem=problem,
-            split=digest(raw, labels),
+            split=test.digest,
             candidates=[models[row.name].model_uri for row in table],
         )
 
 
-def test_rows(data: Any) -> tuple[Any, Array]:
-    """The test split's raw inputs as the dataset's type gives them, and labels, int64 or float64 (n,).
+@dataclass(frozen=True)
+class LabelledRows:
+    """Rows that models are asked.
 
-    Raises:
-        GateError: the dataset has no label of numbers or classes.
+    Attributes:
+        raw: inputs as the dataset's type gives them, arrays instead of tensors.
+        labels: names of classes, or float64 (n,).
+        digest: sha256 of what is asked and what is right: the identity of a test split, whatever version it came with.
+        is_text: whether the labels are stored as text.
     """
-    return plain_rows(*data.tensors("test"))
+
+    raw: Any
+    labels: Labels
+    digest: str
+    is_text: bool
 
 
-def plain_rows(raw: Any, labels: Any) -> tuple[Any, Array]:
-    """Raw inputs and labels as arrays, labels int64 or float64 (n,).
+def rows_of(split: "SplitData", positions: Array | None = None) -> LabelledRows:
+    """Some rows of a split; None: all.
 
     Raises:
         GateError: the labels are no numbers or classes.
     """
-    if labels is None or not hasattr(labels, "numpy"):
+    columns = split.columns(np.arange(len(split)) if positions is None else positions)
+    stored = columns[split.layout.label] if split.layout.label else None
+    names = None if stored is None else label_names(stored)
+    whole = isinstance(stored, np.ndarray) and stored.dtype.kind in "biuf"
+    if stored is None or (names is None and not whole):
         raise GateError("the test split has no labels of numbers or classes", "declare the label column of the dataset")
-    labels = labels.numpy()
-    return _plain(raw), labels.astype(np.float64 if labels.dtype.kind == "f" else np.int64)
+    raw = _plain(split.collate(columns)[0])
+    if isinstance(stored, np.ndarray):
+        stored = stored.astype(np.float64 if names is None else np.int64)
+    return LabelledRows(raw, stored if names is None else names, digest(raw, stored), not whole)
+
+
+def _past_classes(settings: Settings, version: str) -> list[str]:
+    """How a model of an earlier release numbered the classes of the version that it was trained on.
+
+    Raises:
+        GateError: the version is gone.
+    """
+    try:
+        return past_classes(settings, versions.find(settings, version))
+    except DataError as error:
+        message = f"nothing says which classes a model of an earlier release has: {error.message}"
+        raise GateError(message, "deploy a model that was trained by this release") from None
 
 
 def _plain(raw: Any) -> Any:
@@ -127,9 +166,10 @@ def _plain(raw: Any) -> Any:
     return raw.numpy() if hasattr(raw, "numpy") else raw
 
 
-def digest(raw: Any, labels: Array) -> str:
-    """sha256 of what is asked and what is right: the identity of a test split, whatever version it came with."""
-    sha256 = hashlib.sha256(np.ascontiguousarray(labels).tobytes())
+def digest(raw: Any, labels: Array | list[Any]) -> str:
+    """sha256 of inputs and labels."""
+    right = json.dumps(labels).encode() if isinstance(labels, list) else np.ascontiguousarray(labels).tobytes()
+    sha256 = hashlib.sha256(right)
     for name, cells in sorted(raw.items()) if isinstance(raw, dict) else [("", raw)]:
         sha256.update(name.encode())
         if isinstance(cells, np.ndarray) and cells.dtype.kind in "biufmM":
@@ -140,43 +180,37 @@ def digest(raw: Any, labels: Array) -> str:
 
 
 def _keep(
-    client: "MlflowClient", ctx: RunContext, rows: PredictedRows, judged: tuple[Judged, Judged | None]
+    client: "MlflowClient",
+    ctx: RunContext,
+    rows: PredictedRows,
+    judged: tuple[Judged, Judged | None],
+    named: set[str],
 ) -> Evaluation:
-    """Predictions, metrics and pictures, in the parent run."""
+    """Predictions, metrics and pictures, in the parent run. `named` are metrics that a rule of the gate asks for."""
     candidate, champion = judged
-    metrics = rows.measured(rows.candidate) | candidate.cost
-    champion_metrics = rows.measured(rows.champion) | champion.cost if rows.champion and champion else {}
+    metrics = shown(rows.measured(rows.candidate), named) | candidate.cost
+    theirs = rows.measured(rows.champion) if rows.champion else {}
+    champion_metrics = shown(theirs, metrics.keys()) | champion.cost if champion else {}
     parts = {
-        name: rows.measured(rows.candidate, mask) | {"rows": int(mask.sum())} for name, mask in rows.slices.items()
+        name: shown(rows.measured(rows.candidate, mask), named) | {"rows": int(mask.sum())}
+        for name, mask in rows.slices.items()
     }
     with tempfile.TemporaryDirectory(prefix="airloom-evaluation-") as name:
         folder = Path(name)
         sha256 = predictions.write(rows, folder / Path(PREDICTIONS).name)
-        figures.draw(rows, candidate.scores, folder)
-        values = {"candidate": metrics, "champion": champion_metrics, "slices": parts, "by_class": _by_class(rows)}
+        figures.draw(rows, candidate.scores, candidate.answers.outputs, folder)
+        table = by_class.measure(rows)
+        by_class.write(table, folder / by_class.FILE)
+        values = {"candidate": metrics, "champion": champion_metrics, "slices": parts, "by_class": table}
         (folder / Path(METRICS).name).write_text(json.dumps(values, indent=1))
         client.log_artifacts(ctx.mlflow_run, str(folder), FOLDER)
     measured = {f"test_{name}": value for name, value in metrics.items()}
     measured |= {f"champion_test_{name}": value for name, value in champion_metrics.items()}
     measured |= {f"test_slice.{name}.{metric}": v for name, part in parts.items() for metric, v in part.items()}
-    every = list(measured.items())
+    every = [(loggable(name), value) for name, value in measured.items()]
     for at in range(0, len(every), MOST_METRICS):
         runs.log_metrics(client, ctx.mlflow_run, dict(every[at : at + MOST_METRICS]), 0)
     return Evaluation(metrics, "", champion_metrics, PREDICTIONS, len(rows), sha256, slices=parts)
-
-
-def _by_class(rows: PredictedRows) -> dict[str, dict[str, float]]:
-    """Rows, recall and precision of each class that occurs, of the candidate."""
-    if rows.kind == "regression":
-        return {}
-    classes = {}
-    for label in np.unique(rows.label):
-        labelled, predicted = rows.label == label, rows.candidate.predicted == label
-        hits = int((labelled & predicted).sum())
-        classes[str(label)] = {"rows": int(labelled.sum()), "recall": hits / int(labelled.sum())}
-        if predicted.any():
-            classes[str(label)]["precision"] = hits / int(predicted.sum())
-    return classes
 
 
 def read_predictions(client: "MlflowClient", ctx: RunContext, evaluation: Evaluation) -> PredictedRows:

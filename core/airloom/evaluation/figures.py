@@ -1,11 +1,13 @@
 """What an evaluation shows: PNG files for the MLflow run, the same in memory for the gate's page."""
 
 import io
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from airloom.evaluation.by_class import measure
 from airloom.evaluation.metrics import confusion
 from airloom.evaluation.predictions import Answers, PredictedRows
 
@@ -16,10 +18,18 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 MOST_CLASSES = 30  # in a confusion matrix that people can read
 MOST_CURVES = 10
+LONGEST = 24  # characters of a class's name
 
 
-def draw(rows: PredictedRows, scores: Array | None, folder: Path) -> None:
-    """Write the pictures that go with the kind of problem."""
+def draw(rows: PredictedRows, scores: Array | None, outputs: list[str], folder: Path) -> None:
+    """Write the pictures that go with the kind of problem.
+
+    Args:
+        rows: the predictions.
+        scores: logits of the candidate, (n, outputs); None where it predicts numbers.
+        outputs: the name of each output's class.
+        folder: where to.
+    """
     if rows.kind == "regression":
         _save(folder / "predicted.png", lambda axes: _predicted(axes, rows))
         _save(folder / "residuals.png", lambda axes: _residuals(axes, rows))
@@ -27,22 +37,34 @@ def draw(rows: PredictedRows, scores: Array | None, folder: Path) -> None:
     (folder / "confusion.png").write_bytes(confusion_matrix(rows, rows.candidate))
     if scores is not None:
         _save(folder / "calibration.png", lambda axes: _calibration(axes, rows, scores))
-        _save(folder / "roc.png", lambda axes: _curves(axes, rows, scores, "roc"))
-        _save(folder / "precision_recall.png", lambda axes: _curves(axes, rows, scores, "precision_recall"))
+        _save(folder / "roc.png", lambda axes: _curves(axes, rows, scores, outputs, "roc"))
+        _save(folder / "precision_recall.png", lambda axes: _curves(axes, rows, scores, outputs, "precision_recall"))
 
 
 def confusion_matrix(rows: PredictedRows, who: Answers) -> bytes:
-    """Rows are labels, columns predictions; classes beyond the thirtieth are left out."""
-    classes = int(max(rows.label.max(), who.predicted.max())) + 1
-    counts = confusion(who.predicted, rows.label, classes)[:MOST_CLASSES, :MOST_CLASSES]
+    """Rows are labels, columns predictions. Of more than thirty classes those with the most errors."""
+    top = int(max(rows.label.max(), who.predicted.max())) + 1
+    counts = confusion(who.predicted, rows.label, top)
+    chosen = np.flatnonzero(counts.sum(axis=0) + counts.sum(axis=1))
+    if len(chosen) > MOST_CLASSES:
+        errors = (counts.sum(axis=0) + counts.sum(axis=1) - 2 * counts.diagonal())[chosen]
+        chosen = np.sort(chosen[np.argsort(-errors, kind="stable")[:MOST_CLASSES]])
+    counts, names = counts[np.ix_(chosen, chosen)], [_short(rows.name(place)) for place in chosen.tolist()]
 
     def paint(axes: "Axes") -> None:
         axes.imshow(counts, cmap="Blues")
         for row, column in np.argwhere(counts):
             axes.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=7)
-        axes.set(xlabel="predicted", ylabel="label", xticks=range(len(counts)), yticks=range(len(counts)))
+        places, long = range(len(names)), max(map(len, names)) > 3
+        axes.set_xticks(places, names, rotation=90 if long else 0, fontsize=7 if long else 9, parse_math=False)
+        axes.set_yticks(places, names, fontsize=7 if long else 9, parse_math=False)
+        axes.set(xlabel="predicted", ylabel="label")
 
     return picture(paint)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
 
 
 def picture(paint: Any, size: tuple[float, float] = (5, 4.5)) -> bytes:
@@ -52,7 +74,9 @@ def picture(paint: Any, size: tuple[float, float] = (5, 4.5)) -> bytes:
     figure = Figure(figsize=size, layout="tight")
     paint(figure.subplots())
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a class may be called in any script
+        figure.savefig(buffer, format="png", dpi=110)
     return buffer.getvalue()
 
 
@@ -76,24 +100,34 @@ def _calibration(axes: "Axes", rows: PredictedRows, scores: Array) -> None:
     axes.set(xlabel="confidence", ylabel="share of right answers", xlim=(0, 1), ylim=(0, 1.02))
 
 
-def _curves(axes: "Axes", rows: PredictedRows, scores: Array, kind: str) -> None:
-    """One class against the rest; for two classes only the second one's curve."""
+def _curves(axes: "Axes", rows: PredictedRows, scores: Array, outputs: list[str], kind: str) -> None:
+    """One class against the rest: of two classes the second one's curve, of more than ten those of the worst ten."""
     from sklearn.metrics import precision_recall_curve, roc_curve
 
-    chances = _probabilities(scores)
-    for number in [1] if chances.shape[1] == 2 else range(min(chances.shape[1], MOST_CURVES)):
-        truth = rows.label == number
+    chances, lines = _probabilities(scores), []
+    places = {rows.name(place): place for place in np.unique(rows.label).tolist()}
+    worst = [name for name, values in measure(rows).items() if "recall" in values][:MOST_CURVES]
+    for number, name in list(enumerate(outputs))[1 if len(outputs) == 2 else 0 :]:
+        if name not in worst:
+            continue
+        truth = rows.label == places[name]
         if truth.all() or not truth.any():
             continue  # without both kinds of rows there is no curve
         if kind == "roc":
             across, up, _ = roc_curve(truth, chances[:, number])
         else:
             up, across, _ = precision_recall_curve(truth, chances[:, number])
-        axes.plot(across, up, label=str(number), lw=1)
+        lines.append((axes.plot(across, up, lw=1)[0], _short(name)))
     names = ("false positive rate", "true positive rate") if kind == "roc" else ("recall", "precision")
     axes.set(xlabel=names[0], ylabel=names[1], xlim=(-0.01, 1.01), ylim=(-0.01, 1.02))
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(fontsize=7, title="class")
+    if lines:
+        # Matplotlib leaves out names that begin with _, and reads $ as mathematics.
+        legend = axes.legend(
+            [line for line, _ in lines], [str(at) for at in range(len(lines))], fontsize=7, title="class"
+        )
+        for text, (_, name) in zip(legend.get_texts(), lines, strict=True):
+            text.set_parse_math(False)
+            text.set_text(name)
 
 
 def _predicted(axes: "Axes", rows: PredictedRows) -> None:

@@ -3,15 +3,17 @@
 import json
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from airloom import agreement, processing
+from airloom.classes import name_of
 from airloom.errors import DataError, GateError
-from airloom.evaluation.metrics import log_losses
-from airloom.evaluation.predictions import Answers, Kind
+from airloom.evaluation.metrics import UNKNOWN_LOSS, log_losses
+from airloom.evaluation.predictions import Labels, ModelAnswers
 from airloom.processing import Processing
 from airloom.settings import Settings
 from airloom.tracking import artifacts
@@ -25,13 +27,19 @@ CALLS = 50  # of one row, to measure the latency
 class Judged:
     """A model's answers, its scores where it classifies, and its cost."""
 
-    answers: Answers
-    scores: Array | None  # logits (n, classes)
+    answers: ModelAnswers
+    scores: Array | None  # logits (n, outputs)
     cost: dict[str, float]  # latency_ms (median of one row), size_mb
 
 
 def judge(
-    settings: Settings, uri: str, digests: dict[str, str], raw: Any, labels: Array, kind: Kind, threads: int
+    settings: Settings,
+    uri: str,
+    digests: dict[str, str],
+    raw: Any,
+    labels: Labels,
+    threads: int,
+    past: Callable[[], list[str]] = list,
 ) -> Judged:
     """Run a model, whose files are checked first, over all rows.
 
@@ -40,9 +48,10 @@ def judge(
         uri: `models:/m-…`.
         digests: sha256 of the model's files, by path.
         raw: the rows' inputs, as the dataset's type gives them.
-        labels: of the rows.
-        kind: of the problem.
+        labels: of the rows: names of classes, or float64 (n,).
         threads: for ONNX Runtime.
+        past: names the classes of a model that does not keep them itself, as those of earlier releases do not; [] where
+            they were called as their numbers.
 
     Raises:
         CorruptFile: a file differs from its recorded digest.
@@ -54,7 +63,9 @@ def judge(
     has = artifacts.PROCESSING in digests
     declared = processing.parse(artifacts.read_checked(root, artifacts.PROCESSING, digests)) if has else Processing()
     golden = json.loads(artifacts.read_checked(root, artifacts.GOLDEN, digests)) if artifacts.GOLDEN in digests else {}
-    return answered(uri, data, golden, declared, raw, labels, kind, threads)
+    if isinstance(labels, list) and not declared.classes:
+        declared = declared.model_copy(update={"classes": past()})
+    return answered(uri, data, golden, declared, raw, labels, threads)
 
 
 def answered(
@@ -63,8 +74,7 @@ def answered(
     golden: dict[str, Any],
     declared: Processing,
     raw: Any,
-    labels: Array,
-    kind: Kind,
+    labels: Labels,
     threads: int,
 ) -> Judged:
     """The same of a model in memory.
@@ -75,8 +85,7 @@ def answered(
         golden: its golden answers; empty where there are none.
         declared: what goes before and after its graph.
         raw: the rows' inputs, as the dataset's type gives them.
-        labels: of the rows.
-        kind: of the problem.
+        labels: of the rows: names of classes, or float64 (n,).
         threads: for ONNX Runtime.
 
     Raises:
@@ -99,11 +108,28 @@ def answered(
         some = ", ".join(map(str, bad[:5]))
         raise GateError(f"{name} has no finite answer to {len(bad)} of {len(outputs)} rows, among them {some}")
     cost = {"latency_ms": _latency(session, inputs[:1]), "size_mb": len(data) / 1e6}
-    if kind == "regression":
+    if not isinstance(labels, list):
         predicted = _values(outputs, len(labels))
-        return Judged(Answers(predicted, (predicted - labels) ** 2), None, cost)
+        return Judged(ModelAnswers(predicted, (predicted - labels) ** 2), None, cost)
     scores = declared.scores(outputs)
-    return Judged(Answers(scores.argmax(axis=1).astype(np.int64), log_losses(scores, labels)), scores, cost)
+    return Judged(_classified(name, scores, labels, declared), scores, cost)
+
+
+def _classified(name: str, scores: Array, labels: list[str], declared: Processing) -> ModelAnswers:
+    """The class of each row. A label that the model does not know has the loss of a probability of 0."""
+    if scores.ndim != 2 or scores.shape[1] < len(declared.classes):
+        scores_of = scores.shape[1] if scores.ndim == 2 else scores.shape
+        message = f"{name}: {len(declared.classes)} classes do not fit a model of {scores_of} classes"
+        hint = "have it answer with a score for each of run.classes; whole numbers that are no classes, but are to be"
+        raise GateError(message, f"{hint} predicted, are committed as fractions: `--column LABEL=float64`")
+    outputs = declared.class_names(scores.shape[1])
+    known = [name_of(label) for label in declared.classes] or [n for n in outputs if n in set(labels)]
+    numbers = {name: number for number, name in enumerate(outputs)}
+    right = np.array([numbers.get(label, -1) for label in labels], np.int64)
+    losses, knows = np.full(len(labels), UNKNOWN_LOSS), right >= 0
+    if knows.any() or not len(labels):
+        losses[knows] = log_losses(scores[knows], right[knows])
+    return ModelAnswers(scores.argmax(axis=1).astype(np.int64), losses, outputs, tuple(known))
 
 
 def _session(data: bytes, threads: int) -> Any:

@@ -1,5 +1,7 @@
 """Metrics; numpy only."""
 
+import math
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -7,6 +9,9 @@ import numpy as np
 from airloom.errors import GateError
 
 Array = np.ndarray[Any, Any]
+RECALL = "recall_"  # of a class, by its name
+WORST = 10  # classes whose recall is shown where people look; a file has them all
+UNKNOWN_LOSS = -math.log(np.finfo(np.float64).eps)  # loss of a label that the model does not know, as in scikit-learn
 
 
 def log_losses(scores: Array, labels: Array) -> Array:
@@ -35,13 +40,31 @@ def classification(scores: Array, labels: Array) -> dict[str, float]:
     return of_classification(labels, scores.argmax(axis=1), losses)
 
 
-def of_classification(labels: Array, predicted: Array, losses: Array) -> dict[str, float]:
-    """The same from each row's prediction and loss; empty without rows."""
+def of_classification(labels: Array, predicted: Array, losses: Array, classes: Sequence[str] = ()) -> dict[str, float]:
+    """The same from each row's prediction and loss; empty without rows.
+
+    Args:
+        labels: places in `classes`, int64 (n,).
+        predicted: the same.
+        losses: float64 (n,).
+        classes: names; without them a class is called as its place.
+    """
     if len(labels) == 0:
         return {}
     correct = predicted == labels
     metrics = {"accuracy": float(correct.mean()), "log_loss": float(losses.mean())}
-    return metrics | {f"recall_{label}": float(correct[labels == label].mean()) for label in np.unique(labels)}
+    rows, hits = np.bincount(labels), np.bincount(labels, weights=correct)
+    return metrics | {
+        f"{RECALL}{classes[place] if classes else place}": float(hits[place] / rows[place])
+        for place in np.flatnonzero(rows).tolist()
+    }
+
+
+def shown(metrics: dict[str, float], also: Collection[str] = ()) -> dict[str, float]:
+    """The metrics without the recall of classes that are not among the worst ten, nor in `also`."""
+    recalls = {name: value for name, value in metrics.items() if name.startswith(RECALL)}
+    worst = sorted(recalls, key=lambda name: recalls[name])[:WORST]
+    return {name: value for name, value in metrics.items() if name not in recalls or name in worst or name in also}
 
 
 def of_regression(labels: Array, predicted: Array) -> dict[str, float]:

@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from airloom.classes import name_of
 from airloom.contracts import Snapshot
+from airloom.datasets.types.labels import label_names
 from airloom.errors import ConfigError
 from airloom.spec.pipeline import Slice
 
@@ -40,6 +42,9 @@ def _chosen(name: str, part: Slice, frame: Any, label: str, snapshot: Snapshot) 
     values = frame[column]
     if part.label is not None:
         wanted = part.label if isinstance(part.label, list) else [part.label]
+        if names := label_names(values.to_list()):  # folder 10 is called "10", and a file may say 10
+            asked = [int(one) if isinstance(one, float) and one.is_integer() else one for one in wanted]
+            return np.isin(names, [name_of(one) for one in asked])
         return values.isin(wanted).to_numpy(bool)  # type: ignore[no-any-return]
     mask = np.ones(len(values), bool)
     if part.equals is not None:

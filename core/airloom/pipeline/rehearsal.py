@@ -193,48 +193,54 @@ def _served(
 ) -> Iterator[str]:
     """Export the model, evaluate it on rows of the validation split, and ask it for one answer."""
     from airloom.datasets.snapshots.snapshot import open_snapshot
-    from airloom.evaluation.evaluate import plain_rows
+    from airloom.evaluation.evaluate import rows_of
     from airloom.evaluation.inference import answered
-    from airloom.evaluation.predictions import Kind, PredictedRows
+    from airloom.evaluation.metrics import shown
+    from airloom.evaluation.predictions import by_name
     from airloom.training.export.onnx import adopt, export, load_program
     from airloom.training.few_rows import FewRows
 
     model, example = saved
+    opened = open_snapshot(settings, ctx.snapshot)
+    split, processing = opened.split("validation"), run.processing.of_classes(opened.labels_of_classes)
     with tempfile.TemporaryDirectory(prefix="airloom-model-") as name:
         if isinstance(model, Path) and model.suffix == ".onnx":
             files: Any = adopt(model, example, Path(name), run.rtol)
         else:
             module = load_program(model) if isinstance(model, Path) else model.cpu().eval()
-            files = export(module, example, Path(name), run.processing, run.rtol)
+            files = export(module, example, Path(name), processing, run.rtol)
         data, golden = files.onnx.read_bytes(), json.loads(files.golden.read_text())
     yield f"exported to ONNX, {len(data) / 1e6:.1f} MB; it answers as the model does"
-    split = open_snapshot(settings, ctx.snapshot).split("validation")
-    chosen = FewRows.spread(len(split), ROWS)
-    raw, labels = plain_rows(*split.collate(split.columns(chosen)))
-    kind: Kind = "regression" if labels.dtype.kind == "f" else "classification"
+    asked = rows_of(split, FewRows.spread(len(split), ROWS))
 
     def ask(rows: Any, right: Any) -> Any:
-        return answered("the model", data, golden, run.processing, rows, right, kind, pipeline.resources.threads)
+        return answered("the model", data, golden, processing, rows, right, pipeline.resources.threads)
 
-    judged = ask(raw, labels)
-    rows = PredictedRows(kind, labels, judged.answers, None)
+    judged = ask(asked.raw, asked.labels)
+    rows = by_name(asked.labels, judged.answers, None)
     rows.merit(rows.candidate, pipeline.gate.against_champion.metric)
     measured = rows.measured(rows.candidate) | judged.cost
-    _check_gate(pipeline, measured)
-    yield f"evaluated on {len(labels)} rows: {', '.join(f'{name} {value:.4g}' for name, value in measured.items())}"
-    one = ask(_first(raw), labels[:1]).answers.predicted.tolist()
-    yield f"answered one row: {run.processing.names(one)[0] if kind == 'classification' else one[0]}"
+    _check_gate(pipeline, measured, opened.all_classes)
+    told = ", ".join(f"{name} {value:.4g}" for name, value in shown(measured).items())
+    yield f"evaluated on {len(asked.labels)} rows: {told}"
+    one = ask(_first(asked.raw), asked.labels[:1]).answers.predicted.tolist()
+    yield f"answered one row: {processing.names(one)[0] if rows.kind == 'classification' else one[0]}"
 
 
-def _check_gate(pipeline: Pipeline, measured: dict[str, float]) -> None:
+def _check_gate(pipeline: Pipeline, measured: dict[str, float], classes: list[str]) -> None:
     """A rule for a metric that nobody measures would refuse every model, after all the work."""
+    from airloom.evaluation.metrics import RECALL
+
     asked = {"gate.at_least": pipeline.gate.at_least, "gate.at_most": pipeline.gate.at_most}
     asked |= {f"gate.slices.{name}.at_least": rule.at_least for name, rule in pipeline.gate.slices.items()}
+    recalls = {f"{RECALL}{name}" for name in classes}  # not every class is among a few rows
     for where, rules in asked.items():
         for metric in rules:
-            if metric not in measured and not metric.startswith("recall_"):  # not every class is among a few rows
-                names = ", ".join(name for name in measured if not name.startswith("recall_"))
-                raise ConfigError(f"{where}: no evaluation measures {metric!r}", f"it measures {names}, recall_<class>")
+            if metric not in measured and metric not in recalls:
+                names = ", ".join(name for name in measured if not name.startswith(RECALL))
+                few = ", ".join(map(ascii, classes[:10])) + (", …" if len(classes) > 10 else "")
+                hint = f"it measures {names}, recall_<class> of {few or 'no class'}"
+                raise ConfigError(f"{where}: no evaluation measures {metric!r}", hint)
 
 
 def _first(raw: Any) -> Any:

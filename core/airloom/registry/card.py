@@ -193,6 +193,12 @@ def _metrics(s: Sources) -> list[Fact]:
     for name, value in metrics.items():
         before = f" (champion {s.evidence['champion_version']}: {_number(champion[name])})" if name in champion else ""
         facts.append(Fact(name, f"{_number(value)}{before}", **measured))
+    if count := s.evidence.get("classes"):
+        shown = sum(name.startswith("recall_") for name in metrics)
+        what = (
+            f"{count} classes; the {shown} that are told worst stand above" if shown < count else f"{count}, all above"
+        )
+        facts.append(Fact("classes", what, **s.artifact("evaluation/classes.csv")))
     return facts
 
 

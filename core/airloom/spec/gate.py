@@ -83,6 +83,11 @@ class GateSection(Section):
     )
     against_champion: AgainstChampion = Field(description="the statistical comparison with what serves")
     slices: dict[str, SliceRule] = Field(default={}, description="rules by name of a slice in evaluate.slices")
+    unknown_classes: Literal["count_as_wrong", "refuse"] = Field(
+        default="count_as_wrong",
+        description="a class that candidate or champion does not know, which is said: its rows are answered wrongly by "
+        "that model, or the candidate is refused",
+    )
     first_model: Literal["refuse", "minimums"] = Field(
         default="refuse", description="without a champion to compare with: refuse, or let at_least and at_most decide"
     )
@@ -90,6 +95,11 @@ class GateSection(Section):
         default="never", description="ask: a person may approve a refused candidate in Airflow, with a reason"
     )
     override_within: Duration = Field(default=86_400, description="how long Airflow asks; then the refusal stands")
+
+    @property
+    def named_metrics(self) -> set[str]:
+        """The metrics that rules name."""
+        return {*self.at_least, *self.at_most, *(name for rule in self.slices.values() for name in rule.at_least)}
 
     @model_validator(mode="after")
     def _margins(self) -> "GateSection":

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airloom.errors import ConfigError, DataError, JobFailed, StoppedByRequest
+from airloom.files import write_private
 from airloom.jobs.processes import how
 from airloom.processing import Processing
 from airloom.training.checkpointing.stop import GOES_ON
@@ -186,6 +187,7 @@ def _data(source: "Source", folder: Path) -> Path:
                 pq.write_table(source.table(split), file)
                 suffix = ".parquet"
         temporary.replace(data / f"{split}{suffix}")
+    write_private(data / "classes.json", json.dumps(source.classes))  # in the order of the labels' numbers
     return data
 
 

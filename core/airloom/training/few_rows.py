@@ -43,6 +43,11 @@ class FewRows:
         """See `Source`."""
         return self._source.table(split).take(self._chosen(split))
 
+    @property
+    def classes(self) -> list[str]:
+        """See `Source`; those of the whole splits."""
+        return self._source.classes
+
     def declare(self, processing: Processing) -> Processing:
         """See `Source`; the ranges are those of the whole splits."""
         return self._source.declare(processing)

@@ -10,7 +10,7 @@ _KNOWN = {
     ),
     "out of memory": "lower batch_size, or use accumulate of fit: it adds the gradients of smaller batches up",
     "out of bounds": (
-        "a label has no place in the model: labels are 0 to classes - 1, look at its number of outputs, and at them"
+        "a label has no place in the model: labels are 0 to classes - 1, so give it len(run.classes) outputs"
     ),
 }
 

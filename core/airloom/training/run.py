@@ -4,6 +4,7 @@ import logging
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -114,6 +115,15 @@ class TrainingRun:
 
     # -- data
 
+    @cached_property
+    def classes(self) -> list[str]:
+        """The names of the classes in the order of the labels' numbers: as many outputs does a classifier need.
+
+        They are those of `train` and `validation`; the model keeps them, and answers with them. Empty where the labels
+        are numbers to be predicted.
+        """
+        return self._source.classes
+
     def tensors(self, split: str) -> tuple["Tensor", "Tensor"]:
         """A split in memory, whole in every rank.
 
@@ -121,7 +131,8 @@ class TrainingRun:
             split: `train` or `validation`; `test` belongs to the evaluation alone.
 
         Returns:
-            Inputs (N, …), images as float32 0..1, and labels (N,), in the snapshot's order, on the CPU.
+            Inputs (N, …), images as float32 0..1, and labels (N,), in the snapshot's order, on the CPU; a label that is
+            a class is its place in `classes`, int64.
 
         Raises:
             ConfigError: another split.
@@ -256,7 +267,8 @@ class TrainingRun:
         Args:
             model: a module, or the file of one: ONNX, or a program saved by `torch.export`.
             example_input: what the module takes, (B, …), B at least 2.
-            processing: what goes before and after the module, for those who ask with texts or want names.
+            processing: what goes before and after the module, for those who ask with texts. The classes' names come by
+                themselves.
             rtol: by how much of their size the served model's answers may differ from torch's.
 
         Raises:

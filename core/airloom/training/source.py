@@ -33,20 +33,31 @@ class Source(Protocol):
     def table(self, split: str) -> Any:
         """An Arrow table, where `tensors` gives no single tensor of inputs."""
 
+    @property
+    def classes(self) -> list[str]:
+        """The names of the classes in the order of the labels' numbers; [] where labels are no classes."""
+
     def declare(self, processing: Processing) -> Processing:
-        """The processing of a model of these data, with what the data say of their ranges."""
+        """The processing of a model of these data, with what the data say of their classes and ranges."""
 
     def empty_columns(self) -> list[str]:
         """The input columns of numbers with an empty cell, which `tensors` gives as NaN."""
 
 
 class SnapshotSplits:
-    """A snapshot; each split is read once into memory, so that a study's trials share it."""
+    """A snapshot; each split is read once into memory, so that a study's trials share it.
 
-    def __init__(self, settings: Settings, snapshot: Snapshot) -> None:
+    Args:
+        settings: of this installation.
+        snapshot: that is read.
+        classes: names of the classes in the order of their numbers, where a model has them already; None: those of the
+            snapshot. Without a name whole numbers stay as they are.
+    """
+
+    def __init__(self, settings: Settings, snapshot: Snapshot, classes: list[str] | None = None) -> None:
         from airloom.datasets.snapshots.snapshot import open_snapshot
 
-        self._open: Callable[[], Any] = lambda: open_snapshot(settings, snapshot)
+        self._open: Callable[[], Any] = lambda: open_snapshot(settings, snapshot).for_model(classes)
         self._kept: dict[str, tuple[Any, Any]] = {}
 
     def tensors(self, split: str) -> tuple[Any, Any]:
@@ -72,9 +83,19 @@ class SnapshotSplits:
         """See `Source`."""
         return self._open().table(split)
 
+    @property
+    def classes(self) -> list[str]:
+        """See `Source`."""
+        return list(self._open().classes)
+
     def declare(self, processing: Processing) -> Processing:
-        """See `Source`. Pixels have a physical range, 0..1; the columns of a table have one that was observed."""
+        """See `Source`. Pixels have a physical range, 0..1; the columns of a table have one that was observed.
+
+        Raises:
+            ConfigError: the names that the training function gives are neither the classes nor others for each.
+        """
         data = self._open()
+        processing = processing.of_classes(data.labels_of_classes)
         if data.layout.type == "image" and processing.pixels is None:
             return processing.model_copy(update={"pixels": Pixels.UNIT})
         if data.layout.type == "tabular" and not processing.observed:
@@ -125,6 +146,13 @@ class TensorSource:
             ConfigError: always.
         """
         raise ConfigError(f"split {split!r} is tensors in memory, and no table", "use tensors")
+
+    @property
+    def classes(self) -> list[str]:
+        """See `Source`. Whole numbers are classes up to the largest; tensors name none."""
+        every = [labels for _, labels in map(self.tensors, self._splits) if len(labels)]
+        whole = [labels for labels in every if not labels.is_floating_point()]
+        return [str(number) for number in range(max((int(labels.max()) + 1 for labels in whole), default=0))]
 
     def declare(self, processing: Processing) -> Processing:
         """See `Source`. Tensors say nothing."""

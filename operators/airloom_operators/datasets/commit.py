@@ -32,7 +32,7 @@ class CommitDatasetOperator(DatasetJobOperator):
         key: the column of a new dataset that decides the split.
         split: the column of a new dataset that tells a published split.
         parts: the values of it that name each part: `{"train": ["training"], "test": ["Test"]}`.
-        classes: text labels of a new dataset, in the order of their numbers.
+        classes: the labels that these rows may have; any other is refused. Left out, any is good.
         reading: how the values are written: `columns` (type by name), `encoding`, `delimiter`, `decimal`, `channels`,
             `unlabelled`; as the options of `airloom dataset commit`.
         suite: expectation suite, from the project's root; by default configs/expectations/<dataset>.json.

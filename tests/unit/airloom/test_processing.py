@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airloom.errors import CorruptFile, DataError
+from airloom.errors import ConfigError, CorruptFile, DataError
 from airloom.processing import LARGEST, Processing, Tokenise, not_finite, parse
 
 
@@ -112,3 +112,31 @@ def test_a_file_larger_than_any_model_needs_is_refused_unread():
 def test_names_that_each_answer_would_repeat_have_a_limit():
     with pytest.raises(CorruptFile, match="at most 1000"):
         parse(json.dumps({"labels": ["x" * 1001]}).encode())
+
+
+def test_a_model_keeps_the_labels_of_its_classes_and_answers_with_them_or_with_words_for_them():
+    kept = Processing().of_classes([7, 30, "x", True])
+    assert (kept.classes, kept.names([1, 0, 3, 4])) == ([7, 30, "x", True], [30, 7, True, "(output 4)"])
+    assert kept.class_names(5) == ["7", "30", "x", "true", "(output 4)"]
+    assert parse(kept.model_dump_json().encode()) == kept
+    words = Processing(labels=["bad", "good"]).of_classes([0, 1])
+    assert (words.names([1, 0]), words.class_names(2)) == (["good", "bad"], ["0", "1"])
+    same = Processing(labels=["cat", "dog"]).of_classes(["cat", "dog"])
+    assert (same.labels, same.classes) == ([], ["cat", "dog"])
+    own = Processing(classes=["dog", "cat"])
+    assert own.of_classes(["cat", "dog"]) is own
+    assert Processing().class_names(3) == ["0", "1", "2"]  # of earlier releases
+
+
+@pytest.mark.parametrize("labels", [["dog", "cat"], ["cat", "cow"], ["a"], ["a", "b", "c"]])
+def test_words_that_are_not_one_for_each_class_are_refused(labels):
+    with pytest.raises(ConfigError, match="the data have 2: 'cat', 'dog'") as caught:
+        Processing(labels=labels).of_classes(["cat", "dog"])
+    assert "run.classes" in caught.value.hint
+
+
+def test_what_cannot_be_classes_is_refused():
+    with pytest.raises(ConfigError, match="names of up to 1001 characters"):
+        Processing().of_classes(["x" * 1001])
+    with pytest.raises(ValueError, match="stands twice"):
+        Processing(classes=["1", 1])

@@ -5,12 +5,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from airloom.classes import in_order
 from airloom.cli.console import Dataset, Json, Redacted, Version, answer, size
 from airloom.settings import Settings, load
 
 if TYPE_CHECKING:
     from airloom.contracts import DatasetVersion
 
+
+SHOWN = 20  # values or classes in a line, or lines of them
 app = typer.Typer()
 
 
@@ -124,8 +127,12 @@ def _describe(record: dict[str, Any]) -> str:
         lines.append(f"{'rows by part':14} {_plain(counts) if counts is not None else 'not counted: data not here'}")
     lines += [f"{'column':14} {name}: {kind}" for name, kind in record["columns"].items()]
     for name, column in record["statistics"].items():
-        numbers = [f"{key} {column[key]:.4g}" for key in ("min", "mean", "max", "std") if key in column]
-        counts = [f"{value}: {count}" for value, count in list(column.get("counts", {}).items())[:20]]
+        is_class = name == record["label"] and "counts" in column  # a mean of classes says nothing
+        measures = () if is_class else ("min", "mean", "max", "std")
+        numbers = [f"{key} {column[key]:.4g}" for key in measures if key in column]
+        every = column.get("counts", {})
+        counts = [f"{value}: {every[value]}" for value in in_order(every)[:SHOWN]]
+        counts += [f"and {len(every) - SHOWN} more"] if len(every) > SHOWN else []
         nulls = [f"{column['nulls']} null"] if column["nulls"] else []
         lines.append(f"{'statistics':14} {name}: {', '.join([*numbers, *nulls, *counts])}")
     return "\n".join(lines)
@@ -169,8 +176,10 @@ def diff(
         f"shards: {shards['added']} added ({size(shards['new_bytes'])}), {shards['kept']} kept",
     ]
     lines += [f"column {name}: {before} -> {after}" for name, (before, after) in difference.schema.items()]
-    labels = {value: counts for value, counts in difference.labels.items() if counts[0] != counts[1]}
-    lines += [f"label {value}: {before} -> {after}" for value, (before, after) in labels.items()]
+    labels = {name: counts for name, counts in difference.labels.items() if counts[0] != counts[1]}
+    most = sorted(labels, key=lambda name: -abs(labels[name][1] - labels[name][0]))[:SHOWN]
+    lines += [f"label {name}: {labels[name][0]} -> {labels[name][1]}" for name in labels if name in most]
+    lines += [f"and {len(labels) - SHOWN} more labels, which --json names"] if len(labels) > SHOWN else []
     lines += [
         f"{name}: mean {shift['old_mean']:.4g} -> {shift['new_mean']:.4g}, PSI {shift['psi']:.3f}"
         for name, shift in difference.shift.items()

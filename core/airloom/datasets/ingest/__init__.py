@@ -70,7 +70,7 @@ def open_source(
         split: the column that tells a published split.
         parts: the values of it that name each part; see `storage.part_names`.
         schema: of the dataset to which the rows go; without it the first rows say it.
-        classes: of a text label, in the order of their numbers; see `types.labels`.
+        classes: the labels that rows may have, any other is refused; left out, any is good. Nothing of it is stored.
         reading: how the values are written.
 
     Raises:

@@ -80,8 +80,8 @@ class Batches:
 class Wanted:
     """What the caller says of the columns; an empty type or label is found out from the rows.
 
-    `schema` is that of the dataset to which the rows go: then they must fit it, and nothing is guessed. `notes` takes
-    what a reader has to say.
+    `schema` is that of the dataset to which the rows go: then they must fit it, and nothing is guessed. `classes` are
+    the names that labels may have; without them any. `notes` takes what a reader has to say.
     """
 
     type: str = ""

@@ -9,7 +9,7 @@ from airloom.datasets.ingest.type_names import stored_type, type_name
 from airloom.datasets.storage.schema import Layout
 from airloom.errors import DataError
 
-KEPT = (b"shape", b"classes")  # of a field's metadata; the rest is the writing program's
+KEPT = (b"shape",)  # of a field's metadata; the rest is the writing program's
 
 
 def stored_schema(batch: pa.RecordBatch, layout: Layout, nullable: bool, named: Container[str] = ()) -> pa.Schema:

@@ -24,7 +24,7 @@ from airloom.datasets.ingest.type_names import stored_type, type_name
 from airloom.datasets.storage.schema import Layout
 from airloom.datasets.types import get_type
 from airloom.datasets.types.base import check_nulls
-from airloom.datasets.types.labels import check_classes, declare
+from airloom.datasets.types.labels import check_labels, without_order
 from airloom.datasets.types.tabular import is_flat
 from airloom.errors import DataError
 
@@ -56,9 +56,8 @@ def stream(parts: Sequence[Part], wanted: Wanted, source: str, layout: Layout | 
         check_named(wanted.reading.types, first.batch.schema.names)
         layout = layout or _layout(first.batch.schema, wanted)
         kind = get_type(layout.type)
-        schema = wanted.schema or stored_schema(first.batch, layout, kind.nullable, wanted.reading.types)
-        if wanted.classes:
-            schema = declare(schema, layout, wanted.classes)
+        asked = without_order(wanted.schema) if wanted.schema is not None else None
+        schema = asked or stored_schema(first.batch, layout, kind.nullable, wanted.reading.types)
         if wanted.schema is None:
             check_channels(schema, layout, wanted.reading.channels)
         kind.check(schema, layout)
@@ -143,7 +142,7 @@ def _stored(pieces: Iterable[Piece], schema: pa.Schema, layout: Layout, wanted: 
                 batch = fit(whole.slice(start, rows), schema, first + start)
                 check_elements(batch, first + start)
                 check_nulls(kind, batch.select(inputs), layout, first + start)
-                check_classes(batch, layout, first + start)
+                check_labels(batch, layout, wanted.classes, first + start)
                 check_parts(batch, layout, first + start)
                 check_pixels(batch, layout, first + start)
                 left = labelled(batch, layout, first + start, wanted.reading)

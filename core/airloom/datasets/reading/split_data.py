@@ -28,13 +28,19 @@ class SplitData:
         rows: physical numbers of the rows, int64 (n,), strictly ascending.
         layout: which columns are inputs, label and key; the key is not read.
         collate: makes (inputs, labels) from gathered columns; the default is the dataset type's `to_tensors`.
+        schema: what `collate` is told of the columns; the default is the shards'.
 
     Raises:
         DataError: `rows` are not ascending numbers of rows in the shards, or a column is missing.
     """
 
     def __init__(
-        self, mapped: Mapped, rows: NDArray[np.int64], layout: Layout, collate: "Collate | None" = None
+        self,
+        mapped: Mapped,
+        rows: NDArray[np.int64],
+        layout: Layout,
+        collate: "Collate | None" = None,
+        schema: pa.Schema | None = None,
     ) -> None:
         rows = np.asarray(rows, np.int64)
         if rows.ndim != 1 or (len(rows) and (rows[0] < 0 or rows[-1] >= mapped.rows or np.any(rows[1:] <= rows[:-1]))):
@@ -45,7 +51,7 @@ class SplitData:
         missing = [name for name in self.names if name not in mapped.schema.names]
         if missing:
             raise DataError(f"no column {missing[0]!r}", f"the columns are {', '.join(mapped.schema.names)}")
-        self._collate = collate
+        self._collate, self._schema = collate, mapped.schema if schema is None else schema
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -77,7 +83,7 @@ class SplitData:
 
     def collate(self, columns: Gathered) -> tuple[Any, Any]:
         """Inputs and labels as the dataset type wants them."""
-        return self.ready()(columns, self.mapped.schema, self.layout)
+        return self.ready()(columns, self._schema, self.layout)
 
     def ready(self) -> Collate:
         """What `collate` calls; asked for before a fork, so that no thread holds the lock of an import then."""

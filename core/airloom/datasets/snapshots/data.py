@@ -1,46 +1,112 @@
 """The data of a snapshot: torch datasets, loaders and tables over the shards in the DVC cache."""
 
+import copy
 from collections.abc import Iterator
-from functools import cache
-from typing import Any
+from functools import cache, cached_property
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from airloom.classes import Label, in_order
 from airloom.contracts import Snapshot
 from airloom.datasets.reading.columns import has_gaps, mark_gaps
 from airloom.datasets.reading.loader import Loader
-from airloom.datasets.reading.mapped import Mapped, ShardFile
+from airloom.datasets.reading.mapped import Mapped, ShardFile, damaged
 from airloom.datasets.reading.split_data import SplitData
 from airloom.datasets.reading.verify import verify_once
 from airloom.datasets.snapshots.published import layout_of
 from airloom.datasets.storage.manifest import VersionManifest
-from airloom.datasets.storage.shards import shard_table
 from airloom.datasets.storage.statistics import Statistics, merge, summarise
 from airloom.datasets.storage.store import Progress, Store
 from airloom.datasets.types import get_type
-from airloom.datasets.types.labels import classes_of, declare_found
+from airloom.datasets.types.labels import is_class, label_names, label_of, numbered, without_order
 from airloom.errors import ConfigError
+from airloom.processing import MOST_CLASSES
 from airloom.settings import Settings
+
+TRAINED_ON = ("train", "validation")  # what a training may read
 
 
 class SnapshotData:
-    """Reads a READY snapshot. Shards are fetched on first use, then mapped into memory."""
+    """Reads a READY snapshot. Shards are fetched on first use, then mapped into memory.
+
+    Labels come as they are stored; text, which no tensor holds, as its number in `all_classes`. A training reads
+    `for_model`, where whole numbers and booleans are classes too.
+    """
 
     def __init__(
         self, settings: Settings, snapshot: Snapshot, manifest: VersionManifest, rows: dict[str, NDArray[np.int64]]
     ) -> None:
         self.snapshot = snapshot
         self.layout = layout_of(manifest.layout, snapshot)
-        self.schema = declare_found(manifest.arrow_schema, manifest.layout, _labels(settings, manifest))
+        self.schema = without_order(manifest.arrow_schema)
         marked = mark_gaps(self.schema, _gaps(manifest))
         self.empty_columns = [name for name in self.layout.inputs(marked) if has_gaps(marked.field(name))]
         self._settings = settings
         self.manifest = manifest
         self._rows = rows
+        self._named = dict[str, set[str]]()
+        self._of_models = dict[tuple[str, ...] | None, Self]()
         self._mapped: Mapped | None = None
+        self._by_class = bool(self.layout.label) and self.schema.field(self.layout.label).type == pa.large_string()
         self.split = cache(self._split)  # one object a split: its mapping is shared
+
+    def for_model(self, classes: list[str] | None = None) -> Self:
+        """The same rows with every label that is a class as its number, int64.
+
+        Args:
+            classes: their names in the order of the numbers; None: `all_classes`, of which a model keeps `classes`.
+        """
+        key = None if classes is None else tuple(classes)
+        if key not in self._of_models:
+            self._of_models[key] = other = copy.copy(self)
+            if classes is not None:
+                other.classes = other.all_classes = classes
+            other._mapped, other._by_class = self.fetch(), bool(other.all_classes)
+            other.split = cache(other._split)
+        return self._of_models[key]
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """The names of a model's classes in the order of its numbers: those that a training may read; [] without any.
+
+        Raises:
+            CorruptFile: a shard is damaged.
+        """
+        read = [name for name in TRAINED_ON if name in self._rows] or list(self._rows)
+        return in_order(name for split in read for name in self._names(split))
+
+    @property
+    def labels_of_classes(self) -> list[Label]:
+        """`classes` as labels are stored: whole numbers stay such."""
+        return [label_of(name, self.schema.field(self.layout.label).type) for name in self.classes]
+
+    @cached_property
+    def all_classes(self) -> list[str]:
+        """`classes`, and behind them those that only other splits have."""
+        others = {name for split in self._rows for name in self._names(split)} - set(self.classes)
+        return [*self.classes, *in_order(others)]
+
+    @property
+    def _is_class(self) -> bool:
+        label = self.layout.label
+        return bool(label) and is_class(self.schema.field(label).type) and label not in _gaps(self.manifest)
+
+    def _names(self, split: str) -> set[str]:
+        """The classes of a split's rows; none where there are so many numbers that they are no classes."""
+        if not self._is_class:
+            return set()
+        if split not in self._named:
+            mapped, rows, names = self.fetch(), self._rows[split], set[str]()
+            for shard in range(len(mapped.files)):
+                low, high = np.searchsorted(rows, mapped.bases[shard : shard + 2])
+                if low < high:
+                    names |= _names_of(mapped, shard, self.layout.label, rows[low:high] - mapped.bases[shard])
+            text = self.schema.field(self.layout.label).type == pa.large_string()
+            self._named[split] = names if text or len(names) <= MOST_CLASSES else set()
+        return self._named[split]
 
     def fetch(self, progress: Progress | None = None) -> Mapped:
         """Have all shards in the cache; `progress` is told bytes done and bytes in all."""
@@ -60,7 +126,9 @@ class SnapshotData:
         if name not in self._rows:
             known = ", ".join(self._rows)
             raise ConfigError(f"snapshot {self.snapshot.id[:12]} has no split {name!r}", f"it has {known}")
-        return SplitData(self.fetch(), self._rows[name], self.layout)
+        mapped, classes = self.fetch(), self.all_classes if self._by_class else []
+        schema = numbered(mapped.schema, self.layout, classes) if classes else None
+        return SplitData(mapped, self._rows[name], self.layout, schema=schema)
 
     def loader(self, split: str, batch_size: int, **options: Any) -> Loader:
         """The fast path; `options` are those of `Loader`."""
@@ -69,8 +137,7 @@ class SnapshotData:
     def tensors(self, split: str) -> tuple[Any, Any]:
         """A whole split in memory: (inputs, labels) as the dataset's type makes them."""
         data = self.split(split)
-        columns = data.columns(np.arange(len(data)))
-        return get_type(self.layout.type).to_tensors(columns, self.schema, self.layout)
+        return data.collate(data.columns(np.arange(len(data))))
 
     def table(self, split: str) -> pa.Table:
         """A whole split as an Arrow table, in the snapshot's order."""
@@ -117,14 +184,12 @@ def _gaps(manifest: VersionManifest) -> set[str]:
     return {name for columns in shards for name, column in columns.items() if column.get("nulls")}
 
 
-def _labels(settings: Settings, manifest: VersionManifest) -> list[str]:
-    """The labels of the whole version, so that every split numbers its classes alike."""
-    label, schema = manifest.layout.label, manifest.arrow_schema
-    if not label or schema.field(label).type != pa.large_string() or classes_of(schema, manifest.layout):
-        return []
-    counts = [shard.statistics.get(label, {}).get("counts") for shard in manifest.shards if shard.live]
-    if all(count is not None for count in counts):
-        return sorted({value for count in counts for value in count or {}})
-    store = Store(settings)  # more classes than the statistics count: read them
-    columns = [shard_table(store, shard).column(label).unique().to_pylist() for shard in manifest.shards]
-    return sorted({value for column in columns for value in column})
+def _names_of(mapped: Mapped, shard: int, label: str, rows: NDArray[np.int64]) -> set[str]:
+    """The classes of some rows of a shard; the column is checked whole, as damaged offsets would lead anywhere."""
+    column = mapped.column(shard, label).array
+    try:
+        column.validate(full=True)
+        found = column.take(pa.array(rows)).unique()
+    except pa.ArrowException as error:
+        raise damaged(mapped.files[shard], f"column {label!r}: {error}") from None
+    return set(label_names(found.to_pylist()) or [])

@@ -13,6 +13,7 @@ from airloom.spec.gate import AgainstChampion, GateSection, SliceRule
 
 Array = np.ndarray[Any, Any]
 Check = tuple[bool, str]
+SHOWN = 10  # classes in one reason
 LEAST_ROWS = 30  # for losses: fewer rows do not show how they spread
 
 
@@ -59,6 +60,7 @@ def decide(
     *,
     slices: Mapping[str, SliceRows] | None = None,
     tries: Tries = FIRST,
+    unknown: Mapping[str, Mapping[str, int]] | None = None,
 ) -> GateOutcome:
     """Check every rule; a rule without evidence is a rule not met.
 
@@ -72,6 +74,7 @@ def decide(
         seed: of the bootstrap.
         slices: by name.
         tries: which tries on this test split the candidate is.
+        unknown: the classes that `candidate` or `champion` do not know, with their test rows.
     """
     checks = [_minimum(name, least, metrics) for name, least in policy.at_least.items()]
     checks += [_maximum(name, most, metrics) for name, most in policy.at_most.items()]
@@ -83,11 +86,21 @@ def decide(
     else:
         comparison = compare(candidate, champion, rule, seed, alpha=tries.alpha(rule.alpha))
         checks.append(_against(comparison, rule, tries))
+    checks += [_unknown(who, classes, policy) for who, classes in (unknown or {}).items()]
     for name, slice_rule in policy.slices.items():
         part, pair = (slices or {}).get(name), None if comparison is None else (candidate, champion)
         checks += _slice(name, slice_rule, part, rule, seed, pair, tries, comparisons)
     reasons = [f"{'passed' if passed else 'REFUSED'}: {text}" for passed, text in checks]
     return GateOutcome(all(passed for passed, _ in checks), reasons, comparison, comparisons)
+
+
+def _unknown(who: str, classes: Mapping[str, int], policy: GateSection) -> Check:
+    some = [f"{name!a} ({rows} rows)" for name, rows in list(classes.items())[:SHOWN]]
+    more = f" and {len(classes) - SHOWN} more" if len(classes) > SHOWN else ""
+    named = f"the class {some[0]}" if len(classes) == 1 else f"{len(classes)} classes: {', '.join(some)}{more}"
+    allowed, rows = policy.unknown_classes == "count_as_wrong", sum(classes.values())
+    counted = f"its answers to {rows} rows count as wrong" if rows else "no test row shows what that costs"
+    return allowed, f"the {who} does not know {named}; {counted if allowed else 'gate.unknown_classes is refuse'}"
 
 
 def _problem(candidate: Array, champion: Array | None, rule: AgainstChampion) -> str:

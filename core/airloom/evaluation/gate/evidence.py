@@ -5,6 +5,8 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from airloom.contracts import Decision, Evaluation, RunContext
 from airloom.errors import GateError, MlflowAway
 from airloom.evaluation.evaluate import read_predictions
@@ -12,6 +14,7 @@ from airloom.evaluation.gate import nothing_new, page, tries
 from airloom.evaluation.gate.alpha_spending import Tries
 from airloom.evaluation.gate.decide import GateOutcome, SliceRows, decide
 from airloom.evaluation.gate.nothing_new import EVIDENCE, PAGE
+from airloom.evaluation.metrics import shown
 from airloom.evaluation.predictions import PredictedRows
 from airloom.registry import models
 from airloom.settings import Settings
@@ -47,7 +50,7 @@ def gate(settings: Settings, pipeline: Pipeline, ctx: RunContext, evaluation: Ev
     spent = tries.count(settings, pipeline.pipeline, evaluation.split, evaluation.candidates or [ctx.mlflow_run])
     with runs.connection_errors(settings):
         outcome, rows = _decide(client, pipeline, ctx, evaluation, spent)
-        evidence = _evidence(pipeline, ctx, evaluation, outcome, spent)
+        evidence = _evidence(pipeline, ctx, evaluation, outcome, spent) | _classes(rows)
         text = json.dumps(evidence, indent=1)
         client.log_text(ctx.mlflow_run, text, EVIDENCE)
         client.log_text(ctx.mlflow_run, page.render(evidence, outcome, rows), PAGE)
@@ -75,7 +78,7 @@ def judge_rows(
     candidate = rows.merit(rows.candidate, metric)
     champion = rows.merit(rows.champion, metric) if rows.champion else None
     parts = {name: SliceRows(mask, rows.measured(rows.candidate, mask)) for name, mask in rows.slices.items()}
-    return decide(policy, metrics, candidate, champion, seed, slices=parts, tries=spent)
+    return decide(policy, metrics, candidate, champion, seed, slices=parts, tries=spent, unknown=rows.unknown())
 
 
 def _decide(
@@ -112,7 +115,7 @@ def _doubt(rows: PredictedRows, evaluation: Evaluation) -> str:
     claims = [(rows.measured(rows.candidate), evaluation.metrics)]
     claims += [(rows.measured(rows.champion), evaluation.champion_metrics)] if rows.champion else []
     for measured, claimed in claims:
-        for name, value in measured.items():
+        for name, value in shown(measured, claimed.keys()).items():
             # The same mean over the same rows; only rounding may differ.
             if not abs(value - claimed.get(name, float("nan"))) <= 1e-9 * max(1.0, abs(value)):
                 return f"{name} is {value:.6f} there and {claimed.get(name)} in the metrics"
@@ -121,6 +124,13 @@ def _doubt(rows: PredictedRows, evaluation: Evaluation) -> str:
 
 def _refuse(reason: str) -> GateOutcome:
     return GateOutcome(False, [f"REFUSED: {reason}"], None)
+
+
+def _classes(rows: PredictedRows | None) -> dict[str, Any]:
+    """How many classes the test rows have, and which one of the models does not know."""
+    if rows is None or rows.kind == "regression":
+        return {}
+    return {"classes": int(np.unique(rows.label).size), "unknown_classes": rows.unknown()}
 
 
 def _evidence(

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,7 +111,7 @@ def at_gain(rows: PredictedRows, metric: str, gain: float) -> tuple[PredictedRow
         GateError: the models hardly differ on the stored rows, so that no choice of rows has such a gain.
     """
     assert rows.champion is not None  # noqa: S101 - `_newest` looked
-    both = _joined(rows, PredictedRows(rows.kind, rows.label, rows.champion, rows.candidate, rows.slices))
+    both = _joined(rows, replace(rows, candidate=rows.champion, champion=rows.candidate))
     gains = both.merit(both.candidate, metric).astype(float) - both.merit(both.champion, metric).astype(float)  # type: ignore[arg-type]
     if abs(gain) >= np.abs(gains).max():
         message = f"on the stored rows the models differ by less than {gain:+g} in {metric}"
@@ -140,6 +140,7 @@ def _joined(first: PredictedRows, second: PredictedRows) -> PredictedRows:
         of(first.candidate, second.candidate),
         of(first.champion, second.champion),
         {name: np.concatenate([mask, second.slices[name]]) for name, mask in first.slices.items()},
+        first.classes,
     )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airloom import processing
 from airloom.contracts import Snapshot
 from airloom.errors import ConfigError, RegistryError
 from airloom.files import file_sha256
@@ -44,6 +45,7 @@ class Past:
     inputs: list[Any] = field(default_factory=list)  # golden inputs and answers
     answers: list[Any] = field(default_factory=list)
     dtype: str = "torch.float32"  # of the golden inputs
+    named: bool = True  # the model keeps the names of its classes; those of earlier releases did not
 
 
 def past_run(settings: Settings, target: str, candidate: str = "") -> Past:
@@ -70,7 +72,10 @@ def past_run(settings: Settings, target: str, candidate: str = "") -> Past:
         history = {
             name: {str(m.step): m.value for m in client.get_metric_history(run.info.run_id, name)} for name in names
         }
-        golden = _golden(settings, tags)
+        folder = _model(settings, tags)
+        golden = json.loads((folder / artifacts.GOLDEN).read_text()) if folder else {}
+        declared = folder / artifacts.PROCESSING if folder else None
+        named = bool(declared and declared.exists() and processing.parse(declared.read_bytes()).classes)
     return Past(
         run=run.info.run_id,
         function=tags[Tag.CODE_FUNCTION],
@@ -88,6 +93,7 @@ def past_run(settings: Settings, target: str, candidate: str = "") -> Past:
         inputs=golden.get("inputs", []),
         answers=golden.get("outputs", []),
         dtype=golden.get("dtype", "torch.float32"),
+        named=named or folder is None,
     )
 
 
@@ -160,13 +166,13 @@ def _only(training: "Run", candidate: str) -> "Run":
     return training
 
 
-def _golden(settings: Settings, tags: dict[str, str]) -> dict[str, Any]:
-    """The golden inputs and answers of the model that came of it, checked; nothing where it was never stored."""
+def _model(settings: Settings, tags: dict[str, str]) -> Path | None:
+    """The files of the model that came of it, checked; None where it was never stored."""
     uri, digests = tags.get(Tag.MODEL_URI), json.loads(tags.get(Tag.DIGESTS, "{}"))
     if not uri or not digests:
-        return {}
+        return None
     folder = settings.home / "cache" / "models" / artifacts.model_id(uri)
-    return dict(json.loads((artifacts.fetch_model(settings, uri, digests, folder) / artifacts.GOLDEN).read_text()))
+    return artifacts.fetch_model(settings, uri, digests, folder)
 
 
 @contextmanager

@@ -74,7 +74,8 @@ def step(run: str) -> dict[str, Any]:
     past = past_run(settings, run)
     with past_project(settings, past) as (project, notes):
         asked = (past.inputs, past.dtype)
-        again = trace(settings, project, past.function, past.parameters, past.seed, past.snapshot, asked)
+        classes = None if past.named else _numbered_then(settings, past.snapshot)
+        again = trace(settings, project, past.function, past.parameters, past.seed, past.snapshot, asked, classes)
     return compare(Trace(past.weights, past.history, past.answers), again, [*notes, *_machine(past)]).to_dict()
 
 
@@ -102,6 +103,7 @@ def trace(
     seed: int,
     snapshot: Snapshot,
     asked: tuple[list[Any], str] = ([], ""),
+    classes: list[str] | None = None,
 ) -> Trace:
     """Train from nothing, without MLflow and without checkpoints.
 
@@ -113,6 +115,7 @@ def trace(
         seed: of every random decision.
         snapshot: the data.
         asked: what the trained model is asked, and the name of its type in torch; an empty list: nothing.
+        classes: in the order of their numbers; None: as the snapshot says.
 
     Raises:
         JobFailed: the function raised, or saved no model.
@@ -122,12 +125,20 @@ def trace(
     from airloom.training.source import SnapshotSplits
 
     memory = Memory()
-    run = TrainingRun(dict(parameters), seed, SnapshotSplits(settings, snapshot), memory)
+    run = TrainingRun(dict(parameters), seed, SnapshotSplits(settings, snapshot, classes), memory)
     execute(load_function(project, function), run, function)
     if memory.model is None or isinstance(memory.model[0], Path):
         raise JobFailed(f"{function} saved no module", "only functions that save a module can be compared")
     model = memory.model[0].cpu().eval()
     return Trace(weights_digest(model), memory.history, _answers(model, *asked) if asked[0] else [])
+
+
+def _numbered_then(settings: Settings, snapshot: Snapshot) -> list[str]:
+    """The classes as the releases numbered them whose models kept no names."""
+    from airloom.datasets import versions
+    from airloom.datasets.past_classes import past_classes
+
+    return past_classes(settings, versions.get(settings, snapshot.dataset, snapshot.version))
 
 
 def weights_digest(model: "Module") -> str:

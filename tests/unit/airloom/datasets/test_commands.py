@@ -201,7 +201,7 @@ def test_the_list_of_commands_is_that_of_the_book(airloom):
             ["commit", "flights", "jan.csv", "-m", "x", "--key", "hour"],
             r"the key 'flight', not 'hour'\n  -> leave the key",
         ),
-        (["commit", "flights", "jan.csv", "-m", "x", "--classes", "a,b"], r"classes 'none', not \['a', 'b'\]"),
+        (["commit", "flights", "jan.csv", "-m", "x", "--classes", "a,b"], r"row 2: the label 'true' is none of the 2"),
         (["commit", "flights", "jan.csv", "-m", " "], r"message ' ' is empty.*\n  -> say what is new"),
         (["commit", "flights", "jan.csv", "-m", "x", "--author", "<>"], r"'<>' is no name of an author"),
         (["commit", "flights", "jan.csv", "-m", "x", "--tag", "A b"], r"'A b' is no tag\n  -> lower case"),

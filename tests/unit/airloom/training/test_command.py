@@ -19,6 +19,8 @@ import numpy as np
 out = os.environ["AIRLOOM_OUTPUT"]
 data = {name: np.load(f"{os.environ['AIRLOOM_DATA']}/{name}.npz") for name in ("train", "validation")}
 assert data["train"]["inputs"].shape == (128, 1, 8, 8) and data["validation"]["labels"].shape == (64,)
+known = json.load(open(os.environ["AIRLOOM_DATA"] + "/classes.json"))
+assert known == [str(n) for n in range(1 + int(max(part["labels"].max() for part in data.values())))]
 assert json.load(open(os.environ["AIRLOOM_PARAMS"]))["lr"] == float(os.environ["AIRLOOM_PARAM_LR"]) == 0.1
 with open(out + "/metrics.jsonl", "a") as file:
     for step in range(3):

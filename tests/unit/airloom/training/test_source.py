@@ -74,7 +74,7 @@ def test_an_unknown_split_and_an_empty_batch_are_named():
 
 
 def test_a_dataset_of_images_declares_the_ranges_of_its_pixels(snapshot):
-    assert snapshot.declare(Processing(labels=["a"])) == Processing(labels=["a"], pixels=Pixels.UNIT)
+    assert snapshot.declare(Processing()) == Processing(classes=list(range(10)), pixels=Pixels.UNIT)
     assert snapshot.declare(Processing(pixels=Pixels.BYTES)).pixels is Pixels.BYTES
     assert TensorSource({}).declare(Processing()) == Processing()
 

@@ -9,7 +9,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from airloom import classes
 from airloom.datasets.ingest import from_arrays, from_table
 from airloom.datasets.ingest.images import image_arrays, image_table
 from airloom.datasets.storage.schema import Layout
@@ -56,11 +59,11 @@ def test_images_become_tensors_on_the_same_memory(dtype):
     assert image_arrays(table)[0].dtype == dtype
     assert (image_arrays(table)[0] == images).all()
     columns = {"image": images, "label": np.array([1, 0])}
-    inputs, classes = get_type("image").to_tensors(columns, table.schema, IMAGE)
+    inputs, numbers = get_type("image").to_tensors(columns, table.schema, IMAGE)
     assert inputs.shape == (2, 3, 2, 2)
     assert inputs.data_ptr() == images.ctypes.data
-    assert classes.data_ptr() == columns["label"].ctypes.data
-    assert (str(classes.dtype), classes.tolist()) == ("torch.int64", [1, 0])
+    assert numbers.data_ptr() == columns["label"].ctypes.data
+    assert (str(numbers.dtype), numbers.tolist()) == ("torch.int64", [1, 0])
 
 
 def test_memory_that_may_not_be_written_is_copied():
@@ -105,26 +108,54 @@ def test_texts_are_measured_and_handed_on():
     assert frame["words"].tolist() == [0, 2, 3, 3]
     assert frame["non_ascii"].tolist() == pytest.approx([0, 0, 3 / 15, 0])
     assert frame["label"].tolist() == ["x", "y", "x", "y"]
-    schema = labels.declare_found(table.schema, TEXT, ["y", "x", "y"])
-    texts, classes = get_type("text").to_tensors({"text": ["a", "b"], "label": ["y", "x"]}, schema, TEXT)
-    assert (texts, classes.tolist()) == (["a", "b"], [1, 0])
+    schema = labels.numbered(table.schema, TEXT, ["x", "y"])
+    texts, numbers = get_type("text").to_tensors({"text": ["a", "b"], "label": ["y", "x"]}, schema, TEXT)
+    assert (texts, numbers.tolist()) == (["a", "b"], [1, 0])
 
 
-def test_a_declared_class_keeps_its_number_and_a_stranger_is_named():
+def test_labels_are_numbered_by_the_names_of_a_model_and_a_stranger_is_named():
     columns = {"text": ["a", "b"], "label": ["dog", "cat"]}
-    schema = labels.declare(stored(columns, TEXT).schema, TEXT, ["dog", "cat", "axolotl"])
-    assert labels.declare_found(schema, TEXT, ["axolotl", "cat"]) == schema
+    schema = labels.numbered(stored(columns, TEXT).schema, TEXT, ["dog", "cat", "axolotl"])
     kind = get_type("text")
     assert kind.to_tensors(columns, schema, TEXT)[1].tolist() == [0, 1]
     with pytest.raises(DataError, match="'zebra' is none of the 3 classes"):
         kind.to_tensors({"text": ["a"], "label": ["zebra"]}, schema, TEXT)
-    strangers = pa.table([["a", "b", "c"], ["dog", "cat", "zebra"]], names=["text", "label"])
-    with pytest.raises(DataError, match=r"row 2: the label 'zebra'"):
-        from_table(strangers, TEXT, schema).to_table()
-    with pytest.raises(DataError, match="not declared"):
+    with pytest.raises(DataError, match="nothing numbers the classes"):
         kind.to_tensors(columns, stored(columns, TEXT).schema, TEXT)
     with pytest.raises(DataError, match="'a' stands there twice"):
-        labels.declare(schema, TEXT, ["a", "a"])
+        labels.numbered(schema, TEXT, ["a", "a"])
+    with pytest.raises(DataError, match="label 'none' is no class"):
+        labels.numbered(schema, Layout("text", "none"), ["a"])
+
+
+NAMES = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
+LABELS = st.one_of(
+    st.lists(NAMES, min_size=1).map(lambda names: pa.array(names, pa.large_string())),
+    st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1).map(lambda whole: pa.array(whole, pa.int64())),
+    st.lists(st.integers(0, 2**64 - 1), min_size=1).map(lambda whole: pa.array(whole, pa.uint64())),
+    st.lists(st.booleans(), min_size=1).map(lambda truth: pa.array(truth, pa.bool_())),
+)
+
+
+@settings(deadline=None)
+@given(LABELS)
+def test_a_label_comes_back_from_its_name_and_from_its_number(column):
+    layout, given_labels = Layout("tabular", "y"), column.to_pylist()
+    gathered = given_labels if column.type == pa.large_string() else column.to_numpy(zero_copy_only=False)
+    names = labels.label_names(gathered)
+    assert [labels.label_of(name, column.type) for name in names] == given_labels
+    assert names == column.cast(pa.large_string()).to_pylist()  # the names by which a batch is checked
+    order = classes.in_order(names)
+    assert len(order) == len(set(given_labels))
+    schema = labels.numbered(pa.schema([("x", pa.int64()), ("y", column.type)]), layout, order)
+    assert labels.classes_of(schema, layout) == order
+    numbers = labels.label_tensor({"y": gathered}, schema, layout)
+    assert [order[number] for number in numbers.tolist()] == names
+    assert labels.without_order(schema).equals(pa.schema([("x", pa.int64()), ("y", column.type)]), check_metadata=True)
+
+
+def test_numbers_are_in_the_order_of_their_values_and_before_text():
+    assert classes.in_order(["10", "b", "2", "-1", "a", "2", "1e3"]) == ["-1", "2", "10", "1e3", "a", "b"]
 
 
 @pytest.mark.parametrize("text", ["[1]", "{", "7", '["\\ud800"]', "[" * 100_000, b"\xff"])
@@ -132,7 +163,8 @@ def test_forged_classes_are_refused(text):
     field = pa.field("label", pa.large_string(), metadata={"classes": text})
     table = pa.table([["a"], ["x"]], schema=pa.schema([("text", pa.large_string()), field]))
     with pytest.raises(DataError, match="classes of 'label'"):
-        from_table(table, TEXT).to_table()
+        labels.classes_of(table.schema, TEXT)
+    assert from_table(table, TEXT).schema.field("label").metadata is None
 
 
 def test_tabular_columns_are_measured_as_they_are():
@@ -259,10 +291,10 @@ def test_the_documented_type_is_found_by_its_entry_point(install):
     frame = measured(table, layout)
     assert frame["rms"].tolist() == pytest.approx([math.sqrt(12.5), 0])
     assert (frame["peak"].tolist(), frame["label"].tolist()) == ([4, 0], ["walk", "rest"])
-    schema = labels.declare_found(table.schema, layout, frame["label"])
-    inputs, classes = get_type("signal").to_tensors({"windows": windows, "label": ["walk", "rest"]}, schema, layout)
+    schema = labels.numbered(table.schema, layout, ["rest", "walk"])
+    inputs, numbers = get_type("signal").to_tensors({"windows": windows, "label": ["walk", "rest"]}, schema, layout)
     assert inputs.data_ptr() == windows.ctypes.data
-    assert classes.tolist() == [1, 0]
+    assert numbers.tolist() == [1, 0]
     with pytest.raises(DataError, match="windows, channels, samples"):
         from_arrays({"windows": windows[:, 0], "labels": np.array([1, 2])}, layout)
 

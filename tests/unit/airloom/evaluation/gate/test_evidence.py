@@ -51,7 +51,7 @@ def test_the_first_model_is_evaluated_and_passes(world, tmp_path: Path) -> None:
     assert (found.champion_version, found.champion_metrics, found.rows) == ("", {}, len(labels))
     table = pq.read_table(read(world, ctx, tmp_path, PREDICTIONS))
     assert table.column_names == ["row", "label", "candidate", "champion", "candidate_loss", "champion_loss"]
-    assert table.column("candidate").to_pylist() == labels.tolist()
+    assert table.column("candidate").to_pylist() == [str(label) for label in labels.tolist()]
     assert table.column("champion").null_count == len(labels)
     assert read(world, ctx, tmp_path, "evaluation/confusion.png").read_bytes().startswith(b"\x89PNG")
     decision = gate(world.settings, world.pipeline, ctx, found)

@@ -48,10 +48,18 @@ def test_a_run_of_several_candidates_asks_which(small, trained) -> None:
         past_run(small.settings, names["cnn"], "cnn")
 
 
-def test_the_golden_inputs_keep_their_type(small, trained, monkeypatch) -> None:
+def test_the_golden_inputs_keep_their_type_and_a_model_says_whether_it_keeps_names(
+    small, trained, tmp_path, monkeypatch
+) -> None:
     run = trained(small.ctx(), "")
-    monkeypatch.setattr(past_runs, "_golden", lambda *_: {"inputs": [[1]], "outputs": [[2.0]], "dtype": "torch.int64"})
-    assert past_run(small.settings, run).dtype == "torch.int64"
+    files = tmp_path / "extra_files"
+    files.mkdir()
+    (files / "golden.json").write_text('{"inputs": [[1]], "outputs": [[2.0]], "dtype": "torch.int64"}')
+    monkeypatch.setattr(past_runs, "_model", lambda *_: tmp_path)
+    past = past_run(small.settings, run)
+    assert (past.inputs, past.answers, past.dtype, past.named) == ([[1]], [[2.0]], "torch.int64", False)
+    (files / "processing.json").write_text('{"classes": ["a", "b"]}')
+    assert past_run(small.settings, run).named
 
 
 def test_code_that_is_in_no_commit_comes_from_the_runs_own_copies(small, trained, tmp_path) -> None:

@@ -21,7 +21,7 @@ def train(run: TrainingRun) -> None:
     """Train with the parameters width, lr, epochs and batch_size of the pipeline file."""
     processing = Processing(columns=list(run.tensors("train")[0]))
     rows, labels = stacked(run, "train")
-    model = Table(Normalise.of(rows), rows.shape[1], run.params["width"], int(labels.max()) + 1)
+    model = Table(Normalise.of(rows), rows.shape[1], run.params["width"], len(run.classes))
     optimizer = torch.optim.AdamW(model.parameters(), lr=run.params["lr"])
     loss = nn.functional.cross_entropy
     fit(run, model, loss=loss, optimizer=optimizer, data=(rows, labels), validation=stacked(run, "validation"))

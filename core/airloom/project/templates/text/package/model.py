@@ -26,7 +26,7 @@ def train(run: TrainingRun) -> None:
     validation_texts, validation_labels = run.tensors("validation")
     tokenise = Tokenise.learn(texts, size=run.params["vocabulary"], length=run.params["length"])
     tokens, validation = torch.from_numpy(tokenise(texts)), torch.from_numpy(tokenise(validation_texts))
-    model = Words(tokenise.size, run.params["width"], int(labels.max()) + 1)
+    model = Words(tokenise.size, run.params["width"], len(run.classes))
     optimizer = torch.optim.AdamW(model.parameters(), lr=run.params["lr"])
     fit(
         run,
