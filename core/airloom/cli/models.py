@@ -16,15 +16,23 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Registered model versions, and which of them serves.", no_args_is_help=True)
 experiment = typer.Typer(help="Pipeline runs and their candidates, side by side.", no_args_is_help=True)
-Reference = Annotated[str, typer.Argument(help="digits/3, digits@previous, or digits for its champion.")]
+Reference = Annotated[
+    str,
+    typer.Argument(
+        help="digits/3, digits@previous, or digits for its champion; another installation's: prod.digits/3."
+    ),
+]
 
 
 @app.command("list")
-def list_(json_: Json = False) -> None:
-    """All models and their versions, newest first."""
+def list_(
+    all_: Annotated[bool, typer.Option("--all", help="Those of other installations in this MLflow too.")] = False,
+    json_: Json = False,
+) -> None:
+    """This installation's models and their versions, newest first."""
     from airloom.registry import models
 
-    listed = models.list_models(load())
+    listed = models.list_models(load(), everybodys=all_)
     lines = [_line(model.name, version) for model in listed for version in model.versions]
     answer([model.to_dict() for model in listed], json_, "\n".join(lines) or "no registered models")
 
@@ -67,11 +75,13 @@ def card(
 def promote(version: Reference, json_: Json = False) -> None:
     """Make a version the champion. Two promotions at once: one wins, the other is told."""
     from airloom.deployment import record
+    from airloom.names import shown_model
     from airloom.registry import models
 
     settings = load()
     chosen = models.find(settings, version)
-    _print_deployment(record.deploy(settings, chosen.name, str(chosen.version)), chosen.name, as_json=json_)
+    name = shown_model(chosen.name, settings.installation)
+    _print_deployment(record.deploy(settings, name, str(chosen.version)), name, as_json=json_)
 
 
 @app.command()
@@ -94,7 +104,7 @@ def diff(first: Reference, second: Reference, json_: Json = False) -> None:
 
 @experiment.command("show")
 def show_experiment(
-    target: Annotated[str, typer.Argument(help="A pipeline's name, or a run: its MLflow id or its key.")],
+    target: Annotated[str, typer.Argument(help="A pipeline: digits, prod.digits; or a run: its MLflow id or its key.")],
     json_: Json = False,
 ) -> None:
     """A pipeline's runs, or one run with the leaderboard of its candidates."""

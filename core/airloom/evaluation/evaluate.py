@@ -77,7 +77,7 @@ def evaluate_all(
     best = table[0].name
     client = runs.client(settings)
     with runs.connection_errors(settings):
-        serving = registered_models.champion(client, pipeline.pipeline)
+        serving = registered_models.champion(client, settings.registered(pipeline.pipeline))
     champion, problem = None, ""
     if serving is not None:
         try:

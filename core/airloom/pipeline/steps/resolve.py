@@ -111,7 +111,7 @@ def asked(settings: Settings, file: Path, key: str) -> Asked | None:
 
     api = runs.client(settings)
     with runs.connection_errors(settings):
-        experiment = api.get_experiment_by_name(runs.experiment_name(load_pipeline(file).pipeline))
+        experiment = api.get_experiment_by_name(runs.experiment_name(settings, load_pipeline(file).pipeline))
         run = runs.find_run(api, experiment.experiment_id, key) if experiment else None
         if run is None:
             return None
