@@ -1,6 +1,7 @@
 """`airloom model …` and `airloom experiment …`."""
 
 import json
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -82,6 +83,34 @@ def promote(version: Reference, json_: Json = False) -> None:
     chosen = models.find(settings, version)
     name = shown_model(chosen.name, settings.installation)
     _print_deployment(record.deploy(settings, name, str(chosen.version)), name, as_json=json_)
+
+
+@app.command("promote-from")
+def promote_from(
+    version: Annotated[str, typer.Argument(help="Of another installation: prod.digits/3, prod.digits@champion.")],
+    pipeline: Annotated[str, typer.Option(help="Whose gate decides here; the one called like the model.")] = "",
+    data: Annotated[int | None, typer.Option("--version", help="Dataset version; the newest when left out.")] = None,
+    override: Annotated[str, typer.Option(help="Why it goes through in spite of a refusal.")] = "",
+    by: Annotated[str, typer.Option(help="Who says so.")] = "",
+    register_only: Annotated[bool, typer.Option("--register-only", help="Promote nothing.")] = False,
+    json_: Json = False,
+) -> None:
+    """Take a version of another installation over, through this one's gate: compared with this one's champion.
+
+    Its files are checked by their digests, tried by the server's checker and copied; its training stays linked. Where
+    it was trained on other data or another split, there is no evidence, and it is refused: then only a person can let
+    it through, with --override and --by, where the pipeline's gate says `override: ask`.
+    """
+    from airloom.cli.console import say
+    from airloom.pipeline.promote_from import Override, render
+    from airloom.pipeline.promote_from import promote_from as take
+
+    settings = load()
+    person = Override(by, override) if by or override else None
+    result = take(settings, version, say, pipeline=pipeline, version=data, override=person, deploy=not register_only)
+    answer(result.to_dict(), json_, render(result, settings.installation))
+    if not result.version:
+        sys.exit(1)
 
 
 @app.command()

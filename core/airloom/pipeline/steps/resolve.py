@@ -49,6 +49,24 @@ def resolve(
         DataError: there is no such dataset or version.
         MlflowAway: MLflow does not answer.
     """
+    context = fix(settings, file, key, version, parameters, cache=cache, task=task)
+    with ending(settings, context):
+        # Here, once: workers that start together would race for the tables, and might not agree on the cache.
+        studies = {name: tune.prepare(settings, candidate) for name, candidate in contexts(context).items()}
+    return context.with_(studies={name: decision.to_dict() for name, decision in studies.items() if decision})
+
+
+def fix(
+    settings: Settings,
+    file: Path,
+    key: str | Callable[[str], str],
+    version: int | None = None,
+    parameters: dict[str, Any] | None = None,
+    *,
+    cache: bool = True,
+    task: str = "",
+) -> RunContext:
+    """The same without a study; see `resolve`."""
     from airloom.datasets import versions
     from airloom.datasets.snapshots import snapshot
 
@@ -63,11 +81,7 @@ def resolve(
     split = {str(name): share for name, share in dataset.split.items()}
     prepared = snapshot.prepare(settings, read, split, since=dataset.since, tags=dataset.tags)
     experiment, run = _parent(settings, pipeline, name, read, prepared.id, overrides, task)
-    context = RunContext(pipeline.pipeline, values, name, run, experiment, prepared, overrides, cache)
-    with ending(settings, context):
-        # Here, once: workers that start together would race for the tables, and might not agree on the cache.
-        studies = {name: tune.prepare(settings, candidate) for name, candidate in contexts(context).items()}
-    return context.with_(studies={name: decision.to_dict() for name, decision in studies.items() if decision})
+    return RunContext(pipeline.pipeline, values, name, run, experiment, prepared, overrides, cache)
 
 
 @dataclass(frozen=True)
