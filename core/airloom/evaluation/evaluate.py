@@ -77,7 +77,7 @@ def evaluate_all(
     best = table[0].name
     client = runs.client(settings)
     with runs.connection_errors(settings):
-        serving = registered_models.champion(client, settings.registered(pipeline.pipeline))
+        serving = registered_models.champion(client, ctx.model)
     champion, problem = None, ""
     if serving is not None:
         try:

@@ -44,7 +44,7 @@ def register(
     if not decision.promotes:
         reasons = "; ".join(decision.reasons)
         raise RegistryError(f"the gate refused this candidate: {reasons}", "see the evidence in the MLflow run")
-    client, name = runs.client(settings), settings.registered(ctx.pipeline)
+    client, name = runs.client(settings), ctx.model
     with runs.connection_errors(settings):
         tags = lineage(client, ctx, trained, evaluation, decision) | {Tag.STATE: READY}
         version = _find(client, name, trained)

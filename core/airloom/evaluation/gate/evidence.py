@@ -22,7 +22,6 @@ from airloom.tracking.tags import Tag
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion
 
 EVIDENCE = "gate/evidence.json"
 PAGE = "gate/evidence.html"
@@ -41,10 +40,10 @@ def gate(settings: Settings, pipeline: Pipeline, ctx: RunContext, evaluation: Ev
     Raises:
         RegistryError: MLflow does not answer. Everything else that is missing is a refusal with its reason.
     """
-    client, name = runs.client(settings), settings.registered(pipeline.pipeline)
-    spent = tries.count(settings, name, evaluation.split, evaluation.candidates or [ctx.mlflow_run])
+    client = runs.client(settings)
+    spent = tries.count(settings, ctx.model, evaluation.split, evaluation.candidates or [ctx.mlflow_run])
     with runs.connection_errors(settings):
-        outcome, rows = _decide(client, models.champion(client, name), pipeline, ctx, evaluation, spent)
+        outcome, rows = _decide(client, pipeline, ctx, evaluation, spent)
         evidence = _evidence(pipeline, ctx, evaluation, outcome, spent)
         text = json.dumps(evidence, indent=1)
         client.log_text(ctx.mlflow_run, text, EVIDENCE)
@@ -77,13 +76,9 @@ def judge_rows(
 
 
 def _decide(
-    client: "MlflowClient",
-    champion: "ModelVersion | None",
-    pipeline: Pipeline,
-    ctx: RunContext,
-    evaluation: Evaluation,
-    spent: Tries,
+    client: "MlflowClient", pipeline: Pipeline, ctx: RunContext, evaluation: Evaluation, spent: Tries
 ) -> tuple[GateOutcome, PredictedRows | None]:
+    champion = models.champion(client, ctx.model)
     serving = str(champion.version) if champion is not None else ""
     if serving != evaluation.champion_version:
         change = (

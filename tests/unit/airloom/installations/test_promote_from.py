@@ -18,6 +18,7 @@ from airloom.tracking import artifacts, runs
 from airloom.tracking.tags import Tag
 
 DAY = 86_400.0
+pytestmark = pytest.mark.timeout(900)  # a server, jobs and Great Expectations, on a busy machine
 
 
 @pytest.fixture(scope="module")

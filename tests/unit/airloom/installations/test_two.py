@@ -25,6 +25,7 @@ from airloom_serving.reconciler import Reconciler
 from airloom_serving.verdicts import Checkers
 
 DAY = 86_400.0
+pytestmark = pytest.mark.timeout(900)  # a server, jobs and Great Expectations, on a busy machine
 
 
 def in_sixty_days() -> Rules:
