@@ -118,6 +118,8 @@ def settings_page() -> str:
     ]
     for name, key in project_file.KEYS.items():
         lines.append(f"| `{name}` | `AIRLOOM_{name.upper()}` | {_cell(key.says)} | `{name} = {key.example}` |")
+    for name, says in project_file.PERSONAL.items():
+        lines.append(f"| | `AIRLOOM_{name.upper()}` | {_cell(says)} | |")
     lines.append("| | `AIRLOOM_PROJECT` | the project's root, where it is not to be searched for | |")
     lines += [
         "",

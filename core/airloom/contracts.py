@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
 from airloom.errors import ConfigError
-from airloom.names import dataset_version
+from airloom.names import dataset_version, owner_of_key, registered_model
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,11 @@ class RunContext(Record):
             message = f"run {values.get('key')} was resolved by an earlier release of Airloom"
             raise ConfigError(message, "clear its task `resolve` with all that follow, or start a new run")
         return cls(**{**values, "snapshot": Snapshot.from_dict(values["snapshot"])})
+
+    @property
+    def model(self) -> str:
+        """The pipeline's model in MLflow's registry: `digits`, or `production.digits` of a named installation."""
+        return registered_model(self.pipeline, owner_of_key(self.key))
 
     def of_candidate(self, name: str) -> Self:
         """The run of one candidate: studies, jobs and child runs of its own, in the same MLflow run."""

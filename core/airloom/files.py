@@ -29,6 +29,19 @@ def write_private(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
+def write_once(path: Path, text: str) -> bool:
+    """The same where there is no such file yet; False, and nothing changes, where there is: of two one is first."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.new")
+    write_private(temporary, text)
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True
+
+
 def read_json(path: Path, hint: str) -> dict[str, Any] | None:
     """The mapping in a JSON file that Airloom wrote; None where there is none.
 

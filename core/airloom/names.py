@@ -3,7 +3,10 @@
 | what | written |
 |---|---|
 | dataset version | `digits`, `digits@v3`, `digits@golden` |
-| model version | `digits`, `digits/3`, `digits@champion`; of another installation `prod.digits/3` |
+| installation | `production`; one may have none |
+| model version | `digits`, `digits/3`, `digits@champion` |
+| the same of another installation | `prod.digits/3`; of the one without a name `.digits/3` |
+| registered model in MLflow | `[installation.]digits` |
 | pipeline run | `[installation:]dag/run[@pipeline][[map index]][/candidate]` |
 | job of it | `<pipeline run>/task[-index]` |
 | MLflow child run of it | `<pipeline run>/kind/number` |
@@ -11,8 +14,9 @@
 | prediction | a UUIDv7, see `airloom.monitoring.prediction_id` |
 | metric, parameter | letters, digits, `_ - . : /` and spaces, as MLflow takes them |
 
-Where the pipeline is called like its DAG, as the DAG factory and `airloom run` have it, its name is left out. Names
-that earlier releases wrote are names of this grammar too.
+What is kept holds the installation; a person leaves out the own one. Where the pipeline is called like its DAG, as the
+DAG factory and `airloom run` have it, its name is left out. Names that earlier releases wrote are names of this grammar
+too.
 """
 
 import hashlib
@@ -23,17 +27,22 @@ from typing import Self
 
 from airloom.errors import ConfigError, NameRefused
 
+# What MLflow's names, files, Airflow's ids, URLs, git's refs and names of hosts all take.
+INSTALLATION = re.compile(r"[a-z](?:[a-z0-9-]{0,28}[a-z0-9])?")
+PIPELINE = re.compile(r"[a-z][a-z0-9_]{0,39}")
 DATASET = re.compile(r"[a-z][a-z0-9_]{0,39}")
 TAG = re.compile(r"(?!v\d+$)[a-z0-9][a-z0-9._-]{0,63}")
 _NUMBER = re.compile(r"v([0-9]{1,9})")
 _MODEL = re.compile(
-    r"(?P<name>[A-Za-z0-9_][A-Za-z0-9_.-]{0,99})(?:/(?P<version>\d{1,9})|@(?P<alias>[A-Za-z][\w-]{0,49}))?"
+    r"(?P<name>\.?[A-Za-z0-9_][A-Za-z0-9_.-]{0,99})(?:/(?P<version>\d{1,9})|@(?P<alias>[A-Za-z][\w-]{0,49}))?"
 )
 _RUN_KEY = re.compile(
-    r"(?:(?P<installation>[a-z][a-z0-9-]{0,29}):)?(?P<dag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,249})/(?P<run>[^\x00-\x1f]+?)"
+    rf"(?:(?P<installation>{INSTALLATION.pattern}):)?"
+    r"(?P<dag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,249})/(?P<run>[^\x00-\x1f]+?)"
     r"(?:@(?P<pipeline>[a-z][a-z0-9_]{0,39}))?(?:\[(?P<map_index>\d{1,9})\])?"
     r"(?:/(?P<candidate>[a-z][a-z0-9_]{0,39}))?"
 )
+_OF_INSTALLATION = re.compile(rf"{INSTALLATION.pattern}:")
 _PREDICTION = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _LOGGED = re.compile(r"[/\w.\- :]+")
 LONGEST_LOGGED = 240  # characters; MLflow takes 250, and `best.` or `test_` may come before the name
@@ -105,6 +114,59 @@ class ModelName:
         parts = _MODEL.fullmatch(text.removeprefix("models:/"))
         return cls(parts["name"], parts["version"] or "", parts["alias"] or "") if parts else None
 
+    def registered(self, own: str) -> Self:
+        """The same by its name in MLflow; see `registered_model`."""
+        return replace(self, name=registered_model(self.name, own))
+
+
+def check_installation(text: str) -> str:
+    """The name of an installation; empty for none.
+
+    Raises:
+        ValueError: it is no such name.
+    """
+    if text and not INSTALLATION.fullmatch(text):
+        raise ValueError("must be lower case letters, digits and -, at most 30, a letter first and no - at the end")
+    return text
+
+
+def registered_model(name: str, own: str) -> str:
+    """The name in MLflow of a model that a person names.
+
+    Args:
+        name: `digits` for the own installation's, `prod.digits`, or `.digits` for that of the one without a name.
+        own: the installation where it is said.
+    """
+    if name.startswith("."):
+        return name[1:]
+    return f"{own}.{name}" if own and "." not in name else name
+
+
+def owner_of(registered: str) -> str:
+    """The installation that a registered model of MLflow belongs to; what no installation made is of the nameless."""
+    installation, dot, name = registered.partition(".")
+    return installation if dot and INSTALLATION.fullmatch(installation) and PIPELINE.fullmatch(name) else ""
+
+
+def shown_model(registered: str, own: str) -> str:
+    """A registered model as a person of the installation `own` writes it: the inverse of `registered_model`."""
+    owner = owner_of(registered)
+    if owner == own:
+        return registered.removeprefix(f"{own}.") if own else registered
+    return registered if owner else f".{registered}"
+
+
+def kept_key(text: str, own: str) -> str:
+    """The key of a run, study or job as it is kept, from what a person says.
+
+    Args:
+        text: `digits/manual__1` for the own installation's, `prod:digits/…`, or `:digits/…` for the nameless one's.
+        own: the installation where it is said.
+    """
+    if text.startswith(":"):
+        return text[1:]
+    return text if not own or _OF_INSTALLATION.match(text) else f"{own}:{text}"
+
 
 def logged_model(uri: str) -> str | None:
     """The id of a model's files in MLflow, `m-…` of `models:/m-…`; None where the address is any other."""
@@ -121,7 +183,7 @@ class RunKey:
         run: Airflow's run id, or `local__<time>`.
         pipeline: the pipeline where it is not called like the DAG.
         map_index: where one task group is mapped over several pipelines or parameters; -1 where it is not.
-        installation: whose run it is; empty for the only one of a home.
+        installation: whose run it is; empty for the one without a name.
         candidate: one of the pipeline's candidates, whose study, jobs and child runs stand below this key.
     """
 
@@ -139,7 +201,7 @@ class RunKey:
         return f"{whose}{self.dag}/{self.run}{what}{mapped}" + (f"/{self.candidate}" if self.candidate else "")
 
     @classmethod
-    def of(cls, dag: str, run: str, pipeline: str = "", map_index: int = -1) -> Self:
+    def of(cls, dag: str, run: str, pipeline: str = "", map_index: int = -1, installation: str = "") -> Self:
         """The key of a run of `pipeline` in a DAG run.
 
         Args:
@@ -147,8 +209,9 @@ class RunKey:
             run: of the DAG.
             pipeline: its name.
             map_index: of a mapped task group; -1 where it is not mapped.
+            installation: whose run it is.
         """
-        return cls(dag, run, "" if pipeline == dag else pipeline, map_index)
+        return cls(dag, run, "" if pipeline == dag else pipeline, map_index, installation)
 
     @classmethod
     def match(cls, text: str) -> Self | None:
@@ -160,12 +223,18 @@ class RunKey:
         names = {name: parts[name] or "" for name in ("dag", "run", "pipeline", "installation", "candidate")}
         key = cls(map_index=index, **names)
         # A number with zeros in front, or quotes around nothing, would be written in another way.
-        dag, _, run = text.partition("/")
-        return key if str(key) == text else cls(dag, run)
+        dag, _, run = text.removeprefix(f"{key.installation}:").partition("/")
+        return key if str(key) == text else cls(dag, run, installation=key.installation)
 
     def of_candidate(self, name: str) -> Self:
         """The key below which the work on one candidate stands."""
         return replace(self, candidate=name)
+
+
+def owner_of_key(kept: str) -> str:
+    """The installation that the kept key of a run, study or job belongs to."""
+    found = _OF_INSTALLATION.match(kept)
+    return found[0][:-1] if found else ""
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,12 @@ class Key:
     example: str
 
 
+PERSONAL = {
+    "user": "who does things: `Ada`, or `Ada <ada@example.org>`; else git's user in the project, else the login"
+}
 KEYS = {
     "home": Key(str, "the state folder, from the project's root; default: `.airloom`", '"/var/lib/airloom"'),
+    "namespace": Key(str, "the installation's name, which the state folder keeps once it is made", '"production"'),
     "data_remote": Key(
         str, "the git remote that several homes share their datasets by", '"git@git.example.org:data.git"'
     ),
@@ -96,6 +100,8 @@ def _check(path: Path, key: str, value: Any) -> None:
     if key in SECRETS:
         hint = f"set AIRLOOM_{key.upper()} in the environment, and change the secret if it was committed"
         raise ConfigError(f"{path}: {key} is a secret, and the file belongs into git", hint)
+    if key in PERSONAL:
+        raise ConfigError(f"{path}: {key} is one person's, and the file is everybody's", f"set AIRLOOM_{key.upper()}")
     if key not in KEYS:
         close = difflib.get_close_matches(key, KEYS, 1)
         guess = f"; did you mean {close[0]!r}?" if close else ""

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from airloom import home, project_file
 from airloom.errors import ConfigError, CorruptFile
 from airloom.files import read_json
+from airloom.names import check_installation, kept_key, registered_model
 
 PREFIX = "AIRLOOM_"
 SWITCH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
@@ -91,7 +92,8 @@ class Settings:
     """State folder, project root and the addresses of the running stack.
 
     `home` holds all state of one installation; `project`, the nearest folder upward with an `airloom.toml`, holds
-    configs/, dags/ and the training code. The ports and
+    configs/, dags/ and the training code. `namespace` names the installation when `home` is made; `installation` is the
+    name that it has, which never changes. The ports and
     secrets of a running stack are written by `airloom up` to `home/stack.json`, which only the owner may read.
     Homes that share datasets name one git remote (`data_remote`) and, when they start it, one DVC remote (`dvc_remote`,
     any address that DVC knows), each an address or a folder; otherwise both stand in `home/data`. `database` is the
@@ -108,6 +110,7 @@ class Settings:
 
     home: Path = field(default_factory=_home)
     project: Path = field(default_factory=_project_or_here)
+    namespace: str = _variable("NAMESPACE", "", check_installation)
     tracking_uri: str = _variable("TRACKING_URI", "", str)
     server_url: str = _variable("SERVER_URL", "", str)
     server_token: str = _variable("SERVER_TOKEN", "", str, secret=True)
@@ -143,6 +146,24 @@ class Settings:
         if missing := [name for name in STACK if values is not None and name not in values]:
             raise CorruptFile(f"{path} is damaged: it lacks {', '.join(missing)}", hint)
         return values or {}
+
+    @cached_property
+    def installation(self) -> str:
+        """The name of the installation, to which models, experiments, runs and jobs belong; empty for none.
+
+        Raises:
+            ConfigError: `namespace` is another one.
+            CorruptFile: the record of it is damaged.
+        """
+        return home.name_of(self.home, self.namespace)
+
+    def registered(self, model: str) -> str:
+        """A model's name in MLflow's registry: `production.digits` for `digits`; see `airloom.names`."""
+        return registered_model(model, self.installation)
+
+    def kept(self, key: str) -> str:
+        """The key of a run, study or job as it is kept: `production:digits/manual__1` for `digits/manual__1`."""
+        return kept_key(key, self.installation)
 
     @property
     def mlflow_uri(self) -> str:
@@ -188,6 +209,7 @@ class Settings:
         values = {
             "AIRLOOM_HOME": str(self.home),
             "AIRLOOM_PROJECT": str(self.project),
+            "AIRLOOM_NAMESPACE": self.namespace,
             "AIRLOOM_DATABASE": self.database_address,
             "AIRLOOM_TRACKING_URI": self.tracking_uri,
             "AIRLOOM_MLFLOW_STORE": self.mlflow_store,
@@ -213,12 +235,19 @@ class Settings:
 
     def make_home(self) -> Path:
         """`home`, created where it is not there yet; see `airloom.home.make` for what is refused."""
-        return home.make(self.home)
+        return home.make(self.home, self.namespace)
 
 
 def load() -> Settings:
-    """The settings of this process, read anew: a stack may have started since."""
-    return Settings()
+    """The settings of this process, read anew: a stack may have started since.
+
+    Raises:
+        ConfigError: a variable has a value that its setting cannot have, or the installation has another name.
+    """
+    settings = Settings()
+    if settings.namespace:
+        _ = settings.installation  # refused at every door, not only at those that need it
+    return settings
 
 
 def _address(text: str) -> str:

@@ -43,10 +43,12 @@ class ResolveOperator(StepOperator):
         from airloom.names import RunKey
         from airloom.pipeline.steps.resolve import resolve
 
-        def key(pipeline: str) -> str:
-            return str(RunKey.of(context["dag"].dag_id, context["run_id"], pipeline, map_index(context["ti"])))
-
         with self.step() as settings:
+
+            def key(pipeline: str) -> str:
+                place = context["dag"].dag_id, context["run_id"]
+                return str(RunKey.of(*place, pipeline, map_index(context["ti"]), settings.installation))
+
             file = (settings.project / self.pipeline_file).resolve()
             version = wanted_version(context.get("partition_key"), self.dataset_version)
             reuse = flag("cache", self.cache, default=True) and not cleared(context)

@@ -18,6 +18,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from airloom.monitoring import prediction_id
+from airloom.names import shown_model
 from airloom.settings import load as load_settings
 from airloom_serving.counter import PredictionCounter
 from airloom_serving.instances import BadRequest, Instances
@@ -47,6 +48,7 @@ class Server:
 
     def __init__(self) -> None:
         settings = load_settings()
+        self.installation = settings.installation
         self.reconciler = Reconciler(settings)
         self.log = PredictionLog(settings.prediction_log, settings.prediction_log_share)
         self.counter = PredictionCounter(settings.database_address)
@@ -115,7 +117,7 @@ class Server:
             raise HTTPException(400, '"scores" must be true or false')
         if top is not None and (type(top) is not int or top < 1):
             raise HTTPException(400, '"top" must be a whole number, 1 or more')
-        model = self.reconciler.models.get(body["model"])
+        model = self.reconciler.models.get(body["model"]) or self.reconciler.models.get(self._short(body["model"]))
         if model is None:
             served = ", ".join(self.reconciler.models)[:1000] or "none"
             raise HTTPException(404, f"no model {body['model'][:80]!r} is served; served: {served}")
@@ -130,8 +132,17 @@ class Server:
         share = (time.perf_counter() - began) * 1000 / len(ids)
         self.counter.add(model.name, model.version, len(ids))
         self.log.add(Answered(model.name, model.version, ids, predictions, share, len(ids)))
-        found = {"predictions": predictions, "model": model.name, "version": model.version, "prediction_ids": ids}
+        found = {
+            "predictions": predictions,
+            "model": self._short(model.name),
+            "version": model.version,
+            "prediction_ids": ids,
+        }
         return orjson.dumps(found | _extras(model, answers)), answers.outside
+
+    def _short(self, model: str) -> str:
+        """A model's name without that of this installation."""
+        return shown_model(model, self.installation)
 
     async def status(self, _: Request) -> Response:
         """GET /status: what serves, since when, what is on its way since when, and what could not be loaded."""

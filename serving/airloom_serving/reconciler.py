@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from airloom.errors import MlflowAway
+from airloom.names import shown_model
 from airloom.registry import models
 from airloom.settings import Settings
 from airloom.tracking import artifacts, runs
@@ -44,6 +45,7 @@ class Loading:
 class Reconciler:
     """Polls the `champion` aliases in a thread of its own, and loads versions in a few others.
 
+    Models of this installation only, by the short name, which an application need not change with the installation.
     `models` is replaced as a whole, so a request sees either the old or the new version, never something between.
     """
 
@@ -102,7 +104,9 @@ class Reconciler:
 
         The registry is asked once (once for each thousand models), and once more for each version that is to be loaded.
         """
-        champions = models.champions(runs.client(self._settings))
+        own = self._settings.installation
+        registered = models.champions(runs.client(self._settings), own)
+        champions = {shown_model(name, own): number for name, number in registered.items()}
         with self._lock:
             self._champions = champions
             self.errors = {name: text for name, text in self.errors.items() if name in champions}
@@ -151,11 +155,11 @@ class Reconciler:
     def _loaded(self, name: str, number: str) -> LoadedModel | None:
         """The version, fetched, checked and loaded; None where the alias has moved on."""
         with runs.connection_errors(self._settings):
-            version = models.champion(runs.client(self._settings), name)
+            version = models.champion(runs.client(self._settings), self._settings.registered(name))
         if version is None or str(version.version) != number:
             return None
         uri, digests = models.uri_of(version), models.digests_of(version)
         folder = self._settings.home / "cache" / "served" / artifacts.model_id(uri)
         artifacts.fetch_model(self._settings, uri, digests, folder)
-        self._checkers.judge(name, number, folder, digests)
-        return load(name, number, folder, digests, checked=True)
+        self._checkers.judge(version.name, number, folder, digests)
+        return load(version.name, number, folder, digests, checked=True)

@@ -69,9 +69,10 @@ class World:
         from airloom.tracking import runs
 
         name = self.pipeline.pipeline
-        experiment, run = runs.ensure_parent(self.settings, name, f"{name}/{key}", {})
+        kept = self.settings.kept(f"{name}/{key}")
+        experiment, run = runs.ensure_parent(self.settings, name, kept, {})
         spec = self.pipeline.model_dump(mode="json", by_alias=True, exclude_unset=True)
-        return RunContext(name, spec, f"{name}/{key}", run, experiment, self.snapshot)
+        return RunContext(name, spec, kept, run, experiment, self.snapshot)
 
     def train(
         self, ctx: RunContext, wrong: tuple[int, ...] = (), spoil_golden: bool = False, columns: int = 8

@@ -14,7 +14,8 @@ Training = Annotated[str, typer.Argument(help="A training: MLflow run, pipeline 
 
 def trace(
     target: Annotated[
-        str, typer.Argument(help="A prediction's id; a model: digits, digits@champion, digits/3; a run's id or key.")
+        str,
+        typer.Argument(help="A prediction's id; a model: digits, digits@champion, prod.digits/3; a run's id or key."),
     ],
     json_: Json = False,
     graph: GraphFile = None,

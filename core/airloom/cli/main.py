@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from airloom.cli import db, gate, gc, init, jobs, lineage, models, pipelines, reproduce, studies
+from airloom.cli import db, gate, gc, init, installation, jobs, lineage, models, pipelines, reproduce, studies
 from airloom.cli.console import Json, parse_parameters, say
 from airloom.cli.datasets import app as dataset_app
 from airloom.errors import AirloomError
@@ -134,6 +134,7 @@ app.add_typer(pipelines.app, name="pipeline")
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(db.app, name="db")
+app.command()(installation.installation)
 app.add_typer(gate.app, name="gate")
 app.add_typer(models.app, name="model")
 app.add_typer(models.experiment, name="experiment")

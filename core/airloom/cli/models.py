@@ -1,6 +1,7 @@
 """`airloom model …` and `airloom experiment …`."""
 
 import json
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,15 +17,23 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Registered model versions, and which of them serves.", no_args_is_help=True)
 experiment = typer.Typer(help="Pipeline runs and their candidates, side by side.", no_args_is_help=True)
-Reference = Annotated[str, typer.Argument(help="digits/3, digits@previous, or digits for its champion.")]
+Reference = Annotated[
+    str,
+    typer.Argument(
+        help="digits/3, digits@previous, or digits for its champion; another installation's: prod.digits/3."
+    ),
+]
 
 
 @app.command("list")
-def list_(json_: Json = False) -> None:
-    """All models and their versions, newest first."""
+def list_(
+    all_: Annotated[bool, typer.Option("--all", help="Those of other installations in this MLflow too.")] = False,
+    json_: Json = False,
+) -> None:
+    """This installation's models and their versions, newest first."""
     from airloom.registry import models
 
-    listed = models.list_models(load())
+    listed = models.list_models(load(), everybodys=all_)
     lines = [_line(model.name, version) for model in listed for version in model.versions]
     answer([model.to_dict() for model in listed], json_, "\n".join(lines) or "no registered models")
 
@@ -67,11 +76,41 @@ def card(
 def promote(version: Reference, json_: Json = False) -> None:
     """Make a version the champion. Two promotions at once: one wins, the other is told."""
     from airloom.deployment import record
+    from airloom.names import shown_model
     from airloom.registry import models
 
     settings = load()
     chosen = models.find(settings, version)
-    _print_deployment(record.deploy(settings, chosen.name, str(chosen.version)), chosen.name, as_json=json_)
+    name = shown_model(chosen.name, settings.installation)
+    _print_deployment(record.deploy(settings, name, str(chosen.version)), name, as_json=json_)
+
+
+@app.command("promote-from")
+def promote_from(
+    version: Annotated[str, typer.Argument(help="Of another installation: prod.digits/3, prod.digits@champion.")],
+    pipeline: Annotated[str, typer.Option(help="Whose gate decides here; the one called like the model.")] = "",
+    data: Annotated[int | None, typer.Option("--version", help="Dataset version; the newest when left out.")] = None,
+    override: Annotated[str, typer.Option(help="Why it goes through in spite of a refusal.")] = "",
+    by: Annotated[str, typer.Option(help="Who says so.")] = "",
+    register_only: Annotated[bool, typer.Option("--register-only", help="Promote nothing.")] = False,
+    json_: Json = False,
+) -> None:
+    """Take a version of another installation over, through this one's gate: compared with this one's champion.
+
+    Its files are checked by their digests, tried by the server's checker and copied; its training stays linked. Where
+    it was trained on other data or another split, there is no evidence, and it is refused: then only a person can let
+    it through, with --override and --by, where the pipeline's gate says `override: ask`.
+    """
+    from airloom.cli.console import say
+    from airloom.pipeline.promote_from import Override, render
+    from airloom.pipeline.promote_from import promote_from as take
+
+    settings = load()
+    person = Override(by, override) if by or override else None
+    result = take(settings, version, say, pipeline=pipeline, version=data, override=person, deploy=not register_only)
+    answer(result.to_dict(), json_, render(result, settings.installation))
+    if not result.version:
+        sys.exit(1)
 
 
 @app.command()
@@ -94,7 +133,7 @@ def diff(first: Reference, second: Reference, json_: Json = False) -> None:
 
 @experiment.command("show")
 def show_experiment(
-    target: Annotated[str, typer.Argument(help="A pipeline's name, or a run: its MLflow id or its key.")],
+    target: Annotated[str, typer.Argument(help="A pipeline: digits, prod.digits; or a run: its MLflow id or its key.")],
     json_: Json = False,
 ) -> None:
     """A pipeline's runs, or one run with the leaderboard of its candidates."""

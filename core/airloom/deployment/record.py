@@ -12,9 +12,11 @@ import httpx
 from airloom.contracts import Record
 from airloom.deployment.generations import advance, generation
 from airloom.errors import RegistryError, StackError
+from airloom.names import shown_model
 from airloom.registry import models
 from airloom.settings import Settings
 from airloom.tracking import runs
+from airloom.tracking.claim import claim
 from airloom.tracking.tags import Tag
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ class Deployment(Record):
 
 
 def current(settings: Settings, model: str) -> Deployment:
-    """What should serve now, by the tag of the registered model.
+    """What should serve now, by the tag of the registered model: `digits`, or another installation's `prod.digits`.
 
     Raises:
         RegistryError: there is no such model, or MLflow does not answer.
@@ -42,7 +44,7 @@ def current(settings: Settings, model: str) -> Deployment:
     client = runs.client(settings)
     with runs.connection_errors(settings):
         try:
-            tags = client.get_registered_model(model).tags
+            tags = client.get_registered_model(settings.registered(model)).tags
         except MlflowException as error:
             if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
                 raise
@@ -54,12 +56,16 @@ def deploy(settings: Settings, model: str, version: str) -> Deployment:
     """Make `version` the champion. What is champion already stays so, without a new generation.
 
     Raises:
-        RegistryError: no such version, it is half-registered, or another deployment was faster.
+        RegistryError: no such version, it is half-registered, it is another installation's, or another deployment was
+            faster.
+        ConfigError: another installation has the name of this one in this MLflow.
     """
+    model = models.own(settings, model)
     models.deployable(settings, model, version)
     expected, before = generation(settings, model), current(settings, model)
     client = runs.client(settings)
     with runs.connection_errors(settings):
+        claim(settings, client)
         champion = models.champion(client, model)
         serving = str(champion.version) if champion else ""
         if serving == version == before.champion:
@@ -83,8 +89,9 @@ def roll_back(settings: Settings, model: str) -> Deployment:
     """Make the previous champion the champion again; a second roll-back undoes the first.
 
     Raises:
-        RegistryError: there is no previous one, or another deployment was faster.
+        RegistryError: there is no previous one, it is another installation's, or another deployment was faster.
     """
+    models.own(settings, model)
     previous = current(settings, model).previous
     if not previous:
         raise RegistryError(f"{model} has no previous champion", "`airloom model promote` takes any version")
@@ -118,6 +125,7 @@ def wait_until_served(
         return
     deadline, answered = time.monotonic() + timeout, "nothing"
     headers = {"Authorization": f"Bearer {settings.model_token}"}
+    model = shown_model(settings.registered(model), settings.installation)
     while time.monotonic() < deadline:
         try:
             response = httpx.get(f"{settings.model_server}/status", headers=headers, timeout=5, trust_env=False)

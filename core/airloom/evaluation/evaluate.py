@@ -88,7 +88,7 @@ def evaluate_all(
     best = table[0].name
     client = runs.client(settings)
     with runs.connection_errors(settings):
-        serving = registered_models.champion(client, pipeline.pipeline)
+        serving = registered_models.champion(client, ctx.model)
         itself = registered_models.champion_itself(client, ctx, models[best].model_uri, models[best].digests)
     champion, problem = None, ""
     if serving is not None and not itself:  # nothing is compared with itself; the gate says so

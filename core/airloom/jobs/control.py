@@ -67,7 +67,7 @@ def show(settings: Settings, key: str) -> list[JobStatus]:
     if is_new(settings.database_address):
         raise _unknown(key)
     table = _table(settings)
-    return [describe(table, settle(table, attempt) or attempt) for attempt in _of(table, key)]
+    return [describe(table, settle(table, attempt) or attempt) for attempt in _of(table, settings.kept(key))]
 
 
 def describe(table: Attempts, attempt: Attempt) -> JobStatus:
@@ -87,7 +87,7 @@ def cancel(settings: Settings, key: str, reason: str) -> Attempt:
     if is_new(settings.database_address):
         raise _unknown(key)
     table = _table(settings)
-    newest = settle(table, _of(table, key)[-1])
+    newest = settle(table, _of(table, settings.kept(key))[-1])
     if newest is None or not newest.alive:
         state = newest.state if newest else "gone"
         raise JobError(f"{key} is {state} already", "`airloom jobs list` shows what lives")

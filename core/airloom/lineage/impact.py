@@ -21,7 +21,7 @@ from airloom.lineage.impact_record import (
 from airloom.lineage.ledger import TRAIN, Brief, Ledger
 from airloom.lineage.ledger_sql import open_ledger
 from airloom.monitoring import totals
-from airloom.names import DatasetName, dataset_version
+from airloom.names import DatasetName, dataset_version, owner_of, shown_model
 from airloom.settings import Settings
 from airloom.tracking.tags import Tag
 
@@ -73,7 +73,7 @@ def impact(settings: Settings, target: str) -> Impact:
         ],
         snapshots=sorted(snapshots.values(), key=lambda snapshot: (places[snapshot.version], snapshot.id)),
         runs=sorted((_affected(run, runs[run.id]) for run in ledger.briefs(runs)), key=_rank),
-        models=_models(ledger, snapshots, names, runs, counts),
+        models=_models(ledger, snapshots, names, runs, (settings.installation, counts)),
         unattributed=sum(count for version, count in counts.items() if version not in registered),
     )
 
@@ -179,9 +179,13 @@ def _models(
     snapshots: Collection[str],
     names: Collection[str],
     runs: Collection[str],
-    counts: dict[tuple[str, str], int],
+    counted: tuple[str, dict[tuple[str, str], int]],
 ) -> list[AffectedModel]:
-    """The versions that say that they stand on a snapshot; those that say nothing, by the run that made them."""
+    """The versions that say that they stand on a snapshot; those that say nothing, by the run that made them.
+
+    Of all installations: rows that must go have to go everywhere. What another one has answered, only that one knows.
+    """
+    installation, counts = counted
     of_model, dataset = ledger.tagged_versions(Tag.SNAPSHOT), ledger.tagged_versions(Tag.DATASET)
     aliases, affected = ledger.aliases(), []
     for model, number, run in ledger.numbers():
@@ -189,7 +193,9 @@ def _models(
         on_snapshot = snapshot in snapshots and dataset.get((model, number), "") in {*names, ""}
         if on_snapshot if snapshot else run in runs:
             own = sorted(alias for alias, aliased in aliases.get(model, {}).items() if aliased == number)
-            affected.append(AffectedModel(model, number, run, snapshot, own, counts.get((model, number), 0)))
+            given = counts.get((model, number), 0 if owner_of(model) == installation else None)
+            shown = shown_model(model, installation)
+            affected.append(AffectedModel(shown, number, run, snapshot, own, given))
     return sorted(affected, key=lambda version: (version.name, int(version.version)))
 
 
@@ -237,4 +243,5 @@ def _run_line(run: AffectedRun) -> str:
 
 def _model_line(model: AffectedModel) -> str:
     aliases = " ".join(f"@{alias}" for alias in model.aliases)
-    return f"{model.name}/{model.version} {model.predictions:,} predictions {aliases}".rstrip()
+    given = "predictions unknown here" if model.predictions is None else f"{model.predictions:,} predictions"
+    return f"{model.name}/{model.version} {given} {aliases}".rstrip()

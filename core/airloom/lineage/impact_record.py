@@ -66,7 +66,7 @@ class AffectedModel(Record):
     run: str  # that made it
     snapshot: str  # empty where it does not say
     aliases: list[str]
-    predictions: int  # that it has given
+    predictions: int | None  # that it has given; None for another installation's, whose counters are not here
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,8 @@ class Impact:
 
     @property
     def predictions(self) -> int:
-        """How many these models have given, by the counters."""
-        return sum(model.predictions for model in self.models)
+        """How many these models have given, by this installation's counters."""
+        return sum(model.predictions or 0 for model in self.models)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""

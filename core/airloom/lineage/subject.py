@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from airloom.errors import RegistryError
 from airloom.lineage.ledger import TRAIN, Ledger, Run, Version
 from airloom.monitoring import prediction_id as ids
-from airloom.names import ModelName, RunKey, is_mlflow_run, is_prediction
+from airloom.names import ModelName, RunKey, is_mlflow_run, is_prediction, kept_key, shown_model
 from airloom.tracking.tags import READY, Tag
 
 HINT = (
     "give a prediction's id (`prediction_ids` of an answer), a model as digits, digits@champion or digits/3, "
-    "an MLflow run's id, or a pipeline run's key"
+    "an MLflow run's id, or a pipeline run's key; of another installation prod.digits/3 or prod:digits/manual__1"
 )
 
 
@@ -23,12 +23,15 @@ class Subject:
     prediction: str = ""  # the id of an answer that this version gave, where the text is one
 
 
-def find(ledger: Ledger, text: str, logged: Callable[[str], tuple[str, str] | None] = lambda _: None) -> Subject:
+def find(
+    ledger: Ledger, text: str, own: str, logged: Callable[[str], tuple[str, str] | None] = lambda _: None
+) -> Subject:
     """What a text names.
 
     Args:
         ledger: where runs and versions stand.
         text: see `HINT`.
+        own: the installation that a short name means.
         logged: model and version that the prediction log has for an id; decides where two versions have one hash.
 
     Raises:
@@ -41,17 +44,18 @@ def find(ledger: Ledger, text: str, logged: Callable[[str], tuple[str, str] | No
     model = ModelName.match(text)
     if model:
         try:
-            return Subject(_version(ledger, model))
+            return Subject(_version(ledger, model.registered(own), own))
         except RegistryError:
             # A key may look like a version: `digits/5`.
-            run = _run_by_key(ledger, text) if model.version else None
+            run = _run_by_key(ledger, kept_key(text, own)) if model.version else None
             if run is None:
                 raise
             return Subject(run)
-    run = _run_by_key(ledger, text) if RunKey.match(text) else None
+    key = RunKey.match(kept_key(text, own))
+    run = _run_by_key(ledger, str(key)) if key else None
     if run is None:
         reason = "is no prediction id, model, run or key"
-        if RunKey.match(text):
+        if key:
             reason = "is no pipeline run's key that MLflow knows"
         raise RegistryError(f"{text[:120]!r} {reason}", HINT)
     return Subject(run)
@@ -113,25 +117,30 @@ def _run_by_key(ledger: Ledger, key: str) -> Run | None:
     return ledger.run(identities[0]) if identities else None
 
 
-def _version(ledger: Ledger, asked: ModelName) -> Version:
+def _version(ledger: Ledger, asked: ModelName, own: str) -> Version:
     """A version by its number or an alias; the champion where neither is given.
+
+    Args:
+        ledger: where the versions stand.
+        asked: by the model's name in the registry.
+        own: the installation, for messages.
 
     Raises:
         RegistryError: there is no such model, alias or version.
     """
-    aliases, name, number = ledger.aliases(), asked.name, asked.version
+    aliases, name, number, shown = ledger.aliases(), asked.name, asked.version, shown_model(asked.name, own)
     if name not in aliases:
-        known = ", ".join(sorted(aliases)[:10]) or "none"
-        raise RegistryError(f"there is no registered model {name} (known: {known})", HINT)
+        known = ", ".join(sorted(shown_model(other, own) for other in aliases)[:10]) or "none"
+        raise RegistryError(f"there is no registered model {shown} (known: {known})", HINT)
     if not number:
         alias = asked.alias or "champion"
         if alias not in aliases[name]:
             there = ", ".join(f"{known}@{n}" for known, n in sorted(aliases[name].items())) or "none"
-            raise RegistryError(f"model {name} has no alias {alias!r}", f"it has {there}; or give {name}/<version>")
+            raise RegistryError(f"model {shown} has no alias {alias!r}", f"it has {there}; or give {shown}/<version>")
         number = aliases[name][alias]
     version = ledger.version(name, str(int(number)))
     if version is None:
         numbers = [int(n) for model, n, _ in ledger.numbers() if model == name]
         newest = f"its newest is {max(numbers, default=0)}"
-        raise RegistryError(f"there is no version {number} of model {name}", f"{newest}; or {HINT}")
+        raise RegistryError(f"there is no version {number} of model {shown}", f"{newest}; or {HINT}")
     return version

@@ -12,6 +12,7 @@ from airloom.lineage.ledger import TRAIN, Ledger, Run, Version
 from airloom.lineage.ledger_sql import open_ledger
 from airloom.lineage.trace_record import Lineage, ReadRows, TracedCommit, TracedDataset, TracedModel, TracedRun
 from airloom.monitoring import prediction_log, totals
+from airloom.names import shown_model
 from airloom.settings import Settings
 from airloom.tracking.tags import READY, Tag
 
@@ -28,14 +29,16 @@ def trace(settings: Settings, target: str) -> Lineage:
         RegistryError: it names nothing that is there.
     """
     ledger = open_ledger(settings)
-    subject = subjects.find(ledger, target, lambda prediction: _answered_by(settings, prediction))
+    own = settings.installation
+    subject = subjects.find(ledger, target, own, lambda prediction: _answered_by(settings, prediction))
     if isinstance(subject.named, Run):
         models = _models_of(ledger, subject.named)
         if len(models) == 1:
             lineage = _of_version(settings, ledger, target, models[0])
         else:
             lineage = _of_run(settings, ledger, target, subject.named)
-        return replace(lineage, models=[version.name for version in models])
+        names = [f"{shown_model(version.model, own)}/{version.number}" for version in models]
+        return replace(lineage, models=names)
     lineage = _of_version(settings, ledger, target, subject.named)
     if not subject.prediction:
         return lineage
@@ -56,11 +59,12 @@ def _of_version(settings: Settings, ledger: Ledger, target: str, version: Versio
     training = ledger.run(tags.get(Tag.TRAIN_RUN, version.run))
     aliases = ledger.aliases().get(version.model, {})
     model = TracedModel(
-        name=version.model,
+        name=shown_model(version.model, settings.installation),
         version=version.number,
         aliases=sorted(alias for alias, number in aliases.items() if number == version.number),
         gate=tags.get(Tag.GATE, ""),
         predictions=totals.predictions(settings).get((version.model, version.number), 0),
+        taken_from=tags.get(Tag.FROM, ""),
     )
     run = TracedRun(
         pipeline_run=tags.get(Tag.PIPELINE_RUN, ""),
@@ -197,7 +201,8 @@ def render(lineage: Lineage) -> str:
     steps = [_prediction_line(lineage)] if lineage.prediction else []
     if model:
         aliases = "".join(f" @{alias}" for alias in model.aliases)
-        steps.append(f"model {model.name} version {model.version}{aliases}, {model.predictions} predictions")
+        taken = f", taken over from {model.taken_from}" if model.taken_from else ""
+        steps.append(f"model {model.name} version {model.version}{aliases}, {model.predictions} predictions{taken}")
     elif lineage.models:
         steps.append(f"models {', '.join(lineage.models)}")
     steps += [

@@ -15,7 +15,15 @@ class TracedModel(Record):
     version: str
     aliases: list[str]
     gate: str  # what the gate decided, a reason each
-    predictions: int  # that it has given
+    predictions: int  # that it has given, by this installation's counters
+    taken_from: str = ""  # the version of another installation that it was made of
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields; where it comes from is left out where it was trained here."""
+        values = dict(vars(self))
+        if not self.taken_from:
+            del values["taken_from"]
+        return values
 
 
 @dataclass(frozen=True)

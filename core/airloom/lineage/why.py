@@ -71,7 +71,7 @@ def why(settings: Settings, first: str, second: str) -> TrainingDifference:
 
 
 def _training(settings: Settings, ledger: Ledger, target: str) -> ComparedTraining:
-    named = subjects.find(ledger, target).named
+    named = subjects.find(ledger, target, settings.installation).named
     if isinstance(named, Version):
         run = ledger.run(named.tags.get(Tag.TRAIN_RUN, named.run))
     else:

@@ -15,7 +15,7 @@ from typing import Any
 from airloom.contracts import Decision, Evaluation, RunContext, StudyResult
 from airloom.errors import ConfigError, StoppedByRequest
 from airloom.jobs import files
-from airloom.names import RunKey
+from airloom.names import RunKey, kept_key, owner_of_key
 from airloom.pipeline.steps import evaluate, promote, train, tune
 from airloom.pipeline.steps.resolve import asked, contexts, resolve
 from airloom.pipeline.steps.submit import LogLine, decide, prefixed, run_step
@@ -73,7 +73,7 @@ def run_pipeline(
         JobFailed: a step failed.
         ConfigError: the pipeline file, or what is asked for, is wrong.
     """
-    name = _key(file, key)
+    name = _key(settings, file, key)
     with one_at_a_time(settings, name, log_line), _resumable(settings, file, "run", name, log_line):
         context = _resolved(settings, file, log_line, version, parameters, name, cache=cache)
         with ending(settings, context):
@@ -139,7 +139,7 @@ def tune_pipeline(
         JobFailed: the study failed.
         ConfigError: the pipeline file, or what it asks for, is wrong.
     """
-    name = _key(file, key)
+    name = _key(settings, file, key)
     with one_at_a_time(settings, name, log_line), _resumable(settings, file, "tune", name, log_line):
         context = _resolved(settings, file, log_line, version, parameters, name, cache=cache)
         with ending(settings, context):
@@ -148,13 +148,20 @@ def tune_pipeline(
     return result
 
 
-def _key(file: Path, key: str) -> str:
+def _key(settings: Settings, file: Path, key: str) -> str:
     """The key of the run to go on with, or of a new one.
 
     Raises:
-        ConfigError: the pipeline file is wrong.
+        ConfigError: the pipeline file is wrong, or the key is of another installation.
     """
-    return key or str(RunKey(load_pipeline(file).pipeline, f"local__{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}"))
+    if not key:
+        run = f"local__{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}"
+        return str(RunKey(load_pipeline(file).pipeline, run, installation=settings.installation))
+    kept = kept_key(key, settings.installation)
+    if owner_of_key(kept) != settings.installation:
+        message = f"run {key} is of another installation than this, {settings.installation or 'which has no name'}"
+        raise ConfigError(message, "go on with it there, or leave --key out to start a run here")
+    return kept
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airloom.errors import AirloomError
+from airloom.names import shown_model
 from airloom.registry import models
 from airloom.settings import Settings
 from airloom.tracking import runs
@@ -70,6 +71,11 @@ class Sources:
     evidence: dict[str, Any]
     experiment: str
 
+    @property
+    def model(self) -> str:
+        """Its name as it is said here."""
+        return shown_model(self.name, self.settings.installation)
+
     def tag(self, name: str) -> str:
         """A tag of the version, without its prefix."""
         return self.tags.get(f"airloom.{name}", "")
@@ -77,7 +83,7 @@ class Sources:
     @property
     def again(self) -> str:
         """The command that makes everything anew."""
-        return f"airloom run {self.name}"
+        return f"airloom run {self.model}"
 
     def artifact(self, path: str, run: str = "") -> dict[str, str]:
         """Evidence and link of an artifact of the pipeline's run, or of another."""
@@ -147,7 +153,9 @@ def _model(s: Sources) -> list[Fact]:
     facts = [
         Fact("trained by", s.tag("code.function") or NOT_MEASURED, **s.artifact("source", s.tag("train_run"))),
         Fact("parameters", _pairs(json.loads(s.tag("parameters") or "{}")), **trained),
-        Fact("files", f"{len(digests)}, each with its sha256", f"airloom model show {s.name}/{s.version or 'VERSION'}"),
+        Fact(
+            "files", f"{len(digests)}, each with its sha256", f"airloom model show {s.model}/{s.version or 'VERSION'}"
+        ),
     ]
     if collected := s.tag("collected"):
         facts.append(Fact("its files", f"were collected on {collected}", "airloom gc"))
@@ -237,7 +245,7 @@ def _gate(s: Sources) -> list[Fact]:
 
 def _limits(s: Sources) -> list[Fact]:
     """What is known of its limits; what nobody measured is listed as one."""
-    metrics, reference = json.loads(s.tag("metrics") or "{}"), f"{s.name}/{s.version or 'VERSION'}"
+    metrics, reference = json.loads(s.tag("metrics") or "{}"), f"{s.model}/{s.version or 'VERSION'}"
     measured = s.artifact("evaluation/metrics.json")
     rows = s.evidence.get("predictions", {}).get("rows")
     facts = [Fact("test rows", str(rows), **s.artifact("gate/evidence.json"))] if rows else []

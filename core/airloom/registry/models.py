@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airloom.contracts import RunContext
 from airloom.errors import RegistryError
 from airloom.files import is_new
-from airloom.names import ModelName
+from airloom.names import ModelName, owner_of, shown_model
 from airloom.registry.model_records import ListedModel, ListedVersion, VersionDetails, VersionDifference
 from airloom.settings import Settings
 from airloom.tracking import artifacts, runs
@@ -22,7 +22,7 @@ ENVIRONMENT = "environment/requirements.txt"  # of the training run
 
 
 def find(settings: Settings, reference: str) -> "ModelVersion":
-    """A version by `digits/3`, by `digits@champion`, or the champion by `digits`.
+    """A version by `digits/3`, by `digits@champion`, or the champion by `digits`; `production.digits` for another's.
 
     Raises:
         RegistryError: it is none of these, or there is no such version.
@@ -31,17 +31,41 @@ def find(settings: Settings, reference: str) -> "ModelVersion":
     if asked is None:
         hint = "write a version as digits/3, an alias as digits@champion"
         raise RegistryError(f"{reference[:80]!r} names no model version", hint)
+    asked = asked.registered(settings.installation)
     if asked.version:
         return get_version(settings, asked.name, asked.version)
     alias, aliases = asked.alias or "champion", _aliases(settings, asked.name)
     if alias not in aliases:
         known = ", ".join(f"{name}@{number}" for name, number in aliases.items()) or "none"
-        raise RegistryError(f"model {asked.name} has no alias {alias!r}", f"it has {known}")
+        raise RegistryError(f"model {_shown(settings, asked.name)} has no alias {alias!r}", f"it has {known}")
     return get_version(settings, asked.name, aliases[alias])
 
 
-def list_models(settings: Settings) -> list[ListedModel]:
-    """All registered models with their complete versions, newest first.
+def own(settings: Settings, model: str) -> str:
+    """The name in the registry of a model that this installation may change.
+
+    Raises:
+        RegistryError: it is another installation's.
+    """
+    registered = settings.registered(model)
+    if (owner := owner_of(registered)) != settings.installation:
+        whose = f"of the installation {owner}" if owner else "of an installation without a name"
+        here = f"this one is {settings.installation}" if settings.installation else "this one has no name"
+        hint = f"promote it there, or take a version of it over: `airloom model promote-from {model}`"
+        raise RegistryError(f"the model {model} is {whose}, and {here}", hint)
+    return registered
+
+
+def _shown(settings: Settings, registered: str) -> str:
+    return shown_model(registered, settings.installation)
+
+
+def list_models(settings: Settings, *, everybodys: bool = False) -> list[ListedModel]:
+    """This installation's registered models with their complete versions, newest first.
+
+    Args:
+        settings: of this installation.
+        everybodys: those of other installations too, as `production.digits`.
 
     Raises:
         RegistryError: MLflow does not answer.
@@ -51,7 +75,8 @@ def list_models(settings: Settings) -> list[ListedModel]:
     client = runs.client(settings)
     with runs.connection_errors(settings):
         registered = list(runs.pages(client.search_registered_models))
-    return [_listed(settings, model.name, _numbers(model.aliases)) for model in registered]
+    owned = [model for model in registered if everybodys or owner_of(model.name) == settings.installation]
+    return [_listed(settings, model.name, _numbers(model.aliases)) for model in owned]
 
 
 def _listed(settings: Settings, name: str, aliases: dict[str, str]) -> ListedModel:
@@ -66,7 +91,7 @@ def _listed(settings: Settings, name: str, aliases: dict[str, str]) -> ListedMod
         )
         for version in list_versions(settings, name)
     ]
-    return ListedModel(name, aliases, versions)
+    return ListedModel(_shown(settings, name), aliases, versions)
 
 
 def _aliases(settings: Settings, name: str) -> dict[str, str]:
@@ -80,7 +105,8 @@ def _aliases(settings: Settings, name: str) -> dict[str, str]:
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
-            raise RegistryError(f"there is no registered model {name}", "`airloom model list` shows all") from None
+            message = f"there is no registered model {_shown(settings, name)}"
+            raise RegistryError(message, "`airloom model list --all` shows all") from None
 
 
 def _numbers(aliases: dict[str, Any]) -> dict[str, str]:
@@ -100,7 +126,7 @@ def show(settings: Settings, reference: str) -> VersionDetails:
         packages = _packages(client, version)
     number = str(version.version)
     return VersionDetails(
-        name=version.name,
+        name=_shown(settings, version.name),
         version=number,
         aliases=[alias for alias, aliased in _aliases(settings, version.name).items() if aliased == number],
         signature=signature,
@@ -151,6 +177,11 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, object]:
 def get_version(settings: Settings, name: str, version: str) -> "ModelVersion":
     """A version that was registered completely.
 
+    Args:
+        settings: of this installation.
+        name: of the model in MLflow's registry.
+        version: its number.
+
     Raises:
         RegistryError: there is no such version, or its registration was interrupted.
     """
@@ -163,26 +194,35 @@ def get_version(settings: Settings, name: str, version: str) -> "ModelVersion":
         except MlflowException as error:
             if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
                 raise
-            raise RegistryError(f"there is no version {version} of model {name}", "see the MLflow UI") from None
+            message = f"there is no version {version} of model {_shown(settings, name)}"
+            raise RegistryError(message, "see the MLflow UI") from None
     if registered.tags.get(Tag.STATE) != READY:
         hint = "run its `register` task again"
-        raise RegistryError(f"version {version} of {name} was not registered completely by Airloom", hint)
+        raise RegistryError(
+            f"version {version} of {_shown(settings, name)} was not registered completely by Airloom", hint
+        )
     return registered
 
 
 def deployable(settings: Settings, name: str, version: str) -> None:
     """Refuse a version that nobody could serve.
 
+    Args:
+        settings: of this installation.
+        name: of the model in MLflow's registry.
+        version: its number.
+
     Raises:
         RegistryError: there is no such version, its registration was interrupted, or its files were collected.
     """
     if day := get_version(settings, name, version).tags.get(Tag.COLLECTED):
-        hint = f"run its pipeline again, or take a younger version: `airloom model list` has those of {name}"
-        raise RegistryError(f"the files of version {version} of {name} were collected on {day}", hint)
+        shown = _shown(settings, name)
+        hint = f"run its pipeline again, or take a younger version: `airloom model list` has those of {shown}"
+        raise RegistryError(f"the files of version {version} of {shown} were collected on {day}", hint)
 
 
 def list_versions(settings: Settings, name: str) -> "list[ModelVersion]":
-    """The versions that were registered completely, newest first; empty for an unknown model."""
+    """The versions that were registered completely, newest first; empty for an unknown name of the registry."""
     client = runs.client(settings)
     with runs.connection_errors(settings):
         versions = list(runs.pages(client.search_model_versions, f"name = '{name}'"))
@@ -213,17 +253,21 @@ def champion_itself(client: "MlflowClient", ctx: RunContext, uri: str, digests: 
         uri: of the model.
         digests: of its files; None: its address says enough.
     """
-    serving = champion(client, ctx.pipeline)
+    serving = champion(client, ctx.model)
     if serving is None or serving.tags.get(Tag.MODEL_URI) != uri or serving.tags.get(Tag.RUN) == ctx.mlflow_run:
         return ""
     return str(serving.version) if digests is None or digests == digests_of(serving) else ""
 
 
-def champions(client: "MlflowClient") -> dict[str, str]:
-    """By model the number of its champion; models without one are left out. One request for each thousand models."""
+def champions(client: "MlflowClient", installation: str) -> dict[str, str]:
+    """By model of an installation the number of its champion; models without one are left out.
+
+    One request for each thousand models of all installations.
+    """
     # A search for models tells their aliases; one for versions does not (MLflow 3.17).
     registered = runs.pages(client.search_registered_models)
-    return {model.name: str(model.aliases["champion"]) for model in registered if "champion" in model.aliases}
+    owned = (model for model in registered if owner_of(model.name) == installation)
+    return {model.name: str(model.aliases["champion"]) for model in owned if "champion" in model.aliases}
 
 
 def uri_of(version: "ModelVersion") -> str:

@@ -4,7 +4,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
-from airloom.contracts import Decision, Evaluation, RegisteredVersion, RunContext, TrainedModel
+from airloom.contracts import Decision, Evaluation, RegisteredVersion, RunContext, Snapshot, TrainedModel
 from airloom.errors import RegistryError
 from airloom.names import JobKey, run_of_child
 from airloom.settings import Settings
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-KEPT = (Tag.CODE, Tag.ENVIRONMENT, Tag.SEED, Tag.TORCH, Tag.WEIGHTS)  # tags of the training run
+KEPT = (Tag.CODE, Tag.ENVIRONMENT, Tag.SEED, Tag.TORCH, Tag.WEIGHTS, Tag.FROM)  # tags of the training run
 
 
 def register(
@@ -44,7 +44,7 @@ def register(
     if not decision.promotes:
         reasons = "; ".join(decision.reasons)
         raise RegistryError(f"the gate refused this candidate: {reasons}", "see the evidence in the MLflow run")
-    client, name = runs.client(settings), ctx.pipeline
+    client, name = runs.client(settings), ctx.model
     with runs.connection_errors(settings):
         tags = lineage(client, ctx, trained, evaluation, decision) | {Tag.STATE: READY}
         version = _find(client, name, trained)
@@ -114,6 +114,9 @@ def lineage(
     of_run = client.get_run(trained.mlflow_run).data.tags
     study = of_run.get(Tag.STUDY) or run_of_child(of_run[Tag.KEY])  # earlier releases did not note it
     inherited = {key: value for key, value in of_run.items() if key.startswith(KEPT)}
+    # One that another installation trained stands on what it read there, not on what it was judged by here.
+    foreign = Tag.FROM in of_run and Tag.SNAPSHOT_RECORD in of_run
+    read = Snapshot.from_dict(json.loads(of_run[Tag.SNAPSHOT_RECORD])) if foreign else ctx.snapshot
     override = {Tag.OVERRIDE: json.dumps(decision.override)} if decision.override else {}
     return (
         inherited
@@ -121,10 +124,10 @@ def lineage(
         | {
             Tag.MODEL_URI: trained.model_uri,
             Tag.DIGESTS: json.dumps(trained.digests),
-            Tag.SNAPSHOT: ctx.snapshot.id,
-            Tag.DATASET: ctx.snapshot.version_name,
-            Tag.DATASET_ID: ctx.snapshot.version_id,
-            Tag.DATASET_COMMIT: ctx.snapshot.commit,
+            Tag.SNAPSHOT: read.id,
+            Tag.DATASET: read.version_name,
+            Tag.DATASET_ID: read.version_id,
+            Tag.DATASET_COMMIT: read.commit,
             Tag.TEST_SPLIT: evaluation.split,
             Tag.PIPELINE_RUN: ctx.key,
             Tag.SPEC: digest(definition(ctx)),
@@ -153,6 +156,9 @@ def describe(tags: dict[str, str], reasons: list[str]) -> str:
         "",
         *(f"- {reason}" for reason in reasons),
     ]
+    if Tag.FROM in tags:
+        lines[0] = f"Taken over from **{tags[Tag.FROM]}**, trained on **{tags[Tag.DATASET]}** there, by run "
+        lines[0] += f"`{tags[Tag.PIPELINE_RUN]}` here."
     if Tag.CARD in tags:
         lines += ["", f"Model card: `{tags[Tag.CARD]}` in run `{tags[Tag.TRAIN_RUN]}`"]
     if Tag.OVERRIDE in tags:

@@ -1,4 +1,7 @@
-"""What living jobs, aliases and young model versions stand on; nobody else keeps anything."""
+"""What living jobs, aliases and young model versions stand on; nobody else keeps anything.
+
+Models and runs of other installations in the same MLflow keep what they stand on too.
+"""
 
 from dataclasses import dataclass, field
 from pathlib import Path

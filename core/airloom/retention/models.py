@@ -9,10 +9,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airloom.deployment.generations import hold_deployments
+from airloom.names import owner_of
 from airloom.retention.in_use import InUse, reason
 from airloom.retention.items import Removal, Rules
 from airloom.settings import Settings
 from airloom.tracking import runs
+from airloom.tracking.claim import check
 from airloom.tracking.tags import Tag
 
 if TYPE_CHECKING:
@@ -20,15 +22,17 @@ if TYPE_CHECKING:
 
 
 def models(settings: Settings, rules: Rules, in_use: InUse) -> Iterator[Removal]:
-    """Each logged model of a pipeline that still has files."""
+    """Each logged model of a pipeline of this installation that still has files; those of others are theirs."""
     client = runs.client(settings)
     with runs.connection_errors(settings):
+        check(settings, client)
         experiments = list(runs.pages(client.search_experiments))
         for experiment in experiments:
-            if not experiment.name.startswith("airloom/"):
+            name = experiment.name.removeprefix(runs.EXPERIMENTS)
+            if name == experiment.name or owner_of(name) != settings.installation:
                 continue
             for model in runs.pages(client.search_logged_models, [experiment.experiment_id]):
-                if item := _item(settings, client, rules, in_use, experiment.name.removeprefix("airloom/"), model):
+                if item := _item(settings, client, rules, in_use, name, model):
                     yield item
 
 
@@ -48,7 +52,7 @@ def _item(
 
     def take() -> str:
         with hold_deployments(settings, name):  # no deployment of this model meanwhile
-            if reason_now := _needed(client, rules, name, model):
+            if reason_now := _needed(client, rules, model):
                 return reason_now
             _mark(client, name, uri, model.source_run_id)
         _repository(model).delete_artifacts("")
@@ -57,13 +61,13 @@ def _item(
     return Removal("model", uri, size, "no alias, young version, young run or job needs it", True, take)
 
 
-def _needed(client: "MlflowClient", rules: Rules, name: str, model: Any) -> str:
+def _needed(client: "MlflowClient", rules: Rules, model: Any) -> str:
     """What has come to need the model since the plan was made: an alias, a version, or a run that reuses it."""
-    aliases = {}
-    for registered in client.search_registered_models(f"name = '{name}'"):
-        aliases = {str(number): alias for alias, number in client.get_registered_model(registered.name).aliases.items()}
-    for version in runs.pages(client.search_model_versions, f"name = '{name}'"):
-        if version.tags.get(Tag.MODEL_URI) == f"models:/{model.model_id}" and (why := reason(version, aliases, rules)):
+    # Of any registered model: with MLflow's own client somebody may have copied the version into another one.
+    for version in runs.pages(client.search_model_versions, f"tags.`{Tag.MODEL_URI}` = 'models:/{model.model_id}'"):
+        registered = client.get_registered_model(version.name)
+        aliases = {str(number): alias for alias, number in registered.aliases.items()}
+        if why := reason(version, aliases, rules):
             return why
     since = int((rules.now - rules.older_than) * 1000)
     query = f"attributes.start_time >= {since} and tags.`{Tag.REUSED}.train` = '{model.source_run_id}'"

@@ -141,6 +141,7 @@ def _files(settings: Settings) -> list[Finding]:
     """A finding for each file of the state folder that is empty or nonsense, or of another release."""
     checks: dict[str, Callable[[], object]] = {STACK_FILE: lambda: settings.stack}
     checks[schema.FILE] = partial(home.check, settings.home)
+    checks[home.INSTALLATION] = partial(home.installation, settings.home)
     for path in [settings.home / "demo.json", *sorted((settings.home / "devices").glob("*.json"))]:
         checks[str(path.relative_to(settings.home))] = partial(read_json, path, "remove it")
     for name in DATABASES:

@@ -1,7 +1,6 @@
 """Pipeline runs side by side, and the candidates of one run."""
 
 import json
-import re
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airloom.contracts import Record
 from airloom.errors import RegistryError
+from airloom.names import ModelName, RunKey, is_mlflow_run, registered_model, shown_model
 from airloom.settings import Settings
 from airloom.tracking import runs as mlflow_runs
 from airloom.tracking.tags import Tag
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 LEADERBOARD = "evaluation/leaderboard.json"
 NEWEST_FIRST = ["attributes.start_time DESC"]
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
-_MLFLOW_ID = re.compile(r"[0-9a-f]{32}")
 Value = str | float | None
 
 
@@ -117,16 +115,19 @@ def show(settings: Settings, target: str) -> PipelineRuns | PipelineRunDetails:
 
     Args:
         settings: of this installation.
-        target: a pipeline's name, an MLflow run's id, or a pipeline run's key: `digits/manual__…`.
+        target: a pipeline's name, an MLflow run's id, or a pipeline run's key: `digits/manual__…`; of another
+            installation `production.digits`, `production:digits/manual__…`.
 
     Raises:
         RegistryError: there is nothing of that name.
     """
     client = mlflow_runs.reader(settings)
     with mlflow_runs.connection_errors(settings):
-        if _NAME.fullmatch(target) and not _MLFLOW_ID.fullmatch(target):
-            return PipelineRuns(target, [PipelineRun(**_facts(run)) for run in _pipeline_runs(client, target)])
-        run = find(client, target)
+        asked = None if is_mlflow_run(target) else ModelName.match(target)
+        if asked and asked.name == target:
+            found = _pipeline_runs(settings, client, target)
+            return PipelineRuns(target, [PipelineRun(**_facts(run)) for run in found])
+        run = find(settings, client, target)
         return PipelineRunDetails(
             **_facts(run), leaderboard=_leaderboard(client, run), trainings=_trainings(client, run)
         )
@@ -140,15 +141,20 @@ def compare(settings: Settings, targets: list[str]) -> RunComparison:
     """
     client = mlflow_runs.reader(settings)
     with mlflow_runs.connection_errors(settings):
-        columns = {target: _column(client, find(client, target)) for target in targets}
+        columns = {target: _column(client, find(settings, client, target)) for target in targets}
     names = sorted({name for column in columns.values() for name in column})
     table = {name: {target: column.get(name) for target, column in columns.items()} for name in names}
     differing = {name: row for name, row in table.items() if len({json.dumps(value) for value in row.values()}) > 1}
     return RunComparison(targets, differing)
 
 
-def find(client: "MlflowClient", target: str) -> "Run":
+def find(settings: Settings, client: "MlflowClient", target: str) -> "Run":
     """A pipeline run by its MLflow id or its key.
+
+    Args:
+        settings: of this installation, whose run a key without an installation names.
+        client: of MLflow.
+        target: the id or the key.
 
     Raises:
         RegistryError: there is none.
@@ -156,31 +162,34 @@ def find(client: "MlflowClient", target: str) -> "Run":
     from mlflow.exceptions import MlflowException
 
     hint = "`airloom experiment show PIPELINE` lists its runs"
-    if _MLFLOW_ID.fullmatch(target):
+    if is_mlflow_run(target):
         try:
             return client.get_run(target)
         except MlflowException:
             raise RegistryError(f"there is no run {target}", hint) from None
-    pipeline, _, rest = target.partition("/")
-    if not _NAME.fullmatch(pipeline) or not rest:
+    key = RunKey.match(settings.kept(target))
+    if key is None:
         raise RegistryError(f"{target[:80]!r} names no run", hint)
-    run = mlflow_runs.find_run(client, _experiment(client, pipeline), target)
+    pipeline = registered_model(key.pipeline or key.dag, key.installation)
+    run = mlflow_runs.find_run(client, _experiment(settings, client, pipeline), str(key))
     if run is None or Tag.PARENT in run.data.tags:
         raise RegistryError(f"there is no run {target[:80]}", hint)
     return run
 
 
-def _experiment(client: "MlflowClient", pipeline: str) -> str:
-    experiment = client.get_experiment_by_name(f"airloom/{pipeline}")
+def _experiment(settings: Settings, client: "MlflowClient", registered: str) -> str:
+    experiment = client.get_experiment_by_name(f"{mlflow_runs.EXPERIMENTS}{registered}")
     if experiment is None:
+        pipeline = shown_model(registered, settings.installation)
         raise RegistryError(f"pipeline {pipeline} has no runs", f"`airloom run {pipeline}` makes one")
     return str(experiment.experiment_id)
 
 
-def _pipeline_runs(client: "MlflowClient", pipeline: str) -> "Iterator[Run]":
+def _pipeline_runs(settings: Settings, client: "MlflowClient", pipeline: str) -> "Iterator[Run]":
     """The parent runs of a pipeline, newest first; a run has many children, so that MLflow has to leave them out."""
     query = f"tags.`{Tag.PARENT}` IS NULL"
-    return mlflow_runs.pages(client.search_runs, [_experiment(client, pipeline)], query, order_by=NEWEST_FIRST)
+    experiment = _experiment(settings, client, settings.registered(pipeline))
+    return mlflow_runs.pages(client.search_runs, [experiment], query, order_by=NEWEST_FIRST)
 
 
 def _facts(run: "Run") -> dict[str, Any]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
+EXPERIMENTS = "airloom/"  # before the pipeline, in the name of its experiment
 PAGE = 1000  # the most that MLflow gives of models at once
 MOST_PARAMETERS = 100  # that MLflow takes in one request
 # What MLflow says where sending the same again would not help; anything else may be over in a minute.
@@ -137,10 +138,14 @@ def ensure_parent(settings: Settings, pipeline_name: str, key: str, tags: dict[s
 
     Raises:
         RegistryError: MLflow does not answer, or the experiment was deleted.
+        ConfigError: another installation has the name of this one there.
     """
+    from airloom.tracking.claim import claim
+
     api = client(settings)
     with connection_errors(settings):
-        experiment = _experiment(api, settings, experiment_name(pipeline_name))
+        claim(settings, api)
+        experiment = _experiment(api, settings, experiment_name(settings, pipeline_name))
         run = find_run(api, experiment, key)
         if run:
             _reopen(api, run)
@@ -149,9 +154,9 @@ def ensure_parent(settings: Settings, pipeline_name: str, key: str, tags: dict[s
         return experiment, str(run.info.run_id)
 
 
-def experiment_name(pipeline: str) -> str:
-    """The MLflow experiment of a pipeline."""
-    return f"airloom/{pipeline}"
+def experiment_name(settings: Settings, pipeline: str) -> str:
+    """The MLflow experiment of a pipeline: `airloom/digits`, in a named installation `airloom/production.digits`."""
+    return f"{EXPERIMENTS}{settings.registered(pipeline)}"
 
 
 def find_run(api: "MlflowClient", experiment: str, key: str, parent: str = "") -> "Run | None":

@@ -75,6 +75,13 @@ class Tag:
     JOB = "airloom.job"  # the key of the job that trained it
     COLLECTED = "airloom.collected"  # the day on which its files were removed
 
+    # Taken over from another installation: versions, and the run that stands for the training here
+    FROM = "airloom.from"  # the version there, `development.digits/3`
+    FROM_RUN = "airloom.from.run"  # the MLflow run of its training
+
+    # Experiments
+    INSTALLATION = "airloom.installation"  # the id of the installation that claims the name
+
     # Registered models
     DEPLOYMENT = "airloom.deployment"
 

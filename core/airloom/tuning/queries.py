@@ -108,6 +108,7 @@ def show_study(settings: Settings, study: str) -> StudyDetail:
     Raises:
         JobFailed: there is none of that name.
     """
+    study = settings.kept(study)
     slots = None if is_new(settings.database_address) else _slots(settings)
     tally = slots.tally(study) if slots else None
     if not slots or not tally or not tally.trials:
@@ -146,6 +147,7 @@ def best_trials(settings: Settings, study: str, count: int = 1) -> list[RankedTr
     """
     from optuna.trial import TrialState
 
+    study = settings.kept(study)
     optuna_study = open_study(settings, study).study
     complete = foreign.own(optuna_study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
     rows = [row for row in complete if row.values]
@@ -174,7 +176,7 @@ def to_csv(settings: Settings, study: str) -> str:
     Raises:
         JobFailed: there is no such study.
     """
-    optuna_study = open_study(settings, study).study
+    optuna_study = open_study(settings, settings.kept(study)).study
     rows, metrics = optuna_study.get_trials(deepcopy=False), _metrics(optuna_study)
     parameters = sorted({name for row in rows for name in row.params})
     attributes = sorted({name for row in rows for name in row.user_attrs})

@@ -84,13 +84,14 @@ def _best_first(earlier: "list[Study]", study: "Study") -> "list[FrozenTrial]":
 
 def _named(settings: Settings, pipeline: Pipeline, names: list[str]) -> "list[Study]":
     known = {study.study_name: study for study in _all(settings)}
-    for name in names:
+    kept = [settings.kept(name) for name in names]
+    for name in kept:
         if name not in known:
             names_known = ", ".join(sorted(known)[:10]) or "none"
             raise ConfigError(f"tune.warm_start: there is no study {name!r}", f"there are: {names_known}")
         if not _fits(known[name], pipeline):
             raise ConfigError(f"tune.warm_start: {name} has other objectives", "name studies of the same objectives")
-    return [known[name] for name in names]
+    return [known[name] for name in kept]
 
 
 def _of_pipeline(settings: Settings, pipeline: Pipeline, study: "Study") -> "list[Study]":

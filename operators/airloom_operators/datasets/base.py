@@ -34,6 +34,6 @@ class DatasetJobOperator(WaitsForJob):
         """See `WaitsForJob`."""
         from airloom.datasets.job_steps import job_of
 
-        run = str(RunKey(context["dag"].dag_id, context["run_id"]))
+        run = str(RunKey(context["dag"].dag_id, context["run_id"], installation=settings.installation))
         key = str(JobKey(run, context["ti"].task_id, map_index(context["ti"])))
         return key, job_of(settings, self.function, self.arguments(), timeout=self.timeout)

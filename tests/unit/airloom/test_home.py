@@ -104,3 +104,51 @@ def test_the_caches_of_tools_are_their_owners_only_also_where_a_library_made_the
     home.make(tmp_path / "home")
     assert mode(tmp_path / "home" / "user") == 0o700
     assert mode(home.private_folder(tmp_path / "home" / "other")) == 0o700
+
+
+def test_a_new_one_keeps_the_name_of_its_installation_and_no_other(tmp_path: Path) -> None:
+    folder = home.make(tmp_path / "home", "production")
+    written = home.installation(folder)
+    assert written is not None
+    assert (written.name, written.earlier) == ("production", False)
+    assert home.name_of(folder) == home.name_of(folder, "production") == "production"
+    before = everything(folder)
+    assert home.make(folder) == home.make(folder, "production") == folder
+    with pytest.raises(ConfigError, match=r"AIRLOOM_NAMESPACE=development, but .* of the installation production"):
+        home.make(folder, "development")
+    assert everything(folder) == before
+
+
+def test_one_that_exists_keeps_an_empty_name(tmp_path: Path) -> None:
+    (tmp_path / "home" / "data").mkdir(parents=True)
+    (tmp_path / "home").chmod(0o700)
+    before = everything(tmp_path)
+    with pytest.raises(ConfigError, match="is of an installation without a name") as caught:
+        home.make(tmp_path / "home", "production")
+    assert "new AIRLOOM_HOME" in caught.value.hint
+    assert everything(tmp_path) == before
+    folder = home.make(tmp_path / "home")
+    assert home.name_of(folder) == ""
+    assert home.installation(folder) is None
+    assert home.identify(folder) == home.identify(folder)
+    assert home.identify(folder).earlier
+
+
+def test_of_two_first_starts_at_once_one_gives_the_name(tmp_path: Path) -> None:
+    home.make(tmp_path / "one", "production")
+    (tmp_path / "two").mkdir(mode=0o700)
+    (tmp_path / "one" / "installation.json").rename(tmp_path / "two" / "installation.json")  # and was killed there
+    assert home.name_of(tmp_path / "two") == "production"
+    with pytest.raises(ConfigError, match="AIRLOOM_NAMESPACE=development"):
+        home.make(tmp_path / "two", "development")
+    home.make(tmp_path / "two")
+    assert home.version(tmp_path / "two")[0] == schema.VERSION
+    assert home.name_of(tmp_path / "two") == "production"
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "{}", '{"name": "Prod", "id": "1"}', '{"name": "prod", "id": "x"}'])
+def test_a_damaged_name_is_refused_by_the_file(tmp_path: Path, text: str) -> None:
+    folder = home.make(tmp_path / "home", "production")
+    (folder / "installation.json").write_text(text)
+    with pytest.raises(CorruptFile, match=r"installation\.json"):
+        home.make(folder, "production")

@@ -10,27 +10,33 @@ from hypothesis import strategies as st
 
 from airloom.errors import ConfigError, NameRefused
 from airloom.names import (
+    INSTALLATION,
     DatasetName,
     JobKey,
     ModelName,
     RunKey,
+    check_installation,
     check_logged,
     child_run,
     dataset_version,
     is_mlflow_run,
     is_prediction,
+    kept_key,
+    owner_of,
+    owner_of_key,
+    registered_model,
     run_of_child,
+    shown_model,
     study_of_worker,
 )
 
 names = st.from_regex(r"[a-z][a-z0-9_]{0,39}", fullmatch=True)
+installations = st.from_regex(INSTALLATION, fullmatch=True)
 run_ids = st.from_regex(r"[A-Za-z0-9_.~:+-]{1,60}", fullmatch=True)  # Airflow's `allowed_run_id_pattern`
 dags = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,59}", fullmatch=True)
 
 
-@given(
-    dags, run_ids, names | st.just(""), st.integers(-1, 10**9 - 1), names | st.just(""), st.just("") | st.just("prod-1")
-)
+@given(dags, run_ids, names | st.just(""), st.integers(-1, 10**9 - 1), names | st.just(""), st.just("") | installations)
 def test_a_run_key_is_read_as_it_was_written(dag, run, pipeline, index, candidate, installation):
     key = RunKey(dag, run, pipeline, index, installation, candidate)
     assert RunKey.match(str(key)) == key
@@ -107,12 +113,65 @@ def test_what_is_no_dataset_name_is_refused(text):
         DatasetName.parse(text)
 
 
-@pytest.mark.parametrize("text", ["digits", "digits/3", "digits@champion", "prod.digits/12"])
+@pytest.mark.parametrize("text", ["digits", "digits/3", "digits@champion", "prod.digits/12", ".digits@champion"])
 def test_model_names(text):
     name = ModelName.match(text)
     assert name is not None
     assert str(name) == text
     assert ModelName.match(f"models:/{text}") == name
+
+
+@given(names, installations | st.just(""), installations | st.just(""))
+def test_a_model_of_any_installation_is_read_as_it_was_written(name, own, other):
+    registered = registered_model(name, own)
+    assert owner_of(registered) == own
+    assert registered_model(shown_model(registered, own), own) == registered
+    assert shown_model(registered, own) == name
+    foreign = f".{name}" if not other and own else registered_model(name, other)
+    there = registered_model(name, other)
+    assert registered_model(shown_model(there, own), own) == there
+    assert shown_model(there, own) == (name if other == own else foreign)
+    read = ModelName.match(f"{foreign}/3")
+    assert read is not None
+    assert str(read.registered(own)) == f"{there}/3"
+    assert (registered == there) == (own == other)
+
+
+@given(st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,40}", fullmatch=True), installations | st.just(""))
+def test_any_registered_model_can_be_named_from_anywhere(registered, own):
+    assert registered_model(shown_model(registered, own), own) == registered
+
+
+@given(dags, run_ids, installations | st.just(""), installations | st.just(""))
+def test_a_key_without_an_installation_is_the_own_ones(dag, run, own, other):
+    key = str(RunKey(dag, run, installation=own))
+    assert kept_key(f"{dag}/{run}", own) == kept_key(key, own) == key
+    assert owner_of_key(key) == own
+    there = str(RunKey(dag, run, installation=other))
+    assert kept_key(there if other else f":{there}", own) == there
+    assert (key == there) == (own == other)
+
+
+@settings(deadline=None, max_examples=30)
+@given(installations, names)
+def test_what_an_installation_may_be_called_all_tools_take(installation, name):
+    import re
+    from urllib.parse import quote
+
+    from mlflow.utils.validation import _validate_experiment_name, _validate_model_name
+
+    registered = registered_model(name, check_installation(installation))
+    _validate_model_name(registered)
+    _validate_experiment_name(f"airloom/{registered}")
+    assert quote(registered, safe="") == registered
+    assert re.fullmatch(r"[A-Za-z0-9_.-]{1,250}", registered)  # Airflow's ids
+    assert len(registered) < 100  # of the table of tries
+
+
+@pytest.mark.parametrize("text", ["Production", "prod_1", "1st", "prod-", "-", "a" * 31, "prod.eu", "prod:1", "a/b"])
+def test_what_no_installation_may_be_called(text):
+    with pytest.raises(ValueError, match="lower case letters, digits and -"):
+        check_installation(text)
 
 
 @pytest.mark.parametrize("text", ["", "digits/", "digits/x", "digits@", "digits/3@champion", "a b", "digits/manual__1"])

@@ -47,7 +47,7 @@ def gate(settings: Settings, pipeline: Pipeline, ctx: RunContext, evaluation: Ev
     if evaluation.candidates and (known := nothing_new.look(settings, ctx, evaluation.candidates[0])):
         return known
     client = runs.client(settings)
-    spent = tries.count(settings, pipeline.pipeline, evaluation.split, evaluation.candidates or [ctx.mlflow_run])
+    spent = tries.count(settings, ctx.model, evaluation.split, evaluation.candidates or [ctx.mlflow_run])
     with runs.connection_errors(settings):
         outcome, rows = _decide(client, pipeline, ctx, evaluation, spent)
         evidence = _evidence(pipeline, ctx, evaluation, outcome, spent) | _classes(rows)
@@ -84,7 +84,7 @@ def judge_rows(
 def _decide(
     client: "MlflowClient", pipeline: Pipeline, ctx: RunContext, evaluation: Evaluation, spent: Tries
 ) -> tuple[GateOutcome, PredictedRows | None]:
-    champion = models.champion(client, pipeline.pipeline)
+    champion = models.champion(client, ctx.model)
     serving = str(champion.version) if champion is not None else ""
     if serving != evaluation.champion_version:
         change = (

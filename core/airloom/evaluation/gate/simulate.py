@@ -74,7 +74,7 @@ def simulate(settings: Settings, pipeline: Pipeline, trials: int = 500, seed: in
     """
     client = mlflow_runs.client(settings)
     with mlflow_runs.connection_errors(settings):
-        run, rows, collected = _newest(client, pipeline)
+        run, rows, collected = _newest(settings, client, pipeline)
     policy = pipeline.gate.model_copy(update={"at_most": {}, "slices": {}, "at_least": {}})
     rule, spent = policy.against_champion, Tries(tries, tries)
     size = rule.planned.rows or len(rows)
@@ -154,11 +154,11 @@ def exact_interval(successes: int, trials: int, confidence: float = CONFIDENCE) 
     return low, high
 
 
-def _newest(client: "MlflowClient", pipeline: Pipeline) -> tuple[str, PredictedRows, list[str]]:
+def _newest(settings: Settings, client: "MlflowClient", pipeline: Pipeline) -> tuple[str, PredictedRows, list[str]]:
     """The newest run that still has its predictions of a candidate and a champion, its rows, and the newer runs."""
     hint = f"run `airloom run {pipeline.pipeline}` until a second model was evaluated"
     collected: list[str] = []
-    for run in _comparing(client, pipeline, hint):
+    for run in _comparing(settings, client, pipeline, hint):
         run_id = str(run.info.run_id)
         if not any(file.path == PREDICTIONS for file in client.list_artifacts(run_id, FOLDER)):
             collected.append(run_id)
@@ -173,9 +173,9 @@ def _newest(client: "MlflowClient", pipeline: Pipeline) -> tuple[str, PredictedR
     raise GateError(f"no run of {pipeline.pipeline} compared a candidate with a champion yet", hint)
 
 
-def _comparing(client: "MlflowClient", pipeline: Pipeline, hint: str) -> "Iterator[Run]":
+def _comparing(settings: Settings, client: "MlflowClient", pipeline: Pipeline, hint: str) -> "Iterator[Run]":
     """The runs that compared a candidate with a champion, newest first."""
-    experiment = client.get_experiment_by_name(f"airloom/{pipeline.pipeline}")
+    experiment = client.get_experiment_by_name(mlflow_runs.experiment_name(settings, pipeline.pipeline))
     if experiment is None:
         raise GateError(f"pipeline {pipeline.pipeline} has no stored predictions yet", hint)
     metric = "mae" if pipeline.gate.against_champion.metric in ("mae", "mse") else "accuracy"

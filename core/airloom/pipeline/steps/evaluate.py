@@ -54,7 +54,7 @@ def _champion(settings: Settings, ctx: RunContext) -> str:
     from airloom.registry import models
 
     with runs.connection_errors(settings):
-        champion = models.champion(runs.client(settings), ctx.pipeline)
+        champion = models.champion(runs.client(settings), ctx.model)
     return f"{champion.version} {champion.tags.get(Tag.MODEL_URI, '')}" if champion is not None else ""
 
 

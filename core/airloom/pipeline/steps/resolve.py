@@ -52,6 +52,25 @@ def resolve(
         DataError: there is no such dataset or version.
         MlflowAway: MLflow does not answer.
     """
+    context = fix(settings, file, key, version, parameters, cache=cache, task=task, user=user)
+    with ending(settings, context):
+        # Here, once: workers that start together would race for the tables, and might not agree on the cache.
+        studies = {name: tune.prepare(settings, candidate) for name, candidate in contexts(context).items()}
+    return context.with_(studies={name: decision.to_dict() for name, decision in studies.items() if decision})
+
+
+def fix(
+    settings: Settings,
+    file: Path,
+    key: str | Callable[[str], str],
+    version: int | None = None,
+    parameters: dict[str, Any] | None = None,
+    *,
+    cache: bool = True,
+    task: str = "",
+    user: str = "",
+) -> RunContext:
+    """The same without a study; see `resolve`."""
     from airloom.datasets import versions
 
     values = read_values(file)
@@ -64,11 +83,7 @@ def resolve(
     read = versions.latest(settings, dataset.name) if version is None else versions.get(settings, dataset.name, version)
     prepared = snapshot_of(settings, dataset, read)
     experiment, run = _parent(settings, pipeline, name, read, prepared.id, overrides, task, user)
-    context = RunContext(pipeline.pipeline, values, name, run, experiment, prepared, overrides, cache)
-    with ending(settings, context):
-        # Here, once: workers that start together would race for the tables, and might not agree on the cache.
-        studies = {name: tune.prepare(settings, candidate) for name, candidate in contexts(context).items()}
-    return context.with_(studies={name: decision.to_dict() for name, decision in studies.items() if decision})
+    return RunContext(pipeline.pipeline, values, name, run, experiment, prepared, overrides, cache)
 
 
 def snapshot_of(settings: Settings, dataset: DatasetSection, version: DatasetVersion) -> Snapshot:
@@ -138,7 +153,7 @@ def asked(settings: Settings, file: Path, key: str) -> Asked | None:
 
     api = runs.client(settings)
     with runs.connection_errors(settings):
-        experiment = api.get_experiment_by_name(runs.experiment_name(load_pipeline(file).pipeline))
+        experiment = api.get_experiment_by_name(runs.experiment_name(settings, load_pipeline(file).pipeline))
         run = runs.find_run(api, experiment.experiment_id, key) if experiment else None
         if run is None:
             return None

@@ -62,7 +62,7 @@ def past_run(settings: Settings, target: str, candidate: str = "") -> Past:
     """
     client = runs.client(settings)
     with runs.connection_errors(settings):
-        run = _run_of(client, target, candidate)
+        run = _run_of(settings, client, target, candidate)
         tags = run.data.tags
         missing = [name for name in (Tag.CODE_FUNCTION, Tag.PARAMETERS, Tag.SNAPSHOT_RECORD) if name not in tags]
         if missing:
@@ -97,7 +97,7 @@ def past_run(settings: Settings, target: str, candidate: str = "") -> Past:
     )
 
 
-def _run_of(client: "MlflowClient", target: str, candidate: str) -> "Run":
+def _run_of(settings: Settings, client: "MlflowClient", target: str, candidate: str) -> "Run":
     from mlflow.exceptions import MlflowException
 
     name = target.removeprefix("models:/")
@@ -107,6 +107,7 @@ def _run_of(client: "MlflowClient", target: str, candidate: str) -> "Run":
         model, at, alias = name.partition("@")
         number = "" if at else name.partition("/")[2]
         model = model if at else name.partition("/")[0]
+        model = settings.registered(model)
         version = client.get_model_version_by_alias(model, alias) if at else client.get_model_version(model, number)
         return _only(client.get_run(version.run_id), candidate)
     except MlflowException as error:

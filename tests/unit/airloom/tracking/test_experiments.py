@@ -36,7 +36,7 @@ def test_a_run_is_found_behind_more_than_a_page_of_newer_ones(small, kind: str) 
     client = runs.client(small.settings)
     newest = runs.create_child(client, ctx, "trial") if kind == "child" else small.ctx("newest").mlflow_run
     copies(small.settings, newest, NEWER)
-    assert experiments.find(client, ctx.key).info.run_id == ctx.mlflow_run
+    assert experiments.find(small.settings, client, ctx.key).info.run_id == ctx.mlflow_run
     listed = experiments.show(small.settings, "small").runs
     assert listed[-1].run == ctx.mlflow_run
     assert len(listed) == (1 if kind == "child" else NEWER + 2)

@@ -28,7 +28,7 @@ class Network(nn.Module):
 
 def train(run: TrainingRun) -> None:
     """Train with the parameters width, lr, epochs and batch_size of the pipeline file."""
-    pictures, labels = run.tensors("train")
+    pictures, _ = run.tensors("train")
     model = Network(pictures.shape[1], run.params["width"], len(run.classes))
     optimizer = torch.optim.AdamW(model.parameters(), lr=run.params["lr"])
     fit(run, model, loss=nn.functional.cross_entropy, optimizer=optimizer)
