@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from airloom.cli import db, gate, gc, jobs, lineage, models, pipelines, reproduce, studies
+from airloom.cli import db, gate, gc, jobs, keys, lineage, models, pipelines, reproduce, studies
 from airloom.cli.console import Json, parse_parameters, say
 from airloom.cli.datasets import app as dataset_app
 from airloom.errors import AirloomError
@@ -123,6 +123,7 @@ app.add_typer(jobs.app, name="jobs")
 app.add_typer(db.app, name="db")
 app.add_typer(gate.app, name="gate")
 app.add_typer(models.app, name="model")
+app.add_typer(keys.app, name="keys")
 app.add_typer(models.experiment, name="experiment")
 app.command()(lineage.trace)
 app.command()(lineage.impact)

@@ -16,6 +16,7 @@ from airloom.evaluation.predictions import Kind, PredictedRows
 from airloom.evaluation.slices import masks
 from airloom.files import file_sha256
 from airloom.registry import models as registered_models
+from airloom.registry import signatures
 from airloom.settings import Settings
 from airloom.spec.pipeline import Pipeline
 from airloom.tracking import runs
@@ -60,6 +61,7 @@ def evaluate_all(
         CorruptFile: a model file differs from its recorded digest.
         GateError: a candidate does not answer the rows.
         RegistryError: MLflow does not answer.
+        SignatureRefused: no key that is trusted here signed the champion as it is.
     """
     from airloom.datasets.snapshots.snapshot import open_snapshot
 
@@ -80,6 +82,7 @@ def evaluate_all(
         serving = registered_models.champion(client, pipeline.pipeline)
     champion, problem = None, ""
     if serving is not None:
+        signatures.check(settings, serving)
         try:
             champion = ask(registered_models.uri_of(serving), registered_models.digests_of(serving))
         except GateError as error:

@@ -13,6 +13,7 @@ from airloom.errors import ConfigError
 from airloom.files import read_json
 from airloom.names import check_logged
 from airloom.pipeline.steps import tune
+from airloom.registry import register
 from airloom.settings import Settings
 from airloom.spec.load import checked, digest, full, load_pipeline, read_values
 from airloom.spec.pipeline import Pipeline
@@ -48,6 +49,7 @@ def resolve(
         ConfigError: the file or the parameters are wrong, or another task has resolved a run of this key.
         DataError: there is no such dataset or version.
         MlflowAway: MLflow does not answer.
+        RegistryError: see `registry.register.ready`.
     """
     from airloom.datasets import versions
     from airloom.datasets.snapshots import snapshot
@@ -58,6 +60,7 @@ def resolve(
     name = key if isinstance(key, str) else key(pipeline.pipeline)
     overrides = dict(parameters or {})
     _check_overrides(values, pipeline, overrides)
+    register.ready(settings, pipeline.pipeline)
     dataset = pipeline.dataset
     read = versions.latest(settings, dataset.name) if version is None else versions.get(settings, dataset.name, version)
     split = {str(name): share for name, share in dataset.split.items()}
