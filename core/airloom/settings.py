@@ -119,6 +119,14 @@ class Settings:
         return self.tracking_uri or self.stack.get("mlflow_url") or f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
 
     @property
+    def mlflow_credentials(self) -> tuple[str, str] | None:
+        """Name and password for the stack's MLflow; None where it wants none, or another MLflow is named."""
+        stack = self.stack
+        if self.tracking_uri not in ("", stack.get("mlflow_url")) or not stack.get("mlflow_login"):
+            return None
+        return str(stack.get("mlflow_user", "")), str(stack.get("mlflow_password", ""))
+
+    @property
     def mlflow_tables(self) -> str:
         """SQLAlchemy address of MLflow's own tables; empty where only a server somewhere else has them."""
         if self.mlflow_store:

@@ -53,6 +53,20 @@ def status(json_: Json = False) -> None:
 
 
 @app.command()
+def env(json_: Json = False) -> None:
+    """Print what lets plain MLflow in a shell use this installation's MLflow: `eval "$(airloom env)"`."""
+    import shlex
+
+    from airloom.tracking.runs import LOGIN
+
+    settings = load()
+    values = {"MLFLOW_TRACKING_URI": settings.mlflow_uri}
+    values |= dict(zip(LOGIN, settings.mlflow_credentials or (), strict=False))
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in values.items()]
+    typer.echo(json.dumps(values, indent=1) if json_ else "\n".join(lines))
+
+
+@app.command()
 def doctor(json_: Json = False) -> None:
     """Name what is wrong with this machine or stack, and the fix."""
     from airloom.stack import report
@@ -108,11 +122,14 @@ def _print_addresses(settings: Settings, *, as_json: bool) -> None:
     stack = settings.stack
     names = ("airflow_url", "airflow_user", "airflow_password", "mlflow_url", "server_url", "server_token")
     values = {name: stack[name] for name in names}
+    user, password = settings.mlflow_credentials or ("", "")
+    values |= {"mlflow_user": user, "mlflow_password": password}
     if as_json:
         typer.echo(json.dumps(values, indent=1))
         return
     typer.echo(f"Airflow       {values['airflow_url']}   login {values['airflow_user']} / {values['airflow_password']}")
-    typer.echo(f"MLflow        {values['mlflow_url']}")
+    login = f"   login {user} / {password}" if user else ""
+    typer.echo(f"MLflow        {values['mlflow_url']}{login}")
     typer.echo(f"model server  {values['server_url']}   token {values['server_token']}")
 
 
