@@ -66,6 +66,9 @@ def verify_version(version: "ModelVersion", trusted: Mapping[str, TrustedKey]) -
     label, reference = f"version {version.version} of {version.name}", f"{version.name}/{version.version}"
     again = f"register it again, or vouch for it: `airloom model sign {reference}`"
     text = version.tags.get(Tag.SIGNED, "")
+    if not text and Tag.MODEL_URI not in version.tags:
+        hint = "move the alias to a version that a pipeline registered"
+        raise SignatureRefused(f"{label} was not registered by Airloom", hint)
     if not text:
         raise SignatureRefused(f"{label} is not signed", again)
     try:
