@@ -37,8 +37,9 @@ def forger(settings: Settings) -> None:
     client = runs.client(settings)
     serving = client.get_model_version_by_alias("digits", "champion")
     # The files of the champion's stay; what is forged is what the version says of itself.
-    tags = dict(serving.tags) | {Tag.DATASET: "digits@v99"}
-    forged = client.create_model_version("digits", serving.source, serving.run_id, tags, model_id=serving.model_id)
+    tags, uri = dict(serving.tags) | {Tag.DATASET: "digits@v99"}, serving.tags[Tag.MODEL_URI]
+    model = uri.rpartition("/")[2]
+    forged = client.create_model_version("digits", uri, serving.run_id, tags, model_id=model)
     try:
         for command in ("show", "promote"):
             done = _airloom("model", command, f"digits/{forged.version}")

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 MADE = "registered_model_meta"  # MLflow's client makes this file anew at each download
 UPGRADE = "upgrade.json"  # in the folder of keys: what was signed because an earlier release had registered it
 _UNSIGNED = """
-    SELECT COUNT(*) FROM model_version_tags AS state WHERE state.key = :state AND state.value = :ready AND NOT EXISTS (
+    SELECT COUNT(*) FROM model_version_tags AS state
+    JOIN model_versions AS version ON version.name = state.name AND version.version = state.version
+    WHERE state.key = :state AND state.value = :ready AND version.current_stage <> 'Deleted_Internal' AND NOT EXISTS (
         SELECT 1 FROM model_version_tags AS other
         WHERE other.name = state.name AND other.version = state.version AND other.key = :signed)
 """
