@@ -57,7 +57,11 @@ def _mlflow(driver, settings) -> None:
     experiment = runs.client(settings).get_experiment_by_name("airloom/digits")
     if experiment is None:
         raise AirloomError("MLflow has no experiment airloom/digits", "`make demo` first")
-    _take(driver, f"{settings.stack['mlflow_url']}/#/experiments/{experiment.experiment_id}/runs", "mlflow-runs.png")
+    url = settings.stack["mlflow_url"]
+    if settings.mlflow_credentials:
+        user, password = settings.mlflow_credentials
+        driver.get(url.replace("//", f"//{user}:{password}@"))  # the browser keeps it for this origin
+    _take(driver, f"{url}/#/experiments/{experiment.experiment_id}/runs", "mlflow-runs.png")
 
 
 def _take(driver, url: str, name: str) -> None:

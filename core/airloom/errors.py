@@ -17,6 +17,8 @@ AirloomError
 ├── StoppedByRequest     a job was asked to end, saved its checkpoint, and goes on later
 ├── GateError            the gate could not decide; this is never a pass
 ├── RegistryError        registry, lineage or deployment record
+│   ├── SignatureRefused     a model version is not signed, or not by a key that is trusted
+│   ├── KeyRefused           the key that signs is lost, or open to others
 │   ├── MlflowAway           MLflow does not answer
 │   └── MlflowRefused        MLflow answers, and does not take it
 └── StackError           the embedded stack
@@ -106,6 +108,14 @@ class GateError(AirloomError):
 
 class RegistryError(AirloomError):
     """The model registry, its lineage or the deployment record."""
+
+
+class SignatureRefused(RegistryError):
+    """A model version is not signed, or not by a key that is trusted here. Nothing of it was read."""
+
+
+class KeyRefused(RegistryError):
+    """The key that signs model versions is lost, cannot be read, or others may read it."""
 
 
 class MlflowAway(RegistryError):

@@ -20,7 +20,9 @@ IGNORE, USER, INSTALLATION = ".gitignore", "user", "installation.json"
 MARKS = (
     *(schema.FILE, "stack.json", "airloom.db", "optuna.db", "data", "mlflow", "airflow", "jobs", "run", "user"),
     *("logs", "snapshots", "studies", "quarantine", "announced", "predictions", "devices", "cache", "reports"),
+    "keys",
 )
+SIGNATURES = "signatures"  # in the record: since when an unsigned model version is refused
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,22 @@ def version(home: Path) -> tuple[int, str]:
 
 def record(home: Path) -> None:
     """Write down that the folder is of this release's version."""
-    write_private(home / schema.FILE, f'{{"schema": {schema.VERSION}, "airloom": "{__version__}"}}\n')
+    _write(home, {"schema": schema.VERSION, "airloom": __version__, SIGNATURES: True})
+
+
+def demands_signatures(home: Path) -> bool:
+    """Whether each model version must be signed; of an earlier release's folder not before it is migrated."""
+    return bool((read_json(home / schema.FILE, "") or {}).get(SIGNATURES))
+
+
+def demand_signatures(home: Path) -> None:
+    """From now on refuse each model version that is not signed."""
+    number, release = version(home)
+    _write(home, {"schema": number, "airloom": release or __version__, SIGNATURES: True})
+
+
+def _write(home: Path, record: dict[str, object]) -> None:
+    write_private(home / schema.FILE, f"{json.dumps(record)}\n")
 
 
 def check(home: Path) -> None:

@@ -50,6 +50,12 @@ KEYS = {
     "airflow_url": Key(str, "an Airflow of your own", '"https://airflow.example.org"'),
     "airflow_user": Key(str, "who logs in there", '"airloom"'),
     "prediction_log_share": Key(float, "the share of the predictions that are logged, 0 to 1; default: 1", "0.1"),
+    "trusted_keys": Key(
+        str,
+        "a file of the keys whose signatures count, instead of the one of the state folder",
+        '"/etc/airloom/trusted.json"',
+    ),
+    "mlflow_login": Key(bool, "whether the stack's MLflow wants a login; default: true", "false"),
     "devices": Key(int, "so many pretended devices, instead of those found; for tests of one's own", "2"),
     "confine_jobs": Key(
         bool, "whether jobs may write only below the state folder and the folder for temporary files", "true"

@@ -99,7 +99,8 @@ class Settings:
     any address that DVC knows), each an address or a folder; otherwise both stand in `home/data`. `database` is the
     SQLAlchemy address of our own tables, SQLite in `home` where it is empty; `mlflow_store` that of MLflow's tables,
     which lineage reads, where MLflow is not the embedded stack's. `prediction_log_share` of the predictions, 0 to 1, go
-    into the prediction log.
+    into the prediction log. `trusted_keys` is a file of the public keys whose signatures of model versions are trusted,
+    instead of the one in `home`. `mlflow_login` off starts the stack's MLflow without a login.
     `devices` declares so many pretended devices instead of those found; `confine_jobs` lets jobs write only below
     `home` and the folder for temporary files. `user` is who does things, `Ada` or `Ada <ada@example.org>`; see
     `airloom.project.person`. `airflow_url` and its login name an Airflow that is not the stack's.
@@ -119,6 +120,8 @@ class Settings:
     database: str = _variable("DATABASE", "", str)
     mlflow_store: str = _variable("MLFLOW_STORE", "", str)
     prediction_log_share: float = _variable("PREDICTION_LOG_SHARE", 1.0, _share)
+    trusted_keys: str = _variable("TRUSTED_KEYS", "", str)
+    mlflow_login: bool = _variable("MLFLOW_LOGIN", True, _switch)
     devices: int = _variable("DEVICES", 0, _count)
     confine_jobs: bool = _variable("CONFINE_JOBS", True, _switch)
     airflow_url: str = _variable("AIRFLOW_URL", "", str)
@@ -132,6 +135,7 @@ class Settings:
         self.home = _absolute(self.home)
         self.project = _absolute(self.project)
         self.data_remote, self.dvc_remote = _address(self.data_remote), _address(self.dvc_remote)
+        self.trusted_keys = str(_absolute(Path(self.trusted_keys))) if self.trusted_keys else ""
 
     @cached_property
     def stack(self) -> dict[str, Any]:
@@ -169,6 +173,14 @@ class Settings:
     def mlflow_uri(self) -> str:
         """The MLflow server of the stack, else a SQLite store in `home` (the same one the server uses)."""
         return self.tracking_uri or self.stack.get("mlflow_url") or f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
+
+    @property
+    def mlflow_credentials(self) -> tuple[str, str] | None:
+        """Name and password for the stack's MLflow; None where it wants none, or another MLflow is named."""
+        stack = self.stack
+        if self.tracking_uri not in ("", stack.get("mlflow_url")) or not stack.get("mlflow_login"):
+            return None
+        return str(stack.get("mlflow_user", "")), str(stack.get("mlflow_password", ""))
 
     @property
     def mlflow_tables(self) -> str:
@@ -215,6 +227,7 @@ class Settings:
             "AIRLOOM_MLFLOW_STORE": self.mlflow_store,
             "AIRLOOM_DATA_REMOTE": self.data_remote,
             "AIRLOOM_DVC_REMOTE": self.dvc_remote,
+            "AIRLOOM_TRUSTED_KEYS": self.trusted_keys,
         }
         return {name: value for name, value in values.items() if value}
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from airloom.errors import MlflowAway
 from airloom.names import shown_model
-from airloom.registry import models
+from airloom.registry import models, signatures
 from airloom.settings import Settings
 from airloom.tracking import artifacts, runs
 from airloom_serving.model import LoadedModel, load
@@ -153,11 +153,12 @@ class Reconciler:
                 self._first.discard(name)
 
     def _loaded(self, name: str, number: str) -> LoadedModel | None:
-        """The version, fetched, checked and loaded; None where the alias has moved on."""
+        """The version, its signature verified, fetched, checked and loaded; None where the alias has moved on."""
         with runs.connection_errors(self._settings):
             version = models.champion(runs.client(self._settings), self._settings.registered(name))
         if version is None or str(version.version) != number:
             return None
+        signatures.check(self._settings, version)
         uri, digests = models.uri_of(version), models.digests_of(version)
         folder = self._settings.home / "cache" / "served" / artifacts.model_id(uri)
         artifacts.fetch_model(self._settings, uri, digests, folder)

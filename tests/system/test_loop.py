@@ -175,6 +175,11 @@ def test_status_and_doctor_find_everything_well(airloom) -> None:
     assert all(finding["ok"] for finding in json.loads(airloom.run("doctor", "--json").stdout))
 
 
+def test_mlflow_answers_nobody_without_its_login(airloom) -> None:
+    said = airloom.outsider("trust_registry.py", "stranger").stdout.splitlines()
+    assert {"without: {401}", "health: 200", "plain command: True 1", "with airloom env: True"} <= set(said)
+
+
 def test_an_alias_moved_by_plain_mlflow_is_followed_in_the_same_process(airloom) -> None:
     client, pid = mlflow_runs.client(airloom.settings), served(airloom)["pid"]
     for version in ("1", "2"):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from airloom.cli import db, gate, gc, init, installation, jobs, lineage, models, pipelines, reproduce, studies
+from airloom.cli import db, gate, gc, init, installation, jobs, keys, lineage, models, pipelines, reproduce, studies
 from airloom.cli.console import Json, parse_parameters, say
 from airloom.cli.datasets import app as dataset_app
 from airloom.errors import AirloomError
@@ -51,6 +51,20 @@ def status(json_: Json = False) -> None:
     typer.echo(json.dumps(stack.to_dict(), indent=1) if json_ else report.render_status(stack))
     if not stack.healthy:
         sys.exit(1)
+
+
+@app.command()
+def env(json_: Json = False) -> None:
+    """Print what lets plain MLflow in a shell use this installation's MLflow: `eval "$(airloom env)"`."""
+    import shlex
+
+    from airloom.tracking.runs import LOGIN
+
+    settings = load()
+    values = {"MLFLOW_TRACKING_URI": settings.mlflow_uri}
+    values |= dict(zip(LOGIN, settings.mlflow_credentials or (), strict=False))
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in values.items()]
+    typer.echo(json.dumps(values, indent=1) if json_ else "\n".join(lines))
 
 
 @app.command()
@@ -120,11 +134,14 @@ def _print_addresses(settings: Settings, *, as_json: bool) -> None:
     stack = settings.stack
     names = ("airflow_url", "airflow_user", "airflow_password", "mlflow_url", "server_url", "server_token")
     values = {name: stack[name] for name in names}
+    user, password = settings.mlflow_credentials or ("", "")
+    values |= {"mlflow_user": user, "mlflow_password": password}
     if as_json:
         typer.echo(json.dumps(values, indent=1))
         return
     typer.echo(f"Airflow       {values['airflow_url']}   login {values['airflow_user']} / {values['airflow_password']}")
-    typer.echo(f"MLflow        {values['mlflow_url']}")
+    login = f"   login {user} / {password}" if user else ""
+    typer.echo(f"MLflow        {values['mlflow_url']}{login}")
     typer.echo(f"model server  {values['server_url']}   token {values['server_token']}")
 
 
@@ -137,6 +154,7 @@ app.add_typer(db.app, name="db")
 app.command()(installation.installation)
 app.add_typer(gate.app, name="gate")
 app.add_typer(models.app, name="model")
+app.add_typer(keys.app, name="keys")
 app.add_typer(models.experiment, name="experiment")
 app.command()(lineage.trace)
 app.command()(lineage.impact)

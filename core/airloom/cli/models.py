@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from airloom.cli.console import Json, answer
+from airloom.cli.console import Json, answer, say
 from airloom.settings import load
 
 if TYPE_CHECKING:
@@ -48,6 +48,9 @@ def show(version: Reference, json_: Json = False) -> None:
     lines = [f"{name:20} {_text(value)}" for name, value in values.items() if name != "packages"]
     packages = f"{len(details.packages)}, in environment/requirements.txt of run {values.get('train_run', 'unknown')}"
     answer(values, json_, "\n".join([*lines, f"{'packages':20} {packages}"]))
+    if details.refused:
+        say(f"error: {details.refused}")
+        sys.exit(1)
 
 
 @app.command()
@@ -111,6 +114,21 @@ def promote_from(
     answer(result.to_dict(), json_, render(result, settings.installation))
     if not result.version:
         sys.exit(1)
+
+
+@app.command()
+def sign(version: Reference, json_: Json = False) -> None:
+    """Vouch for a version as it is in MLflow now: its files are compared with its digests, then signed with our key.
+
+    For what was registered without a signature, or signed with a key that is lost or revoked. Look at it first:
+    `airloom model show`, `airloom model diff`.
+    """
+    from airloom.registry import vouch
+    from airloom.tracking.tags import Tag
+
+    signed = vouch.sign_one(load(), version)
+    values = {"name": signed.name, "version": str(signed.version), "signed": json.loads(signed.tags[Tag.SIGNED])}
+    answer(values, json_, f"{signed.name}/{signed.version} is signed")
 
 
 @app.command()

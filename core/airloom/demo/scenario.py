@@ -48,8 +48,13 @@ def run(settings: Settings, view: DemoView) -> dict[str, Any]:
         "served": served,
         "stack_start_s": round(stack_seconds, 1),
         "seconds": round(time.monotonic() - began, 1),
-        "addresses": {key: settings.stack[key] for key in _ADDRESSES},
+        "addresses": {key: settings.stack[key] for key in _ADDRESSES} | _mlflow_login(settings),
     }
+
+
+def _mlflow_login(settings: Settings) -> dict[str, str]:
+    user, password = settings.mlflow_credentials or ("", "")
+    return {"mlflow_user": user, "mlflow_password": password}
 
 
 _ADDRESSES = ("airflow_url", "airflow_user", "airflow_password", "mlflow_url", "server_url", "server_token")

@@ -9,6 +9,7 @@ def render(summary: dict[str, Any]) -> str:
     for name, facts in summary["rounds"].items():
         lines += _round(name, facts)
     addresses = summary["addresses"]
+    mlflow_login = [f"login         {addresses['mlflow_user']} / {addresses['mlflow_password']}"]
     lines += [
         f"spoiled batch: no version; report {summary['spoiled_batch_report']}",
         f"serves: version {summary['served']}, the last that the gate let pass",
@@ -17,6 +18,7 @@ def render(summary: dict[str, Any]) -> str:
         f"Airflow       {addresses['airflow_url']}",
         f"login         {addresses['airflow_user']} / {addresses['airflow_password']}",
         f"MLflow        {addresses['mlflow_url']}",
+        *(mlflow_login if addresses["mlflow_user"] else []),
         f"model server  {addresses['server_url']}   token {addresses['server_token']}",
         f"try           airloom trace {summary['trace']}",
         "The stack stays up until `airloom down`.",

@@ -22,6 +22,7 @@ from airloom.evaluation.slices import masks
 from airloom.files import file_sha256
 from airloom.names import loggable
 from airloom.registry import models as registered_models
+from airloom.registry import signatures
 from airloom.settings import Settings
 from airloom.spec.pipeline import Pipeline
 from airloom.tracking import inputs, runs
@@ -69,6 +70,7 @@ def evaluate_all(
         CorruptFile: a model file differs from its recorded digest.
         GateError: a candidate does not answer the rows.
         RegistryError: MLflow does not answer.
+        SignatureRefused: no key that is trusted here signed the champion as it is.
     """
     from airloom.datasets.snapshots.snapshot import open_snapshot
 
@@ -91,6 +93,8 @@ def evaluate_all(
         serving = registered_models.champion(client, ctx.model)
         itself = registered_models.champion_itself(client, ctx, models[best].model_uri, models[best].digests)
     champion, problem = None, ""
+    if serving is not None:
+        signatures.check(settings, serving)
     if serving is not None and not itself:  # nothing is compared with itself; the gate says so
         try:
             digests, trained_on = registered_models.digests_of(serving), serving.tags.get(Tag.DATASET, "")

@@ -14,7 +14,7 @@ _BELOW = "/mlflow/artifacts/"  # of a home
 
 def texts(settings: Settings, run: Run, folder: str) -> dict[str, str]:
     """The files below a folder of a run's artifacts, by their path in it; empty where there is none."""
-    local = _local(settings, run.artifacts)
+    local = local_folder(settings, run.artifacts)
     if local is not None:
         return _read(local / folder)
     from mlflow.exceptions import MlflowException
@@ -29,7 +29,7 @@ def texts(settings: Settings, run: Run, folder: str) -> dict[str, str]:
             raise
 
 
-def _local(settings: Settings, address: str) -> Path | None:
+def local_folder(settings: Settings, address: str) -> Path | None:
     """The folder of this machine that an artifact address means; None where it is a store's somewhere else."""
     parts = urlparse(address)
     ours = settings.home / "mlflow" / "artifacts"

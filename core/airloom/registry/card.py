@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airloom.errors import AirloomError
 from airloom.names import shown_model
-from airloom.registry import models
+from airloom.registry import models, signatures
 from airloom.settings import Settings
 from airloom.tracking import runs
 from airloom.tracking.tags import Tag
@@ -100,8 +100,10 @@ def card(settings: Settings, name: str, version: str) -> Card:
 
     Raises:
         RegistryError: there is no such version, or MLflow does not answer.
+        SignatureRefused: no key that is trusted here signed it as it is.
     """
     registered = models.get_version(settings, name, version)
+    signatures.check(settings, registered)
     client = runs.client(settings)
     with runs.connection_errors(settings):
         return compose(settings, client, name, str(registered.version), dict(registered.tags))

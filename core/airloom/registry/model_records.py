@@ -8,7 +8,7 @@ from airloom.contracts import Record
 from airloom.tracking.tags import Tag
 
 _PREFIX = "airloom."
-_JSON = (Tag.DIGESTS, Tag.METRICS, Tag.PARAMETERS, Tag.OVERRIDE)  # tags whose text is JSON
+_JSON = (Tag.SIGNED, Tag.DIGESTS, Tag.METRICS, Tag.PARAMETERS, Tag.OVERRIDE)  # tags whose text is JSON
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ class VersionDetails:
     signature: dict[str, Any]  # as MLflow has it; `error` where it cannot be read
     tags: dict[str, str]  # of Airloom, see `Tag`
     packages: dict[str, str]  # installed where it was trained; empty for a version of before this was kept
+    signed_by: str = ""  # the key that vouches for it, and whose it is
+    refused: str = ""  # why its signature is not trusted here; no file of it was read then
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -65,10 +67,11 @@ class VersionDetails:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON, the tags by their names without the prefix among the other fields."""
-        tags = {
-            tag.removeprefix(_PREFIX): json.loads(value) if tag in _JSON else value for tag, value in self.tags.items()
-        }
-        own = {"name": self.name, "version": self.version, "aliases": self.aliases, "signature": self.signature}
+        # Of a version that is refused nothing is trusted to be what it should.
+        plain = () if self.refused else _JSON
+        tags = {tag.removeprefix(_PREFIX): json.loads(v) if tag in plain else v for tag, v in self.tags.items()}
+        own: dict[str, Any] = {"name": self.name, "version": self.version, "aliases": self.aliases}
+        own |= {"signed_by": self.signed_by, "refused": self.refused, "signature": self.signature}
         return {**own, **tags, "packages": self.packages}
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airloom.contracts import RunContext
-from airloom.errors import RegistryError
+from airloom.errors import RegistryError, SignatureRefused
 from airloom.files import is_new
 from airloom.names import ModelName, owner_of, shown_model
+from airloom.registry import signatures
 from airloom.registry.model_records import ListedModel, ListedVersion, VersionDetails, VersionDifference
 from airloom.settings import Settings
 from airloom.tracking import artifacts, runs
@@ -114,16 +115,17 @@ def _numbers(aliases: dict[str, Any]) -> dict[str, str]:
 
 
 def show(settings: Settings, reference: str) -> VersionDetails:
-    """Everything that a version carries.
+    """Everything that a version carries; of one whose signature is refused no file is read.
 
     Raises:
         RegistryError: the reference names no version, or MLflow does not answer.
     """
     version = find(settings, reference)
     client = runs.reader(settings)
+    signed_by, refused = _verdict(settings, version)
     with runs.connection_errors(settings):
-        signature = _signature(version)
-        packages = _packages(client, version)
+        signature = {} if refused else _signature(version)
+        packages = {} if refused else _packages(client, version)
     number = str(version.version)
     return VersionDetails(
         name=_shown(settings, version.name),
@@ -132,7 +134,17 @@ def show(settings: Settings, reference: str) -> VersionDetails:
         signature=signature,
         tags={tag: value for tag, value in version.tags.items() if tag.startswith("airloom.")},
         packages=packages,
+        signed_by=signed_by,
+        refused=refused,
     )
+
+
+def _verdict(settings: Settings, version: "ModelVersion") -> tuple[str, str]:
+    """The key that signed it, or why it is refused."""
+    try:
+        return signatures.check(settings, version).label, ""
+    except SignatureRefused as error:
+        return "", str(error)
 
 
 def _signature(version: "ModelVersion") -> dict[str, Any]:
@@ -214,8 +226,11 @@ def deployable(settings: Settings, name: str, version: str) -> None:
 
     Raises:
         RegistryError: there is no such version, its registration was interrupted, or its files were collected.
+        SignatureRefused: no key that is trusted here signed it as it is.
     """
-    if day := get_version(settings, name, version).tags.get(Tag.COLLECTED):
+    registered = get_version(settings, name, version)
+    signatures.check(settings, registered)
+    if day := registered.tags.get(Tag.COLLECTED):
         shown = _shown(settings, name)
         hint = f"run its pipeline again, or take a younger version: `airloom model list` has those of {shown}"
         raise RegistryError(f"the files of version {version} of {shown} were collected on {day}", hint)

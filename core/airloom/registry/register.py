@@ -5,8 +5,9 @@ import json
 from typing import TYPE_CHECKING
 
 from airloom.contracts import Decision, Evaluation, RegisteredVersion, RunContext, Snapshot, TrainedModel
-from airloom.errors import RegistryError
+from airloom.errors import RegistryError, SignatureRefused
 from airloom.names import JobKey, run_of_child
+from airloom.registry import keys, models, signatures
 from airloom.settings import Settings
 from airloom.spec.load import definition, digest
 from airloom.tracking import runs
@@ -35,26 +36,63 @@ def register(
         evaluation: of it.
         decision: of the gate, or of a person over it.
 
-    A version and its tags are made in one write, the mark that makes it deployable among them: what was interrupted is
-    either complete or not there. Its card, an artifact of the training run that a tag names, is written before it.
+    A version and its tags are made in one write, the mark that makes it deployable and the signature of all others
+    among them: what was interrupted is either complete or not there. Its card, an artifact of the training run that a
+    tag names, is written before it.
 
     Raises:
-        RegistryError: the gate refused it, or MLflow does not answer.
+        RegistryError: the gate refused it, the signing key is lost, or MLflow does not answer.
+        StateError: an earlier release registered versions without a signature, see `signatures.demand`.
     """
     if not decision.promotes:
         reasons = "; ".join(decision.reasons)
         raise RegistryError(f"the gate refused this candidate: {reasons}", "see the evidence in the MLflow run")
-    client, name = runs.client(settings), ctx.model
+    signatures.demand(settings)
+    client, name, key = runs.client(settings), ctx.model, keys.signing_key(settings)
     with runs.connection_errors(settings):
         tags = lineage(client, ctx, trained, evaluation, decision) | {Tag.STATE: READY}
         version = _find(client, name, trained)
         if version is None:
             tags |= _attach_card(settings, client, name, tags)
+            tags |= signatures.sign(key, name, tags)
             version = _create(client, name, trained, tags, describe(tags, decision.reasons))
-        if version.tags.get(Tag.STATE) != READY:  # made by somebody else, or its mark was taken away
-            for key, value in tags.items():
-                client.set_model_version_tag(name, version.version, key, value)
+        if not _is_whole(settings, version):  # made by somebody else, or changed by one
+            tags |= _attach_card(settings, client, name, tags)
+            _rewrite(client, version, tags | signatures.sign(key, name, tags))
     return RegisteredVersion(name, str(version.version), ctx.mlflow_run)
+
+
+def ready(settings: Settings, model: str) -> None:
+    """Tell before a study what would only fail after it: no key to sign with, or a champion whose signature is refused.
+
+    Raises:
+        KeyRefused: the signing key is lost or open to others.
+        SignatureRefused: no key that is trusted here signed the champion as it is.
+        StateError: an earlier release registered versions without a signature.
+    """
+    signatures.demand(settings)
+    keys.signing_key(settings)
+    with runs.connection_errors(settings):
+        champion = models.champion(runs.client(settings), model)
+    if champion is not None:
+        signatures.check(settings, champion)
+
+
+def _is_whole(settings: Settings, version: "ModelVersion") -> bool:
+    try:
+        signatures.check(settings, version)
+    except SignatureRefused:
+        return False
+    return bool(version.tags.get(Tag.STATE) == READY)
+
+
+def _rewrite(client: "MlflowClient", version: "ModelVersion", tags: dict[str, str]) -> None:
+    """Give a version these tags of Airloom's and no others; the mark that makes it deployable last."""
+    for tag in version.tags:
+        if tag.startswith("airloom.") and tag not in tags and tag not in signatures.CHANGING:
+            client.delete_model_version_tag(version.name, version.version, tag)
+    for tag in sorted(tags, key=lambda tag: tag == Tag.STATE):
+        client.set_model_version_tag(version.name, version.version, tag, tags[tag])
 
 
 def _attach_card(settings: Settings, client: "MlflowClient", name: str, tags: dict[str, str]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from airloom.contracts import RunContext, TrainedModel
 from airloom.errors import CorruptFile, RegistryError
 from airloom.files import file_sha256
-from airloom.registry import models
+from airloom.registry import keys, models, signatures
 from airloom.settings import Settings
 from airloom.tracking import artifacts, runs
 from airloom.tracking.tags import Tag
@@ -90,15 +90,17 @@ def training_of(settings: Settings, version: "ModelVersion") -> "Run":
 def checked_files(settings: Settings, version: "ModelVersion", folder: Path) -> dict[str, str]:
     """Fetch the files of another installation's version; nothing of it is read before this has returned.
 
-    This is the one place where its digests are looked at: who signs digests has them checked here.
+    Its installation must have signed it with a key that is trusted here: `airloom keys trust`.
 
     Returns:
         The sha256 of each file.
 
     Raises:
+        SignatureRefused: it is not signed as it is, or by a key that is not trusted here.
         CorruptFile: a file differs from its recorded digest, is missing, or is not recorded.
         RegistryError: no digests are recorded.
     """
+    signatures.verify_version(version, keys.trusted(settings))
     digests = models.digests_of(version)
     artifacts.fetch_model(settings, models.uri_of(version), digests, folder)
     return digests

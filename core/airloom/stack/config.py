@@ -6,13 +6,16 @@ import os
 import secrets
 import sys
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 
+from airloom.errors import StackError
 from airloom.files import write_private
 from airloom.home import USER, private_folder
 from airloom.settings import Settings
-from airloom.stack import preload
+from airloom.stack import mlflow_app, preload
 from airloom.stack.ports import Ports
+from airloom.tracking import runs
 
 MARK = "AIRLOOM_STACK_HOME"  # only the stack's own processes carry it, so a sweep never ends a person's shell
 NAME = "AIRLOOM_PROCESS"  # tells the processes of a stack apart
@@ -35,16 +38,28 @@ def prepare(settings: Settings, ports: Ports) -> dict[str, str | int]:
         port = ports.choose(int(values.get(f"{name}_port", default)))
         values[f"{name}_port"] = port
         values[f"{name}_url"] = f"http://127.0.0.1:{port}"
-    for name in ("airflow_password", "server_token", "jwt_secret", "api_secret"):
+    for name in ("airflow_password", "mlflow_password", "server_token", "jwt_secret", "api_secret"):
         values.setdefault(name, secrets.token_urlsafe(48 if name == "jwt_secret" else 18))
     values.setdefault("fernet_key", base64.urlsafe_b64encode(os.urandom(32)).decode())
     values.update(airflow_user="admin", project=str(settings.project))
+    values.update(mlflow_user=mlflow_app.USER, mlflow_login=settings.mlflow_login)
     write_private(settings.make_home() / "stack.json", json.dumps(values, indent=1))
     users = {"admin": values["airflow_password"]}
     write_private(settings.home / "airflow" / "passwords.json", json.dumps(users))
     preload.install(settings.home / "airflow")
     settings.__dict__.pop("stack", None)  # read the new file on next use
     return values
+
+
+def check_login(settings: Settings) -> None:
+    """Refuse an environment that was installed before MLflow had a login: MLflow would not find the plugin.
+
+    Raises:
+        StackError: it was.
+    """
+    if settings.mlflow_login and mlflow_app.NAME not in entry_points(group="mlflow.app").names:
+        hint = "`make install`, or install this release of Airloom again; AIRLOOM_MLFLOW_LOGIN=off does without a login"
+        raise StackError("the installed package has no plugin `mlflow.app` for MLflow's login", hint)
 
 
 def environment(settings: Settings) -> dict[str, str]:
@@ -61,8 +76,10 @@ def environment(settings: Settings) -> dict[str, str]:
         "AIRLOOM_PROJECT": str(settings.project),
         "AIRLOOM_DATABASE": settings.database_address,
         "AIRLOOM_PREDICTION_LOG_SHARE": str(settings.prediction_log_share),
+        "AIRLOOM_TRUSTED_KEYS": settings.trusted_keys,
         MARK: str(home),
         "MLFLOW_TRACKING_URI": str(stack["mlflow_url"]),
+        **login_variables(settings),
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # saves nine processes and a gigabyte
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
@@ -70,6 +87,12 @@ def environment(settings: Settings) -> dict[str, str]:
         "BENTOML_DO_NOT_TRACK": "True",
         "BENTOML_HOME": str(home / "bentoml"),
     }
+
+
+def login_variables(settings: Settings) -> dict[str, str]:
+    """What MLflow's clients read of their login to the stack's MLflow; empty where it wants none."""
+    login = settings.mlflow_credentials
+    return dict(zip(runs.LOGIN, login, strict=True)) if login else {}
 
 
 def writable_home(settings: Settings) -> dict[str, str]:
@@ -136,6 +159,7 @@ def processes(settings: Settings) -> list[Process]:
         *("--host", "127.0.0.1", "--port", str(stack["mlflow_port"])),
         *("--backend-store-uri", f"sqlite:///{home / 'mlflow' / 'mlflow.db'}"),
         *("--artifacts-destination", str(home / "mlflow" / "artifacts")),
+        *(("--app-name", mlflow_app.NAME) if settings.mlflow_credentials else ()),
     )
     server = (
         *(python, "-m", "bentoml", "serve", "airloom_serving.service:ModelServer"),

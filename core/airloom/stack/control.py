@@ -93,6 +93,7 @@ def up(settings: Settings, log_line: LogLine, timeout: float = 180) -> bool:
 
 
 def _start(settings: Settings, ports: Ports, log_line: LogLine) -> None:
+    config.check_login(settings)
     config.prepare(settings, ports)
     path = settings.home / "run" / "supervisord.conf"
     write_private(path, config.supervisor_config(settings))

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from airloom import database, home, schema
 from airloom.contracts import Record
-from airloom.errors import StackError, StateError
+from airloom.errors import MlflowAway, StackError, StateError
 from airloom.files import check_sqlite, sqlite_file
+from airloom.registry import vouch
 from airloom.settings import Settings
 from airloom.tracking import store as mlflow_store
 
@@ -29,7 +30,7 @@ class Store(Record):
     """One store of the state.
 
     Attributes:
-        name: `state folder`, `tables`, `MLflow` or `Optuna`.
+        name: `state folder`, `tables`, `MLflow`, `Optuna` or `signatures` (of model versions, where some have none).
         place: where it is; without a password.
         found: its version.
         needed: by this release.
@@ -62,7 +63,7 @@ def check(settings: Settings) -> list[Store]:
         stores.append(Store("MLflow", place, revision.found, revision.needed, state))
     if _has_studies(settings):
         stores.append(_studies(settings))
-    return stores
+    return [*stores, *_signatures(settings)]
 
 
 def migrate(settings: Settings, log_line: LogLine, *, backed_up: bool = False) -> list[Store]:
@@ -81,6 +82,8 @@ def migrate(settings: Settings, log_line: LogLine, *, backed_up: bool = False) -
         StackError: another migration is under way.
     """
     if not _old(settings):
+        if settings.home.is_dir():
+            vouch.sign_existing(settings)  # nothing is left to be signed: from now on each version is
         return []
     with _alone(settings):
         old = _old(settings)
@@ -92,7 +95,10 @@ def migrate(settings: Settings, log_line: LogLine, *, backed_up: bool = False) -
                 mlflow_store.upgrade(_mlflow(settings))
             elif store.name == "Optuna":
                 _study_storage(settings).upgrade()
-            log_line(f"{store.name} migrated from {store.found} to {store.needed}")
+            if store.name != "signatures":
+                log_line(f"{store.name} migrated from {store.found} to {store.needed}")
+        for line in vouch.sign_existing(settings):  # after MLflow's tables
+            log_line(line)
         if any(store.name == "state folder" for store in old):  # last: until then it is refused
             home.record(settings.home)
         return old
@@ -137,6 +143,15 @@ def _tables(settings: Settings) -> Store:
     return Store("tables", place, str(found[0]), needed, _state(found[0]), found[1])
 
 
+def _signatures(settings: Settings) -> list[Store]:
+    try:
+        count = vouch.count_unsigned(settings)
+    except MlflowAway:  # until it is back each of them is refused
+        return []
+    place = settings.tracking_uri or str(sqlite_file(settings.mlflow_tables))
+    return [Store("signatures", place, f"{count} without", "signed", OLD)] if count else []
+
+
 def _state(version: int) -> str:
     return NEWER if version > schema.VERSION else OLD if version < schema.VERSION else CURRENT
 
@@ -169,7 +184,7 @@ def _migrate_tables(settings: Settings, log_line: LogLine) -> None:
 def _back_up(settings: Settings, stores: list[Store], log_line: LogLine, *, backed_up: bool) -> None:
     for store in stores:
         file = Path(store.place)
-        if store.name == "state folder":
+        if store.name in ("state folder", "signatures"):  # a tag more takes nothing away
             continue
         if not file.is_file():
             if not backed_up:

@@ -80,6 +80,9 @@ def render_status(stack: StackStatus) -> str:
         return "\n".join([*lines, "never started here; `airloom up` starts the stack"])
     for process in stack.processes:
         lines.append(f"{process.name:24} {process.pid or '-':>8}  {process.detail}")
+    lines.append(
+        "logins of Airflow, MLflow and the model server: `airloom up` prints them; MLflow in a shell: `airloom env`"
+    )
     lines += stack.full_pools
     for model, state in stack.served.items():
         lines.append(f"serves {model} version {state.get('version')}")

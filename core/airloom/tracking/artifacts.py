@@ -50,19 +50,18 @@ def fetch_model(settings: Settings, uri: str, digests: dict[str, str], folder: P
         raise RegistryError(
             f"no digests are recorded for {uri}", "register it with Airloom; nothing unchecked is loaded"
         )
-    if folder.is_dir() and not _damage(folder, digests):
+    if folder.is_dir() and not damage(folder, digests):
         return folder
     shutil.rmtree(folder, ignore_errors=True)
     fresh = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}")
     try:
         _download(settings, uri, fresh)
-        damage = _damage(fresh, digests)
-        if damage:
-            raise CorruptFile(f"{uri}: {damage}", "restore the artifact store, or deploy another version")
+        if problem := damage(fresh, digests):
+            raise CorruptFile(f"{uri}: {problem}", "restore the artifact store, or deploy another version")
         try:
             fresh.rename(folder)
         except OSError:  # another process was faster
-            if _damage(folder, digests):
+            if damage(folder, digests):
                 raise
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
@@ -97,7 +96,7 @@ def _download(settings: Settings, uri: str, folder: Path) -> None:
         where.rmdir()
 
 
-def _damage(folder: Path, digests: dict[str, str]) -> str:
+def damage(folder: Path, digests: dict[str, str]) -> str:
     """The first file that is not what it should be; empty when all are."""
     present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     for name, digest in digests.items():

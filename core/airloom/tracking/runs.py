@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from airloom.contracts import RunContext
-from airloom.errors import ConfigError, MlflowAway, RegistryError
+from airloom.errors import ConfigError, MlflowAway, MlflowRefused, RegistryError
 from airloom.files import is_new, sqlite_file
 from airloom.names import child_run
 from airloom.settings import Settings
@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 EXPERIMENTS = "airloom/"  # before the pipeline, in the name of its experiment
+_STRANGER = ("UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED")
 PAGE = 1000  # the most that MLflow gives of models at once
 MOST_PARAMETERS = 100  # that MLflow takes in one request
 # What MLflow says where sending the same again would not help; anything else may be over in a minute.
 _REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST", "INVALID_STATE", "PERMISSION_DENIED")
+LOGIN = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")  # read by MLflow's clients
 # With these a refused connection is an error after about half a minute, not after MLflow's many minutes.
 _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "5",
@@ -45,6 +47,7 @@ def client(settings: Settings) -> "MlflowClient":
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     os.environ["MLFLOW_TRACKING_URI"] = os.environ["MLFLOW_REGISTRY_URI"] = uri
+    _log_in(settings)
     import mlflow
 
     if uri.startswith("sqlite:"):
@@ -60,6 +63,19 @@ def client(settings: Settings) -> "MlflowClient":
             if uri.startswith("sqlite:"):
                 store.check(uri)  # else it says which command of MLflow's to call, and makes no backup
             raise
+
+
+def _log_in(settings: Settings) -> None:
+    """Give MLflow's clients of this process, and of those it starts, the login of the stack's MLflow.
+
+    Another MLflow gets the login that the environment has for it, and never the stack's.
+    """
+    login, stack = settings.mlflow_credentials, settings.stack
+    if login:
+        os.environ.update(zip(LOGIN, login, strict=True))
+    elif stack.get("mlflow_password") and os.environ.get(LOGIN[1]) == stack["mlflow_password"]:
+        for name in LOGIN:
+            os.environ.pop(name, None)
 
 
 def reader(settings: Settings) -> "MlflowClient":
@@ -80,6 +96,7 @@ def connection_errors(settings: Settings) -> Iterator[None]:
 
     Raises:
         MlflowAway: the tracking server does not answer.
+        MlflowRefused: it wants another login.
     """
     from mlflow.exceptions import MlflowException
     from requests.exceptions import RequestException
@@ -87,6 +104,12 @@ def connection_errors(settings: Settings) -> Iterator[None]:
     try:
         yield
     except (MlflowException, RequestException) as error:
+        if (
+            getattr(error, "error_code", "") in _STRANGER
+            or getattr(getattr(error, "response", None), "status_code", 0) == 401
+        ):
+            hint = "`airloom up` makes the login anew" if settings.mlflow_credentials else f"set {' and '.join(LOGIN)}"
+            raise MlflowRefused(f"MLflow at {settings.mlflow_uri} refuses the login", hint) from error
         chain = (error, error.__cause__, error.__context__)
         if not any(isinstance(link, RequestException) for link in chain):
             raise

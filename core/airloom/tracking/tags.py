@@ -73,6 +73,7 @@ class Tag:
     RUN = "airloom.run"  # its MLflow run
     TRAIN_RUN = "airloom.train_run"  # the MLflow run of the training
     JOB = "airloom.job"  # the key of the job that trained it
+    SIGNED = "airloom.signed"  # with which key, and the signature of its other tags: `airloom.registry.signatures`
     COLLECTED = "airloom.collected"  # the day on which its files were removed
 
     # Taken over from another installation: versions, and the run that stands for the training here

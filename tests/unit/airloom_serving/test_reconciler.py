@@ -1,3 +1,4 @@
+import json
 import logging
 import sqlite3
 import threading
@@ -9,8 +10,10 @@ import pytest
 
 from airloom.deployment.record import deploy
 from airloom.errors import MlflowAway
-from airloom.registry import models
+from airloom.files import file_sha256
+from airloom.registry import keys, models, signatures
 from airloom.tracking import runs
+from airloom.tracking.tags import Tag
 from airloom_serving import reconciler as module
 from airloom_serving.model import load
 from airloom_serving.reconciler import Reconciler
@@ -133,6 +136,45 @@ def test_a_bad_version_is_reported_and_the_old_one_keeps_serving(small, harm, ma
     assert (served(reconciler), reconciler.errors) == ({"small": first}, {})
 
 
+def sign_again(small, number, tag, value):
+    version = models.get_version(small.settings, "small", number)
+    tags = version.tags | {tag: value}
+    tags |= signatures.sign(keys.signing_key(small.settings), "small", tags)
+    for name in (tag, Tag.SIGNED):
+        runs.client(small.settings).set_model_version_tag("small", number, name, tags[name])
+
+
+@pytest.mark.parametrize("how", ["forged", "unsigned", "copied", "keys"])
+def test_what_nobody_signed_is_not_loaded_and_the_old_version_keeps_serving(small, how, make):
+    """The alias moved by hand, as everybody who reaches MLflow can; new digests fit the new files."""
+    first, second = small.register("one").version, small.register("two", wrong=(4,)).version
+    reconciler, api = make(small), runs.client(small.settings)
+    deploy(small.settings, "small", first)
+    reconciler.once()
+    one, two = (models.get_version(small.settings, "small", number) for number in (first, second))
+    says = "were changed"
+    match how:
+        case "forged":
+            file = small.store_file(models.uri_of(two))
+            file.write_bytes(small.store_file(models.uri_of(one)).read_bytes())
+            digests = models.digests_of(two) | {"extra_files/model.onnx": file_sha256(file)}
+            api.set_model_version_tag("small", second, Tag.DIGESTS, json.dumps(digests))
+        case "unsigned":
+            api.delete_model_version_tag("small", second, Tag.SIGNED)
+            says = "is not signed"
+        case "copied":
+            api.set_model_version_tag("small", second, Tag.SIGNED, one.tags[Tag.SIGNED])
+        case _:
+            (small.settings.home / "keys" / "trusted.json").unlink()
+            says = "which is not trusted here"
+    api.set_registered_model_alias("small", "champion", second)
+    reconciler.once()
+    assert says in reconciler.errors["small"]
+    assert served(reconciler) == {"small": first}
+    cached = small.settings.home / "cache" / "served" / models.uri_of(two).rpartition("/")[2]
+    assert not cached.exists()  # not even fetched
+
+
 @pytest.mark.parametrize("uri", ["models:/..", "file:///etc", "models:/small/1"])
 def test_a_tag_with_another_kind_of_address_is_refused_and_empties_nothing(small, uri, make):
     first, second = small.register("one").version, small.register("two", wrong=(4,)).version
@@ -141,7 +183,7 @@ def test_a_tag_with_another_kind_of_address_is_refused_and_empties_nothing(small
     reconciler.once()
     kept = sorted((small.settings.home / "cache").rglob("*"))
     deploy(small.settings, "small", second)
-    runs.client(small.settings).set_model_version_tag("small", second, "airloom.model_uri", uri)
+    sign_again(small, second, "airloom.model_uri", uri)  # else its signature were refused before
     reconciler.once()
     assert "no address of a model's files" in reconciler.errors["small"]
     assert served(reconciler) == {"small": first}

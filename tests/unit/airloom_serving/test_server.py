@@ -285,14 +285,19 @@ def _forget(served: Served, version: str) -> None:
     runs.client(served.settings).delete_model_version_tag("digits", version, "airloom.digests")
 
 
+def _unsign(served: Served, version: str) -> None:
+    runs.client(served.settings).delete_model_version_tag("digits", version, "airloom.signed")
+
+
 @pytest.mark.parametrize(
     ("harm", "spoil", "wanted"),
     [
         (_flip, False, "model.onnx is damaged"),
-        (_forget, False, "no digests are recorded"),
+        (_forget, False, "its tags in MLflow were changed"),
+        (_unsign, False, "is not signed"),
         (None, True, "golden answers"),
     ],
-    ids=["flipped byte", "no digests", "other golden answers"],
+    ids=["flipped byte", "no digests", "no signature", "other golden answers"],
 )
 def test_what_cannot_be_trusted_is_refused_and_the_old_version_stays(served, harm, spoil, wanted, request) -> None:
     bad = served.world.register(f"bad {request.node.callspec.id}", wrong=(8,), spoil_golden=spoil).version

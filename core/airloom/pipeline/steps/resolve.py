@@ -14,6 +14,7 @@ from airloom.files import read_json
 from airloom.names import check_logged
 from airloom.pipeline.steps import tune
 from airloom.project.person import caller
+from airloom.registry import register
 from airloom.settings import Settings
 from airloom.spec.load import checked, digest, full, load_pipeline, read_values
 from airloom.spec.pipeline import DatasetSection, Pipeline
@@ -51,6 +52,7 @@ def resolve(
         ConfigError: the file or the parameters are wrong, or another task has resolved a run of this key.
         DataError: there is no such dataset or version.
         MlflowAway: MLflow does not answer.
+        RegistryError: see `registry.register.ready`.
     """
     context = fix(settings, file, key, version, parameters, cache=cache, task=task, user=user)
     with ending(settings, context):
@@ -79,6 +81,7 @@ def fix(
     name = key if isinstance(key, str) else key(pipeline.pipeline)
     overrides = dict(parameters or {})
     _check_overrides(values, pipeline, overrides)
+    register.ready(settings, pipeline.pipeline)
     dataset = pipeline.dataset
     read = versions.latest(settings, dataset.name) if version is None else versions.get(settings, dataset.name, version)
     prepared = snapshot_of(settings, dataset, read)

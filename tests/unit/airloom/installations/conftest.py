@@ -119,4 +119,14 @@ def both(
     for world in worlds:
         split = {str(name): share for name, share in world.pipeline.dataset.split.items()}
         world.snapshot = snapshot.prepare(world.settings, version, split)
+    trust(production, development)
     return Both(*worlds)
+
+
+def trust(here: Settings, there: Settings) -> None:
+    """As people do: the public key that one installation shows is trusted by the other."""
+    from airloom.registry import keys
+
+    shown = here.home / "their.pem"
+    shown.write_text(keys.public_pem(keys.trusted(there)[keys.signing_key(there).id]))
+    keys.trust(here, shown, there.installation)

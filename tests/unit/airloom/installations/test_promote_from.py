@@ -7,11 +7,14 @@ import pytest
 import yaml
 
 from airloom.deployment.record import current, deploy
-from airloom.errors import CorruptFile, GateError, RegistryError
+from airloom.errors import CorruptFile, GateError, RegistryError, SignatureRefused
 from airloom.lineage.impact import impact
 from airloom.lineage.trace import render, trace
 from airloom.pipeline.promote_from import Override, promote_from
 from airloom.registry import models
+from airloom.registry.keys import signing_key
+from airloom.registry.signatures import sign
+from airloom.registry.vouch import sign_one
 from airloom.retention.collect import collect
 from airloom.retention.items import Rules
 from airloom.tracking import artifacts, runs
@@ -41,6 +44,24 @@ def lived(both):
 def taken(lived, version, **options):
     lines: list[str] = []
     return promote_from(lived.production.settings, f"development.digits/{version}", lines.append, **options)
+
+
+def test_what_a_strange_key_signed_is_not_even_fetched(lived, make_installation, monkeypatch):
+    production = lived.production.settings
+    stranger = make_installation("stranger", tracking_uri=production.tracking_uri)
+    version = models.get_version(production, "development.digits", lived.better)
+    client, signed = runs.client(production), dict(version.tags)
+    client.set_model_version_tag(
+        version.name, version.version, Tag.SIGNED, sign(signing_key(stranger), version.name, signed)[Tag.SIGNED]
+    )
+    monkeypatch.setattr(artifacts, "fetch_model", lambda *_: pytest.fail("something of it was fetched"))
+    try:
+        with pytest.raises(SignatureRefused, match="which is not trusted here\n.*airloom keys trust"):
+            taken(lived, lived.better)
+        with pytest.raises(RegistryError, match="is of another installation, which signs it itself"):
+            sign_one(production, f"development.digits/{lived.better}")
+    finally:
+        client.set_model_version_tag(version.name, version.version, Tag.SIGNED, signed[Tag.SIGNED])
 
 
 def test_a_better_one_passes_the_own_gate_and_is_promoted(lived):

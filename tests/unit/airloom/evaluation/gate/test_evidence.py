@@ -11,7 +11,7 @@ import pytest
 
 from airloom.contracts import Evaluation, RunContext
 from airloom.datasets.snapshots.snapshot import load_split
-from airloom.errors import CorruptFile, GateError, RegistryError
+from airloom.errors import CorruptFile, GateError, RegistryError, SignatureRefused
 from airloom.evaluation.evaluate import PREDICTIONS, evaluate
 from airloom.evaluation.gate.evidence import EVIDENCE, PAGE, gate
 from airloom.evaluation.gate.simulate import render, simulate
@@ -19,6 +19,7 @@ from airloom.pipeline.steps import evaluate as evaluate_step
 from airloom.pipeline.steps import promote
 from airloom.spec.pipeline import Pipeline
 from airloom.tracking import runs
+from airloom.tracking.tags import Tag
 
 
 def keep(world, ctx: RunContext, folder: Path, table: pa.Table) -> None:
@@ -42,6 +43,17 @@ def champion(world):
 def compared(world, champion) -> tuple[RunContext, Evaluation]:
     ctx = world.ctx("candidate")
     return ctx, evaluate(world.settings, world.pipeline, ctx, world.train(ctx))
+
+
+def test_a_champion_that_was_changed_in_mlflow_is_not_evaluated(world, champion) -> None:
+    client = runs.client(world.settings)
+    tags = client.get_model_version(champion.model, champion.version).tags
+    client.set_model_version_tag(champion.model, champion.version, Tag.MODEL_URI, world.train(world.ctx("x")).model_uri)
+    ctx = world.ctx("candidate")
+    with pytest.raises(SignatureRefused, match="were changed"):
+        evaluate(world.settings, world.pipeline, ctx, world.train(ctx))
+    client.set_model_version_tag(champion.model, champion.version, Tag.MODEL_URI, tags[Tag.MODEL_URI])
+    assert evaluate(world.settings, world.pipeline, ctx, world.train(ctx)).champion_version == champion.version
 
 
 def test_the_first_model_is_evaluated_and_passes(world, tmp_path: Path) -> None:
