@@ -56,7 +56,7 @@ def test_what_a_strange_key_signed_is_not_even_fetched(lived, make_installation,
     )
     monkeypatch.setattr(artifacts, "fetch_model", lambda *_: pytest.fail("something of it was fetched"))
     try:
-        with pytest.raises(SignatureRefused, match="which is not trusted here\n.*airloom keys trust"):
+        with pytest.raises(SignatureRefused, match=r"which is not trusted here\n.*airloom keys trust"):
             taken(lived, lived.better)
         with pytest.raises(RegistryError, match="is of another installation, which signs it itself"):
             sign_one(production, f"development.digits/{lived.better}")
