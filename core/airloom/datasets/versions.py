@@ -236,7 +236,9 @@ def check_whole(settings: Settings, version: DatasetVersion, *, allow_redacted: 
     Raises:
         Redacted: rows of it were forgotten, and what is left was not asked for.
     """
-    redaction = redactions(settings.data_repo, version.dataset).versions.get(str(version.number))
+    # A home that shares another's data may have been told of the version, and not have looked itself yet.
+    repo = settings.data_repo if settings.data_repo.is_dir() else repository.refresh(settings)
+    redaction = redactions(repo, version.dataset).versions.get(str(version.number))
     if redaction is None:
         return version.id
     if allow_redacted:
