@@ -28,6 +28,7 @@ class Airloom:
         self.project, self.home = folder / "a project", folder / "a home"
         for name in ("configs", "examples", "dags"):
             shutil.copytree(PROJECT / name, self.project / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(PROJECT / "airloom.toml", self.project)
         for file in (PROJECT / "docs" / "how-to").glob("*.py"):
             shutil.copy(file, self.project / "dags")
         self.demo: dict = {}

@@ -38,7 +38,7 @@ def notes(monkeypatch):
     """What validation was told to say; Great Expectations itself takes its time, and is tested elsewhere."""
     noted = []
 
-    def validate(settings, dataset, profile, suite=None, note=""):
+    def validate(settings, dataset, profile, suite=None, note="", after=""):
         noted.append(note)
         return Report(True, str(settings.home / "report.html"), "")
 

@@ -250,7 +250,7 @@ def test_any_operations_give_what_a_list_gives(small_shards, record_property, mo
     done, passed = [0], Report(True, "", "")
     for module in (commits, edit):  # Great Expectations takes ten times as long as all else, and has tests of its own
         monkeypatch.setattr(
-            module, "validate", lambda settings, *_: replace(passed, page=str(settings.home / "r.html"))
+            module, "validate", lambda settings, *_, **__: replace(passed, page=str(settings.home / "r.html"))
         )
 
     @settings(

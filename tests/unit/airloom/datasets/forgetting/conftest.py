@@ -17,7 +17,7 @@ def unvalidated(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without Great Expectations, which takes ten times as long as all else; some tests have it."""
     passed = Report(True, "", "")
     for module in (commits, edit):
-        monkeypatch.setattr(module, "validate", lambda s, *_: replace(passed, page=str(s.home / "r.html")))
+        monkeypatch.setattr(module, "validate", lambda s, *_, **__: replace(passed, page=str(s.home / "r.html")))
 
 
 @pytest.fixture
