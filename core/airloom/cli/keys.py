@@ -22,7 +22,8 @@ def show(json_: Json = False) -> None:
     from airloom.registry import keys
 
     settings = load()
-    key = keys.trusted(settings)[keys.signing_key(settings).id]
+    signing = keys.signing_key(settings)  # first: it may be made now
+    key = keys.trusted(settings)[signing.id]
     pem = keys.public_pem(key)
     answer({**key.to_dict(), "pem": pem}, json_, pem.rstrip())
 

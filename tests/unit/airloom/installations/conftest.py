@@ -127,6 +127,6 @@ def trust(here: Settings, there: Settings) -> None:
     """As people do: the public key that one installation shows is trusted by the other."""
     from airloom.registry import keys
 
-    shown = here.home / "their.pem"
-    shown.write_text(keys.public_pem(keys.trusted(there)[keys.signing_key(there).id]))
+    signing, shown = keys.signing_key(there), here.home / "their.pem"
+    shown.write_text(keys.public_pem(keys.trusted(there)[signing.id]))
     keys.trust(here, shown, there.installation)
