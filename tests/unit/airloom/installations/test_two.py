@@ -178,7 +178,7 @@ def test_a_third_one_of_the_same_name_is_refused(lived, make_installation):
         with pytest.raises(ConfigError, match=f"the installation {name} is another one there") as caught:
             runs.ensure_parent(clash, "digits", f"{name}:digits/clash", {})
         assert "AIRLOOM_NAMESPACE" in caught.value.hint
-        with pytest.raises((ConfigError, SignatureRefused), match="is another one there|which is not trusted here"):
+        with pytest.raises((ConfigError, SignatureRefused), match=r"is another one there|which is not trusted here"):
             deploy(clash, "digits", "1")
         with pytest.raises(ConfigError, match="is another one there"):
             plan(clash, in_sixty_days())
