@@ -32,6 +32,7 @@ print("all seen")
 """
 
 
+@pytest.mark.long  # two minutes; `make test` plays a template's own test
 @pytest.mark.timeout(600)
 def test_the_notebook_runs_in_a_new_project(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRLOOM_")}

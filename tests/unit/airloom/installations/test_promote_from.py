@@ -100,6 +100,7 @@ def test_a_worse_one_is_refused_and_nothing_changes(lived):
     assert current(production, "digits") == before[0]
 
 
+@pytest.mark.long
 def test_without_evidence_only_a_person_lets_it_through_and_is_recorded(lived):
     production = lived.production.settings
     refused = taken(lived, lived.strange, pipeline="asked")
@@ -128,6 +129,7 @@ def test_a_file_that_is_not_what_was_registered_is_refused_before_anything_reads
     assert len(models.list_versions(production, "production.digits")) == before
 
 
+@pytest.mark.long
 def test_a_model_that_contradicts_its_golden_answers_is_refused_by_the_checker(lived):
     from airloom.registry import take_over
 
