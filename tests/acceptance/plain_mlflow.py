@@ -1,5 +1,6 @@
 """The runs of this home as a client of MLflow without Airloom sees them: what each read, its rows, and who ran it."""
 
+import os
 import subprocess
 import sys
 import sysconfig
@@ -27,9 +28,12 @@ for run in mlflow.search_runs(search_all_experiments=True, output_format="list")
 def main() -> int:
     """Start such a client: -S leaves out the site's .pth files, by which this checkout is found."""
     from airloom.settings import load
+    from airloom.tracking.runs import LOGIN
 
-    command = [sys.executable, "-I", "-S", "-c", CLIENT, sysconfig.get_path("purelib"), load().mlflow_uri]
-    return subprocess.run(command, check=False).returncode
+    settings = load()
+    command = [sys.executable, "-I", "-S", "-c", CLIENT, sysconfig.get_path("purelib"), settings.mlflow_uri]
+    login = dict(zip(LOGIN, settings.mlflow_credentials or (), strict=False))  # as `airloom env` prints it
+    return subprocess.run(command, env=os.environ | login, check=False).returncode
 
 
 if __name__ == "__main__":
