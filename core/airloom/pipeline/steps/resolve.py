@@ -81,7 +81,7 @@ def fix(
     name = key if isinstance(key, str) else key(pipeline.pipeline)
     overrides = dict(parameters or {})
     _check_overrides(values, pipeline, overrides)
-    register.ready(settings, pipeline.pipeline)
+    register.ready(settings, settings.registered(pipeline.pipeline))
     dataset = pipeline.dataset
     read = versions.latest(settings, dataset.name) if version is None else versions.get(settings, dataset.name, version)
     prepared = snapshot_of(settings, dataset, read)
