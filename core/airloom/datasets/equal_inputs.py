@@ -107,9 +107,10 @@ def in_other_parts(
     """bool (n,): whether a new row stands in another part of a published split than the first with its inputs."""
     parts = np.concatenate([part_of_rows(store, layout, shard) for shard in shards])
     first = parts[pairs.earlier]
-    for number in np.unique(pairs.shard[pairs.shard >= 0]).tolist() if head else ():
+    stored = head.shards if head else []  # without a version before, no pair names a shard
+    for number in np.unique(pairs.shard[pairs.shard >= 0]).tolist():
         there = pairs.shard == number
-        first[there] = part_of_rows(store, layout, head.shards[number])[pairs.place[there]]  # type: ignore[union-attr]
+        first[there] = part_of_rows(store, layout, stored[number])[pairs.place[there]]
     return np.asarray(first != parts)
 
 

@@ -63,7 +63,7 @@ def parts_by_rule(store: Store, manifest: VersionManifest, snapshot: Snapshot, k
         cells = shard_table(store, shard).column(column)
         of_shard = parts_of(cells, names)
         chosen = keep[before : before + len(cells)]
-        # Rows that are not chosen may say what they like.
+        # Rows that are not chosen may say what they like. The function is called at once, within this round.
         where = f"of {manifest.name}, column {column!a}:"
         base = before
         refuse_unnamed(cells, np.where(chosen, of_shard, 0), names, lambda row: f"row {base + row} {where}")  # noqa: B023

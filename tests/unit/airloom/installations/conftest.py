@@ -51,7 +51,7 @@ def mlflow_server(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> I
             if httpx.get(f"{url}/health", trust_env=False).is_success:
                 break
         except httpx.TransportError:
-            time.sleep(0.2)
+            time.sleep(0.2)  # until a server that starts listens; there is no event to await
     yield url
     process.terminate()
     process.wait(30)

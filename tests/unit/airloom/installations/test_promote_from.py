@@ -38,7 +38,7 @@ def lived(both):
     both.better = both.register(development, "better").version
     both.worse = both.register(development, "worse", (1, 2, 3, 4)).version
     both.strange = both.register(development, "strange", split={"train": 0.9, "validation": 0.05, "test": 0.05}).version
-    # What has the short name in MLflow is of an installation without a name: that nobody signed it concerns nobody here.
+    # What has the short name in MLflow is of an installation without a name: that it is unsigned concerns nobody here.
     client = runs.client(production.settings)
     client.create_registered_model("digits")
     source = models.get_version(production.settings, "development.digits", both.better).tags[Tag.MODEL_URI]
