@@ -9,7 +9,8 @@ from airloom.demo.view import DemoView
 from airloom.errors import JobFailed
 from airloom.stack.airflow_api import AirflowApi
 
-FINISHED = {"success", "failed"}
+FINISHED = {"success", "failed"}  # of a run
+ENDED = FINISHED | {"skipped", "upstream_failed", "removed"}  # of a task
 
 
 def find_run(api: AirflowApi, dag: str, version: int, *, timeout: float = 120) -> str:
@@ -80,7 +81,9 @@ def wait(
             if line not in shown:
                 shown[line] = line
                 view.log_line(line)
-        state = next(r["state"] for r in api.dag_runs(dag) if r["dag_run_id"] == run)
+        ended = tasks and all(task["state"] in ENDED for task in tasks.values())
+        # The run itself is only asked for then: each question costs Airflow's API CPU that the trainings need.
+        state = next(r["state"] for r in api.dag_runs(dag) if r["dag_run_id"] == run) if ended else ""
         if state in FINISHED:
             failed = [name for name, task in tasks.items() if task["state"] == "failed"]
             if state == "failed":
@@ -88,7 +91,7 @@ def wait(
                     _why(api, dag, run, failed, tasks), f"clear the task in Airflow to try again: {dag}/{run}"
                 )
             return tasks
-        time.sleep(1)  # a look costs Airflow's API CPU that the trainings need
+        time.sleep(1)
     why = "".join(f"; {line}" for line in waiting)
     raise JobFailed(f"{dag}/{run} did not end within {timeout:.0f} s{why}", "look at its tasks in Airflow")
 
