@@ -71,6 +71,13 @@ def root(folder: Path) -> Path | None:
     return next((place for place in (folder, *folder.parents) if (place / FILE).is_file()), None)
 
 
+def outside(folder: Path) -> str:
+    """What to say beside a name that is not known in a folder of no project; nothing in a project."""
+    if root(folder) is not None:
+        return ""
+    return f"{folder} lies in no project (no {FILE} from there upward): go to yours, or `airloom init NAME` makes one; "
+
+
 def values(project: Path | None) -> dict[str, Any]:
     """What the file of a project says, checked; nothing where it is not there.
 

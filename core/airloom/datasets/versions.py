@@ -19,6 +19,7 @@ from airloom.datasets.storage import repository, rewritten
 from airloom.datasets.storage.git import objects
 from airloom.errors import ConfigError, DataError, Redacted
 from airloom.names import DATASET, DatasetName, dataset_version
+from airloom.project_file import outside
 from airloom.settings import Settings
 
 if TYPE_CHECKING:
@@ -111,7 +112,8 @@ def _unknown(settings: Settings, dataset: str) -> DataError:
     known = list_datasets(settings)
     close = difflib.get_close_matches(dataset, known, 1)
     guess = f"did you mean {close[0]}? " if close else ""
-    return DataError(f"there is no dataset {dataset}", f"{guess}known: {', '.join(known) or 'none'}")
+    where = "" if known else outside(settings.project)
+    return DataError(f"there is no dataset {dataset}", f"{where}{guess}known: {', '.join(known) or 'none'}")
 
 
 def latest(settings: Settings, dataset: str) -> DatasetVersion:

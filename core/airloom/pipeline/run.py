@@ -20,6 +20,7 @@ from airloom.pipeline.steps import evaluate, promote, train, tune
 from airloom.pipeline.steps.resolve import asked, contexts, resolve
 from airloom.pipeline.steps.submit import LogLine, decide, prefixed, run_step
 from airloom.pipeline.workers import run_study, run_workers
+from airloom.project_file import outside
 from airloom.settings import Settings
 from airloom.spec.load import find_pipelines, load_pipeline
 from airloom.tracking.ending import end_run, ending
@@ -40,7 +41,7 @@ def find_file(settings: Settings, name: str) -> Path:
         return given.resolve()
     if name not in files_by_name:
         known = ", ".join(files_by_name) or "none"
-        raise ConfigError(f"there is no pipeline {name!r}", f"known here: {known}; or give a path")
+        raise ConfigError(f"there is no pipeline {name!r}", f"{outside(settings.project)}known here: {known}; or give a path")
     return files_by_name[name].resolve()
 
 
