@@ -1,6 +1,6 @@
 """Rows of project.yaml: one command of a newcomer, given in a folder of his.
 
-    project.py FOLDER WORD…     `airloom WORD…` with FOLDER as the working folder, which is made if it is not there
+project.py FOLDER WORD…     `airloom WORD…` with FOLDER as the working folder, which is made if it is not there
 """
 
 import os

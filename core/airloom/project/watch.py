@@ -90,11 +90,16 @@ def _imported(root: Path) -> list[Path]:
     """Modules of the project that were imported since the last call."""
     fresh = [name for name in list(sys.modules) if name not in _looked_at]
     _looked_at.update(fresh)
-    places = [
-        getattr(sys.modules.get(name), "__file__", None) for name in fresh if name.partition(".")[0] not in source.OURS
-    ]
+    places = [getattr(sys.modules.get(name), "__file__", None) for name in fresh if not _ours(name)]
     inside = [Path(place) for place in places if isinstance(place, str) and place.startswith(f"{root}{os.sep}")]
     return sorted(path for path in inside if path.suffix == ".py" and source.in_project(root, path) and path.is_file())
+
+
+def _ours(name: str) -> bool:
+    """Whether a module is Airloom's, whose version stands in the environment; the project may be a clone of it."""
+    if name == "__main__":  # a job's process is started by `python -m`
+        name = getattr(sys.modules[name].__spec__, "name", "airloom")
+    return name.partition(".")[0] in source.OURS
 
 
 def keep(folder: Path, note: dict[str, str]) -> None:
@@ -116,8 +121,8 @@ def imported(project: Path) -> list[Path]:
     """The project's own modules that this process has imported: the files behind the training function."""
     root, files = project.resolve(), set()
     for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] in ("airloom", "airloom_operators", "airloom_plugins", "airloom_serving", "__main__"):
-            continue  # our own, where the project is a clone of Airloom: its version stands in the environment
+        if _ours(name):
+            continue
         place = getattr(module, "__file__", None)
         path = Path(place).resolve() if isinstance(place, str) and place.endswith(".py") else None
         if path is None or not path.is_relative_to(root) or not path.is_file():

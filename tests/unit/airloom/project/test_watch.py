@@ -2,6 +2,7 @@
 
 import logging
 import os
+import subprocess
 import sys
 
 import pytest
@@ -55,6 +56,22 @@ def test_a_module_that_no_source_shows_is_noted(project, monkeypatch):
     with watch.reading(project, project / "home", [], note):
         __import__("_".join(["hidden", "one"]))
     assert list(note) == ["hidden_one.py"]
+
+
+def test_a_process_of_airloom_is_nothing_that_the_project_reads(project):
+    """A clone of Airloom is a project too: its jobs' processes are its own modules."""
+    (project / "airloom").mkdir()
+    (project / "airloom" / "job.py").write_text(
+        "from pathlib import Path\nfrom airloom.project import watch\nnote = {}\nroot = Path.cwd()\n"
+        "with watch.reading(root, root / 'home', [], note):\n    pass\nprint(note, watch.imported(root))\n"
+    )
+    # As the first of Airloom's packages, so that `-m airloom.job` is this file.
+    start = (
+        "import airloom, runpy; airloom.__path__.insert(0, 'airloom'); "
+        "runpy.run_module('airloom.job', None, '__main__', True)"
+    )
+    done = subprocess.run([sys.executable, "-c", start], cwd=project, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "{} []"
 
 
 def test_what_the_processes_of_trials_read_is_put_together(project):
