@@ -102,6 +102,8 @@ def demo(
     typer.echo(json.dumps(results, indent=1) if json_ else summary.render(results))
     if stop:
         down()
+    else:
+        say("the stack stays up until `airloom down`")
 
 
 @app.command()

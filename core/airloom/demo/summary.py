@@ -21,7 +21,6 @@ def render(summary: dict[str, Any]) -> str:
         *(mlflow_login if addresses["mlflow_user"] else []),
         f"model server  {addresses['server_url']}   token {addresses['server_token']}",
         f"try           airloom trace {summary['trace']}",
-        "The stack stays up until `airloom down`.",
     ]
     return "\n".join(lines)
 

@@ -40,8 +40,8 @@ def find_file(settings: Settings, name: str) -> Path:
     if name not in files_by_name and (given.suffix in {".yaml", ".yml"} or given.is_file()):
         return given.resolve()
     if name not in files_by_name:
-        known = ", ".join(files_by_name) or "none"
-        raise ConfigError(f"there is no pipeline {name!r}", f"{outside(settings.project)}known here: {known}; or give a path")
+        known = f"{outside(settings.project)}known here: {', '.join(files_by_name) or 'none'}"
+        raise ConfigError(f"there is no pipeline {name!r}", f"{known}; or give a path")
     return files_by_name[name].resolve()
 
 
