@@ -10,6 +10,7 @@ rest stands in `processing.json` beside the model, data without any code:
     labels      what is answered in place of each class
     threshold   for a model with one output: class 1 where its probability (sigmoid) reaches this
     pixels      what those who ask give: `unit` for 0..1, `bytes` for 0..255; any other value is refused
+    picture     mode and size of pictures that are given as files: PNG, JPEG or WebP
     observed    smallest and largest value of a table's columns in training: what lies beyond is answered, and counted
 """
 
@@ -26,6 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, Valida
 
 from airloom.classes import Label, name_of
 from airloom.errors import ConfigError, CorruptFile, DataError
+from airloom.pictures import Picture
 
 Array = np.ndarray[Any, Any]
 FILE = "processing.json"
@@ -124,6 +126,7 @@ class Processing(_Part):
     labels: list[Name] = Field(default=[], max_length=MOST_CLASSES)
     threshold: float | None = Field(default=None, gt=0, lt=1)
     pixels: Pixels | None = None
+    picture: Picture | None = None
     observed: dict[Name, tuple[float, float]] = Field(default={}, max_length=100_000)
 
     def inputs(self, raw: Any) -> Array:
@@ -136,8 +139,14 @@ class Processing(_Part):
             if not isinstance(raw, list) or not all(isinstance(text, str) for text in raw):
                 raise DataError("the model takes texts", "give a list of text")
             return self.tokenise(raw)
+        if self.picture is not None:
+            if not isinstance(raw, list) or any(isinstance(cell, str) for cell in raw):
+                raise DataError("the model takes picture files", "give a list of their bytes")
+            return self.picture.frames(raw) / np.float32(255)
         if isinstance(raw, dict):
             return self._stacked(raw)
+        if isinstance(raw, list) and raw and isinstance(raw[0], bytes):
+            raise DataError("the model takes numbers, and these are files", "deploy a model that was trained on files")
         values = np.asarray(raw)
         if values.dtype.kind not in "biuf":
             raise DataError(

@@ -23,6 +23,7 @@ from airloom.datasets.storage.shards import ShardWriter, cut_bits
 from airloom.datasets.storage.statistics import summarise
 from airloom.datasets.storage.store import Store
 from airloom.datasets.types import get_type
+from airloom.datasets.types.base import WrongRow
 from airloom.datasets.types.labels import without_order
 from airloom.datasets.validation import quarantine
 from airloom.datasets.validation.validate import Report, validate
@@ -163,7 +164,10 @@ def stage(store: Store, batches: Batches, head: VersionManifest | None, dataset:
     target = without_order(head.arrow_schema if head else batches.schema.remove_metadata())
 
     def describe(table: pa.Table) -> dict[str, Any]:
-        frames.append(kind.profile(table, batches.layout))
+        try:
+            frames.append(kind.profile(table, batches.layout))
+        except WrongRow as error:
+            raise error.after(sum(map(len, frames))) from None
         return summarise(frames[-1])
 
     writer = ShardWriter(store, target, batches.layout, describe, bits)

@@ -178,6 +178,9 @@ def digest(raw: Any, labels: Array | list[Any]) -> str:
         sha256.update(name.encode())
         if isinstance(cells, np.ndarray) and cells.dtype.kind in "biufmM":
             sha256.update(np.ascontiguousarray(cells).tobytes())
+        elif not name and len(cells) and isinstance(cells[0], bytes):
+            for cell in cells:
+                sha256.update(len(cell).to_bytes(8, "little") + cell)
         else:
             sha256.update(json.dumps([str(cell) for cell in cells]).encode())
     return sha256.hexdigest()

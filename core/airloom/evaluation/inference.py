@@ -5,6 +5,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from airloom.tracking import artifacts
 
 Array = np.ndarray[Any, Any]
 BATCH = 1024
+DECODED = 1 << 24  # pixels of a part
 CALLS = 50  # of one row, to measure the latency
 
 
@@ -94,8 +96,7 @@ def answered(
     try:
         session = _session(data, threads)
         _repeats(name, session, golden, declared)
-        inputs = declared.inputs(raw)
-        outputs = _run(session, inputs)
+        outputs = _outputs(session, declared, raw, len(labels))
     except GateError:
         raise
     except DataError as error:
@@ -107,7 +108,7 @@ def answered(
         # The largest of scores with a NaN among them would be a class, and a wrong one.
         some = ", ".join(map(str, bad[:5]))
         raise GateError(f"{name} has no finite answer to {len(bad)} of {len(outputs)} rows, among them {some}")
-    cost = {"latency_ms": _latency(session, inputs[:1]), "size_mb": len(data) / 1e6}
+    cost = {"latency_ms": _latency(session, declared.inputs(_some(raw, slice(1)))), "size_mb": len(data) / 1e6}
     if not isinstance(labels, list):
         predicted = _values(outputs, len(labels))
         return Judged(ModelAnswers(predicted, (predicted - labels) ** 2), None, cost)
@@ -153,10 +154,19 @@ def _repeats(name: str, session: Any, golden: dict[str, Any], declared: Processi
         raise GateError(f"{name} differs from its golden answers: {problem.message}", problem.hint)
 
 
-def _run(session: Any, inputs: Array) -> Array:
-    name = session.get_inputs()[0].name
-    parts = [session.run(None, {name: inputs[at : at + BATCH]})[0] for at in range(0, len(inputs), BATCH)]
+def _outputs(session: Any, declared: Processing, raw: Any, rows: int) -> Array:
+    """The graph's answers to all rows, made a part at a time: decoded pictures take far more room than their files."""
+    size = BATCH if declared.picture is None else max(1, min(BATCH, DECODED // prod(declared.picture.shape)))
+    parts = [_run(session, declared.inputs(_some(raw, slice(at, at + size)))) for at in range(0, rows, size)]
     return np.concatenate(parts)
+
+
+def _some(raw: Any, rows: slice) -> Any:
+    return {name: cells[rows] for name, cells in raw.items()} if isinstance(raw, dict) else raw[rows]
+
+
+def _run(session: Any, inputs: Array) -> Array:
+    return session.run(None, {session.get_inputs()[0].name: inputs})[0]  # type: ignore[no-any-return]
 
 
 def _values(outputs: Array, rows: int) -> Array:

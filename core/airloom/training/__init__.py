@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from airloom.pictures import Picture as Picture
     from airloom.processing import Processing as Processing
     from airloom.processing import Tokenise as Tokenise
     from airloom.training.loop import fit as fit
@@ -18,13 +19,14 @@ if TYPE_CHECKING:
 _PLACES = {
     "EarlyStopping": "airloom.training.stopping",
     "Normalise": "airloom.training.normalise",
+    "Picture": "airloom.pictures",
     "Processing": "airloom.processing",
     "TensorSource": "airloom.training.source",
     "Tokenise": "airloom.processing",
     "TrainingRun": "airloom.training.run",
     "fit": "airloom.training.loop",
 }
-__all__ = ["EarlyStopping", "Normalise", "Processing", "TensorSource", "Tokenise", "TrainingRun", "fit"]
+__all__ = ["EarlyStopping", "Normalise", "Picture", "Processing", "TensorSource", "Tokenise", "TrainingRun", "fit"]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,8 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from airloom.pictures import Picture
 from airloom.processing import Processing
-from airloom.training.source import Source, scaled
+from airloom.training.framed import Framed
+from airloom.training.scaled import scaled
+from airloom.training.source import Source
 
 BATCHES = 2
 
@@ -55,6 +58,10 @@ class FewRows:
     def empty_columns(self) -> list[str]:
         """See `Source`."""
         return self._source.empty_columns()
+
+    def framed(self, picture: Picture) -> Framed:
+        """See `Source`."""
+        return Framed(self, picture)
 
     def _chosen(self, split: str) -> Any:
         rows = len(self._source.dataset(split))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from airloom.agreement import RTOL
 from airloom.errors import AirloomError, ConfigError, JobFailed
 from airloom.names import check_logged
+from airloom.pictures import Picture
 from airloom.processing import Processing
 from airloom.project.place import own_line
 from airloom.training.checkpointing import random_state
@@ -123,6 +124,20 @@ class TrainingRun:
         are numbers to be predicted.
         """
         return self._source.classes
+
+    def pictures(self, picture: Picture) -> None:
+        """Have the dataset's picture files decoded to one mode and size, from here on: `tensors`, `loader`, `example`.
+
+        They are float32 (n, channels, height, width), 0..1. The model keeps it, and is asked with files as well.
+
+        Args:
+            picture: mode and size, `Picture(height=224, width=224)`.
+
+        Raises:
+            ConfigError: the source is tensors in memory.
+        """
+        self._source = self._source.framed(picture)
+        self.processing = self.processing.model_copy(update={"picture": picture})
 
     def tensors(self, split: str) -> tuple["Tensor", "Tensor"]:
         """A split in memory, whole in every rank.
@@ -278,7 +293,9 @@ class TrainingRun:
             raise ConfigError(
                 f"save_model: rtol is {rtol}", "give a share of the answers' size, above 0 and at most 0.1"
             )
-        self.processing, self.rtol = processing or self.processing, rtol
+        given = processing or self.processing
+        picture = given.picture or self.processing.picture  # what run.pictures was told
+        self.processing, self.rtol = given.model_copy(update={"picture": picture}), rtol
         example = check_example(self.example() if example_input is None else example_input)
         if self.rank == 0:
             self._sink.save(unwrapped(model), example.detach().cpu())

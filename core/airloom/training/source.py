@@ -9,13 +9,14 @@ from airloom.contracts import Snapshot
 from airloom.datasets.reading.cursor import Cursor, resumed
 from airloom.datasets.reading.order import Order, rank_slice
 from airloom.errors import ConfigError
+from airloom.pictures import Picture
 from airloom.processing import Pixels, Processing
 from airloom.settings import Settings
+from airloom.training.framed import Framed
+from airloom.training.scaled import scaled
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-_ALIGNED = 64  # bytes; on other addresses a matrix product may take another path, whose last bits differ
 
 
 class Source(Protocol):
@@ -43,6 +44,9 @@ class Source(Protocol):
     def empty_columns(self) -> list[str]:
         """The input columns of numbers with an empty cell, which `tensors` gives as NaN."""
 
+    def framed(self, picture: Picture) -> "Source":
+        """The same rows, their picture files as float32 (n, *picture.shape), 0..1."""
+
 
 class SnapshotSplits:
     """A snapshot; each split is read once into memory, so that a study's trials share it.
@@ -59,6 +63,7 @@ class SnapshotSplits:
 
         self._open: Callable[[], Any] = lambda: open_snapshot(settings, snapshot).for_model(classes)
         self._kept: dict[str, tuple[Any, Any]] = {}
+        self._framed: Framed | None = None
 
     def tensors(self, split: str) -> tuple[Any, Any]:
         """See `Source`. Images of bytes are scaled to 0..1."""
@@ -96,7 +101,7 @@ class SnapshotSplits:
         """
         data = self._open()
         processing = processing.of_classes(data.labels_of_classes)
-        if data.layout.type == "image" and processing.pixels is None:
+        if data.layout.type == "image" and processing.pixels is None and processing.picture is None:
             return processing.model_copy(update={"pixels": Pixels.UNIT})
         if data.layout.type == "tabular" and not processing.observed:
             statistics, names = data.statistics("train"), data.layout.inputs(data.schema)
@@ -108,6 +113,12 @@ class SnapshotSplits:
     def empty_columns(self) -> list[str]:
         """See `Source`."""
         return list(self._open().empty_columns)
+
+    def framed(self, picture: Picture) -> "Framed":
+        """See `Source`. Kept, so that a study's trials decode the pictures of a split once."""
+        if self._framed is None or self._framed.picture != picture:
+            self._framed = Framed(self, picture)
+        return self._framed
 
 
 class TensorSource:
@@ -161,6 +172,15 @@ class TensorSource:
     def empty_columns(self) -> list[str]:
         """None that we know of: tensors have no names."""
         return []
+
+    def framed(self, picture: Picture) -> "Source":
+        """Refuse: tensors are no files.
+
+        Raises:
+            ConfigError: always.
+        """
+        message = f"tensors in memory are no picture files to be brought to {picture.height} x {picture.width}"
+        raise ConfigError(message, "leave run.pictures out")
 
 
 class TensorLoader:
@@ -229,21 +249,3 @@ class TensorLoader:
             yield self._inputs.index_select(0, index), self._labels.index_select(0, index)
             begin = stop
         self._cursor = Cursor("tensors", seed, epoch + 1)
-
-
-def scaled(inputs: Any, labels: Any) -> tuple[Any, Any]:
-    """Bytes of images as float32 0..1, which is what a served model gets; all tensors at addresses of full speed."""
-    import torch
-
-    if isinstance(inputs, torch.Tensor):
-        inputs = inputs.to(torch.float32).div_(255) if inputs.dtype == torch.uint8 and inputs.ndim > 2 else inputs
-    return _aligned(inputs), _aligned(labels)
-
-
-def _aligned(part: Any) -> Any:
-    """Memory of numpy begins at any multiple of 16 bytes, that of torch at one of 64."""
-    import torch
-
-    if isinstance(part, dict):
-        return {name: _aligned(value) for name, value in part.items()}
-    return part.clone() if isinstance(part, torch.Tensor) and part.data_ptr() % _ALIGNED else part

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from airloom.datasets.ingest import picture_files
 from airloom.datasets.ingest.batches import Wanted
 from airloom.datasets.ingest.encodings import decode
 from airloom.datasets.ingest.limits import ROW_BYTES, batch_rows
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL.ImageFile import ImageFile
 
-IMAGES = (".png", ".jpg", ".jpeg")
+IMAGES = (".png", ".jpg", ".jpeg", ".webp")
 TEXTS = (".txt",)
 MODES = {"1": "L", "P": "RGB", "CMYK": "RGB", "YCbCr": "RGB", "LA": "RGBA", "PA": "RGBA"}  # the rest stay as they are
 CHANNELS = {"L": 1, "RGB": 3, "RGBA": 4}
@@ -31,7 +32,7 @@ def read_classes(folder: Path, wanted: Wanted) -> tuple[str, Iterator[pa.RecordB
     """
     files = [(path, class_of(inner)) for inner in entries(folder)[1] for path in _files(inner)]
     kinds = {path.suffix.lower() for path, _ in files}
-    for name, suffixes, read in (("image", IMAGES, _images), ("text", TEXTS, _texts)):
+    for name, suffixes, read in (("image", IMAGES, _pictures), ("text", TEXTS, _texts)):
         if kinds and kinds <= set(suffixes):
             return name, read(folder, files, wanted)
     if not files:
@@ -49,6 +50,14 @@ def _files(folder: Path) -> list[Path]:
     if folders:
         raise DataError(f"{folders[0]} is a folder within a class", "a class is one folder of files")
     return files
+
+
+def _pictures(root: Path, files: Sequence[tuple[Path, str]], wanted: Wanted) -> Iterator[pa.RecordBatch]:
+    if not picture_files.kept_as_files(files, wanted):
+        yield from _images(root, files, wanted)
+        return
+    for field, column, part in picture_files.read(files):
+        yield _with_label(field, column, part, root, wanted)
 
 
 def _images(root: Path, files: Sequence[tuple[Path, str]], wanted: Wanted) -> Iterator[pa.RecordBatch]:

@@ -75,7 +75,7 @@ def check_pixels(batch: pa.RecordBatch, layout: Layout, first: int) -> None:
         return
     name = layout.inputs(batch.schema)[0]
     column = batch.column(name)
-    if not pa.types.is_floating(column.type.value_type):
+    if not pa.types.is_fixed_size_list(column.type) or not pa.types.is_floating(column.type.value_type):
         return
     pixels = flat_pixels(column)
     if pixels.min() >= 0 and pixels.max() <= 1:  # quick; not so where a pixel is NaN, which the suite judges

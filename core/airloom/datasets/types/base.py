@@ -19,6 +19,24 @@ if TYPE_CHECKING:
 Limits = dict[str, tuple[float | None, float | None]]
 
 
+class WrongRow(DataError):
+    """A value that a type refuses only when it measures the rows.
+
+    Args:
+        row: number of the row in the table that is measured.
+        problem: what is wrong with it.
+        hint: what to do about it.
+    """
+
+    def __init__(self, row: int, problem: str, hint: str) -> None:
+        super().__init__(f"row {row}: {problem}", hint)
+        self.row, self.problem = row, problem
+
+    def after(self, rows: int) -> "WrongRow":
+        """The same where so many rows come before the table."""
+        return WrongRow(self.row + rows, self.problem, self.hint)
+
+
 @runtime_checkable
 class DatasetType(Protocol):
     """A kind of dataset: which columns it needs, what is measured of a row, what a model gets.

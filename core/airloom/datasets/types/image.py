@@ -1,14 +1,25 @@
-"""Image classification: pixels of one shape, channels first, and a class."""
+"""Image classification: pixels of one shape, channels first, or whole picture files of any size, and a class."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from airloom.datasets.storage.schema import Layout
-from airloom.datasets.types.base import Limits, check_class_label, check_roles, one_input, shape_of, the_input
+from airloom.datasets.types.base import (
+    Limits,
+    WrongRow,
+    check_class_label,
+    check_roles,
+    one_input,
+    shape_of,
+    the_input,
+)
 from airloom.datasets.types.labels import label_tensor
 from airloom.datasets.types.tensors import tensor
 from airloom.errors import DataError
+from airloom.pictures import Seen, look
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,10 +27,16 @@ if TYPE_CHECKING:
 
 LAYOUT = Layout("image", label="label")
 MEASURES = ("pixels", "mean_intensity", "lowest", "highest")
+MEASURES_OF_FILES = ("width", "height", "aspect", "mean_intensity", "bytes")
+_LOOKING = 4  # threads; Pillow lets the others run while it decodes
 
 
 class ImageType:
-    """One input column of fixed-size lists of uint8 (0..255) or float32 (0..1), shape c,h,w in its metadata."""
+    """One input column of pixels or of picture files.
+
+    Pixels are fixed-size lists of uint8 (0..255) or float32 (0..1), with the shape c,h,w in the field's metadata. Files
+    are the bytes of PNG, JPEG or WebP, as they came; a training function says what size and mode they get.
+    """
 
     name = "image"
     nullable = False
@@ -36,6 +53,12 @@ class ImageType:
         check_roles(schema, layout)
         field = one_input(schema, layout)
         kind = field.type
+        check_class_label(schema, layout)
+        measures = MEASURES_OF_FILES if pa.types.is_large_binary(kind) else MEASURES
+        if layout.label in measures:
+            raise DataError(f"a label named {layout.label!a} would hide a measure of the images", "rename the column")
+        if pa.types.is_large_binary(kind):
+            return
         if not pa.types.is_fixed_size_list(kind) or kind.value_type not in (pa.uint8(), pa.float32()):
             message = f"column {field.name!a} is {kind}; images are fixed-size lists of uint8 or float32"
             raise DataError(message, "build the table with airloom.datasets.ingest.images.image_table")
@@ -43,20 +66,23 @@ class ImageType:
         if len(shape) != 3 or min(shape) < 1 or shape[0] * shape[1] * shape[2] != kind.list_size:
             message = f"column {field.name!a} has {kind.list_size} values an image and the shape {shape}"
             raise DataError(message, 'say channels, height, width in the field\'s metadata: {"shape": "1,8,8"}')
-        check_class_label(schema, layout)
-        if layout.label in MEASURES:
-            raise DataError(f"a label named {layout.label!a} would hide a measure of the images", "rename the column")
 
     def profile(self, table: pa.Table, layout: Layout) -> "pd.DataFrame":
         """pixels (values an image), mean_intensity, lowest, highest (0..1, whatever the pixels' type), and the label.
 
-        A pixel that is no number makes lowest, highest and mean_intensity null.
+        A pixel that is no number makes lowest, highest and mean_intensity null. Of files: width and height as they are
+        looked at, aspect (width by height), mean_intensity, bytes, and the label.
+
+        Raises:
+            DataError: a file is no whole picture; names its row.
         """
         import numpy as np
         import pandas as pd
 
         self.check(table.schema, layout)
         column = table.column(one_input(table.schema, layout).name)
+        if pa.types.is_large_binary(column.type):
+            return _profile_of_files(column, table, layout)
         size, scale = column.type.list_size, 255 if column.type.value_type == pa.uint8() else 1
         measured: list[list[Any]] = [[], [], []]
         for chunk in column.chunks:
@@ -74,11 +100,32 @@ class ImageType:
     def to_tensors(
         self, columns: "dict[str, np.ndarray[Any, Any] | list[Any]]", schema: pa.Schema, layout: Layout
     ) -> tuple[Any, Any]:
-        """Images (n, c, h, w) in the pixels' own type, and class numbers (n,) int64."""
-        images = tensor(the_input(columns, schema, layout))
+        """Images (n, c, h, w) in the pixels' own type, or a list of files, and class numbers (n,) int64."""
+        cells = the_input(columns, schema, layout)
+        if isinstance(cells, list):
+            return cells, label_tensor(columns, schema, layout)
+        images = tensor(cells)
         if images.ndim != 4:  # gathered rows have their shape already
             images = images.reshape(len(images), *shape_of(one_input(schema, layout)))
         return images, label_tensor(columns, schema, layout)
+
+
+def _profile_of_files(column: pa.ChunkedArray, table: pa.Table, layout: Layout) -> "pd.DataFrame":
+    import pandas as pd
+
+    def measure(place: int) -> Seen:
+        try:
+            return look(column[place].as_buffer(), "the picture")
+        except DataError as error:
+            raise WrongRow(place, error.message, error.hint) from None
+
+    with ThreadPoolExecutor(_LOOKING, thread_name_prefix="airloom-look") as pool:
+        seen = list(pool.map(measure, range(len(column))))
+    frame = pd.DataFrame(seen, columns=["width", "height", "mean_intensity"])
+    frame.insert(2, "aspect", frame["width"] / frame["height"])
+    frame["bytes"] = pc.binary_length(column).to_pandas()
+    frame[layout.label] = table.column(layout.label).to_pandas()
+    return frame
 
 
 def flat_pixels(chunk: pa.FixedSizeListArray) -> "np.ndarray[Any, Any]":

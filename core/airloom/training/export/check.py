@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
 TYPES = "float32, or int64 for token numbers and other whole ones"
+PICTURES = "say what the model takes, before anything is read: run.pictures(Picture(height=224, width=224))"
 FIXED_BATCH = "forward fixes the size of the batch: write x.shape[0] where a number of rows stands, as in x.reshape(…)"
 # What torch.export says, and what to do about it. The first that fits counts; names of classes come first in the text.
 _HINTS = {
@@ -32,6 +33,8 @@ def check_example(example: Any) -> "Tensor":
         columns = ", ".join(map(repr, list(example)[:5]))
         hint = "stack them, as in training: save_model(model, x[:2], processing=Processing(columns=[…]))"
         raise ConfigError(f"save_model needs an example: the inputs of this dataset are columns ({columns})", hint)
+    if isinstance(example, list) and example and not isinstance(example[0], str):
+        raise ConfigError("the inputs of this dataset are picture files, of any size", PICTURES)
     if isinstance(example, list | tuple):
         hint = "give what the module takes: save_model(model, tokens[:2], processing=Processing(tokenise=tokenise))"
         raise ConfigError("save_model needs an example: the inputs of this dataset are no tensor", hint)

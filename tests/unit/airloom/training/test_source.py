@@ -12,7 +12,8 @@ from airloom.datasets.snapshots.snapshot import prepare
 from airloom.datasets.storage.schema import Layout
 from airloom.errors import ConfigError
 from airloom.processing import Pixels, Processing
-from airloom.training.source import SnapshotSplits, TensorLoader, TensorSource, scaled
+from airloom.training.scaled import scaled
+from airloom.training.source import SnapshotSplits, TensorLoader, TensorSource
 
 
 @pytest.fixture(scope="module")

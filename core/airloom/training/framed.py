@@ -1,0 +1,76 @@
+"""Picture files of any size as tensors of one: a source around another."""
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from airloom.errors import ConfigError
+from airloom.pictures import Picture
+from airloom.training.scaled import scaled
+
+if TYPE_CHECKING:
+    from airloom.processing import Processing
+    from airloom.training.source import Source
+
+_THREADS = 4  # that decode ahead, at most: Pillow lets the others run meanwhile
+
+
+class Framed:
+    """Another source, its inputs decoded.
+
+    Args:
+        source: whose inputs are picture files.
+        picture: mode and size.
+    """
+
+    def __init__(self, source: "Source", picture: Picture) -> None:
+        self._source, self.picture = source, picture
+        self._kept: dict[str, tuple[Any, Any]] = {}
+
+    def tensors(self, split: str) -> tuple[Any, Any]:
+        """See `Source`."""
+        if split not in self._kept:
+            self._kept[split] = self._decoded(*self._source.tensors(split))
+        return self._kept[split]
+
+    def dataset(self, split: str) -> Any:
+        """See `Source`: the files, as they are stored."""
+        return self._source.dataset(split)
+
+    def loader(self, split: str, batch_size: int, *, transform: Any = None, **options: Any) -> Any:
+        """See `Source`. Decoded ahead in `threads` (default: one a core, up to 4), before `transform`."""
+
+        def prepare(inputs: Any, labels: Any) -> Any:
+            pair = self._decoded(inputs, labels)
+            return pair if transform is None else transform(*pair)
+
+        options = {"threads": min(_THREADS, os.cpu_count() or 1), "views": not options.get("processes"), **options}
+        return self._source.loader(split, batch_size, transform=prepare, **options)
+
+    def table(self, split: str) -> Any:
+        """See `Source`."""
+        return self._source.table(split)
+
+    @property
+    def classes(self) -> list[str]:
+        """See `Source`."""
+        return self._source.classes
+
+    def declare(self, processing: "Processing") -> "Processing":
+        """See `Source`."""
+        return self._source.declare(processing)
+
+    def empty_columns(self) -> list[str]:
+        """See `Source`."""
+        return self._source.empty_columns()
+
+    def framed(self, picture: Picture) -> "Source":
+        """See `Source`."""
+        return self._source.framed(picture)
+
+    def _decoded(self, inputs: Any, labels: Any) -> tuple[Any, Any]:
+        import torch
+
+        if not isinstance(inputs, list) or (inputs and isinstance(inputs[0], str)):
+            hint = "leave run.pictures out: it is for picture files"
+            raise ConfigError("the inputs of this dataset are no picture files", hint)
+        return scaled(torch.from_numpy(self.picture.frames(inputs)), labels)
