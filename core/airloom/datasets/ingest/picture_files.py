@@ -25,13 +25,12 @@ def kept_as_files(files: Sequence[Labelled], wanted: Wanted) -> bool:
         return any(pa.types.is_large_binary(field.type) for field in wanted.schema)
     if wanted.reading.types.get(COLUMN) == pa.large_binary():
         return True
-    kinds = {_kind(path) for path, _ in files}
-    if any(path.suffix.lower() == ".webp" for path, _ in files):
-        return True
-    if len(kinds - {None}) > 1:
-        wanted.notes.append("pictures of several sizes: each is kept as its file is")
-        return True
-    return False
+    kinds = {_kind(path) for path, _ in files} - {None}
+    several = "of several sizes or modes" if len(kinds) > 1 else ""
+    why = several or ("of WebP" if any(path.suffix.lower() == ".webp" for path, _ in files) else "")
+    if why:
+        wanted.notes.append(f"pictures {why}: each is kept as its file is")
+    return bool(why)
 
 
 def _kind(path: Path) -> tuple[int, int, str] | None:

@@ -69,13 +69,15 @@ def test_colour_modes(tmp_path, mode, channels):
     assert open_source(tmp_path).schema.field("image").metadata == {b"shape": f"{channels},3,4".encode()}
 
 
-def test_an_image_of_another_size_or_mode_is_named(pets):
+def test_an_image_of_another_size_or_mode_does_not_go_to_a_dataset_of_pixels(pets):
+    to_pixels = {"schema": open_source(pets).schema, "type": "image", "label": "label"}
     picture(pets / "dog" / "z.png", size=(5, 3))
-    refused(pets, r"dog/z\.png has the shape \(3, 3, 5\).*before it \(3, 3, 4\)")
+    refused(pets, r"dog/z\.png has the shape \(3, 3, 5\).*before it \(3, 3, 4\)", **to_pixels)
     picture(pets / "dog" / "z.png", mode="L")
-    refused(pets, r"dog/z\.png has the shape \(1, 3, 4\)")
+    refused(pets, r"dog/z\.png has the shape \(1, 3, 4\)", **to_pixels)
     picture(pets / "dog" / "z.png", mode="I;16")
-    refused(pets, r"dog/z\.png has pixels of 16 bits a channel")
+    refused(pets, r"dog/z\.png has pixels of 16 bits a channel", **to_pixels)
+    refused(pets, r"dog/z\.png has pixels of more than 8 bits a channel")  # nor to a new one
 
 
 def test_images_go_to_a_dataset_of_another_size_only_by_mistake(pets):
