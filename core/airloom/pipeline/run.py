@@ -15,7 +15,7 @@ from typing import Any
 from airloom.contracts import Decision, Evaluation, RunContext, StudyResult
 from airloom.errors import ConfigError, StoppedByRequest
 from airloom.jobs import files
-from airloom.names import RunKey, kept_key, owner_of_key
+from airloom.names import RunKey, kept_key, near, owner_of_key
 from airloom.pipeline.steps import evaluate, promote, train, tune
 from airloom.pipeline.steps.resolve import asked, contexts, resolve
 from airloom.pipeline.steps.submit import LogLine, decide, prefixed, run_step
@@ -40,7 +40,8 @@ def find_file(settings: Settings, name: str) -> Path:
         return given.resolve()
     if name not in files_by_name:
         known = ", ".join(files_by_name) or "none"
-        raise ConfigError(f"there is no pipeline {name!r}", f"known here: {known}; or give a path")
+        hint = f"{near(name, files_by_name)}known here: {known}; or give a path"
+        raise ConfigError(f"there is no pipeline {name!r}", hint)
     return files_by_name[name].resolve()
 
 
