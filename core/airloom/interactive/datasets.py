@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airloom.errors import ConfigError
 from airloom.settings import load
 
 if TYPE_CHECKING:
@@ -83,13 +84,19 @@ class Version:
             split: what a pipeline file says in `dataset.split`; None: what a file has that says nothing.
 
         Raises:
-            ConfigError: there is no such part.
+            ConfigError: there is no such part, or `split` is none.
         """
+        from pydantic import ValidationError
+
         from airloom.datasets.snapshots import snapshot
         from airloom.pipeline.steps.resolve import snapshot_of
         from airloom.spec.pipeline import DatasetSection
 
-        section = DatasetSection.model_validate({"name": self.record.dataset} | ({"split": split} if split else {}))
+        try:
+            section = DatasetSection.model_validate({"name": self.record.dataset} | ({"split": split} if split else {}))
+        except ValidationError as error:
+            message = f"the split {str(split)[:200]}: {error.errors()[0]['msg']}"
+            raise ConfigError(message, "write it as `dataset.split` of a pipeline file") from None
         settings = load()
         return snapshot.open_snapshot(settings, snapshot_of(settings, section, self.record)).table(part)
 
