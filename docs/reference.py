@@ -1,15 +1,19 @@
 """Write docs/reference/ from what the program itself knows: `make reference`. A test holds the pages to it."""
 
+import inspect
 import json
+import re
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import click
 import typer.main
 import yaml
 
-from airloom import project_file
+from airloom import interactive, project_file
 from airloom.cli.main import app
 from airloom.spec.pipeline import Pipeline
 
@@ -19,7 +23,8 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "configs" / "pipelines" / "digi
 
 def pages() -> dict[str, str]:
     """The text of each page by the name of its file."""
-    return {"pipeline.md": pipeline_page(), "settings.md": settings_page(), "commands.md": commands_page()}
+    pages = {"pipeline.md": pipeline_page(), "settings.md": settings_page(), "commands.md": commands_page()}
+    return pages | {"python.md": python_page()}
 
 
 def pipeline_page() -> str:
@@ -160,6 +165,59 @@ def _parameter(parameter: Any) -> str:
     default = parameter.default
     shown = default not in (None, "", False, [], ()) and not callable(default)
     return f"| {names} | {says}{f' Default: `{json.dumps(default, default=str)}`.' if shown else ''} |"
+
+
+def python_page() -> str:
+    """What `import airloom` offers: each function with its docstring, each class with what it has."""
+    lines = [
+        "# Python",
+        "",
+        "`import airloom`, in a notebook or a program; it loads nothing else before something is asked for. What is",
+        "wrong is raised as an `airloom.errors.AirloomError`, whose text says what to do.",
+    ]
+    offered = {name: getattr(interactive, name) for name in interactive.__all__}
+    for name, function in offered.items():
+        if inspect.isfunction(function):
+            lines += ["", f"## airloom.{name}", *_whole(name, function)]
+    for name, kind in offered.items():
+        if inspect.isclass(kind):
+            lines += ["", f"## {name}", *_class(kind)]
+    return "\n".join(lines) + "\n"
+
+
+def _class(kind: type) -> Iterator[str]:
+    """A class by its attributes and methods; those that take arguments with all that is said of them."""
+    if members := list(_members(kind)):
+        yield from ("", _cell(_first(kind)), "", "| | |", "|---|---|")
+        yield from (f"| `{_cell(shown)}` | {_cell(_first(member))} |" for shown, member in members)
+    else:
+        yield from ("", "```text", inspect.getdoc(kind) or "", "```")
+    for _, member in members:
+        if "Args:" in (member.__doc__ or ""):
+            yield from _whole(member.__name__, member)
+
+
+def _whole(name: str, function: Any) -> Iterator[str]:
+    yield from ("", "```text", f"{name}{_signature(function)}", "", (inspect.getdoc(function) or "").strip(), "```")
+
+
+def _members(kind: type) -> Iterator[tuple[str, Any]]:
+    """Public properties and methods of a class's own, in the order of the source."""
+    for name, member in vars(kind).items():
+        if name.startswith("_") or not isinstance(member, property | cached_property | FunctionType):
+            continue
+        yield (f"{name}{_signature(member)}" if inspect.isfunction(member) else name), member
+
+
+def _signature(function: Any) -> str:
+    signature = inspect.signature(function)
+    parameters = [one for one in signature.parameters.values() if one.name != "self"]
+    text = re.sub(r"(: |-> )'([^']+)'", r"\1\2", str(signature.replace(parameters=parameters)))
+    return text.replace("collections.abc.", "").replace("typing.", "").replace("<built-in function print>", "print")
+
+
+def _first(member: Any) -> str:
+    return (inspect.getdoc(member) or "").split("\n\n")[0]
 
 
 def _cell(text: str) -> str:

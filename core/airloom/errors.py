@@ -9,6 +9,7 @@ AirloomError
 │   ├── NothingChanged       the commit holds what the newest version holds already
 │   ├── Redacted             rows of the version were forgotten: it is no longer what its id says
 │   ├── CorruptFile          a file is not what was written
+│   ├── InstancesRefused     rows do not fit a model, or it has no answer to them
 │   └── DataAway             the data remote or the disk fails, or others wrote first: a retry may do
 ├── JobError             the jobs layer: no such attempt, an attempt that does not end
 │   ├── JobsAway             the database of jobs and studies does not answer
@@ -71,6 +72,10 @@ class Redacted(DataError):
 
 class CorruptFile(DataError):
     """A file of Airloom's is not what was written: its digest is another, or it cannot be read."""
+
+
+class InstancesRefused(DataError):
+    """Rows do not fit a model, or it has no answer to them; the message says which one, and what was expected."""
 
 
 class DataAway(DataError):

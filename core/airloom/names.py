@@ -22,6 +22,7 @@ too.
 import hashlib
 import posixpath
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -276,6 +277,14 @@ def child_run(run: str, kind: str, number: int) -> str:
 def run_of_child(child: str) -> str:
     """The key of the pipeline run, or of its candidate, below which a child run stands."""
     return child.rsplit("/", 2)[0]
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """The beginning of a hint: which known name may have been meant; empty where none is near."""
+    import difflib
+
+    close = difflib.get_close_matches(name, list(known), 1)
+    return f"did you mean {close[0]}? " if close else ""
 
 
 def is_prediction(text: str) -> bool:

@@ -17,17 +17,19 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from airloom.errors import InstancesRefused
+from airloom.inference.instances import Instances, TooMany
+from airloom.inference.model import Ended, Extras, NotFinite
 from airloom.monitoring import prediction_id
 from airloom.names import shown_model
 from airloom.settings import load as load_settings
 from airloom_serving.counter import PredictionCounter
-from airloom_serving.instances import BadRequest, Instances
-from airloom_serving.limits import BODY_LIMIT, RUN_SECONDS, SMALL_BODY
+from airloom_serving.limits import BODY_LIMIT, MOST_SCORES, RUN_SECONDS, SMALL_BODY
 from airloom_serving.metrics import Metrics
-from airloom_serving.model import Answers, Busy, Extras, LoadedModel, NotFinite, TookTooLong
 from airloom_serving.prediction_log import Answered, PredictionLog
 from airloom_serving.reconciler import Reconciler
 from airloom_serving.security import NoRoom, TooLarge
+from airloom_serving.served import Busy, ServedModel, TookTooLong
 
 log = logging.getLogger(__name__)
 FORM = '{"model": name, "instances": [...]}, and if wanted "scores": true, "top": 3'
@@ -38,7 +40,7 @@ KEYS = {"model", "instances", "scores", "top"}
 class Question:
     """A judged request."""
 
-    model: LoadedModel
+    model: ServedModel
     instances: Instances
     extras: Extras
 
@@ -100,7 +102,7 @@ class Server:
 
         Raises:
             HTTPException: it has another form, or names no served model.
-            BadRequest: its instances do not fit the model.
+            InstancesRefused: its instances do not fit the model.
         """
         try:
             body = orjson.loads(data)
@@ -121,12 +123,20 @@ class Server:
         if model is None:
             served = ", ".join(self.reconciler.models)[:1000] or "none"
             raise HTTPException(404, f"no model {body['model'][:80]!r} is served; served: {served}")
-        return Question(model, model.parse(body["instances"]), Extras(bool(scores), top or 0))
+        return Question(model, model.parse(body["instances"]), Extras(bool(scores), top or 0, MOST_SCORES))
 
     def _answer(self, question: Question, options: Any, began: float) -> tuple[bytes, int]:
-        """The answer as JSON, which is counted and logged, and how many instances training never saw the like of."""
+        """The answer as JSON, which is counted and logged, and how many instances training never saw the like of.
+
+        Raises:
+            InstancesRefused: the model has no answer to some instance.
+            TookTooLong: the deadline passed.
+        """
         model = question.model
-        answers = model.answers(question.instances, question.extras, options)
+        try:
+            answers = model.answers(question.instances, question.extras, options)
+        except Ended:
+            raise TookTooLong(f"{model.name} did not answer within {RUN_SECONDS:g} s") from None
         predictions = answers.predictions
         ids = [prediction_id.new(model.name, model.version) for _ in predictions]
         share = (time.perf_counter() - began) * 1000 / len(ids)
@@ -138,7 +148,7 @@ class Server:
             "version": model.version,
             "prediction_ids": ids,
         }
-        return orjson.dumps(found | _extras(model, answers)), answers.outside
+        return orjson.dumps(found | model.extras(answers)), answers.outside
 
     def _short(self, model: str) -> str:
         """A model's name without that of this installation."""
@@ -187,14 +197,8 @@ def build(server: Server, documentation: Callable[[], dict[str, Any]] = dict) ->
         Route("/docs.json", described, methods=["GET"]),
         Route("/docs", page, methods=["GET"]),
     ]
-    refusals = {kind: _refused for kind in (HTTPException, BadRequest, Busy, TookTooLong, TooLarge, NoRoom)}
+    refusals = {kind: _refused for kind in (HTTPException, InstancesRefused, Busy, TookTooLong, TooLarge, NoRoom)}
     return Starlette(routes=routes, exception_handlers={**refusals, Exception: _failed})
-
-
-def _extras(model: LoadedModel, answers: Answers) -> dict[str, Any]:
-    """What was wanted besides the predictions."""
-    scores = {"classes": model.classes(len(answers.scores[0])), "scores": answers.scores} if answers.scores else {}
-    return scores | ({"top": answers.top} if answers.top else {})
 
 
 def _run_options() -> Any:
@@ -211,6 +215,8 @@ def _terminate(options: Any) -> None:
 async def _refused(_: Request, error: Any) -> Response:
     if isinstance(error, HTTPException):
         return _json(error.status_code, {"error": error.detail}, error.headers)
+    if isinstance(error, InstancesRefused):
+        return _json(413 if isinstance(error, TooMany) else 422, {"error": str(error)})
     headers = {"Retry-After": "1"} if error.status == 503 else None
     return _json(error.status, {"error": str(error) or f"a body may have {BODY_LIMIT} bytes"}, headers)
 

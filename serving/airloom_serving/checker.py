@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from airloom.errors import AirloomError
+from airloom.inference.model import LoadedModel
 from airloom.jobs.sandbox import confine
-from airloom_serving.model import load
 
 
 def main() -> None:
@@ -46,7 +46,7 @@ def check(name: str, version: str, folder: str, digests: dict[str, str], memory:
     used = resource.getrusage(resource.RUSAGE_SELF)
     _limit(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime + seconds) + 1)
     try:
-        load(name, version, Path(folder), digests)
+        LoadedModel.load(name, version, Path(folder), digests)
     except AirloomError as error:
         return str(error)
     except Exception as error:  # onnxruntime and numpy have no common base of their errors

@@ -1,4 +1,7 @@
-"""What a request may cost. All limits of the server stand here, and the account of the bytes in flight."""
+"""What a request may cost: the limits of the server, and the account of the bytes in flight.
+
+What one call of a graph is given stands in `airloom.inference.limits`.
+"""
 
 BODY_LIMIT = 8 * 2**20  # bytes
 IN_FLIGHT = 32 * 2**20  # bytes of all bodies that are being read or answered
@@ -6,8 +9,6 @@ MOST_INSTANCES = 10_000
 MOST_VALUES = 2**24  # numbers that a request's instances become: a short text becomes as many as a long one
 MOST_SCORES = 2**19  # probabilities of one answer
 SMALL_BODY = 2**14  # bytes; larger bodies are parsed one at a time, as their objects take some 30 times their bytes
-RUN_VALUES = 2**18  # numbers, and
-RUN_ROWS = 1024  # rows, that a graph is given at once: what lies between its layers is a multiple of them
 RUN_SECONDS = 20.0  # of a request, its wait among others of the same model included
 RUNS_A_MODEL = 4  # requests that one model answers at once, so that a slow one leaves the others their threads
 WAITING_A_MODEL = 64  # requests that wait for one model

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 
 from airloom.errors import MlflowAway
 from airloom.names import shown_model
-from airloom.registry import models, signatures
+from airloom.registry import model_files, models
 from airloom.settings import Settings
-from airloom.tracking import artifacts, runs
-from airloom_serving.model import LoadedModel, load
+from airloom.tracking import runs
+from airloom_serving.served import ServedModel
 from airloom_serving.verdicts import Checkers, Refused
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class Reconciler:
     """
 
     def __init__(self, settings: Settings, checkers: Checkers | None = None) -> None:
-        self.models: dict[str, LoadedModel] = {}
+        self.models: dict[str, ServedModel] = {}
         self.errors: dict[str, str] = {}
         self.loading: dict[str, Loading] = {}
         self._settings = settings
@@ -152,15 +152,12 @@ class Reconciler:
             if self._first is not None and not isinstance(problem, MlflowAway):
                 self._first.discard(name)
 
-    def _loaded(self, name: str, number: str) -> LoadedModel | None:
+    def _loaded(self, name: str, number: str) -> ServedModel | None:
         """The version, its signature verified, fetched, checked and loaded; None where the alias has moved on."""
         with runs.connection_errors(self._settings):
             version = models.champion(runs.client(self._settings), self._settings.registered(name))
         if version is None or str(version.version) != number:
             return None
-        signatures.check(self._settings, version)
-        uri, digests = models.uri_of(version), models.digests_of(version)
-        folder = self._settings.home / "cache" / "served" / artifacts.model_id(uri)
-        artifacts.fetch_model(self._settings, uri, digests, folder)
+        folder, digests = model_files.fetch_signed(self._settings, version, self._settings.home / "cache" / "served")
         self._checkers.judge(version.name, number, folder, digests)
-        return load(version.name, number, folder, digests, checked=True)
+        return ServedModel.load(version.name, number, folder, digests, checked=True)

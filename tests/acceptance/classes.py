@@ -72,14 +72,14 @@ def write() -> None:
 
 def ask(numbers: list[int]) -> None:
     """What the server's own code answers, of the model that serves, to a picture of each class."""
-    from airloom_serving.model import load as load_model
+    from airloom.inference.model import LoadedModel
 
     settings = load()
     version = models.champion(runs.client(settings), NAME)
     assert version is not None
     uri, digests = models.uri_of(version), models.digests_of(version)
     folder = artifacts.fetch_model(settings, uri, digests, settings.home / "cache" / "served" / artifacts.model_id(uri))
-    model = load_model(NAME, str(version.version), folder, digests)
+    model = LoadedModel.load(NAME, str(version.version), folder, digests)
     asked = [[(pixels(number) / 255).tolist()] for number in numbers]
     print("asked", numbers, "answered", model.answers(model.parse(asked)).predictions)
 

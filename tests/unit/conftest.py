@@ -78,6 +78,16 @@ class World:
         self, ctx: RunContext, wrong: tuple[int, ...] = (), spoil_golden: bool = False, columns: int = 8
     ) -> TrainedModel:
         """Log a tiny model in a child run, as training does, without torch."""
+        folder = self.settings.home / "made" / uuid.uuid4().hex / "extra_files"
+        folder.mkdir(parents=True)
+        tiny_onnx(folder / "model.onnx", wrong, columns)
+        if spoil_golden:
+            golden = {"inputs": np.zeros((1, 1, 8, 8)).tolist(), "outputs": np.ones((1, 10)).tolist()}
+            (folder / "golden.json").write_text(json.dumps(golden))
+        return self.log(ctx, folder.parent)
+
+    def log(self, ctx: RunContext, folder: Path) -> TrainedModel:
+        """The same of files that are there: `extra_files` with model.onnx, golden.json and perhaps processing.json."""
         import mlflow
 
         from airloom.tracking import runs
@@ -85,15 +95,9 @@ class World:
         client = runs.client(self.settings)
         run = runs.ensure_child(client, ctx, "train", tags={"airloom.code.sha256": "c0de"})
         runs.log_parameters(client, run, {"width": 8})
-        folder = self.settings.home / "made" / uuid.uuid4().hex
         back = folder.with_name(f"{folder.name}-back")
         back.mkdir(parents=True)
-        (folder / "extra_files").mkdir(parents=True)
         (folder / "MLmodel").write_text("flavors: {}\n")
-        tiny_onnx(folder / "extra_files" / "model.onnx", wrong, columns)
-        if spoil_golden:
-            golden = {"inputs": np.zeros((1, 1, 8, 8)).tolist(), "outputs": np.ones((1, 10)).tolist()}
-            (folder / "extra_files" / "golden.json").write_text(json.dumps(golden))
         model = client.create_logged_model(ctx.experiment, name="model", source_run_id=run)
         client.log_model_artifacts(model.model_id, str(folder))
         client.finalize_logged_model(model.model_id, "READY")
@@ -106,11 +110,14 @@ class World:
     def register(
         self, key: str, wrong: tuple[int, ...] = (), spoil_golden: bool = False, columns: int = 8
     ) -> RegisteredVersion:
+        ctx = self.ctx(key)
+        return self.register_trained(ctx, self.train(ctx, wrong, spoil_golden, columns))
+
+    def register_trained(self, ctx: RunContext, trained: TrainedModel) -> RegisteredVersion:
+        """As the step `register` does, after a gate that let it pass."""
         from airloom.registry import register as registry
 
-        ctx = self.ctx(key)
         evaluation = Evaluation({"accuracy": 1.0}, "", {}, "evaluation/predictions.parquet", 10)
-        trained = self.train(ctx, wrong, spoil_golden, columns)
         return registry.register(self.settings, ctx, trained, evaluation, PASSED)
 
     def store_file(self, uri: str, name: str = "model.onnx") -> Path:

@@ -28,6 +28,7 @@ TRAINING = (
     "datasets/reading",
     "datasets/types",
     "evaluation",
+    "inference",
     "demo",
 )
 ROLES = {

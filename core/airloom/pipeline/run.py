@@ -15,7 +15,7 @@ from typing import Any
 from airloom.contracts import Decision, Evaluation, RunContext, StudyResult
 from airloom.errors import ConfigError, StoppedByRequest
 from airloom.jobs import files
-from airloom.names import RunKey, kept_key, owner_of_key
+from airloom.names import RunKey, kept_key, near, owner_of_key
 from airloom.pipeline.steps import evaluate, promote, train, tune
 from airloom.pipeline.steps.resolve import asked, contexts, resolve
 from airloom.pipeline.steps.submit import LogLine, decide, prefixed, run_step
@@ -40,8 +40,9 @@ def find_file(settings: Settings, name: str) -> Path:
     if name not in files_by_name and (given.suffix in {".yaml", ".yml"} or given.is_file()):
         return given.resolve()
     if name not in files_by_name:
-        known = f"{outside(settings.project)}known here: {', '.join(files_by_name) or 'none'}"
-        raise ConfigError(f"there is no pipeline {name!r}", f"{known}; or give a path")
+        known = f"known here: {', '.join(files_by_name) or 'none'}; or give a path"
+        hint = f"{outside(settings.project)}{near(name, files_by_name)}{known}"
+        raise ConfigError(f"there is no pipeline {name!r}", hint)
     return files_by_name[name].resolve()
 
 

@@ -1,6 +1,7 @@
 """Registered models: what there is, what a version carries, what differs between two, which one is the champion."""
 
 import json
+import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airloom.contracts import RunContext
 from airloom.errors import RegistryError, SignatureRefused
 from airloom.files import is_new
-from airloom.names import ModelName, owner_of, shown_model
+from airloom.names import ModelName, near, owner_of, shown_model
 from airloom.registry import signatures
 from airloom.registry.model_records import ListedModel, ListedVersion, VersionDetails, VersionDifference
 from airloom.settings import Settings
@@ -37,8 +38,10 @@ def find(settings: Settings, reference: str) -> "ModelVersion":
         return get_version(settings, asked.name, asked.version)
     alias, aliases = asked.alias or "champion", _aliases(settings, asked.name)
     if alias not in aliases:
-        known = ", ".join(f"{name}@{number}" for name, number in aliases.items()) or "none"
-        raise RegistryError(f"model {_shown(settings, asked.name)} has no alias {alias!r}", f"it has {known}")
+        shown, known = _shown(settings, asked.name), ", ".join(f"{a}@{n}" for a, n in aliases.items()) or "none"
+        number = re.fullmatch(r"v(\d+)", alias)  # as a version of a dataset is written; MLflow takes no such alias
+        hint = f"a version is written {shown}/{number[1]}; " if number else ""
+        raise RegistryError(f"model {shown} has no alias {alias!r}", f"{hint}it has {known}")
     return get_version(settings, asked.name, aliases[alias])
 
 
@@ -107,7 +110,9 @@ def _aliases(settings: Settings, name: str) -> dict[str, str]:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
             message = f"there is no registered model {_shown(settings, name)}"
-            raise RegistryError(message, "`airloom model list --all` shows all") from None
+            known = [_shown(settings, model.name) for model in runs.pages(client.search_registered_models)]
+            guess = near(_shown(settings, name), known)
+            raise RegistryError(message, f"{guess}`airloom model list --all` shows all") from None
 
 
 def _numbers(aliases: dict[str, Any]) -> dict[str, str]:
@@ -230,10 +235,19 @@ def deployable(settings: Settings, name: str, version: str) -> None:
     """
     registered = get_version(settings, name, version)
     signatures.check(settings, registered)
-    if day := registered.tags.get(Tag.COLLECTED):
-        shown = _shown(settings, name)
+    check_collected(settings, registered)
+
+
+def check_collected(settings: Settings, version: "ModelVersion") -> None:
+    """Refuse a version whose files are gone.
+
+    Raises:
+        RegistryError: they were collected.
+    """
+    if day := version.tags.get(Tag.COLLECTED):
+        shown = _shown(settings, version.name)
         hint = f"run its pipeline again, or take a younger version: `airloom model list` has those of {shown}"
-        raise RegistryError(f"the files of version {version} of {shown} were collected on {day}", hint)
+        raise RegistryError(f"the files of version {version.version} of {shown} were collected on {day}", hint)
 
 
 def list_versions(settings: Settings, name: str) -> "list[ModelVersion]":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airloom.contracts import Record
 from airloom.errors import RegistryError
-from airloom.names import ModelName, RunKey, is_mlflow_run, registered_model, shown_model
+from airloom.names import ModelName, RunKey, is_mlflow_run, near, registered_model, shown_model
 from airloom.settings import Settings
 from airloom.tracking import runs as mlflow_runs
 from airloom.tracking.tags import Tag
@@ -181,8 +181,16 @@ def _experiment(settings: Settings, client: "MlflowClient", registered: str) -> 
     experiment = client.get_experiment_by_name(f"{mlflow_runs.EXPERIMENTS}{registered}")
     if experiment is None:
         pipeline = shown_model(registered, settings.installation)
-        raise RegistryError(f"pipeline {pipeline} has no runs", f"`airloom run {pipeline}` makes one")
+        guess = near(pipeline, _pipelines(settings, client))
+        raise RegistryError(f"pipeline {pipeline} has no runs", f"{guess}`airloom run {pipeline}` makes one")
     return str(experiment.experiment_id)
+
+
+def _pipelines(settings: Settings, client: "MlflowClient") -> list[str]:
+    """The pipelines that have runs, as they are called here."""
+    prefix = mlflow_runs.EXPERIMENTS
+    found = mlflow_runs.pages(client.search_experiments, filter_string=f"name LIKE '{prefix}%'")
+    return [shown_model(experiment.name.removeprefix(prefix), settings.installation) for experiment in found]
 
 
 def _pipeline_runs(settings: Settings, client: "MlflowClient", pipeline: str) -> "Iterator[Run]":

@@ -14,13 +14,13 @@ from airloom_serving import api
 from airloom_serving.api import build
 from airloom_serving.limits import MOST_INSTANCES, RUNS_A_MODEL, WAITING_A_MODEL
 from airloom_serving.metrics import Measured
-from airloom_serving.model import LoadedModel
+from airloom_serving.served import ServedModel
 
 
 @pytest.fixture
 def client(server, make_session):
     """A server of one model that answers with the largest of three numbers, without its threads."""
-    server.reconciler.models = {"small": LoadedModel("small", "7", make_session(), (3,))}
+    server.reconciler.models = {"small": ServedModel("small", "7", make_session(), (3,))}
     return TestClient(build(server), raise_server_exceptions=False)
 
 
@@ -32,9 +32,9 @@ def ask(client, model, instances, **more):
 def roots(server, client, make_session):
     """Models that take square roots: a classifier, and one that answers with numbers."""
     more = {
-        "classes": LoadedModel("classes", "1", make_session("Sqrt"), (3,), Processing(labels=["a", "b", "c"])),
-        "numbers": LoadedModel("numbers", "1", make_session("Sqrt", ()), ()),
-        "logs": LoadedModel("logs", "1", make_session("Log"), (3,)),
+        "classes": ServedModel("classes", "1", make_session("Sqrt"), (3,), Processing(labels=["a", "b", "c"])),
+        "numbers": ServedModel("numbers", "1", make_session("Sqrt", ()), ()),
+        "logs": ServedModel("logs", "1", make_session("Log"), (3,)),
     }
     server.reconciler.models |= more
     return client
@@ -83,7 +83,7 @@ def test_numbers_have_no_probabilities(roots):
 
 def test_a_threshold_changes_the_class_and_no_probability(server, client, make_session):
     declared = Processing(threshold=0.9, labels=["no", "yes"])
-    server.reconciler.models["one"] = LoadedModel("one", "1", make_session("Identity", (1,)), (1,), declared)
+    server.reconciler.models["one"] = ServedModel("one", "1", make_session("Identity", (1,)), (1,), declared)
     answer = ask(client, "one", [[0.0], [3.0]], scores=True).json()
     assert answer["predictions"] == ["no", "yes"]
     assert answer["scores"][0] == [0.5, 0.5]
@@ -96,7 +96,7 @@ def pictures(server, client, make_session):
     for pixels in Pixels:
         graph = make_session("Flatten", (1, 2, 2))
         declared = Processing(pixels=pixels)
-        server.reconciler.models[pixels.value] = LoadedModel(pixels.value, "1", graph, (1, 2, 2), declared)
+        server.reconciler.models[pixels.value] = ServedModel(pixels.value, "1", graph, (1, 2, 2), declared)
     return client
 
 
@@ -117,7 +117,7 @@ def test_bytes_are_scaled_where_they_are_declared(server, pictures):
 
 def test_what_lies_outside_of_the_observed_range_is_answered_and_counted(server, client, make_session):
     declared = Processing(columns=["a", "b", "c"], observed={"a": (0, 1), "c": (-1, 5)})
-    server.reconciler.models["table"] = LoadedModel("table", "1", make_session(), (3,), declared)
+    server.reconciler.models["table"] = ServedModel("table", "1", make_session(), (3,), declared)
     assert ask(client, "table", [[2, 0, 0], [0, 99, 0], [1, 0, 5.5], [0, 0, -1]]).status_code == 200
     assert 'airloom_outside_total{model="table",version="1"} 2.0' in client.get("/metrics").text
 
@@ -145,7 +145,7 @@ def endless():
 
 
 def test_a_graph_that_does_not_end_is_ended_and_stops_no_other(server, client, monkeypatch):
-    server.reconciler.models["loop"] = LoadedModel("loop", "1", endless(), (3,))
+    server.reconciler.models["loop"] = ServedModel("loop", "1", endless(), (3,))
     assert ask(client, "loop", [[-1, 0, 0]]).json()["predictions"] == [1]
     monkeypatch.setattr(api, "RUN_SECONDS", 1.0)
 
@@ -174,7 +174,7 @@ def test_what_the_graph_itself_refuses_is_told(server, client):
     graph.initializer.append(table)
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     session = onnxruntime.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
-    server.reconciler.models["tokens"] = LoadedModel("tokens", "1", session, (1,), whole=True)
+    server.reconciler.models["tokens"] = ServedModel("tokens", "1", session, (1,), whole=True)
     for wrong, told in ([[9]], "cannot answer these instances"), ([[2**63]], "64 bits"), ([[1.0]], "a number with"):
         answer = ask(client, "tokens", wrong)
         assert (answer.status_code, told in answer.json()["error"]) == (422, True), answer.text

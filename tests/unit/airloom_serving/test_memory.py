@@ -11,8 +11,8 @@ from onnx import TensorProto
 from airloom.processing import Pixels, Processing, Tokenise
 from airloom_serving.api import build
 from airloom_serving.limits import BODY_LIMIT
-from airloom_serving.model import LoadedModel
 from airloom_serving.security import Guard
+from airloom_serving.served import ServedModel
 
 MB = 2**20
 
@@ -39,11 +39,11 @@ def app(server, make_session):
     tokenise = Tokenise(vocabulary=["a"], length=100_000)
     whole = {"kind": TensorProto.INT64}
     server.reconciler.models = {
-        "numbers": LoadedModel("numbers", "1", make_session(), (3,)),
-        "scalars": LoadedModel("scalars", "1", make_session(shape=()), ()),
-        "images": LoadedModel("images", "1", make_session(shape=(1, 8, 8)), (1, 8, 8), Processing(pixels=Pixels.UNIT)),
-        "tokens": LoadedModel("tokens", "1", make_session(shape=(6,), **whole), (6,), whole=True),
-        "texts": LoadedModel(
+        "numbers": ServedModel("numbers", "1", make_session(), (3,)),
+        "scalars": ServedModel("scalars", "1", make_session(shape=()), ()),
+        "images": ServedModel("images", "1", make_session(shape=(1, 8, 8)), (1, 8, 8), Processing(pixels=Pixels.UNIT)),
+        "tokens": ServedModel("tokens", "1", make_session(shape=(6,), **whole), (6,), whole=True),
+        "texts": ServedModel(
             "texts", "1", make_session(shape=(100_000,), **whole), (100_000,), Processing(tokenise=tokenise), True
         ),
     }

@@ -12,11 +12,11 @@ from airloom.deployment.record import deploy
 from airloom.errors import MlflowAway
 from airloom.files import file_sha256
 from airloom.registry import keys, models, signatures
-from airloom.tracking import runs
+from airloom.tracking import artifacts, runs
 from airloom.tracking.tags import Tag
 from airloom_serving import reconciler as module
-from airloom_serving.model import load
 from airloom_serving.reconciler import Reconciler
+from airloom_serving.served import ServedModel
 
 
 @pytest.fixture
@@ -233,7 +233,8 @@ def test_it_is_not_ready_before_what_should_serve_is_loaded(small, make, monkeyp
     deploy(small.settings, "small", small.register("one").version)
     reconciler, may_load = make(small), threading.Event()
     assert "first look" in reconciler.unready
-    monkeypatch.setattr(module, "load", lambda *_, **__: may_load.wait(60) and load(*_, **__))
+    load = ServedModel.load
+    monkeypatch.setattr(ServedModel, "load", lambda *_, **__: may_load.wait(60) and load(*_, **__))
     loads = reconciler.look()
     assert reconciler.unready == "not loaded yet: small"
     assert reconciler.loading["small"].version == "1"
@@ -259,15 +260,15 @@ def test_a_champion_that_is_refused_keeps_no_server_from_being_ready(small, make
 
 def test_one_that_mlflow_does_not_hand_out_yet_does(small, make, monkeypatch):
     deploy(small.settings, "small", small.register("one").version)
-    reconciler, fetch = make(small), module.artifacts.fetch_model
+    reconciler, fetch = make(small), artifacts.fetch_model
 
     def away(*_):
         raise MlflowAway("MLflow does not answer")
 
-    monkeypatch.setattr(module.artifacts, "fetch_model", away)
+    monkeypatch.setattr(artifacts, "fetch_model", away)
     reconciler.once()
     assert reconciler.unready == "not loaded yet: small"
-    monkeypatch.setattr(module.artifacts, "fetch_model", fetch)
+    monkeypatch.setattr(artifacts, "fetch_model", fetch)
     monkeypatch.setattr(module, "POLL_SECONDS", 0.0)
     reconciler._retries.clear()
     reconciler.once()
@@ -301,7 +302,8 @@ def test_a_version_that_comes_too_late_is_not_served(small, make, monkeypatch):
     first, second = small.register("one").version, small.register("two", wrong=(4,)).version
     deploy(small.settings, "small", first)
     reconciler, may_load = make(small), threading.Event()
-    monkeypatch.setattr(module, "load", lambda *_, **__: may_load.wait(60) and load(*_, **__))
+    load = ServedModel.load
+    monkeypatch.setattr(ServedModel, "load", lambda *_, **__: may_load.wait(60) and load(*_, **__))
     loads = reconciler.look()
     deploy(small.settings, "small", second)
     reconciler.look()

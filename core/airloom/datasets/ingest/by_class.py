@@ -2,26 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from airloom.datasets.ingest import picture_files
+from airloom.datasets.ingest import picture_files, pictures
 from airloom.datasets.ingest.batches import Wanted
 from airloom.datasets.ingest.encodings import decode
 from airloom.datasets.ingest.limits import ROW_BYTES, batch_rows
 from airloom.datasets.ingest.listing import class_of, entries, open_plain
 from airloom.errors import DataError
 
-if TYPE_CHECKING:
-    import numpy as np
-    from PIL.ImageFile import ImageFile
-
 IMAGES = (".png", ".jpg", ".jpeg", ".webp")
 TEXTS = (".txt",)
-MODES = {"1": "L", "P": "RGB", "CMYK": "RGB", "YCbCr": "RGB", "LA": "RGBA", "PA": "RGBA"}  # the rest stay as they are
-CHANNELS = {"L": 1, "RGB": 3, "RGBA": 4}
-ORIENTATION, LYING = 0x0112, (5, 6, 7, 8)  # Exif's tag, and its values for a picture that lies on its side
 
 
 def read_classes(folder: Path, wanted: Wanted) -> tuple[str, Iterator[pa.RecordBatch]]:
@@ -69,58 +61,13 @@ def _images(root: Path, files: Sequence[tuple[Path, str]], wanted: Wanted) -> It
         part = files[start : start + step]
         pixels = []
         for path, _ in part:
-            pixels.append(_image(path, shape))
+            pixels.append(pictures.read(path, shape))
             shape = shape or pixels[0].shape
         flat = pa.FixedSizeListArray.from_arrays(pa.array(np.stack(pixels).reshape(-1)), pixels[0].size)
         field = pa.field("image", flat.type, metadata={"shape": ",".join(map(str, shape))})
         yield _with_label(field, flat, part, root, wanted)
         start += len(part)
         step = batch_rows(pixels[0].size)
-
-
-def _image(path: Path, shape: tuple[int, ...]) -> "np.ndarray[Any, Any]":
-    """uint8 (c, h, w), as a viewer shows it: turned as its Exif tag says, with its transparency.
-
-    The header is looked at first: a bomb, or another size, is refused before it is decoded.
-    """
-    import numpy as np
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    try:
-        with open_plain(path) as file, Image.open(file, formats=("PNG", "JPEG")) as image:
-            mode = _mode(path, image)
-            if image.width * image.height > (Image.MAX_IMAGE_PIXELS or 0):
-                raise Image.DecompressionBombError(f"{image.width} x {image.height} pixels")
-            lies = image.getexif().get(ORIENTATION) in LYING  # decodes a PNG: its tag may stand behind the pixels
-            actual = (CHANNELS[mode], *((image.width, image.height) if lies else (image.height, image.width)))
-            if shape and actual != shape:
-                message = f"{path} has the shape {actual} (channels, height, width), the images before it {shape}"
-                raise DataError(message, "bring all images to one size and colour mode")
-            pixels = np.asarray(ImageOps.exif_transpose(image).convert(mode))
-    except Image.DecompressionBombError as error:
-        message = f"{path} is too large: {str(error)[:120]}"
-        raise DataError(message, f"at most {Image.MAX_IMAGE_PIXELS} pixels") from None
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:  # what Pillow raises for broken files
-        raise DataError(
-            f"{path} is no whole image: {str(error)[:120]}", "it must be PNG or JPEG; save it anew"
-        ) from None
-    return pixels.reshape(actual[1], actual[2], actual[0]).transpose(2, 0, 1)
-
-
-def _mode(path: Path, image: "ImageFile") -> str:
-    """The mode in which the picture's pixels stay as they are.
-
-    Raises:
-        DataError: there is none of 8 bits a channel, or the picture moves.
-    """
-    deep = any("16" in str(tile.args) for tile in image.tile)  # Pillow drops the lower half of 16 bits silently
-    mode = MODES.get(image.mode, image.mode)
-    if deep or mode not in CHANNELS:
-        bits = "pixels of 16 bits a channel" if deep else f"pixels of mode {image.mode}"
-        raise DataError(f"{path} has {bits}", "save it with 8 bits a channel")
-    if image.format == "PNG" and getattr(image, "is_animated", False):
-        raise DataError(f"{path} is an animation", "save the picture that is meant")
-    return "RGBA" if "transparency" in image.info else mode
 
 
 def _texts(root: Path, files: Sequence[tuple[Path, str]], wanted: Wanted) -> Iterator[pa.RecordBatch]:

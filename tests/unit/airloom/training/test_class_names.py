@@ -22,13 +22,13 @@ from airloom.errors import ConfigError
 from airloom.evaluation.evaluate import PREDICTIONS, evaluate
 from airloom.evaluation.gate.evidence import gate
 from airloom.files import file_sha256
+from airloom.inference.model import LoadedModel
 from airloom.processing import Processing
 from airloom.registry import card, register
 from airloom.spec.pipeline import Pipeline
 from airloom.tracking import artifacts, runs
 from airloom.training.source import SnapshotSplits
 from airloom.training.train import train
-from airloom_serving.model import load as load_served
 
 SPLIT = {"train": 0.6, "validation": 0.15, "test": 0.25}
 CODE = """
@@ -148,7 +148,7 @@ class Project:
     def answers(self, instances):
         folder = self.folder / "cache" / self.trained.mlflow_run
         artifacts.fetch_model(self.settings, self.trained.model_uri, self.trained.digests, folder)
-        served = load_served(self.name, "1", folder, self.trained.digests)
+        served = LoadedModel.load(self.name, "1", folder, self.trained.digests)
         return served, served.answers(served.parse(instances)).predictions
 
 

@@ -15,13 +15,13 @@ from airloom.datasets.storage.schema import Layout
 from airloom.errors import JobFailed
 from airloom.evaluation.evaluate import evaluate
 from airloom.evaluation.gate.evidence import gate
+from airloom.inference.model import LoadedModel
 from airloom.registry import register
 from airloom.spec.pipeline import Pipeline
 from airloom.tracking import artifacts, runs
 from airloom.training.run import ReportSink, TrainingRun, execute
 from airloom.training.source import SnapshotSplits
 from airloom.training.train import train
-from airloom_serving.model import load as load_served
 
 SPLIT = {"train": 0.6, "validation": 0.15, "test": 0.25}
 CODE = """
@@ -125,7 +125,7 @@ def test_another_kind_of_data_goes_the_same_way(settings, tmp_path, name):
         runs.client(settings).set_registered_model_alias(name, "champion", champion)
     assert len(decision.reasons) == 4  # minimum, champion, and both of the slice
     folder = artifacts.fetch_model(settings, trained.model_uri, trained.digests, tmp_path / "cache" / "m")
-    served = load_served(name, champion, folder, trained.digests)
+    served = LoadedModel.load(name, champion, folder, trained.digests)
     if name == "words":
         assert served.answers(served.parse(["well made, a good one", "it broke at once"])).predictions == [
             "good",

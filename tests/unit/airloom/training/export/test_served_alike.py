@@ -12,13 +12,12 @@ import torch  # noqa: TID253 - a test of training code
 from torch import nn  # noqa: TID253 - as above
 
 from airloom.contracts import RunContext, Snapshot
-from airloom.errors import CorruptFile
+from airloom.errors import CorruptFile, InstancesRefused
+from airloom.inference.model import LoadedModel
 from airloom.processing import Processing, Tokenise
 from airloom.tracking import artifacts, runs
 from airloom.training.export.store import store_model
 from airloom.training.normalise import Normalise
-from airloom_serving.instances import BadRequest
-from airloom_serving.model import load as load_served
 
 TEXTS = ["well made", "well done!", "broke at once", "it broke"]
 # A stranger: mlflow, torch and numpy only; airloom and our serving cannot even be imported.
@@ -139,7 +138,7 @@ def changed(path, data):
 
 def served(settings, trained, tmp_path):
     folder = artifacts.fetch_model(settings, trained.model_uri, trained.digests, tmp_path / "cache" / "m")
-    return load_served("m", "1", folder, trained.digests)
+    return LoadedModel.load("m", "1", folder, trained.digests)
 
 
 def test_plain_mlflow_without_airloom_gives_the_served_answers(settings, stored, stranger, tmp_path):
@@ -159,7 +158,7 @@ def test_the_server_takes_texts_and_answers_with_names(settings, models, tmp_pat
         expected = model(torch.from_numpy(declared.tokenise(TEXTS))).argmax(1).tolist()
     assert ours.answers(ours.parse(TEXTS)).predictions == [["bad", "good"][number] for number in expected]
     for wrong in ([], [1, 2], "well", [["well"]], [None], {"a": 1}):
-        with pytest.raises(BadRequest, match="list of texts"):
+        with pytest.raises(InstancesRefused, match="list of texts"):
             ours.parse(wrong)
 
 
@@ -170,8 +169,8 @@ def test_a_flipped_byte_in_any_file_is_refused_before_it_is_parsed(settings, sto
         whole = (folder / name).read_bytes()
         flipped = bytes([whole[0] ^ 1]) + whole[1:]
         with changed(folder / name, flipped), pytest.raises(CorruptFile, match=name.rpartition("/")[2]):
-            load_served("m", "1", folder, trained.digests)
-    assert load_served("m", "1", folder, trained.digests)
+            LoadedModel.load("m", "1", folder, trained.digests)
+    assert LoadedModel.load("m", "1", folder, trained.digests)
 
 
 def test_each_stored_file_has_a_digest_and_a_flip_of_any_is_named(settings, stored, tmp_path):

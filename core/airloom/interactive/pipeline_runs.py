@@ -1,29 +1,26 @@
-"""`import airloom` in a notebook: run a pipeline, look at its runs, read datasets.
-
-Everything here is what the command line does, as objects that show themselves. Project and state folder are found from
-the working folder, as by `airloom`.
-"""
+"""Run a pipeline, look at its runs, and compare them."""
 
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airloom.errors import RegistryError
+from airloom.names import near
 from airloom.settings import load
 
 if TYPE_CHECKING:
     import pandas as pd
-    import pyarrow as pa
+    from mlflow import MlflowClient
     from PIL.Image import Image
 
-    from airloom.contracts import DatasetVersion
     from airloom.tracking.experiments import PipelineRun, PipelineRunDetails
 
 COST = "cost."  # metrics of a training as a whole begin so
+PREDICTIONS = "evaluation/predictions.parquet"
 
 
 def run(
@@ -89,17 +86,6 @@ def compare(*targets: "Run | str") -> "pd.DataFrame":
     return pd.DataFrame.from_dict(differences, orient="index", columns=names)
 
 
-def dataset(name: str) -> "Dataset":
-    """A dataset of this installation.
-
-    Raises:
-        DataError: there is none of this name.
-    """
-    found = Dataset(name)
-    found.versions  # noqa: B018 - to say at once that there is none
-    return found
-
-
 class Run:
     """One run of a pipeline, by the id of its MLflow run or by its key."""
 
@@ -146,31 +132,40 @@ class Run:
         return dict(self.details.trainings[0].parameters) if self.details.trainings else {}
 
     def frame(self) -> "pd.DataFrame":
-        """The curves of the final training: a row for each step, a column for each metric."""
+        """The curves of the final training: a row for each step, a column for each metric.
+
+        Raises:
+            RegistryError: the run came to no final training.
+        """
         import pandas as pd
 
         if not self.details.trainings:
-            return pd.DataFrame()
-        training, api = self.details.trainings[0], _mlflow()
-        columns = {
-            name: pd.Series({point.step: point.value for point in api.get_metric_history(training.run, name)})
-            for name in training.metrics
-            if not name.startswith(COST)
-        }
+            raise self._has_not("a final training")
+        training = self.details.trainings[0]
+        with _mlflow() as api:
+            columns = {
+                name: pd.Series({point.step: point.value for point in api.get_metric_history(training.run, name)})
+                for name in training.metrics
+                if not name.startswith(COST)
+            }
         return pd.DataFrame(columns).rename_axis("step").sort_index()
 
     def predictions(self) -> "pd.DataFrame":
-        """The candidate's and the champion's answers to the test split, a row for each."""
+        """The candidate's and the champion's answers to the test split, a row for each.
+
+        Raises:
+            RegistryError: the run came to no evaluation.
+        """
         import pandas as pd
 
-        return pd.read_parquet(self._artifact("evaluation/predictions.parquet"))
+        if PREDICTIONS not in self._files():
+            raise self._has_not("predictions")
+        return pd.read_parquet(self._artifact(PREDICTIONS))
 
     @property
     def pictures(self) -> list[str]:
         """The names that `picture` takes."""
-        api = _mlflow()
-        files = [file.path for folder in ("evaluation", "study") for file in api.list_artifacts(self.id, folder)]
-        return sorted(Path(file).stem for file in files if file.endswith(".png"))
+        return sorted(Path(file).stem for file in self._files() if file.endswith(".png"))
 
     def picture(self, name: str) -> "Image":
         """A picture of the evaluation or the study, such as `confusion`; a notebook shows it.
@@ -180,19 +175,32 @@ class Run:
         """
         from PIL import Image
 
-        for folder in ("evaluation", "study"):
-            files = {Path(file.path).stem: file.path for file in _mlflow().list_artifacts(self.id, folder)}
-            if name in files:
-                return Image.open(self._artifact(files[name]))
-        raise RegistryError(f"run {self.id} has no picture {name!r}", f"it has {', '.join(self.pictures) or 'none'}")
+        files = {Path(file).stem: file for file in self._files() if file.endswith(".png")}
+        if name in files:
+            return Image.open(self._artifact(files[name]))
+        there = f"it has {', '.join(sorted(files)) or 'none'}"
+        raise self._has_not(f"the picture {name!r}", f"{near(name, files)}{there}")
+
+    def _files(self) -> list[str]:
+        """The paths of what evaluation and study kept."""
+        with _mlflow() as api:
+            return [file.path for folder in ("evaluation", "study") for file in api.list_artifacts(self.id, folder)]
 
     def _artifact(self, path: str) -> BytesIO:
-        with tempfile.TemporaryDirectory(prefix="airloom-") as folder:
-            return BytesIO(Path(_mlflow().download_artifacts(self.id, path, folder)).read_bytes())
+        with tempfile.TemporaryDirectory(prefix="airloom-") as folder, _mlflow() as api:
+            return BytesIO(Path(api.download_artifacts(self.id, path, folder)).read_bytes())
+
+    def _has_not(self, what: str, hint: str = "") -> RegistryError:
+        """The error for what a run has not, which says how the run ended."""
+        ended = f"; it ended as {self.details.outcome!r}" if self.details.outcome else ""
+        again = f"`airloom.run(…, key={self.key!r})` goes on with it" if self.key else "make a run with airloom.run(…)"
+        return RegistryError(f"run {self.key or self.id} has not {what}{ended}", hint or again)
 
     def __repr__(self) -> str:
         metrics = ", ".join(f"{name} {value:.4g}" for name, value in self.metrics.items())
-        return f"<{self.key or self.id}: {self.details.dataset}, gate {self.gate or 'not asked yet'}; {metrics}>"
+        outcome = f"{self.details.outcome}, " if self.details.outcome else ""
+        dataset, gate = self.details.dataset, self.gate or "not asked"
+        return f"<{self.key or self.id}: {dataset}, {outcome}gate {gate}; {metrics or 'no metrics'}>"
 
 
 class Runs(list[Run]):
@@ -216,82 +224,12 @@ class Runs(list[Run]):
         return str(self.frame().to_html(index=False))
 
 
-@dataclass(frozen=True)
-class Dataset:
-    """The versions of a dataset."""
-
-    name: str
-
-    @property
-    def versions(self) -> "list[Version]":
-        """Oldest first, without those that were deleted."""
-        from airloom.datasets.versions import list_versions
-
-        return [Version(version) for version in list_versions(load(), self.name)]
-
-    def version(self, which: int | str | None = None) -> "Version":
-        """A version by its number or tag; the newest where nothing is said.
-
-        Raises:
-            DataError: there is no such version.
-        """
-        from airloom.datasets import versions
-
-        name = (
-            self.name
-            if which is None
-            else f"{self.name}@v{which}"
-            if isinstance(which, int)
-            else f"{self.name}@{which}"
-        )
-        return Version(versions.find(load(), name))
-
-
-class Version:
-    """One version of a dataset."""
-
-    def __init__(self, record: "DatasetVersion") -> None:
-        self.record = record
-
-    @property
-    def name(self) -> str:
-        """Such as digits@v3."""
-        return self.record.name
-
-    @property
-    def rows(self) -> int:
-        """That are live."""
-        return self.record.rows
-
-    def table(self) -> "pa.Table":
-        """All rows, in their order."""
-        from airloom.datasets.read import read
-
-        return read(load(), self.record)
-
-    def split(self, part: str, split: dict[str, Any] | None = None) -> "pa.Table":
-        """The rows of one part, as a pipeline reads them.
-
-        Args:
-            part: train, validation or test.
-            split: what a pipeline file says in `dataset.split`; None: what a file has that says nothing.
-
-        Raises:
-            ConfigError: there is no such part.
-        """
-        from airloom.datasets.snapshots import snapshot
-        from airloom.pipeline.steps.resolve import snapshot_of
-        from airloom.spec.pipeline import DatasetSection
-
-        section = DatasetSection.model_validate({"name": self.record.dataset} | ({"split": split} if split else {}))
-        settings = load()
-        return snapshot.open_snapshot(settings, snapshot_of(settings, section, self.record)).table(part)
-
-    def __repr__(self) -> str:
-        return f"<{self.name}: {self.rows} rows, {self.record.message}>"
-
-
-def _mlflow() -> Any:
+@contextmanager
+def _mlflow() -> "Iterator[MlflowClient]":
+    """A client of MLflow; where that does not answer, an error that says so."""
     from airloom.tracking import runs as mlflow_runs
 
-    return mlflow_runs.reader(load())
+    settings = load()
+    client = mlflow_runs.reader(settings)
+    with mlflow_runs.connection_errors(settings):
+        yield client

@@ -1,4 +1,4 @@
-"""The instances of a request: what they are is judged before an array is made of them.
+"""Raw rows for a model: what they are is judged before an array is made of them.
 
 numpy would be judge and array at once, and takes memory by the longest text for each of ten thousand cells.
 """
@@ -11,23 +11,16 @@ from typing import Any
 
 import numpy as np
 
+from airloom.errors import InstancesRefused
+from airloom.inference.limits import RUN_VALUES, rows_at_once
 from airloom.processing import Processing
-from airloom_serving.limits import MOST_INSTANCES, MOST_VALUES, RUN_ROWS, RUN_VALUES
 
 Array = np.ndarray[Any, Any]
 DEEPEST = 32  # lists in lists that a message tells the shape of
 
 
-class BadRequest(ValueError):
-    """The request's instances do not fit the model; the message says which one, and what was expected."""
-
-    status = 422
-
-
-class TooMany(BadRequest):
+class TooMany(InstancesRefused):
     """They would fit, and are too many at once."""
-
-    status = 413
 
 
 @dataclass(frozen=True)
@@ -39,29 +32,49 @@ class InputSignature:
     processing: Processing
     whole: bool  # whole numbers only: tokens
 
-    def judge(self, instances: Any) -> "Instances":
+    def judge(self, instances: Any, first: int = 0) -> "Instances":
         """The instances, each of the right kind and shape.
 
+        Args:
+            instances: as JSON has them.
+            first: the place of the first of them, where they are a part of more.
+
         Raises:
-            BadRequest: one of them is not; it is named by its place, counted from 0.
-            TooMany: a request may hold fewer.
+            InstancesRefused: one of them is not; it is named by its place, counted from 0.
         """
         if not isinstance(instances, list) or not instances:
-            raise BadRequest(f"{self.model} takes {self.wanted}; there are none")
-        if len(instances) > MOST_INSTANCES:
-            raise TooMany(f"at most {MOST_INSTANCES} instances a request; these are {len(instances)}")
-        values = max(1, prod(self.shape))
-        if len(instances) * values > MOST_VALUES:
-            raise TooMany(
-                f"at most {max(1, MOST_VALUES // values)} instances a request, as each becomes {values} numbers; "
-                f"these are {len(instances)}"
-            )
+            raise InstancesRefused(f"{self.model} takes {self.wanted}; there are none")
         if self.processing.tokenise is None:
-            return Numbers(self._numbers(instances))
-        for place, kind in enumerate(map(type, instances)):
+            return Numbers(self._numbers(instances, first), first)
+        for place, kind in enumerate(map(type, instances), first):
             if kind is not str:
-                raise BadRequest(f"{self.model} takes {self.wanted}; instance {place} is {_called(kind)}")
-        return Texts(instances, self.processing, values)
+                raise InstancesRefused(f"{self.model} takes {self.wanted}; instance {place} is {_called(kind)}")
+        return Texts(instances, self.processing, self.values, first)
+
+    def judge_array(self, instances: Array, first: int = 0) -> "Instances":
+        """The same of an array of one row or more, of which no lists are made.
+
+        Args:
+            instances: (n, …).
+            first: the place of the first of them.
+
+        Raises:
+            InstancesRefused: as above, in the same words.
+        """
+        kind, wide = instances.dtype.kind, instances.dtype == np.uint64  # not all of which an int64 holds
+        if kind in "mMV":  # numpy would give times as numbers
+            raise InstancesRefused(f"{self.model} takes {self.wanted}; instance {first} holds {instances.dtype}")
+        if self.processing.tokenise or instances.shape[1:] != self.shape or kind not in ("iu" if self.whole else "iuf"):
+            return self.judge(instances.tolist(), first)
+        if self.whole:
+            return self.judge(instances.tolist(), first) if wide else Numbers(instances.astype(np.int64), first)
+        floats = self._floats(instances.reshape(-1).astype(np.float64), len(instances), first)
+        return Numbers(floats.reshape(instances.shape), first)
+
+    @property
+    def values(self) -> int:
+        """How many numbers an instance becomes; at least 1."""
+        return max(1, prod(self.shape))
 
     @property
     def wanted(self) -> str:
@@ -71,13 +84,13 @@ class InputSignature:
         shape = ", ".join(map(str, ("n", *self.shape))) + ("" if self.shape else ",")
         return f"instances of shape ({shape}) of {'whole ' if self.whole else ''}numbers"
 
-    def _numbers(self, instances: list[Any]) -> Array:
+    def _numbers(self, instances: list[Any], first: int) -> Array:
         """float32, or int64 for tokens, (n, *shape)."""
         made = np.empty((len(instances), *self.shape), np.int64 if self.whole else np.float32)
-        size = max(1, RUN_VALUES // max(1, prod(self.shape)))
+        size = max(1, RUN_VALUES // self.values)
         for at in range(0, len(instances), size):
             part = made[at : at + size]
-            part[...] = self._part(instances[at : at + size], at).reshape(part.shape)
+            part[...] = self._part(instances[at : at + size], first + at).reshape(part.shape)
         return made
 
     def _part(self, instances: list[Any], first: int) -> Array:
@@ -92,7 +105,7 @@ class InputSignature:
         try:
             values = np.array(cells, np.int64 if self.whole else np.float64)
         except OverflowError:
-            raise BadRequest(f"{self.model} takes whole numbers of 64 bits; these hold a larger one") from None
+            raise InstancesRefused(f"{self.model} takes whole numbers of 64 bits; these hold a larger one") from None
         return values if self.whole else self._floats(values, len(instances), first)
 
     def _floats(self, values: Array, rows: int, first: int) -> Array:
@@ -103,13 +116,14 @@ class InputSignature:
         fits = pixels.holds(values) if pixels else np.isfinite(made)
         if not fits.all():
             place = int(np.argmin(fits))
-            where = f"instance {first + place // (len(values) // rows)} holds {values[place]:g}"
+            size = len(values) // rows
+            where = f"instance {first + place // size} holds {values[place]:g}{self._column(place % size)}"
             if pixels:
-                raise BadRequest(f"{where}; {pixels.wanted}")
-            raise BadRequest(f"{where}, which is NaN, infinity or too large for float32")
+                raise InstancesRefused(f"{where}; {pixels.wanted}")
+            raise InstancesRefused(f"{where}, which is NaN, infinity or too large for float32")
         return pixels.as_graph(made) if pixels else made
 
-    def _misfit(self, instances: list[Any], first: int) -> BadRequest:
+    def _misfit(self, instances: list[Any], first: int) -> InstancesRefused:
         """What is wrong with the first instance that does not fit."""
         for place, instance in enumerate(instances):
             shape, kinds = _shape(instance)
@@ -118,17 +132,30 @@ class InputSignature:
             elif shape != self.shape:
                 problem = f"instance {first + place} has shape ({', '.join(map(str, shape))}{',' * (len(shape) == 1)})"
             elif wrong := kinds - ({int} if self.whole else {int, float}):
-                problem = f"instance {first + place} holds {_called(wrong.pop())}"
+                kind = wrong.pop()
+                column = self._column([type(cell) for cell in instance].index(kind)) if len(shape) == 1 else ""
+                problem = f"instance {first + place} holds {_called(kind)}{column}"
             else:
                 continue
-            return BadRequest(f"{self.model} takes {self.wanted}; {problem}")
+            return InstancesRefused(f"{self.model} takes {self.wanted}; {problem}")
         raise AssertionError("each instance fits by itself")
+
+    def _column(self, place: int) -> str:
+        """Of a table's cell, for a message; empty where the columns have no names."""
+        names = self.columns
+        return f" in the column {names[place][:80]!a}" if len(names) == self.values and len(self.shape) == 1 else ""
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of a table's columns in their order; empty where the model keeps none."""
+        return list(self.processing.columns or self.processing.observed)
 
 
 class Instances:
     """Judged instances, as arrays for the graph, a part at a time."""
 
     rows: int
+    first: int  # the place of the first of them
 
     def __iter__(self) -> Iterator[Array]:
         raise NotImplementedError
@@ -137,27 +164,24 @@ class Instances:
 class Numbers(Instances):
     """An array that is there already: JSON takes more room than float32."""
 
-    def __init__(self, values: Array) -> None:
-        self.rows, self.values = len(values), values
+    def __init__(self, values: Array, first: int = 0) -> None:
+        self.rows, self.first, self.values = len(values), first, values
 
     def __iter__(self) -> Iterator[Array]:
-        size = _rows_at_once(self.values[0].size)
+        size = rows_at_once(self.values[0].size)
         return (self.values[at : at + size] for at in range(0, self.rows, size))
 
 
 class Texts(Instances):
     """Texts, which become token numbers only when their turn comes: those take far more room."""
 
-    def __init__(self, texts: list[str], processing: Processing, length: int) -> None:
-        self.rows, self._texts, self._processing, self._length = len(texts), texts, processing, length
+    def __init__(self, texts: list[str], processing: Processing, length: int, first: int = 0) -> None:
+        self.rows, self.first, self._texts = len(texts), first, texts
+        self._processing, self._length = processing, length
 
     def __iter__(self) -> Iterator[Array]:
-        size = _rows_at_once(self._length)
+        size = rows_at_once(self._length)
         return (self._processing.inputs(self._texts[at : at + size]) for at in range(0, self.rows, size))
-
-
-def _rows_at_once(values: int) -> int:
-    return min(RUN_ROWS, max(1, RUN_VALUES // max(1, values)))
 
 
 def _shape(instance: Any) -> tuple[tuple[int, ...] | None, set[type]]:
@@ -177,4 +201,5 @@ def _shape(instance: Any) -> tuple[tuple[int, ...] | None, set[type]]:
 
 def _called(kind: type) -> str:
     names = {str: "text", bool: "true or false", type(None): "null", dict: "an object", list: "a list"}
-    return names.get(kind, "a number with a fraction" if kind is float else "a number")
+    names |= {float: "a number with a fraction", int: "a number"}
+    return names.get(kind) or f"a value of the type {kind.__name__}"  # which no JSON has

@@ -1,0 +1,23 @@
+"""`import airloom` in a notebook: run a pipeline, look at its runs, read datasets, ask models.
+
+Everything here is what the command line and the server do, as objects that show themselves. Project and state folder
+are found from the working folder, as by `airloom`.
+"""
+
+from airloom.interactive.datasets import Dataset, Version, dataset
+from airloom.interactive.models import Model, ModelInput, load_model
+from airloom.interactive.pipeline_runs import Run, Runs, compare, run, runs
+
+__all__ = [
+    "Dataset",
+    "Model",
+    "ModelInput",
+    "Run",
+    "Runs",
+    "Version",
+    "compare",
+    "dataset",
+    "load_model",
+    "run",
+    "runs",
+]
