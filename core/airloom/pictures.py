@@ -53,7 +53,7 @@ class Picture(BaseModel):
         Args:
             data: a PNG, JPEG or WebP file.
             name: of it, for messages.
-            most_pixels: that it may have.
+            most_pixels: of it that may be decoded.
 
         Raises:
             DataError: it is none, not whole, moves, has too many pixels, or more than 8 bits a channel.
@@ -61,20 +61,16 @@ class Picture(BaseModel):
         import numpy as np
         from PIL import ImageOps
 
-        with opened(data, name, most_pixels) as image:
+        with opened(data, name) as image:
             lies = _orientation(image) in _LYING
             wanted = (self.height, self.width) if lies else (self.width, self.height)
             # A JPEG is decoded at the smallest scale that leaves twice the pixels wanted, as Pillow's reducing_gap.
             image.draft(None, _around(image.size, (2 * wanted[0], 2 * wanted[1])))
-            whole = ImageOps.exif_transpose(image)
-            pixels = _in_mode(whole, self.mode)
-            size = (self.width, self.height)
-            if self.fit == "stretch":
-                framed = pixels.resize(size, _bilinear())
-            elif self.fit == "pad":
-                framed = ImageOps.pad(pixels, size, _bilinear())
-            else:
-                framed = ImageOps.fit(pixels, size, _bilinear())
+            if image.width * image.height > most_pixels:
+                hint = f"at most {most_pixels} pixels; of a JPEG only as many are decoded as are needed"
+                raise DataError(f"{name} is too large: {image.width} x {image.height} pixels", hint)
+            whole = _plain(image, self.mode)
+            framed = _fitted(ImageOps.exif_transpose(whole), self.width, self.height, self.fit, self.mode)
             made = np.asarray(framed)
         return made.reshape(self.height, self.width, -1).transpose(2, 0, 1)
 
@@ -87,7 +83,7 @@ class Picture(BaseModel):
             cells: files.
             first: number of the first one, for messages.
             kind: what they are called there.
-            most_pixels: that each may have.
+            most_pixels: of each that may be decoded.
 
         Raises:
             DataError: one is no picture; see `frame`.
@@ -121,7 +117,8 @@ def look(data: Encoded, name: str) -> Seen:
         if _orientation(image) in _LYING:
             width, height = height, width
         image.draft("L", (_SEEN_SIZE, _SEEN_SIZE))
-        grey = _in_mode(image, "L")
+        grey = _plain(image, "L")
+        grey = grey if grey.mode == "L" else _fitted(grey, _SEEN_SIZE, _SEEN_SIZE, "stretch", "L")
         return Seen(width, height, ImageStat.Stat(grey).mean[0] / 255)
 
 
@@ -145,7 +142,7 @@ def kind_of(file: IO[bytes], name: str) -> tuple[int, int, str]:
 
 
 @contextmanager
-def opened(data: Encoded, name: str, most_pixels: int = MOST_PIXELS) -> "Iterator[Image.Image]":
+def opened(data: Encoded, name: str) -> "Iterator[Image.Image]":
     """A picture whose header is sound; what goes wrong in the block is told as an error of the picture.
 
     Raises:
@@ -155,9 +152,9 @@ def opened(data: Encoded, name: str, most_pixels: int = MOST_PIXELS) -> "Iterato
 
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as image:
-            if image.width * image.height > most_pixels:
+            if image.width * image.height > MOST_PIXELS:
                 message = f"{name} is too large: {image.width} x {image.height} pixels"
-                raise DataError(message, f"at most {most_pixels} pixels")
+                raise DataError(message, f"at most {MOST_PIXELS} pixels")
             deep = image.mode in _DEEP or any("16" in str(tile.args) for tile in image.tile)
             if deep:
                 raise DataError(f"{name} has pixels of more than 8 bits a channel", "save it with 8 bits a channel")
@@ -165,7 +162,7 @@ def opened(data: Encoded, name: str, most_pixels: int = MOST_PIXELS) -> "Iterato
                 raise DataError(f"{name} is an animation", "save the picture that is meant")
             yield image
     except Image.DecompressionBombError as error:
-        raise DataError(f"{name} is too large: {str(error)[:120]}", f"at most {most_pixels} pixels") from None
+        raise DataError(f"{name} is too large: {str(error)[:120]}", f"at most {MOST_PIXELS} pixels") from None
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError) as error:
         message = f"{name} is no whole picture: {_reason(error)}"
         raise DataError(message, f"it must be one of {', '.join(FORMATS)}; save it anew") from None
@@ -189,17 +186,24 @@ def _around(size: tuple[int, int], wanted: tuple[int, int]) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def _in_mode(image: "Image.Image", mode: str) -> "Image.Image":
-    """Its pixels in the mode; what is transparent is laid on white where the mode has no transparency."""
-    from PIL import Image
-
-    if mode != "RGBA" and image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, (255, 255, 255, 255)), image)
+def _plain(image: "Image.Image", mode: str) -> "Image.Image":
+    """Without palettes, and with its transparency, if any: what can be scaled."""
+    if image.has_transparency_data:
+        return image if image.mode == "RGBA" else image.convert("RGBA")
     return image if image.mode == mode else image.convert(mode)
 
 
-def _bilinear() -> Any:
-    from PIL import Image
+def _fitted(image: "Image.Image", width: int, height: int, fit: str, mode: str) -> "Image.Image":
+    """Brought to the size, then to the mode: what is transparent is laid on white where the mode has none."""
+    from PIL import Image, ImageOps
 
-    return Image.Resampling.BILINEAR
+    size, how = (width, height), Image.Resampling.BILINEAR
+    if fit == "stretch":
+        small = image.resize(size, how)
+    elif fit == "pad":
+        small = ImageOps.pad(image, size, how, color=(0, 0, 0, 255) if image.mode == "RGBA" else 0)
+    else:
+        small = ImageOps.fit(image, size, how)
+    if small.mode == "RGBA" and mode != "RGBA":
+        small = Image.alpha_composite(Image.new("RGBA", size, (255, 255, 255, 255)), small)
+    return small if small.mode == mode else small.convert(mode)

@@ -27,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, Valida
 
 from airloom.classes import Label, name_of
 from airloom.errors import ConfigError, CorruptFile, DataError
-from airloom.pictures import Picture
+from airloom.pictures import MOST_PIXELS, Picture
 
 Array = np.ndarray[Any, Any]
 FILE = "processing.json"
@@ -142,7 +142,7 @@ class Processing(_Part):
         if self.picture is not None:
             if not isinstance(raw, list) or any(isinstance(cell, str) for cell in raw):
                 raise DataError("the model takes picture files", "give a list of their bytes")
-            return self.picture.frames(raw) / np.float32(255)
+            return self.pictures(raw)
         if isinstance(raw, dict):
             return self._stacked(raw)
         if isinstance(raw, list) and raw and isinstance(raw[0], bytes):
@@ -155,6 +155,13 @@ class Processing(_Part):
         if values.dtype == np.uint8 and values.ndim > 2:
             return values / np.float32(255)  # images of bytes, as in training
         return values.astype(np.float32, copy=False)
+
+    def pictures(
+        self, files: Sequence[bytes], first: int = 0, kind: str = "row", most_pixels: int = MOST_PIXELS
+    ) -> Array:
+        """float32 0..1 (n, c, h, w) of picture files; see `Picture.frames`."""
+        assert self.picture is not None  # noqa: S101 - asked of a model of pictures only
+        return self.picture.frames(files, first, kind, most_pixels) / np.float32(255)
 
     def _stacked(self, raw: dict[str, Any]) -> Array:
         columns = self.columns or [name for name, cells in raw.items() if np.asarray(cells).dtype.kind in "biuf"]

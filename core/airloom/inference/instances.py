@@ -3,6 +3,7 @@
 numpy would be judge and array at once, and takes memory by the longest text for each of ten thousand cells.
 """
 
+from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -11,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from airloom.errors import InstancesRefused
-from airloom.inference.limits import RUN_VALUES, rows_at_once
+from airloom.errors import DataError, InstancesRefused
+from airloom.inference.limits import MOST_PIXELS, RUN_VALUES, rows_at_once
 from airloom.processing import Processing
 
 Array = np.ndarray[Any, Any]
@@ -25,7 +26,7 @@ class TooMany(InstancesRefused):
 
 @dataclass(frozen=True)
 class InputSignature:
-    """What a model takes: numbers of a shape, or texts where its processing has a tokeniser."""
+    """What a model takes: numbers of a shape, texts where its processing has a tokeniser, or picture files."""
 
     model: str
     shape: tuple[int, ...]  # of one instance as the graph takes it
@@ -44,6 +45,9 @@ class InputSignature:
         """
         if not isinstance(instances, list) or not instances:
             raise InstancesRefused(f"{self.model} takes {self.wanted}; there are none")
+        if self.processing.picture is not None:
+            files = [self._file(cell, place) for place, cell in enumerate(instances, first)]
+            return Pictures(files, self.processing, self.values, first)
         if self.processing.tokenise is None:
             return Numbers(self._numbers(instances, first), first)
         for place, kind in enumerate(map(type, instances), first):
@@ -64,7 +68,8 @@ class InputSignature:
         kind, wide = instances.dtype.kind, instances.dtype == np.uint64  # not all of which an int64 holds
         if kind in "mMV":  # numpy would give times as numbers
             raise InstancesRefused(f"{self.model} takes {self.wanted}; instance {first} holds {instances.dtype}")
-        if self.processing.tokenise or instances.shape[1:] != self.shape or kind not in ("iu" if self.whole else "iuf"):
+        numbers = self.processing.tokenise is None and self.processing.picture is None
+        if not numbers or instances.shape[1:] != self.shape or kind not in ("iu" if self.whole else "iuf"):
             return self.judge(instances.tolist(), first)
         if self.whole:
             return self.judge(instances.tolist(), first) if wide else Numbers(instances.astype(np.int64), first)
@@ -81,8 +86,21 @@ class InputSignature:
         """For a message."""
         if self.processing.tokenise is not None:
             return "a list of texts"
+        if self.processing.picture is not None:
+            return "a list of pictures: PNG, JPEG or WebP files, in base64 where JSON has them"
         shape = ", ".join(map(str, ("n", *self.shape))) + ("" if self.shape else ",")
         return f"instances of shape ({shape}) of {'whole ' if self.whole else ''}numbers"
+
+    def _file(self, cell: Any, place: int) -> bytes:
+        """The bytes of a picture file."""
+        if isinstance(cell, bytes):
+            return cell
+        if type(cell) is not str:
+            raise InstancesRefused(f"{self.model} takes {self.wanted}; instance {place} is {_called(type(cell))}")
+        try:
+            return b64decode(cell, validate=True)
+        except ValueError:
+            raise InstancesRefused(f"{self.model} takes {self.wanted}; instance {place} is no base64") from None
 
     def _numbers(self, instances: list[Any], first: int) -> Array:
         """float32, or int64 for tokens, (n, *shape)."""
@@ -182,6 +200,23 @@ class Texts(Instances):
     def __iter__(self) -> Iterator[Array]:
         size = rows_at_once(self._length)
         return (self._processing.inputs(self._texts[at : at + size]) for at in range(0, self.rows, size))
+
+
+class Pictures(Instances):
+    """Picture files, which are decoded only when their turn comes: pixels take far more room."""
+
+    def __init__(self, files: list[bytes], processing: Processing, values: int, first: int = 0) -> None:
+        self.rows, self.first, self._files = len(files), first, files
+        self._processing, self._values = processing, values
+
+    def __iter__(self) -> Iterator[Array]:
+        size = rows_at_once(self._values)
+        for at in range(0, self.rows, size):
+            try:
+                part = self._processing.pictures(self._files[at : at + size], self.first + at, "instance", MOST_PIXELS)
+            except DataError as error:
+                raise InstancesRefused(error.message, error.hint) from None
+            yield part
 
 
 def _shape(instance: Any) -> tuple[tuple[int, ...] | None, set[type]]:

@@ -1,6 +1,7 @@
 """How much a graph is given at once. What a request may cost stands in the server's own limits."""
 
 RUN_VALUES = 2**18  # numbers, and
+MOST_PIXELS = 2**23  # that are decoded of one picture; of a JPEG only as many as are needed
 RUN_ROWS = 1024  # rows: what lies between the layers of a graph is a multiple of them
 
 

@@ -55,8 +55,8 @@ class ModelInput:
 
     Attributes:
         name: of the graph's input.
-        dtype: `text`, float32 or int64.
-        shape: of one row's value; () for a text or a single number.
+        dtype: `text`, `picture` (a file of any size), float32 or int64.
+        shape: of one row's value; () for a text, a picture or a single number.
         columns: of a table, in their order; empty where there are none or the model does not keep them.
     """
 
@@ -93,6 +93,8 @@ class Model:
         signature, name = self._loaded.signature, self._loaded.session.get_inputs()[0].name
         if signature.processing.tokenise:
             return [ModelInput(name, "text", ())]
+        if signature.processing.picture:
+            return [ModelInput(name, "picture", ())]
         return [ModelInput(name, "int64" if signature.whole else "float32", signature.shape, tuple(signature.columns))]
 
     @cached_property

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,7 +83,10 @@ def _raw(row: Any, place: int, signature: "InputSignature") -> Any:
     """One row as JSON has it, or as an array."""
     pictures = len(signature.shape) > 1 and signature.processing.tokenise is None
     if isinstance(row, Path) or (pictures and isinstance(row, str)) or _is_picture(row):
-        return _pixels(row, place, signature)
+        whole = signature.processing.picture is not None
+        return _file(row, place) if whole else _pixels(row, place, signature)
+    if isinstance(row, bytes):
+        return row
     if hasattr(row, "__array__"):
         import numpy as np
 
@@ -122,6 +126,20 @@ def _pixels(picture: Any, place: int, signature: "InputSignature") -> "np.ndarra
     except DataError as error:
         raise InstancesRefused(f"instance {place}: {error.message}", error.hint) from None
     return values if signature.processing.pixels is Pixels.BYTES else values / np.float32(255)
+
+
+def _file(picture: Any, place: int) -> bytes:
+    """The file of a picture; one in memory is made one, without loss."""
+    if _is_picture(picture):
+        file = BytesIO()
+        picture.save(file, "PNG")
+        return file.getvalue()
+    path = Path(picture).expanduser()
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        message = f"instance {place}: {path} cannot be read: {error.strerror or error}"
+        raise InstancesRefused(message, "give the path of a picture") from None
 
 
 def _is_picture(row: Any) -> bool:

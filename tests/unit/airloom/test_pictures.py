@@ -124,3 +124,5 @@ def test_too_many_pixels_are_refused_before_they_are_decoded():
     data = encoded(Image.new("L", (100, 100)))
     with pytest.raises(DataError, match="row 3 is too large: 100 x 100 pixels"):
         Picture(height=4, width=4).frames([data], first=3, most_pixels=9_999)
+    photo = encoded(Image.new("L", (100, 100)), "JPEG")  # of which an eighth is decoded
+    assert Picture(height=4, width=4).frames([photo], most_pixels=9_999).shape == (1, 3, 4, 4)

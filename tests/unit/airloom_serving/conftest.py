@@ -1,3 +1,4 @@
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,7 +21,11 @@ def make_session() -> Callable[..., Any]:
     """A graph of one operator from `input` to `output`, both with any number of rows."""
 
     def make(operator: str = "Identity", shape: tuple[int | str, ...] = (3,), kind: int = TensorProto.FLOAT) -> Any:
-        sides = [helper.make_tensor_value_info(name, kind, ["batch", *shape]) for name in ("input", "output")]
+        answers = (math.prod(shape),) if operator == "Flatten" else shape
+        sides = [
+            helper.make_tensor_value_info(name, kind, ["batch", *sizes])
+            for name, sizes in (("input", shape), ("output", answers))
+        ]
         graph = helper.make_graph([helper.make_node(operator, ["input"], ["output"])], "g", sides[:1], sides[1:])
         made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
         return onnxruntime.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])

@@ -2,12 +2,16 @@
 
 import asyncio
 import json
+from base64 import b64encode
+from io import BytesIO
 from pathlib import Path
 
 import httpx
 import pytest
 from onnx import TensorProto
+from PIL import Image
 
+from airloom.pictures import Picture
 from airloom.processing import Pixels, Processing, Tokenise
 from airloom_serving.api import build
 from airloom_serving.limits import BODY_LIMIT
@@ -42,6 +46,7 @@ def app(server, make_session):
         "numbers": ServedModel("numbers", "1", make_session(), (3,)),
         "scalars": ServedModel("scalars", "1", make_session(shape=()), ()),
         "images": ServedModel("images", "1", make_session(shape=(1, 8, 8)), (1, 8, 8), Processing(pixels=Pixels.UNIT)),
+        "pictures": ServedModel("pictures", "1", make_session("Flatten", (3, 32, 32)), (3, 32, 32), PICTURES),
         "tokens": ServedModel("tokens", "1", make_session(shape=(6,), **whole), (6,), whole=True),
         "texts": ServedModel(
             "texts", "1", make_session(shape=(100_000,), **whole), (100_000,), Processing(tokenise=tokenise), True
@@ -77,14 +82,16 @@ UNITS = {
     "other letters": ('"\U0001f600",', '"\u6f22"'),
     "punctuation": ("", '"' + "\u3002" * 1000 + '"'),
     "null": ("", "null"),
+    "base64 of nothing": ("", '"AAAA"'),
 }
+PICTURES = Processing(picture=Picture(height=32, width=32))
 SIZES = {90_000: 24 * MB, MB: 60 * MB}  # objects of JSON take some 30 times its bytes
 
 
 @pytest.mark.parametrize("unit", UNITS)
 @pytest.mark.parametrize("size", SIZES)
 def test_no_body_takes_more_than_a_small_multiple_of_its_bytes(app, unit, size):
-    for model in ("numbers", "scalars", "images", "tokens", "texts") if size < MB else ("images", "texts"):
+    for model in ("numbers", "scalars", "images", "pictures", "tokens", "texts") if size < MB else ("images", "texts"):
         body = filled(model, *UNITS[unit], size)
         with Peak() as peak:
             (answer,) = asyncio.run(_ask(app, [body]))
@@ -105,6 +112,25 @@ def test_many_large_bodies_at_once_have_a_limit_together(app):
     assert app.in_flight.taken == 0
     (after,) = asyncio.run(_ask(app, [json.dumps({"model": "numbers", "instances": [[1, 2, 3]]}).encode()]))
     assert after.json()["predictions"] == [2]
+
+
+def test_pictures_that_are_large_when_decoded_take_turns_or_are_refused(app):
+    """8 megapixels of a few KB: what is decoded at once is that of one model's threads, whatever is asked."""
+    files = []
+    for size in ((4096, 2048), (4096, 2049)):
+        file = BytesIO()
+        Image.new("RGBA", size).save(file, "PNG")
+        files.append(b64encode(file.getvalue()).decode())
+    body = json.dumps({"model": "pictures", "instances": files[:1] * 4}).encode()
+    with Peak() as peak:
+        answers = asyncio.run(_ask(app, [body] * 8))
+    assert {answer.status_code for answer in answers} == {200}
+    assert peak.bytes < 500 * MB
+    refused = json.dumps({"model": "pictures", "instances": files}).encode()
+    with Peak() as peak:
+        (answer,) = asyncio.run(_ask(app, [refused]))
+    assert answer.status_code == 422
+    assert "the picture of instance 1 is too large: 4096 x 2049 pixels" in answer.json()["error"]
 
 
 def test_texts_that_become_too_many_numbers_are_refused_by_count(app):

@@ -1,6 +1,7 @@
 """JPEG files of many sizes from a folder to a served answer; every part sees the same pixels."""
 
 import json
+from base64 import b64encode
 from io import BytesIO
 
 import numpy as np
@@ -12,10 +13,12 @@ from airloom.contracts import RunContext
 from airloom.datasets.commit import commit
 from airloom.datasets.ingest import open_source
 from airloom.datasets.snapshots import snapshot
-from airloom.errors import ConfigError, JobFailed
+from airloom.errors import ConfigError, DataError, InstancesRefused, JobFailed
 from airloom.evaluation.evaluate import evaluate, rows_of
+from airloom.inference.model import LoadedModel
 from airloom.pictures import Picture
 from airloom.processing import Processing, parse
+from airloom.project.functions import load_function
 from airloom.spec.pipeline import Pipeline
 from airloom.tracking import artifacts, runs
 from airloom.training.few_rows import FewRows
@@ -127,13 +130,25 @@ def test_from_files_to_an_answer(shared_home, photos, tmp_path):
     folder = artifacts.fetch_model(shared_home, trained.model_uri, trained.digests, tmp_path / "m")
     kept = parse((folder / artifacts.PROCESSING).read_bytes())
     assert (kept.picture, kept.pixels, kept.classes) == (PICTURE, None, ["blue", "red"])
+    model = LoadedModel.load("photos", "1", folder, trained.digests)
+    files = rows_of(snapshot.open_snapshot(shared_home, photos).split("test")).raw
+    asked = [b64encode(file).decode() for file in files]
+    answered = model.answers(model.parse(asked)).predictions
+    assert answered == model.answers(model.parse(files)).predictions  # Python gives bytes, JSON base64
+    right = rows_of(snapshot.open_snapshot(shared_home, photos).split("test")).labels
+    assert np.mean([one == other for one, other in zip(answered, right, strict=True)]) == found.metrics["accuracy"]
+    for wrong, says in (
+        (["%%"], "instance 1 is no base64"),
+        ([7], "instance 1 is a number"),
+        ([asked[0][:40]], "instance 1"),
+    ):
+        with pytest.raises(InstancesRefused, match=says):
+            model.answers(model.parse(asked[:1] + wrong))
 
 
 def test_who_forgets_to_say_the_size_is_told(shared_home, photos):
     (shared_home.project / "photos.py").write_text(CODE)
     run = run_of(SnapshotSplits(shared_home, photos))
-    from airloom.project.functions import load_function
-
     with pytest.raises((ConfigError, JobFailed), match="picture files, of any size") as caught:
         load_function(shared_home.project, "photos.py:forgotten")(run)
     assert "run.pictures(Picture(" in caught.value.hint
@@ -148,7 +163,5 @@ def test_what_is_no_file_is_refused(shared_home, digits):
         run.tensors("train")
     file = BytesIO()
     Image.new("RGB", (3, 3)).save(file, "PNG")
-    from airloom.errors import DataError
-
     with pytest.raises(DataError, match="these are files"):
         Processing().inputs([file.getvalue()])
