@@ -85,6 +85,15 @@ class SplitData:
         """Inputs and labels as the dataset type wants them."""
         return self.ready()(columns, self._schema, self.layout)
 
+    def arrays(self, columns: Gathered) -> Any:
+        """The inputs as the dataset type wants them, as arrays: torch, which takes seconds to import, is not needed."""
+        from airloom.datasets.types import get_type
+
+        to_arrays = getattr(get_type(self.layout.type), "to_arrays", None)
+        if self._collate is None and to_arrays:
+            return to_arrays(columns, self._schema, self.layout)
+        return _plain(self.collate(columns)[0])
+
     def ready(self) -> Collate:
         """What `collate` calls; asked for before a fork, so that no thread holds the lock of an import then."""
         if self._collate is None:
@@ -100,6 +109,13 @@ class SplitData:
         inputs, labels = self.collate(self.columns(positions))
         samples = _samples(inputs, len(positions))
         return samples if labels is None else list(zip(samples, _samples(labels, len(positions)), strict=True))
+
+
+def _plain(inputs: Any) -> Any:
+    """Tensors as arrays."""
+    if isinstance(inputs, dict):
+        return {name: _plain(cells) for name, cells in inputs.items()}
+    return inputs.numpy() if hasattr(inputs, "numpy") else inputs
 
 
 def _reordered(column: "NDArray[Any] | list[Any]", order: NDArray[np.int64]) -> "NDArray[Any] | list[Any]":
