@@ -51,6 +51,7 @@ class SplitData:
         missing = [name for name in self.names if name not in mapped.schema.names]
         if missing:
             raise DataError(f"no column {missing[0]!r}", f"the columns are {', '.join(mapped.schema.names)}")
+        self._is_given = collate is not None
         self._collate, self._schema = collate, mapped.schema if schema is None else schema
 
     def __len__(self) -> int:
@@ -87,11 +88,12 @@ class SplitData:
 
     def arrays(self, columns: Gathered) -> Any:
         """The inputs as the dataset type wants them, as arrays: torch, which takes seconds to import, is not needed."""
-        from airloom.datasets.types import get_type
+        if not self._is_given:
+            from airloom.datasets.types import get_type
 
-        to_arrays = getattr(get_type(self.layout.type), "to_arrays", None)
-        if self._collate is None and to_arrays:
-            return to_arrays(columns, self._schema, self.layout)
+            to_arrays = getattr(get_type(self.layout.type), "to_arrays", None)
+            if to_arrays is not None:
+                return to_arrays(columns, self._schema, self.layout)
         return _plain(self.collate(columns)[0])
 
     def ready(self) -> Collate:

@@ -39,9 +39,10 @@ def test_a_position_outside_is_an_index_error_so_that_a_for_loop_ends(source):
 
 
 def test_inputs_come_as_arrays_without_torch(source, monkeypatch):
-    data = source.data(EVEN)
+    data, theirs = source.data(EVEN, None, Layout("generic", "label")), source.data(EVEN)
     columns = data.columns(np.arange(5))
     expected, _ = data.collate(columns)
+    assert isinstance(theirs.arrays(dict(columns))["image"], np.ndarray)  # who makes tensors by a function of their own
     monkeypatch.setitem(sys.modules, "torch", None)  # an import of it fails
     inputs = data.arrays(columns)
     assert list(inputs) == list(expected)
