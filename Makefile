@@ -32,11 +32,11 @@ demo: .venv/.installed ## Take the digits from a commit to a served, traceable m
 down: .venv/.installed ## Stop the stack
 	@$(RUN) -m airloom down
 
-test: .venv/.installed lint imports ## Everything that a fresh machine can run
+test: .venv/.installed lint ## Everything that a fresh machine can run
 	@echo "tests: units and DAGs on all cores, and beside them the whole system on a started stack, which often waits"
 	@$(RUN) -m pytest -q --numprocesses $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist loadfile --durations 25
 
-test-full: .venv/.installed lint imports ## The same with every long matrix whole; keeps docs/acceptance/test-full.md
+test-full: .venv/.installed lint ## The same with every long matrix whole; keeps docs/acceptance/test-full.md
 	@$(RUN) -m pytest -q --full
 
 reference: .venv/.installed ## Write docs/reference/ anew
@@ -51,7 +51,7 @@ lint: .venv/.installed ## Style
 types: .venv/.installed ## Types, strict; a test of the units does the same, beside the others
 	@$(RUN) -m mypy
 
-imports: .venv/.installed ## Who may import whom
+imports: .venv/.installed ## Who may import whom; a test of the units does the same
 	@.venv/bin/python -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
 
 unit: .venv/.installed ## The quick tests, without the started stack

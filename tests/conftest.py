@@ -16,7 +16,12 @@ from pathlib import Path
 import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
+from xdist.workermanage import WorkerController
 
+# Set before torch or numpy is imported: in each of the workers a thread for every core would wait by spinning, on cores
+# that the others need. Jobs get what their pipeline says.
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
 PROJECT = Path(__file__).resolve().parents[1]
 REPORT = PROJECT / "docs" / "acceptance" / "test-full.md"
 
@@ -45,18 +50,80 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
-    """Workers share out files; all that needs the started stack goes to one of them, and first, as it takes longest."""
+    """Workers share out files, those that take longest first; all that needs the started stack goes to one of them."""
     return Files(config, log)
 
 
+# Half a minute and more, the longest first: a long file that begins last keeps one worker while the others are done.
+# What is not here goes after these by its number of tests, as xdist does it.
+LONGEST = (
+    "tests/system",
+    "tests/unit/airloom/cache/test_table.py",
+    "tests/unit/airloom/training/checkpointing/test_resume.py",
+    "tests/unit/airloom/installations/test_promote_from.py",
+    "tests/dags/test_dataset_operators.py",
+    "tests/unit/airloom/installations/test_two.py",
+    "tests/unit/test_types.py",
+    "tests/unit/airloom/datasets/test_killed.py",
+    "tests/unit/airloom/pipeline/test_workers.py",
+    "tests/unit/airloom/training/test_other_kinds.py",
+    "tests/unit/airloom/training/export/test_served_alike.py",
+    "tests/unit/test_dependencies.py",
+    "tests/unit/airloom/retention/test_killed.py",
+    "tests/unit/airloom/training/reproducibility/test_again.py",
+    "tests/unit/airloom/project/test_scaffold.py",
+    "tests/unit/airloom/pipeline/test_rehearsal.py",
+    "tests/unit/airloom/training/test_command.py",
+    "tests/unit/airloom/tuning/worker/test_kills.py",
+    "tests/unit/airloom/datasets/storage/test_repository.py",
+    "tests/unit/airloom/datasets/snapshots/test_published.py",
+    "tests/unit/airloom/stack/test_mlflow_app.py",
+    "tests/unit/airloom/tuning/test_storage.py",
+    "tests/unit/airloom/lineage/test_lineage_world.py",
+    "tests/unit/airloom/datasets/test_full_disk.py",
+    "tests/unit/airloom/datasets/test_model.py",
+    "tests/dags/test_steps.py",
+    "tests/dags/test_announcing.py",
+)
+
+# They share the process that forks trainings, which takes seconds to import what these need.
+TRAINEE = (
+    "tests/unit/airloom/training/checkpointing/test_resume.py",
+    "tests/unit/airloom/training/test_job.py",
+    "tests/unit/airloom/training/test_world.py",
+)
+
+
 class Files(LoadFileScheduling):
-    """By files, the system's as one."""
+    """By files, the longest first; the system's are as one, and those of the trainee."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = super()._split_scope(nodeid)
-        if file == "tests/unit/test_types.py":  # one test of a minute: by itself it would be the last of all
-            return "tests/unit/airloom/datasets/test_commands.py"
+        if file in TRAINEE:
+            return TRAINEE[0]
         return "tests/system" if file.startswith("tests/system/") else file
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        longest = next((scope for scope in LONGEST if scope in self.workqueue), None)
+        if longest:
+            self.workqueue.move_to_end(longest, last=False)
+        super()._assign_work_unit(node)
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow store: making its tables takes seconds, copying them does not. All workers have the same one."""
+    from airloom.settings import Settings
+    from airloom.tracking import runs
+
+    base = tmp_path_factory.getbasetemp()
+    root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    settings = Settings(home=root / "store", tracking_uri="")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+            patch.setenv(name, "")  # `client` writes both
+        runs.client(settings).search_experiments()  # one process makes the tables, under a lock
+    return settings.home / "mlflow" / "mlflow.db"
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -96,8 +96,8 @@ def collected(settings: Settings) -> None:
     _run("the model was collected", pipeline, "--version", "1")
 
 
-def airflow(settings: Settings) -> None:
-    """Run version 2 of the demo again in Airflow; then clear its training."""
+def again(settings: Settings) -> tuple[str, str]:
+    """Run version 2 of the demo again in Airflow: its run, and the MLflow run of its training."""
     with AirflowApi(settings) as api:
         run = api.trigger("digits", {"dataset_version": 2})
         tasks = rounds.wait(api, "digits", run, "again", Lines())
@@ -113,12 +113,19 @@ def airflow(settings: Settings) -> None:
         note = (api.dag_run_or_none("digits", run) or {})["note"]
         rest = ", ".join(f"{name} {tasks[name]['state']}" for name in ("evaluate", "gate", "register", "deploy"))
         print(f"then: {rest}; note: {note}")
+    return run, model["mlflow_run"]
+
+
+def airflow(settings: Settings) -> None:
+    """Run version 2 of the demo again in Airflow; then clear its training."""
+    run, trained = again(settings)
+    with AirflowApi(settings) as api:
         api.clear("digits", run, "train")
         time.sleep(2)
-        tasks = rounds.wait(api, "digits", run, "cleared", Lines())
+        rounds.wait(api, "digits", run, "cleared", Lines())
         anew = api.xcom("digits", run, "train")["model"]
         jobs = ", ".join(_jobs(settings, run))
-        print(f"cleared: trained anew: {anew['mlflow_run'] != model['mlflow_run']}, jobs: {jobs}")
+        print(f"cleared: trained anew: {anew['mlflow_run'] != trained}, jobs: {jobs}")
 
 
 def kept(settings: Settings) -> None:
@@ -186,5 +193,6 @@ def _airloom(*arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 if __name__ == "__main__":
-    actions: dict[str, Callable[[Settings], None]] = {f.__name__: f for f in (table, collected, airflow, kept)}
+    steps: tuple[Callable[[Settings], object], ...] = (table, collected, again, airflow, kept)
+    actions = {step.__name__: step for step in steps}
     actions[sys.argv[1]](load())

@@ -80,7 +80,7 @@ class Play:
             state = self.api._request("GET", f"/api/v2/dags/{self.dag}/dagRuns/{self.run}")["state"]
             if state in ("success", "failed"):
                 return str(state)
-            time.sleep(0.3)
+            time.sleep(0.5)
         return f"not ended after {limit:.0f} s, its task is {self.task().get('state')}"
 
     # -- the job

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -38,12 +39,14 @@ class Task:
 
 
 @pytest.fixture
-def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def settings(migrated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
         monkeypatch.setenv(name, "")
     monkeypatch.setenv("AIRLOOM_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("AIRLOOM_PROJECT", str(tmp_path))
     (tmp_path / "model.py").write_text("def train(run): pass\n")
+    (tmp_path / "home" / "mlflow").mkdir(parents=True)
+    shutil.copy(migrated, tmp_path / "home" / "mlflow" / "mlflow.db")
     return Settings(home=tmp_path / "home", project=tmp_path, tracking_uri="")
 
 

@@ -1,5 +1,6 @@
 """A new step in one file runs under the operators, here and from the cache; only `resolve` reads the pipeline file."""
 
+import shutil
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -72,7 +73,7 @@ def execute(operator, run: str):
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def project(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """A project with a dataset, a pipeline file and a module with a step of its own."""
     from airloom.datasets.commit import commit
     from airloom.datasets.ingest.images import image_table
@@ -80,6 +81,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     folder = tmp_path_factory.mktemp("steps")
     (folder / "counting.py").write_text(textwrap.dedent(STEP))
     (folder / "model.py").write_text("def train(run): pass\n")
+    (folder / "home" / "mlflow").mkdir(parents=True)
+    shutil.copy(migrated, folder / "home" / "mlflow" / "mlflow.db")
     (folder / "counted.yaml").write_text(yaml.safe_dump(VALUES))
     with pytest.MonkeyPatch.context() as patch:
         for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):

@@ -51,7 +51,7 @@ def until(true: Callable[[], object], seconds: float = 150) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "not in time"
-        time.sleep(0.3)
+        time.sleep(0.5)  # a look costs Airflow CPU that the others need
 
 
 @pytest.fixture(scope="module")

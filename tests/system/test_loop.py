@@ -223,6 +223,7 @@ def test_clearing_evaluate_runs_it_and_what_follows_in_the_same_mlflow_run(airlo
     assert [run.info.run_id for run in runs] == [second["mlflow_run"]]
 
 
+@pytest.mark.long  # `make test` has cache/test_table.py, whose first run is one, and the next test on this stack
 def test_the_same_steps_run_without_airflow(airloom) -> None:
     done = airloom.run("run", "digits", "-p", "permute_labels=true", "-p", "epochs=2", "--json")
     assert done.returncode == 0, done.stderr[-2000:]

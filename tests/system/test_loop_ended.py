@@ -44,7 +44,7 @@ def until(true: Callable[[], bool], seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "not in time"
-        time.sleep(0.2)
+        time.sleep(0.5)  # a look costs Airflow and MLflow CPU that the others need
 
 
 class Run:

@@ -136,16 +136,6 @@ def _mlflow_environment() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty MLflow store: making its tables takes seconds, copying them does not."""
-    from airloom.tracking import runs
-
-    settings = Settings(home=tmp_path_factory.mktemp("store") / "home", tracking_uri="")
-    runs.client(settings).search_experiments()
-    return settings.home / "mlflow" / "mlflow.db"
-
-
-@pytest.fixture(scope="session")
 def make_home(migrated: Path) -> Callable[[Path], Settings]:
     def make(folder: Path) -> Settings:
         (folder / "home" / "mlflow").mkdir(parents=True)

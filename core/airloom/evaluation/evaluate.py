@@ -144,7 +144,7 @@ def rows_of(split: "SplitData", positions: Array | None = None) -> LabelledRows:
     whole = isinstance(stored, np.ndarray) and stored.dtype.kind in "biuf"
     if stored is None or (names is None and not whole):
         raise GateError("the test split has no labels of numbers or classes", "declare the label column of the dataset")
-    raw = _plain(split.collate(columns)[0])
+    raw = split.arrays(columns)
     if isinstance(stored, np.ndarray):
         stored = stored.astype(np.float64 if names is None else np.int64)
     return LabelledRows(raw, stored if names is None else names, digest(raw, stored), not whole)
@@ -161,13 +161,6 @@ def _past_classes(settings: Settings, version: str) -> list[str]:
     except DataError as error:
         message = f"nothing says which classes a model of an earlier release has: {error.message}"
         raise GateError(message, "deploy a model that was trained by this release") from None
-
-
-def _plain(raw: Any) -> Any:
-    """Tensors as arrays."""
-    if isinstance(raw, dict):
-        return {name: _plain(cells) for name, cells in raw.items()}
-    return raw.numpy() if hasattr(raw, "numpy") else raw
 
 
 def digest(raw: Any, labels: Array | list[Any]) -> str:

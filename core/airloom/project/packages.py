@@ -67,9 +67,7 @@ def _asked(interpreter: str) -> tuple[str, tuple[str, ...]]:
 
 def installed() -> str:
     """Each package of this environment with its version, a line `name==version` each, and Python's own."""
-    packages = {
-        f"{distribution.metadata['Name'].lower()}=={distribution.version}"
-        for distribution in metadata.distributions()
-        if distribution.metadata
-    }
+    # Each time that one is asked for its metadata it parses the whole file, with the long description.
+    found = [distribution.metadata for distribution in metadata.distributions()]
+    packages = {f"{each['Name'].lower()}=={each['Version']}" for each in found if each}
     return "\n".join([f"# Python {platform.python_version()} on {platform.platform()}", *sorted(packages)]) + "\n"

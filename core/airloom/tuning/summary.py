@@ -166,8 +166,10 @@ def _figures(study: "Study", names: list[str]) -> dict[str, Callable[[], Any]]:
             f"history{end}": partial(draw.plot_optimization_history, study, **options),
             f"parallel_coordinates{end}": partial(draw.plot_parallel_coordinate, study, **options),
             f"slice{end}": partial(draw.plot_slice, study, **options),
-            f"importances{end}": partial(draw.plot_param_importances, study, **options),
         }
+        # Of a single trial nothing can be said, and Optuna would import scikit-learn to find that out.
+        if sum(trial.state.name == "COMPLETE" for trial in study.get_trials(deepcopy=False)) > 1:
+            figures[f"importances{end}"] = partial(draw.plot_param_importances, study, **options)
     return figures
 
 

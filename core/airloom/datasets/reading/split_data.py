@@ -51,6 +51,7 @@ class SplitData:
         missing = [name for name in self.names if name not in mapped.schema.names]
         if missing:
             raise DataError(f"no column {missing[0]!r}", f"the columns are {', '.join(mapped.schema.names)}")
+        self._is_given = collate is not None
         self._collate, self._schema = collate, mapped.schema if schema is None else schema
 
     def __len__(self) -> int:
@@ -85,6 +86,16 @@ class SplitData:
         """Inputs and labels as the dataset type wants them."""
         return self.ready()(columns, self._schema, self.layout)
 
+    def arrays(self, columns: Gathered) -> Any:
+        """The inputs as the dataset type wants them, as arrays: torch, which takes seconds to import, is not needed."""
+        if not self._is_given:
+            from airloom.datasets.types import get_type
+
+            to_arrays = getattr(get_type(self.layout.type), "to_arrays", None)
+            if to_arrays is not None:
+                return to_arrays(columns, self._schema, self.layout)
+        return _plain(self.collate(columns)[0])
+
     def ready(self) -> Collate:
         """What `collate` calls; asked for before a fork, so that no thread holds the lock of an import then."""
         if self._collate is None:
@@ -100,6 +111,13 @@ class SplitData:
         inputs, labels = self.collate(self.columns(positions))
         samples = _samples(inputs, len(positions))
         return samples if labels is None else list(zip(samples, _samples(labels, len(positions)), strict=True))
+
+
+def _plain(inputs: Any) -> Any:
+    """Tensors as arrays."""
+    if isinstance(inputs, dict):
+        return {name: _plain(cells) for name, cells in inputs.items()}
+    return inputs.numpy() if hasattr(inputs, "numpy") else inputs
 
 
 def _reordered(column: "NDArray[Any] | list[Any]", order: NDArray[np.int64]) -> "NDArray[Any] | list[Any]":

@@ -45,7 +45,8 @@ class DatasetType(Protocol):
     already (`airloom.datasets.ingest.normalise`). Besides what stands here, it may have
     `equal_inputs`: what its datasets do with rows whose inputs are there already (`airloom.datasets.equal_inputs`),
     `limits`: the lowest and highest value that a measure of its profile can have, None for no limit, and
-    `constant`: the measures that are the same in every row; drafts of expectations hold these two.
+    `constant`: the measures that are the same in every row; drafts of expectations hold these two, and
+    `to_arrays`: the inputs of `to_tensors` alone, as arrays, where torch is not to be imported for them.
     """
 
     name: str

@@ -48,6 +48,15 @@ class GenericType:
         self, columns: "dict[str, np.ndarray[Any, Any] | list[Any]]", schema: pa.Schema, layout: Layout
     ) -> tuple[Any, Any]:
         """A dict by column: a tensor of numbers (n, *shape), or what the rest came as; and the labels (n,)."""
+        inputs = self.to_arrays(columns, schema, layout)
+        return {name: tensor(cells) for name, cells in inputs.items()}, label_tensor(columns, schema, layout)
+
+    def to_arrays(
+        self,
+        columns: "dict[str, np.ndarray[Any, Any] | list[Any]]",
+        schema: pa.Schema,  # noqa: ARG002 - as the other types have it
+        layout: Layout,
+    ) -> "dict[str, np.ndarray[Any, Any] | list[Any]]":
+        """The columns of `to_tensors`."""
         roles = (layout.label, layout.key, layout.split)
-        inputs = {name: tensor(cells) for name, cells in columns.items() if name not in roles}
-        return inputs, label_tensor(columns, schema, layout)
+        return {name: cells for name, cells in columns.items() if name not in roles}

@@ -101,13 +101,16 @@ class ImageType:
         self, columns: "dict[str, np.ndarray[Any, Any] | list[Any]]", schema: pa.Schema, layout: Layout
     ) -> tuple[Any, Any]:
         """Images (n, c, h, w) in the pixels' own type, or a list of files, and class numbers (n,) int64."""
-        cells = the_input(columns, schema, layout)
-        if isinstance(cells, list):
-            return cells, label_tensor(columns, schema, layout)
-        images = tensor(cells)
-        if images.ndim != 4:  # gathered rows have their shape already
-            images = images.reshape(len(images), *shape_of(one_input(schema, layout)))
-        return images, label_tensor(columns, schema, layout)
+        return tensor(self.to_arrays(columns, schema, layout)), label_tensor(columns, schema, layout)
+
+    def to_arrays(
+        self, columns: "dict[str, np.ndarray[Any, Any] | list[Any]]", schema: pa.Schema, layout: Layout
+    ) -> Any:
+        """The images, or the files, of `to_tensors`."""
+        images: Any = the_input(columns, schema, layout)
+        if isinstance(images, list) or images.ndim == 4:  # gathered rows have their shape already
+            return images
+        return images.reshape(len(images), *shape_of(one_input(schema, layout)))
 
 
 def _profile_of_files(column: pa.ChunkedArray, table: pa.Table, layout: Layout) -> "pd.DataFrame":

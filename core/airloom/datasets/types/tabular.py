@@ -54,8 +54,14 @@ class TabularType:
 
         Numbers and booleans of a column with an empty cell in the version are floats, NaN where the cell is empty.
         """
-        inputs = {name: tensor(columns[name]) for name in layout.inputs(schema)}
-        return inputs, label_tensor(columns, schema, layout)
+        inputs = self.to_arrays(columns, schema, layout)
+        return {name: tensor(cells) for name, cells in inputs.items()}, label_tensor(columns, schema, layout)
+
+    def to_arrays(
+        self, columns: "dict[str, np.ndarray[Any, Any] | list[Any]]", schema: pa.Schema, layout: Layout
+    ) -> "dict[str, np.ndarray[Any, Any] | list[Any]]":
+        """The columns of `to_tensors`."""
+        return {name: columns[name] for name in layout.inputs(schema)}
 
 
 def is_flat(kind: pa.DataType) -> bool:

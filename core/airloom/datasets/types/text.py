@@ -62,7 +62,13 @@ class TextType:
         self, columns: "dict[str, np.ndarray[Any, Any] | list[Any]]", schema: pa.Schema, layout: Layout
     ) -> tuple[Any, Any]:
         """A list of texts, for a tokenizer, and class numbers (n,) int64."""
-        return the_input(columns, schema, layout), label_tensor(columns, schema, layout)
+        return self.to_arrays(columns, schema, layout), label_tensor(columns, schema, layout)
+
+    def to_arrays(
+        self, columns: "dict[str, np.ndarray[Any, Any] | list[Any]]", schema: pa.Schema, layout: Layout
+    ) -> Any:
+        """The texts of `to_tensors`."""
+        return the_input(columns, schema, layout)
 
 
 def _non_ascii(text: pa.ChunkedArray, characters: pa.ChunkedArray) -> pa.ChunkedArray:

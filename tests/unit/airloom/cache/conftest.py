@@ -40,6 +40,7 @@ PIPELINE = {
     "train": "model.py:train",
     "inputs": ["data"],
     "parameters": {"epochs": 3, "batch_size": 32, "lr": 0.5},
+    "rehearse": False,  # its own tests are pipeline/test_rehearsal.py
     "tune": {
         "trials": 1,
         "epochs": 1,

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from airloom.project.packages import lock
+from airloom.project.packages import installed, lock
 
 
 @pytest.fixture
@@ -33,3 +33,10 @@ def test_what_a_training_may_import_is(site, tmp_path):
     before = lock(tmp_path)
     site("types-1.0", "pytestlike-1.0", "mypymodel-1.0")
     assert set(lock(tmp_path)) - set(before) == {"types", "pytestlike", "mypymodel"}
+
+
+def test_each_package_stands_in_a_line_with_its_version():
+    python, *lines = installed().splitlines()
+    assert python.startswith(f"# Python {sys.version.split()[0]}")
+    assert lines == sorted(set(lines))
+    assert f"pytest=={pytest.__version__}" in lines

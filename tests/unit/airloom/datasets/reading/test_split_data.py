@@ -1,6 +1,7 @@
 """A split behind a stock DataLoader, in this process and in others."""
 
 import pickle
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +36,19 @@ def test_a_position_outside_is_an_index_error_so_that_a_for_loop_ends(source):
     for position in (120, -121):
         with pytest.raises(IndexError, match="120 rows"):
             data[position]
+
+
+def test_inputs_come_as_arrays_without_torch(source, monkeypatch):
+    data, theirs = source.data(EVEN, None, Layout("generic", "label")), source.data(EVEN)
+    columns = data.columns(np.arange(5))
+    expected, _ = data.collate(columns)
+    assert isinstance(theirs.arrays(dict(columns))["image"], np.ndarray)  # who makes tensors by a function of their own
+    monkeypatch.setitem(sys.modules, "torch", None)  # an import of it fails
+    inputs = data.arrays(columns)
+    assert list(inputs) == list(expected)
+    assert isinstance(inputs["image"], np.ndarray)
+    assert (inputs["image"] == expected["image"].numpy()).all()
+    assert inputs["text"] == expected["text"]
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -295,6 +295,7 @@ def test_the_documented_type_is_found_by_its_entry_point(install):
     inputs, numbers = get_type("signal").to_tensors({"windows": windows, "label": ["walk", "rest"]}, schema, layout)
     assert inputs.data_ptr() == windows.ctypes.data
     assert numbers.tolist() == [1, 0]
+    assert not hasattr(get_type("signal"), "to_arrays")  # a type need not have it
     with pytest.raises(DataError, match="windows, channels, samples"):
         from_arrays({"windows": windows[:, 0], "labels": np.array([1, 2])}, layout)
 
