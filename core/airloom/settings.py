@@ -203,7 +203,7 @@ class Settings:
     airflow_password: str = _variable("AIRFLOW_PASSWORD", "", str, secret=True)
     user: str = _variable("USER", "", str)
     airflow_token: str = _variable("AIRFLOW_TOKEN", "", str, secret=True)
-    mlflow_access: Mapping[str, str] = field(default_factory=dict, repr=False)
+    mlflow_access: Mapping[str, str] = field(init=False, default_factory=dict, repr=False)  # set by `load`
 
     def __post_init__(self) -> None:
         """Make folders absolute, so that a child with another working folder finds them."""

@@ -250,3 +250,40 @@ def test_without_one_the_project_is_found_upward_from_the_folder_of_its_pipeline
     assert (resolve.settings().project, resolve.settings().home) == (project, project / ".airloom")
     monkeypatch.setenv("AIRLOOM_PROJECT", str(tmp_path))
     assert build_dags(folder)["digits"].get_task("resolve").settings().project == tmp_path.resolve()
+
+
+def test_beside_a_plugins_folder_of_theirs_with_operators_of_its_own(project: Path, tmp_path: Path) -> None:
+    """As Airflow's own command finds DAGs; tests/system/test_own_airflow.py starts all of such an Airflow."""
+    import os
+    import subprocess
+    import sys
+
+    from services.platform import DAG, OPERATOR, PLUGIN
+
+    home = tmp_path / "theirs"
+    (home / "plugins" / "operators").mkdir(parents=True)
+    (home / "dags").mkdir()
+    (home / "plugins" / "operators" / "__init__.py").write_text("")
+    (home / "plugins" / "operators" / "hello.py").write_text(OPERATOR)
+    (home / "plugins" / "their_plugin.py").write_text(PLUGIN)
+    (home / "dags" / "theirs.py").write_text(DAG)
+    text = (Path(__file__).resolve().parents[2] / "configs" / "pipelines" / "digits.yaml").read_text()
+    (project / "configs" / "pipelines" / "digits.yaml").write_text(text)
+    call = f'build_dags("{project}/configs/pipelines", connection_id="shop")'
+    (home / "dags" / "ours.py").write_text(f'"""airflow"""\nfrom airloom_operators import build_dags\n\n{call}\n')
+    look = (
+        "from airflow.dag_processing.dagbag import DagBag\nfrom airflow import plugins_manager\n"
+        f"bag = DagBag(dag_folder={str(home / 'dags')!r})\n"
+        "print(sorted(bag.dags), bag.import_errors, sorted(p.name for p in plugins_manager._get_plugins()[0]))"
+    )
+    places = {"HOME": str(home), "FOLDER": str(home / "dags"), "PLUGINS": str(home / "plugins")}
+    environment = os.environ | {
+        "AIRFLOW_HOME": places["HOME"],
+        "AIRFLOW__CORE__DAGS_FOLDER": places["FOLDER"],
+        "AIRFLOW__CORE__PLUGINS_FOLDER": places["PLUGINS"],
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
+    }
+    done = subprocess.run([sys.executable, "-c", look], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "['announce-digits', 'digits', 'theirs'] {}" in done.stdout
+    assert "'airloom'" in done.stdout and "'theirs'" in done.stdout.rpartition("{}")[2]
