@@ -26,10 +26,10 @@ from sqlalchemy import (
     make_url,
     select,
 )
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, ProgrammingError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, InterfaceError, OperationalError, ProgrammingError
 
 from airloom import schema
-from airloom.errors import CorruptFile, JobsAway, StateError
+from airloom.errors import ConfigError, CorruptFile, JobsAway, StateError
 from airloom.files import DAMAGED, RESTORE, check_sqlite, sqlite_file
 from airloom.version import __version__
 
@@ -146,9 +146,24 @@ def undamaged(address: str) -> Iterator[None]:
 
 
 def options(address: str, locked: float = LOCKED) -> dict[str, Any]:
-    """What every engine is made with: SQLite's writers wait for each other, a lost connection is noticed."""
+    """What every engine is made with: SQLite's writers wait for each other, a lost connection is noticed.
+
+    Raises:
+        ConfigError: there is no driver for the address.
+    """
     local = address.startswith("sqlite:")
+    if not local:
+        _check_driver(address)
     return {"connect_args": {"timeout": locked} if local else {"connect_timeout": 10}, "pool_pre_ping": not local}
+
+
+def _check_driver(address: str) -> None:
+    try:
+        make_url(address).get_dialect().import_dbapi()
+    except (ImportError, ArgumentError) as error:  # an unknown kind of database is an ArgumentError
+        shown = address.split("://")[0] if "://" in address else "the address"
+        hint = "`pip install 'airloom[postgres]'` in each environment; the form is postgresql://user@host/database"
+        raise ConfigError(f"no database can be reached by {shown!r}: {error}", hint) from None
 
 
 def prepare(sql_engine: Engine, locked: float = LOCKED, synchronous: str = "NORMAL", *, alone: bool = False) -> None:

@@ -1,7 +1,8 @@
 """`airloom.toml`: it marks the root of a project, and says what would otherwise be said by environment variables.
 
 The nearest one upward from the working folder counts, as with git. Its keys are the settings that are no secrets,
-called like their variables: `data_remote` is AIRLOOM_DATA_REMOTE. A variable that is set wins.
+called like their variables: `data_remote` is AIRLOOM_DATA_REMOTE. A variable that is set wins. Relative paths count
+from the project's root.
 """
 
 import difflib
@@ -56,6 +57,9 @@ KEYS = {
         '"/etc/airloom/trusted.json"',
     ),
     "mlflow_login": Key(bool, "whether the stack's MLflow wants a login; default: true", "false"),
+    "job_python": Key(
+        str, "the Python of the environment that jobs run in, with airloom and torch", '"/srv/training/bin/python"'
+    ),
     "devices": Key(int, "so many pretended devices, instead of those found; for tests of one's own", "2"),
     "confine_jobs": Key(
         bool, "whether jobs may write only below the state folder and the folder for temporary files", "true"

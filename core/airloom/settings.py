@@ -1,11 +1,14 @@
 """Where things are. One place for every path and address.
 
-Environment variables `AIRLOOM_*` come first, if not empty, then `airloom.toml` of the project, then the default.
+What is given comes first (under Airflow, by a connection), then environment variables `AIRLOOM_*`, if not empty, then
+`airloom.toml` of the project, then the default. A relative path of the environment counts from the working folder, one
+of the file or of a connection from the project's root.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +22,7 @@ from airloom.names import check_installation, kept_key, registered_model
 PREFIX = "AIRLOOM_"
 SWITCH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 STACK = ("airflow_url", "airflow_user", "airflow_password", "mlflow_url", "server_url", "server_token")  # in stack.json
+MLFLOW_ACCESS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")  # of its clients
 T = TypeVar("T")
 
 
@@ -42,34 +46,70 @@ def _share(text: str) -> float:
     raise ValueError("must be a number from 0 to 1")
 
 
-def _variable(name: str, default: T, parse: Callable[[str], T], *, secret: bool = False) -> T:
-    """A field that takes the environment's value, if not empty, or the project file's, where the caller gives none.
+@dataclass(frozen=True)
+class Given:
+    """Settings that come before all others.
 
-    No text shows a secret.
+    Attributes:
+        values: by the setting's name, as text.
+        source: who says so, for messages: `connection shop`.
+    """
+
+    values: Mapping[str, str]
+    source: str
+
+
+_GIVEN: ContextVar[Given | None] = ContextVar("given", default=None)  # while `load` makes the settings
+
+
+def _variable(
+    name: str,
+    default: T,
+    parse: Callable[[str], T],
+    *,
+    secret: bool = False,
+    whole: Callable[[str, Path], str] | None = None,
+) -> T:
+    """A field that takes what is given, else the environment's value, else the project file's, if not empty.
+
+    No text shows a secret. `whole` makes a relative path absolute, from a folder.
     """
 
     def read() -> T:
-        if text := os.environ.get(PREFIX + name):
-            place, hint = f"{PREFIX}{name}={text}", f"set {PREFIX}{name} to another value, or unset it"
+        key, given = name.lower(), _GIVEN.get()
+        if given and (text := given.values.get(key)):
+            place, hint, root = f"{given.source}: {key} = ", "mend the connection", _project_or_here()
+        elif text := _environment(name):
+            place, hint, root = f"{PREFIX}{name}=", f"set {PREFIX}{name} to another value, or unset it", Path()
         else:
-            project, key = _project(), name.lower()
+            project = _project()
             value = project_file.values(project).get(key)
-            if value is None:
+            if project is None or value is None:
                 return default
-            text = str(value)
-            place, hint = f"{project_file.FILE} of {project}: {key} = {value}", "mend the value"
+            text, root = str(value), project
+            place, hint = f"{project_file.FILE} of {project}: {key} = ", "mend the value"
         try:
-            return parse(text)
+            return parse(whole(text, _absolute(root)) if whole else text)
         except ValueError as error:
-            raise ConfigError(f"{place}: {error}", hint) from None
+            raise ConfigError(f"{place}{'***' if secret else text}: {error}", hint) from None
 
     return field(default_factory=read, repr=not secret)
 
 
+def _environment(name: str) -> str:
+    """The variable of a setting; empty where a project is given, as the environment is then that of another one."""
+    given = _GIVEN.get()
+    return "" if given and given.values.get("project") else os.environ.get(PREFIX + name, "")
+
+
 def _project() -> Path | None:
-    """The project that is meant: the one that is named, else the nearest upward from the working folder."""
-    named = os.environ.get(PREFIX + "PROJECT")
-    return _absolute(Path(named)) if named else project_file.root(Path.cwd())
+    """The project that is meant: the one that is given or named, else the nearest upward from the working folder."""
+    given = _GIVEN.get()
+    if given and (named := given.values.get("project")):
+        return _absolute(Path(named))
+    if named := os.environ.get(PREFIX + "PROJECT"):
+        return _absolute(Path(named))
+    return project_file.root(Path(given.values["near"]) if given and given.values.get("near") else Path.cwd())
 
 
 def _project_or_here() -> Path:
@@ -77,13 +117,44 @@ def _project_or_here() -> Path:
 
 
 def _home() -> Path:
-    """The state folder that the environment or the project's file names, else `.airloom` of the project."""
-    if named := os.environ.get(PREFIX + "HOME"):
+    """The state folder that is given, or that the environment or the project's file names, else `.airloom` there."""
+    given, project = _GIVEN.get(), _project()
+    if given and (named := given.values.get("home")):
+        return _project_or_here() / Path(named).expanduser()
+    if named := _environment("HOME"):
         return Path(named)
-    project = _project()
     if project is None or not (project / project_file.FILE).is_file():
-        return Path(".airloom")
+        return (project if given and given.values.get("project") and project else Path()) / ".airloom"
     return project / Path(project_file.values(project).get("home", ".airloom")).expanduser()
+
+
+def _address(text: str, root: Path) -> str:
+    """An address, or the whole path of a folder; `host:path` is git's short form of an address."""
+    return text if not text or ":" in text.split("/")[0] else str(_absolute(root / Path(text).expanduser()))
+
+
+def _file(text: str, root: Path) -> str:
+    return str(_absolute(root / Path(text).expanduser())) if text else ""
+
+
+def _program(text: str, root: Path) -> str:
+    """A link is left one: an environment's Python is a link, and where it leads is not that environment."""
+    return os.path.abspath(root / Path(text).expanduser()) if os.sep in text else text  # noqa: PTH100
+
+
+def _database(text: str, root: Path) -> str:
+    """A database's address; the relative path of a SQLite file becomes a whole one.
+
+    `postgresql://` names no driver. SQLAlchemy takes psycopg 3 for it; what the extra `postgres` installs is psycopg2.
+    """
+    for plain in ("postgresql://", "postgres://"):
+        if text.startswith(plain):
+            return f"postgresql+psycopg2://{text.removeprefix(plain)}"
+    start, slashes, path = text.partition(":///")
+    if not start.startswith("sqlite") or not slashes or not path or path.startswith((":", "/", "file:")):
+        return text
+    path, mark, query = path.partition("?")
+    return f"{start}:///{_absolute(root / Path(path).expanduser())}{mark}{query}"
 
 
 # No pydantic here, as in the files of pipelines: to load it took a tenth of a second of every command.
@@ -103,7 +174,9 @@ class Settings:
     instead of the one in `home`. `mlflow_login` off starts the stack's MLflow without a login.
     `devices` declares so many pretended devices instead of those found; `confine_jobs` lets jobs write only below
     `home` and the folder for temporary files. `user` is who does things, `Ada` or `Ada <ada@example.org>`; see
-    `airloom.project.person`. `airflow_url` and its login name an Airflow that is not the stack's.
+    `airloom.project.person`. `airflow_url` and its login name an Airflow that is not the stack's. `job_python` is the
+    Python of the environment that jobs run in, where it is not this one. `mlflow_access` are the variables of MLflow's
+    clients that come with a given MLflow.
 
     Raises:
         ConfigError: an environment variable, or `airloom.toml`, has a value that its setting cannot have.
@@ -112,15 +185,16 @@ class Settings:
     home: Path = field(default_factory=_home)
     project: Path = field(default_factory=_project_or_here)
     namespace: str = _variable("NAMESPACE", "", check_installation)
-    tracking_uri: str = _variable("TRACKING_URI", "", str)
+    tracking_uri: str = _variable("TRACKING_URI", "", str, whole=_database)
     server_url: str = _variable("SERVER_URL", "", str)
     server_token: str = _variable("SERVER_TOKEN", "", str, secret=True)
-    data_remote: str = _variable("DATA_REMOTE", "", str)
-    dvc_remote: str = _variable("DVC_REMOTE", "", str)
-    database: str = _variable("DATABASE", "", str)
-    mlflow_store: str = _variable("MLFLOW_STORE", "", str)
+    data_remote: str = _variable("DATA_REMOTE", "", str, whole=_address)
+    dvc_remote: str = _variable("DVC_REMOTE", "", str, whole=_address)
+    database: str = _variable("DATABASE", "", str, whole=_database)
+    mlflow_store: str = _variable("MLFLOW_STORE", "", str, whole=_database)
     prediction_log_share: float = _variable("PREDICTION_LOG_SHARE", 1.0, _share)
-    trusted_keys: str = _variable("TRUSTED_KEYS", "", str)
+    trusted_keys: str = _variable("TRUSTED_KEYS", "", str, whole=_file)
+    job_python: str = _variable("JOB_PYTHON", "", str, whole=_program)
     mlflow_login: bool = _variable("MLFLOW_LOGIN", True, _switch)
     devices: int = _variable("DEVICES", 0, _count)
     confine_jobs: bool = _variable("CONFINE_JOBS", True, _switch)
@@ -129,13 +203,15 @@ class Settings:
     airflow_password: str = _variable("AIRFLOW_PASSWORD", "", str, secret=True)
     user: str = _variable("USER", "", str)
     airflow_token: str = _variable("AIRFLOW_TOKEN", "", str, secret=True)
+    mlflow_access: Mapping[str, str] = field(init=False, default_factory=dict, repr=False)  # set by `load`
 
     def __post_init__(self) -> None:
         """Make folders absolute, so that a child with another working folder finds them."""
         self.home = _absolute(self.home)
         self.project = _absolute(self.project)
-        self.data_remote, self.dvc_remote = _address(self.data_remote), _address(self.dvc_remote)
-        self.trusted_keys = str(_absolute(Path(self.trusted_keys))) if self.trusted_keys else ""
+        here = Path.cwd()
+        self.data_remote, self.dvc_remote = _address(self.data_remote, here), _address(self.dvc_remote, here)
+        self.trusted_keys = _file(self.trusted_keys, here)
 
     @cached_property
     def stack(self) -> dict[str, Any]:
@@ -228,8 +304,9 @@ class Settings:
             "AIRLOOM_DATA_REMOTE": self.data_remote,
             "AIRLOOM_DVC_REMOTE": self.dvc_remote,
             "AIRLOOM_TRUSTED_KEYS": self.trusted_keys,
+            "AIRLOOM_JOB_PYTHON": self.job_python,
         }
-        return {name: value for name, value in values.items() if value}
+        return {name: value for name, value in values.items() if value} | dict(self.mlflow_access)
 
     @property
     def data_repo(self) -> Path:
@@ -251,21 +328,27 @@ class Settings:
         return home.make(self.home, self.namespace)
 
 
-def load() -> Settings:
+def load(given: Given | None = None) -> Settings:
     """The settings of this process, read anew: a stack may have started since.
+
+    Args:
+        given: what comes before the environment; where it names a project, instead of the environment. Of its values,
+            `near` is a folder from which the project is searched upward, where the environment names none.
 
     Raises:
         ConfigError: a variable has a value that its setting cannot have, or the installation has another name.
     """
-    settings = Settings()
+    token = _GIVEN.set(given)
+    try:
+        settings = Settings()
+    finally:
+        _GIVEN.reset(token)
+    if given and settings.tracking_uri and settings.tracking_uri == given.values.get("tracking_uri"):
+        login = (given.values.get(f"mlflow_{name}", "") for name in ("user", "password", "token"))
+        settings.mlflow_access = dict(zip(MLFLOW_ACCESS, login, strict=True))  # empty ones too: no other's login
     if settings.namespace:
         _ = settings.installation  # refused at every door, not only at those that need it
     return settings
-
-
-def _address(text: str) -> str:
-    """An address, or the whole path of a folder; `host:path` is git's short form of an address."""
-    return text if not text or ":" in text.split("/")[0] else str(_absolute(Path(text)))
 
 
 def _absolute(folder: Path) -> Path:

@@ -4,6 +4,7 @@ from urllib.parse import SplitResult
 
 from airflow.sdk import Asset, AssetWatcher, PartitionedAssetTimetable
 
+from airloom_operators.connections import Place
 from airloom_operators.triggers.dataset import DatasetVersionTrigger
 
 KINDS = ("datasets", "repository")
@@ -26,9 +27,10 @@ def dataset_asset(dataset: str) -> Asset:
     return Asset(name=f"dataset {dataset}", uri=f"airloom://datasets/{dataset}", group="airloom")
 
 
-def repository_asset(dataset: str) -> Asset:
+def repository_asset(dataset: str, place: Place = Place()) -> Asset:
     """Where the versions of a dataset appear: an event says only that it is worth a look."""
-    watcher = AssetWatcher(name=f"{dataset}_versions", trigger=DatasetVersionTrigger(dataset=dataset))
+    trigger = DatasetVersionTrigger(dataset=dataset, **place.arguments())
+    watcher = AssetWatcher(name=f"{dataset}_versions", trigger=trigger)
     uri = f"airloom://repository/{dataset}"
     return Asset(name=f"repository of {dataset}", uri=uri, group="airloom", watchers=[watcher])
 

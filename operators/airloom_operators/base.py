@@ -11,7 +11,8 @@ from airloom import errors
 from airloom.contracts import RunContext
 from airloom.errors import AirloomError, ConfigError, CorruptFile, DataAway, DataError, JobFailed
 from airloom.project.person import service
-from airloom.settings import Settings, load
+from airloom.settings import Given, Settings, load
+from airloom_operators.connections import Place
 from airloom_operators.links import MlflowRunLink
 from airloom_operators.templates import record
 
@@ -20,9 +21,31 @@ PASSING = (DataAway, CorruptFile)  # of these, what may be otherwise the next ti
 
 
 class AirloomOperator(BaseOperator):
-    """Anything that Airloom does in a task."""
+    """Anything that Airloom does in a task.
+
+    Args:
+        connection_id: of type `airloom`, whose settings come before `airloom.toml` and the environment.
+        project: a folder of the project, where neither connection nor environment names one.
+    """
 
     ui_color = "#d8ecf3"
+    _given: "Given | None" = None
+
+    def __init__(self, *, connection_id: str = "", project: str = "", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.connection_id = connection_id
+        self.project = project
+
+    def settings(self) -> Settings:
+        """The settings of the task, read anew; its connections are asked for once.
+
+        Raises:
+            ConfigError: a setting has a value that it cannot have.
+            AirflowNotFoundException: a connection is not there.
+        """
+        if self._given is None:
+            self._given = Place(self.connection_id, self.project).given()
+        return load(self._given)
 
     @contextmanager
     def step(self) -> Iterator[Settings]:
@@ -33,7 +56,7 @@ class AirloomOperator(BaseOperator):
             AirflowException: any other error of ours, which a retry may find mended.
         """
         try:
-            yield load()
+            yield self.settings()
         except AirloomError as error:
             raise (AirflowFailException if is_mistake(error) else AirflowException)(str(error)) from None
 
@@ -65,8 +88,7 @@ class StepOperator(AirloomOperator):
 
     def link_to(self, settings: Settings, context: RunContext, run: str = "") -> None:
         """Make the task link to its MLflow run, or to `run` of the same experiment."""
-        base = settings.stack.get("mlflow_url", settings.mlflow_uri)
-        self.mlflow_link = f"{base}/#/experiments/{context.experiment}/runs/{run or context.mlflow_run}"
+        self.mlflow_link = f"{settings.mlflow_uri}/#/experiments/{context.experiment}/runs/{run or context.mlflow_run}"
 
 
 def is_mistake(error: AirloomError) -> bool:

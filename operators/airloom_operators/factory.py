@@ -1,5 +1,6 @@
 """A pipeline file becomes a DAG. DAG files call this; nothing here imports a library of the trade."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from airloom.spec.load import load_pipeline, pipeline_files
 from airloom.spec.pipeline import BUILT, SKIP_MISSED, Pipeline
 from airloom_operators.announce import announcer_id, build_announcer
 from airloom_operators.assets import each_version
+from airloom_operators.connections import Place
 from airloom_operators.deploy import DeployOperator
 from airloom_operators.evaluate import EvaluateOperator
 from airloom_operators.gate import GateOperator, OverrideOperator
@@ -20,7 +22,7 @@ from airloom_operators.train import TrainOperator
 from airloom_operators.tune import TuneOperator
 
 
-def build_dags(folder: str | Path) -> dict[str, DAG]:
+def build_dags(folder: str | Path, connection_id: str = "") -> dict[str, DAG]:
     """A DAG for each pipeline file of a folder, and one for each of their datasets, which announces its versions.
 
     Call it in a file of your DAG folder: `build_dags(Path(__file__).resolve().parents[1] / "configs" / "pipelines")`.
@@ -28,6 +30,7 @@ def build_dags(folder: str | Path) -> dict[str, DAG]:
 
     Args:
         folder: of `*.yaml`, absolute, as the working folder of Airflow's processes is their own.
+        connection_id: of a connection of type `airloom`, whose settings come before `airloom.toml` and the environment.
 
     Returns:
         The DAGs by their id.
@@ -46,12 +49,15 @@ def build_dags(folder: str | Path) -> dict[str, DAG]:
         if (other := files.setdefault(pipeline.pipeline, file)) != file:
             raise ConfigError(f"{other} and {file} are both of pipeline {pipeline.pipeline!r}", "rename one of them")
     announced = {announcer_id(name): name for name in sorted({one.dataset.name for one in pipelines.values()})}
-    dags = [build_dag(file) for name, file in files.items() if wanted in (None, name)]
-    dags += [build_announcer(name) for dag_id, name in announced.items() if wanted in (None, dag_id)]
+    place = Place(connection_id, "" if connection_id or os.environ.get("AIRLOOM_PROJECT") else str(folder))
+    dags = [build_dag(file, place) for name, file in files.items() if wanted in (None, name)]
+    dags += [
+        build_announcer(name, **place.arguments()) for dag_id, name in announced.items() if wanted in (None, dag_id)
+    ]
     return {dag.dag_id: dag for dag in dags}
 
 
-def build_dag(file: Path) -> DAG:
+def build_dag(file: Path, place: Place = Place()) -> DAG:
     """resolve → tune (mapped) → train → evaluate → gate → register → deploy, once for each dataset version."""
     pipeline = load_pipeline(file)
     pool = pipeline.resources.pool
@@ -66,7 +72,7 @@ def build_dag(file: Path) -> DAG:
             f"dataset:{pipeline.dataset.name}",
             *([SKIP_MISSED] if pipeline.missed == "skip" else []),
         ],
-        default_args={"owner": "airloom", "retries": 2, "retry_delay": 5},
+        default_args={"owner": "airloom", "retries": 2, "retry_delay": 5, **place.arguments()},
         params=_params(),
         doc_md=_docs(pipeline, file),
         render_template_as_native_obj=True,

@@ -9,6 +9,7 @@ from airflow.sdk.exceptions import AirflowException
 from airloom.contracts import RunContext
 from airloom.names import JobKey
 from airloom_operators.base import AirloomOperator, StepOperator, cleared, map_index
+from airloom_operators.connections import Place
 from airloom_operators.templates import mapping
 from airloom_operators.triggers.job import JobTrigger
 
@@ -127,7 +128,8 @@ class WaitsForJob(AirloomOperator):
                     "waiting without a slot; what the job prints now follows here when it ends, or %s", follow
                 )
                 shown = self._follower.position if self._follower else 0
-                self.defer(trigger=JobTrigger(attempt.id, attempt.key, shown), method_name="resume")
+                place = Place(self.connection_id, self.project).arguments()
+                self.defer(trigger=JobTrigger(attempt.id, attempt.key, shown, **place), method_name="resume")
             try:
                 return value(attempt)
             except JobFailed as error:

@@ -93,7 +93,8 @@ class Announcer:
         from airflow.models.asset_state_store import AssetStateStoreModel
 
         with self.session() as session:
-            values = [json.loads(row.value) for row in session.query(AssetStateStoreModel)]
+            rows = session.query(AssetStateStoreModel).filter_by(key=announce.ANNOUNCED)
+            values = [json.loads(row.value) for row in rows]
         return values[0] if values else None
 
     def forget(self, *, state: bool = True) -> None:
@@ -174,6 +175,28 @@ def test_a_new_airflow_database_does_not_start_over(announcer, repository) -> No
     repository.publish(3)
     assert [announcer.run() for _ in range(2)] == ["success", "skipped"]
     assert announcer.events() == [("v3", 3)]
+
+
+def test_a_dataset_of_another_repository_is_refused_by_name_and_announces_nothing(
+    announcer, repository, monkeypatch, tmp_path
+) -> None:
+    """Two projects of one Airflow, each with a dataset of that name."""
+    repository.publish(1)
+    assert announcer.run() == "success"
+    other = Settings(home=tmp_path / "another home", project=PROJECT)
+    images = np.random.default_rng(1).uniform(0.1, 0.6, (4, 1, 8, 8)).astype(np.float32)
+    for number in range(2):
+        commit(other, "ticks", image_table(images + number / 10, np.arange(4)), message=f"other {number}", suite=SUITE)
+    monkeypatch.setenv("AIRLOOM_HOME", str(other.home))
+    told: list[str] = []
+    task = announcer.dag.get_task("announce")
+    task.on_failure_callback = [lambda context: told.append(str(context["exception"]))]
+    assert announcer.run() == "failed"
+    assert announcer.events() == [("v1", 1)]
+    assert "ticks is in this Airflow already, with the versions of another data repository" in told[0]
+    monkeypatch.setenv("AIRLOOM_HOME", str(tmp_path / "home"))
+    repository.publish(2)
+    assert announcer.run() == "success"  # the first one goes on
 
 
 def test_without_what_the_home_kept_the_state_in_airflow_stands_in(announcer, repository) -> None:

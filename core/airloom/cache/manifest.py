@@ -77,7 +77,7 @@ def of_training(
         declared(settings.project, pipeline.inputs),
         {**pipeline.parameters, **parameters, **ctx.parameters},
         {"train": pipeline.trains, "seed": pipeline.seed} | shared | read,
-        lock(settings.project, pipeline.resources.interpreter),
+        lock(settings.project, pipeline.resources.interpreter or settings.job_python),
         {},
     )
 

@@ -2,9 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 
-_NAMES = {"PATH", "HOME", "LANG", "TMPDIR", "TZ", "PYTHONPATH", "LD_LIBRARY_PATH", "SSL_CERT_FILE"}
+_NAMES = {
+    *("PATH", "HOME", "LANG", "TMPDIR", "TZ", "PYTHONPATH", "LD_LIBRARY_PATH", "SSL_CERT_FILE"),
+    *("MPLCONFIGDIR", "DVC_SITE_CACHE_DIR", "DO_NOT_TRACK"),
+}
 _PREFIXES = ("LC_", "MLFLOW_", "XDG_")
-_OWN = {
+OWN = {  # those that `Settings.as_environment` has too
     "AIRLOOM_HOME",
     "AIRLOOM_PROJECT",
     "AIRLOOM_DATABASE",
@@ -12,16 +15,14 @@ _OWN = {
     "AIRLOOM_DATA_REMOTE",
     "AIRLOOM_DVC_REMOTE",
     "AIRLOOM_TRUSTED_KEYS",
-    "MPLCONFIGDIR",
-    "DVC_SITE_CACHE_DIR",
-    "DO_NOT_TRACK",
+    "AIRLOOM_JOB_PYTHON",
 }
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
 def allowed(parent: Mapping[str, str], further: Iterable[str] = ()) -> dict[str, str]:
     """The variables of `parent` that a job may see; `further` names more of them, for example credentials."""
-    names = {*_NAMES, *_OWN, *further}
+    names = {*_NAMES, *OWN, *further}
     return {n: v for n, v in parent.items() if n in names or n.startswith(_PREFIXES)}
 
 

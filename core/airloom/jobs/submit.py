@@ -5,12 +5,13 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 from airloom.errors import ConfigError, JobError
 from airloom.jobs import files, processes
-from airloom.jobs.environment import allowed
+from airloom.jobs.environment import OWN, allowed
 from airloom.jobs.launch_record import Launch, write_launch
 from airloom.jobs.results import read_result
 from airloom.jobs.spec import JobSpec
@@ -53,6 +54,8 @@ def submit(
         JobError: a cancelled attempt does not end, or the disk or the table refuses the new one.
     """
     check_key(key)
+    if spec.step and not spec.interpreter:
+        spec = replace(spec, interpreter=settings.job_python)
     settings.make_home()
     table = Attempts(settings.database_address)
     until = time.monotonic() + BUSY
@@ -149,7 +152,9 @@ def _launch(settings: Settings, attempt: Attempt, spec: JobSpec, lock: int, firs
         confined=settings.confine_jobs,
     )
     write_launch(attempt.path, record)
-    variables = allowed(os.environ, spec.environment) | settings.as_environment()
+    # Ours are those of these settings alone: the submitter's may be of another project.
+    others = {name: value for name, value in allowed(os.environ, spec.environment).items() if name not in OWN}
+    variables = others | settings.as_environment()
     command = [sys.executable, "-P", "-m", "airloom.jobs.supervise", str(attempt.path), str(lock)]
     with (attempt.path / "supervisor.txt").open("ab") as output:
         subprocess.Popen(

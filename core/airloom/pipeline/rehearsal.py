@@ -84,7 +84,13 @@ def rehearse(settings: Settings, ctx: RunContext) -> list[str]:
     with tempfile.TemporaryDirectory(prefix="airloom-rehearsal-") as name:
         folder, asked = Path(name), pipeline.resources
         (folder / _GIVEN).write_text(json.dumps(ctx.to_dict()))
-        command = [asked.interpreter or sys.executable, "-P", "-m", "airloom.pipeline.rehearsal", name]
+        command = [
+            asked.interpreter or settings.job_python or sys.executable,
+            "-P",
+            "-m",
+            "airloom.pipeline.rehearsal",
+            name,
+        ]
         threads = dict.fromkeys(_NAMES, str(asked.threads))
         variables = {**os.environ, **settings.as_environment(), **threads}
         try:

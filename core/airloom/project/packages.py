@@ -60,7 +60,9 @@ def _asked(interpreter: str) -> tuple[str, tuple[str, ...]]:
         done = subprocess.run([interpreter, "-c", _ASK], capture_output=True, text=True, timeout=60, check=True)
         version, places = json.loads(done.stdout)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
-        message = f"resources.interpreter: {interpreter} does not start: {str(error)[:200]}"
+        message = (
+            f"the Python of jobs (resources.interpreter, job_python): {interpreter} does not start: {str(error)[:200]}"
+        )
         raise ConfigError(message, "give the Python of an environment with airloom in it") from None
     return str(version), tuple(str(place) for place in places)
 

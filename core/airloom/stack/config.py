@@ -77,6 +77,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "AIRLOOM_DATABASE": settings.database_address,
         "AIRLOOM_PREDICTION_LOG_SHARE": str(settings.prediction_log_share),
         "AIRLOOM_TRUSTED_KEYS": settings.trusted_keys,
+        "AIRLOOM_JOB_PYTHON": settings.job_python,
         MARK: str(home),
         "MLFLOW_TRACKING_URI": str(stack["mlflow_url"]),
         **login_variables(settings),

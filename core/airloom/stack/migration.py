@@ -54,7 +54,7 @@ def check(settings: Settings) -> list[Store]:
     """
     if not settings.home.is_dir():
         return []
-    stores = [_folder(settings), _tables(settings)]
+    stores = check_own(settings)
     if _own_mlflow(settings):
         revision = mlflow_store.revision(_mlflow(settings))
         ours = NEW if not revision.found else CURRENT if revision.found == revision.needed else OLD
@@ -64,6 +64,15 @@ def check(settings: Settings) -> list[Store]:
     if _has_studies(settings):
         stores.append(_studies(settings))
     return [*stores, *_signatures(settings)]
+
+
+def check_own(settings: Settings) -> list[Store]:
+    """The state folder and the tables of our own, also where the folder is not there yet; no server is asked.
+
+    Raises:
+        CorruptFile: one is damaged.
+    """
+    return [_folder(settings), _tables(settings)]
 
 
 def migrate(settings: Settings, log_line: LogLine, *, backed_up: bool = False) -> list[Store]:

@@ -9,7 +9,7 @@ from packaging.requirements import Requirement
 from airloom import project_file
 from airloom.datasets.validation.validate import suite_path
 from airloom.errors import AirloomError
-from airloom.project import git
+from airloom.project import git, packages
 from airloom.settings import Settings
 from airloom.spec.load import find_pipelines, load_pipeline
 from airloom.spec.pipeline import BUILT, Pipeline
@@ -33,6 +33,8 @@ def project(settings: Settings) -> Iterator[Finding]:
     if tracked := git.run(root, "ls-files", "--", str(settings.home)):
         detail = f"git tracks {len(tracked.splitlines())} files of the state folder, {tracked.splitlines()[0]} first"
         yield Finding("git", False, detail, f"git rm -r --cached {settings.home}")
+    if settings.job_python:
+        yield _job_python(settings)
     if old := sorted(_old_packages()):
         yield Finding("packages", False, "; ".join(old[:5]), "install with this release's constraints.txt")
 
@@ -60,6 +62,17 @@ def _pipelines(root: Path) -> tuple[dict[str, Pipeline], list[Finding]]:
         else:
             pipelines[pipeline.pipeline] = pipeline
     return pipelines, broken
+
+
+def _job_python(settings: Settings) -> Finding:
+    """Whether the environment of jobs has what they need."""
+    fix = f"{settings.job_python} -m pip install 'airloom[training]', with this release's constraints.txt"
+    try:
+        lacking = sorted({"airloom", "torch"} - set(packages.lock(settings.project, settings.job_python)))
+    except AirloomError as error:
+        return Finding("jobs", False, error.message, error.hint)
+    detail = f"{settings.job_python} lacks {', '.join(lacking)}" if lacking else settings.job_python
+    return Finding("jobs", not lacking, detail, fix)
 
 
 def _old_packages() -> Iterator[str]:

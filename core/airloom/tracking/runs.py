@@ -68,10 +68,12 @@ def client(settings: Settings) -> "MlflowClient":
 def _log_in(settings: Settings) -> None:
     """Give MLflow's clients of this process, and of those it starts, the login of the stack's MLflow.
 
-    Another MLflow gets the login that the environment has for it, and never the stack's.
+    Another MLflow gets the login that was given with it, or that the environment has for it, and never the stack's.
     """
     login, stack = settings.mlflow_credentials, settings.stack
-    if login:
+    if settings.mlflow_access:
+        os.environ.update(settings.mlflow_access)
+    elif login:
         os.environ.update(zip(LOGIN, login, strict=True))
     elif stack.get("mlflow_password") and os.environ.get(LOGIN[1]) == stack["mlflow_password"]:
         for name in LOGIN:
@@ -109,6 +111,7 @@ def connection_errors(settings: Settings) -> Iterator[None]:
             or getattr(getattr(error, "response", None), "status_code", 0) == 401
         ):
             hint = "`airloom up` makes the login anew" if settings.mlflow_credentials else f"set {' and '.join(LOGIN)}"
+            hint = "mend the login of its connection in Airflow" if settings.mlflow_access else hint
             raise MlflowRefused(f"MLflow at {settings.mlflow_uri} refuses the login", hint) from error
         chain = (error, error.__cause__, error.__context__)
         if not any(isinstance(link, RequestException) for link in chain):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowException
 
 from airloom_operators.base import AirloomOperator
+from airloom_operators.connections import Place
 from airloom_operators.triggers.snapshot import SnapshotTrigger
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ class PrepareSnapshotOperator(AirloomOperator):
         if state == snapshot.READY:
             return self.ready(context, asked.to_dict())
         patience = timedelta(seconds=self.timeout)
-        self.defer(trigger=SnapshotTrigger(asked.to_dict()), method_name="ready", timeout=patience)
+        place = Place(self.connection_id, self.project).arguments()
+        self.defer(trigger=SnapshotTrigger(asked.to_dict(), **place), method_name="ready", timeout=patience)
         raise AssertionError("defer always raises")
 
     def ready(self, context: "Context", event: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from airloom.errors import AirloomError
+from airloom_operators.connections import Place
 
 if TYPE_CHECKING:
     from airloom.settings import Settings
@@ -24,22 +25,27 @@ class DatasetVersionTrigger(BaseEventTrigger):
 
     Args:
         dataset: name of the dataset.
+        connection_id: of type `airloom`; empty for none.
+        project: a folder of the project, where nothing else names one.
     """
 
-    def __init__(self, dataset: str) -> None:
+    def __init__(self, dataset: str, connection_id: str = "", project: str = "") -> None:
         super().__init__()  # type: ignore[no-untyped-call] # Airflow's own is untyped
         self.dataset = dataset
+        self.place = Place(connection_id, project)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Where this class is, and its arguments."""
-        return "airloom_operators.triggers.dataset.DatasetVersionTrigger", {"dataset": self.dataset}
+        return "airloom_operators.triggers.dataset.DatasetVersionTrigger", {
+            "dataset": self.dataset,
+            **self.place.arguments(),
+        }
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """One event for each step forward, and another after some time when nothing came of it."""
         from airloom.datasets import announcements
-        from airloom.settings import load
 
-        settings, last = load(), None
+        settings, last = await self.place.settings(), None
         while True:
             try:
                 newest, known = await asyncio.to_thread(self._look, settings)

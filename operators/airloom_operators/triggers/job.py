@@ -3,9 +3,14 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airloom_operators.connections import Place
+
+if TYPE_CHECKING:
+    from airloom.settings import Settings
 
 POLL_SECONDS = 1.0
 # Airflow fails a task whose event comes before its scheduler has noticed that the worker let go of it.
@@ -19,13 +24,18 @@ class JobTrigger(BaseTrigger):
         attempt: id of the attempt.
         key: of its job, for people who look at the trigger.
         shown: bytes of its log that the task has shown; -1 from a task of an earlier release, which did not count.
+        connection_id: of type `airloom`; empty for none.
+        project: a folder of the project, where nothing else names one.
     """
 
-    def __init__(self, attempt: int, key: str, shown: int = -1) -> None:
+    _settings: "Settings | None" = None
+
+    def __init__(self, attempt: int, key: str, shown: int = -1, connection_id: str = "", project: str = "") -> None:
         super().__init__()  # type: ignore[no-untyped-call] # Airflow's own is untyped
         self.attempt = attempt
         self.key = key
         self.shown = shown
+        self.place = Place(connection_id, project)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Where this class is, and its arguments."""
@@ -33,31 +43,31 @@ class JobTrigger(BaseTrigger):
             "attempt": self.attempt,
             "key": self.key,
             "shown": self.shown,
+            **self.place.arguments(),
         }
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """One event, when the attempt has ended."""
-        began = time.monotonic()
-        while not await asyncio.to_thread(self._ended):
+        began, self._settings = time.monotonic(), await self.place.settings()
+        while not await asyncio.to_thread(self._ended, self._settings.database_address):
             await asyncio.sleep(POLL_SECONDS)
         await asyncio.sleep(max(0.0, EARLIEST_SECONDS - (time.monotonic() - began)))
         yield TriggerEvent({"attempt": self.attempt, "shown": self.shown})  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
         """A person marked or cleared the task: its job ends too."""
-        await asyncio.to_thread(self._cancel)
+        settings = self._settings or await self.place.settings()
+        await asyncio.to_thread(self._cancel, settings.database_address)
 
-    def _ended(self) -> bool:
+    def _ended(self, database: str) -> bool:
         from airloom.jobs.submit import settle
         from airloom.jobs.table import Attempts
-        from airloom.settings import load
 
-        table = Attempts(load().database_address)
+        table = Attempts(database)
         attempt = settle(table, table.get(self.attempt))
         return attempt is None or not attempt.alive
 
-    def _cancel(self) -> None:
+    def _cancel(self, database: str) -> None:
         from airloom.jobs.table import Attempts
-        from airloom.settings import load
 
-        Attempts(load().database_address).change(self.attempt, cancel="a person ended its deferred task")
+        Attempts(database).change(self.attempt, cancel="a person ended its deferred task")

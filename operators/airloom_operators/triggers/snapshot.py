@@ -6,6 +6,8 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airloom_operators.connections import Place
+
 FIRST_LOOK_SECONDS = 2.0  # Airflow 3.3 fails a task that is resumed before its parking was recorded
 POLL_SECONDS = 1.0
 
@@ -15,22 +17,27 @@ class SnapshotTrigger(BaseTrigger):
 
     Args:
         asked: the snapshot as `snapshot.ask` gave it, as a dict.
+        connection_id: of type `airloom`; empty for none.
+        project: a folder of the project, where nothing else names one.
     """
 
-    def __init__(self, asked: dict[str, Any]) -> None:
+    def __init__(self, asked: dict[str, Any], connection_id: str = "", project: str = "") -> None:
         super().__init__()  # type: ignore[no-untyped-call] # Airflow's own is untyped
         self.asked = asked
+        self.place = Place(connection_id, project)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Where this class is, and its arguments."""
-        return "airloom_operators.triggers.snapshot.SnapshotTrigger", {"asked": self.asked}
+        return "airloom_operators.triggers.snapshot.SnapshotTrigger", {
+            "asked": self.asked,
+            **self.place.arguments(),
+        }
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """One event with what was asked, as soon as the state is not RUNNING."""
         from airloom.datasets.snapshots import snapshot
-        from airloom.settings import load
 
-        settings = load()
+        settings = await self.place.settings()
         await asyncio.sleep(FIRST_LOOK_SECONDS)
         while True:
             record = await asyncio.to_thread(snapshot.record, settings, self.asked["id"])

@@ -11,7 +11,7 @@ from sqlalchemy import Column, Integer, MetaData, Table, insert, select
 from sqlalchemy.exc import OperationalError
 
 from airloom import __version__, database, schema
-from airloom.errors import CorruptFile, StateError
+from airloom.errors import ConfigError, CorruptFile, StateError
 
 METADATA = MetaData()
 ROWS = Table("rows", METADATA, Column("id", Integer, primary_key=True))
@@ -128,3 +128,9 @@ def test_another_engine_on_the_same_file_takes_no_lock_of_the_first_away(tmp_pat
     )
     subprocess.run([sys.executable, "-c", other, str(file)], check=True)
     assert (tmp_path / "a.db-wal").exists()
+
+
+@pytest.mark.parametrize("address", ["postgresql+pg8000://db.example.org/x", "nonsense://db.example.org/x"])
+def test_a_database_without_a_driver_is_refused_with_what_to_install(address):
+    with pytest.raises(ConfigError, match=r"(?s)no database can be reached by '.*airloom\[postgres\]"):
+        database.engine.__wrapped__(address, METADATA)

@@ -75,3 +75,51 @@ def test_what_it_cannot_say_is_refused(project: Path, text: str, told: str) -> N
     (project / project_file.FILE).write_text(text)
     with pytest.raises(ConfigError, match=rf"airloom\.toml.*{told}"):
         load()
+
+
+def test_relative_paths_count_from_the_project_not_from_the_working_folder(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / project_file.FILE).write_text(
+        'home = "state"\ndata_remote = "../data.git"\ndvc_remote = "rows"\ntrusted_keys = "keys.json"\n'
+        'database = "sqlite:///tables.db"\nmlflow_store = "sqlite:///~/ml.db"\ntracking_uri = "sqlite:///ml.db?x=1"\n'
+        'job_python = "venv/bin/python"\n'
+    )
+    (project / "venv" / "bin").mkdir(parents=True)
+    (project / "venv" / "bin" / "python").symlink_to("/usr/bin/python3")
+    settings, root = load(), str(project)
+    assert (settings.home, settings.trusted_keys) == (project / "state", f"{root}/keys.json")
+    assert (settings.data_remote, settings.dvc_remote) == (str(project.parent / "data.git"), f"{root}/rows")
+    assert (settings.database, settings.tracking_uri) == (f"sqlite:///{root}/tables.db", f"sqlite:///{root}/ml.db?x=1")
+    assert settings.mlflow_store == f"sqlite:///{Path('~').expanduser().resolve()}/ml.db"
+    assert settings.job_python == f"{root}/venv/bin/python"  # not where the link leads: that is another environment
+    here = project / "deep" / "down"
+    for name, value in (("DATA_REMOTE", "data.git"), ("DATABASE", "sqlite:///tables.db"), ("JOB_PYTHON", "bin/python")):
+        monkeypatch.setenv(f"AIRLOOM_{name}", value)
+    settings = load()
+    assert (settings.data_remote, settings.job_python) == (str(here / "data.git"), str(here / "bin" / "python"))
+    assert settings.database == f"sqlite:///{here}/tables.db"
+
+
+def test_postgresql_without_a_driver_means_the_one_that_is_installed(project: Path) -> None:
+    (project / project_file.FILE).write_text(
+        'database = "postgresql://db.example.org/airloom"\nmlflow_store = "postgres://db.example.org/mlflow"'
+    )
+    assert load().database == "postgresql+psycopg2://db.example.org/airloom"
+    assert load().mlflow_store == "postgresql+psycopg2://db.example.org/mlflow"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("data_remote", "git@git.example.org:data.git"),
+        ("dvc_remote", "s3://team-data/dvc"),
+        ("database", "postgresql+psycopg://db.example.org/airloom"),
+        ("database", "sqlite:////var/lib/airloom.db"),
+        ("tracking_uri", "https://mlflow.example.org"),
+        ("job_python", "python3.12"),
+    ],
+)
+def test_an_address_stays_as_it_is(project: Path, name: str, value: str) -> None:
+    (project / project_file.FILE).write_text(f'{name} = "{value}"')
+    assert getattr(load(), name) == value

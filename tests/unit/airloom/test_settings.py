@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from airloom.errors import ConfigError
-from airloom.settings import Settings, load
+from airloom.settings import Given, Settings, load
 
 
 def test_the_environment_names_what_is_not_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -65,3 +65,25 @@ def test_a_home_of_nobody_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_text_shows_a_secret(tmp_path: Path) -> None:
     secrets = {"server_token": "s3", "airflow_password": "s3", "airflow_token": "s3"}
     assert "s3" not in repr(Settings(home=tmp_path, project=tmp_path, **secrets))
+
+
+def test_what_is_given_comes_first_and_says_whose_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("AIRLOOM_HOME", str(tmp_path / "there"))
+    monkeypatch.setenv("AIRLOOM_TRACKING_URI", "http://127.0.0.1:1")
+    given = Given({"tracking_uri": "http://127.0.0.1:2", "mlflow_token": "t"}, "connection shop")
+    settings = load(given)
+    assert (settings.home, settings.tracking_uri) == (tmp_path / "there", "http://127.0.0.1:2")
+    assert settings.as_environment()["MLFLOW_TRACKING_TOKEN"] == "t"
+    assert load().tracking_uri == "http://127.0.0.1:1"
+    with pytest.raises(ConfigError, match=r"connection shop: namespace = A B: .*\n.*mend the connection"):
+        load(Given({"namespace": "A B"}, "connection shop"))
+
+
+def test_a_given_project_is_not_mixed_with_the_environments(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("HOME", "DATABASE", "DATA_REMOTE", "PROJECT"):
+        monkeypatch.setenv(f"AIRLOOM_{name}", str(tmp_path / "another"))
+    (tmp_path / "shop").mkdir()
+    settings = load(Given({"project": str(tmp_path / "shop")}, "connection shop"))
+    assert settings == Settings(
+        home=tmp_path / "shop" / ".airloom", project=tmp_path / "shop", data_remote="", database="", tracking_uri=""
+    )

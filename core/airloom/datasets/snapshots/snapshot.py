@@ -26,6 +26,7 @@ from airloom.datasets.snapshots.split import Published, canonical
 from airloom.datasets.storage import rewritten
 from airloom.errors import AirloomError, ConfigError, CorruptFile, DataAway, DataError
 from airloom.files import write_private
+from airloom.jobs.environment import OWN
 from airloom.settings import Settings
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def start(settings: Settings, snapshot: Snapshot) -> str:
     with (folder / "log.txt").open("ab") as log:
         child = subprocess.Popen(
             [sys.executable, "-m", "airloom.datasets.snapshots.snapshot", snapshot.id],
-            env=os.environ | {"AIRLOOM_HOME": str(settings.home), "AIRLOOM_PROJECT": str(settings.project)},
+            env={n: v for n, v in os.environ.items() if n not in OWN} | settings.as_environment(),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

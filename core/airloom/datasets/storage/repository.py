@@ -133,6 +133,14 @@ def head(repo: Path) -> str:
     return git(repo, "rev-parse", "-q", "--verify", "refs/heads/main", check=False).stdout.strip()
 
 
+def first_commit(settings: Settings) -> str:
+    """The commit that the data repository began with, which no forgetting rewrites; empty where there is none yet."""
+    repo = settings.data_repo
+    if not (repo / "HEAD").exists() or not head(repo):
+        return ""
+    return git(repo, "rev-list", "--max-parents=0", "refs/heads/main").stdout.split()[-1]
+
+
 def read_file(repo: Path, revision: str, path: str) -> str | None:
     """A file's text at a revision; None where it is not there."""
     return read_files(repo, revision, path)[0]

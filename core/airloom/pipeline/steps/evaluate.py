@@ -39,7 +39,7 @@ def reads(settings: Settings, ctx: RunContext, arguments: Arguments) -> StepMani
         {},
         {},
         looked_at | manifest.flat(slices, "evaluate"),
-        lock(settings.project, pipeline.resources.interpreter),
+        lock(settings.project, pipeline.resources.interpreter or settings.job_python),
         models | {"champion": _champion(settings, ctx) or "none"},
     )
 

@@ -9,10 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
+from services.platform import environment_beside
 
 from airloom.errors import ConfigError, JobFailed, JobLost
 from airloom.jobs import files, limits, processes, sandbox, submit
 from airloom.jobs.environment import allowed
+from airloom.jobs.launch_record import read_launch
 from airloom.jobs.spec import JobSpec, Resources
 from airloom.jobs.wait import value, wait, wait_or_cancel
 
@@ -303,3 +305,14 @@ def test_a_job_is_a_step_or_a_command():
     for wrong in ({}, {"step": "a:b", "command": ["c"]}):
         with pytest.raises(ConfigError):
             JobSpec(**wrong)
+
+
+def test_jobs_run_in_the_environment_that_the_settings_name(settings, job, tmp_path):
+    settings.job_python = environment_beside(tmp_path / "another", torch=True)
+    attempt = ended(settings, job("environment"))
+    assert value(attempt)["AIRLOOM_JOB_PYTHON"] == settings.job_python
+    assert read_launch(attempt.path).spec.interpreter == settings.job_python
+    settings.job_python = str(tmp_path / "nowhere" / "python")
+    lost = ended(settings, job("environment", key="elsewhere"))
+    assert lost.state == "FAILED"
+    assert "nowhere/python" in lost.reason

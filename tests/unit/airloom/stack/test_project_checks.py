@@ -1,6 +1,7 @@
 """What `airloom doctor` says of a project."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,3 +56,13 @@ def test_a_pipeline_without_a_dag_and_a_dag_without_a_pipeline_are_named(shop: S
 def test_a_package_that_this_release_was_not_made_for_is_named(shop: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(project_checks.metadata, "requires", lambda _: ["pytest<1", "numpy>=1", "no-such-package>=1"])
     assert failed(shop)["packages"].endswith("is installed, <1 is needed")
+
+
+def test_the_environment_of_jobs_is_looked_at(shop: Settings, tmp_path: Path) -> None:
+    shop.job_python = sys.executable
+    assert failed(shop) == {}
+    shop.job_python = str(tmp_path / "nowhere" / "python")
+    assert "nowhere/python does not start" in failed(shop)["jobs"]
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")], check=True)
+    shop.job_python = str(tmp_path / "bare" / "bin" / "python")
+    assert failed(shop)["jobs"].endswith("bare/bin/python lacks airloom, torch")
