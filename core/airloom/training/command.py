@@ -20,7 +20,7 @@ from airloom.training.run import SPLITS, TrainingRun
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from airloom.training.source import Source
+    from airloom.training.splits import Source
 
 LOOK = 0.2  # seconds between two looks at the program and its metrics
 GRACE = 30.0  # seconds that a program whose budget is met has to save

@@ -10,7 +10,7 @@ from airloom.pictures import Picture
 from airloom.processing import Processing
 from airloom.training.framed import Framed
 from airloom.training.scaled import scaled
-from airloom.training.source import Source
+from airloom.training.splits import Source
 
 BATCHES = 2
 

@@ -1,15 +1,13 @@
 """Picture files of any size as tensors of one: a source around another."""
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airloom.errors import ConfigError
 from airloom.pictures import Picture
+from airloom.processing import Processing
 from airloom.training.scaled import scaled
-
-if TYPE_CHECKING:
-    from airloom.processing import Processing
-    from airloom.training.source import Source
+from airloom.training.splits import Source
 
 _THREADS = 4  # that decode ahead, at most: Pillow lets the others run meanwhile
 
@@ -22,7 +20,7 @@ class Framed:
         picture: mode and size.
     """
 
-    def __init__(self, source: "Source", picture: Picture) -> None:
+    def __init__(self, source: Source, picture: Picture) -> None:
         self._source, self.picture = source, picture
         self._kept: dict[str, tuple[Any, Any]] = {}
 
@@ -55,7 +53,7 @@ class Framed:
         """See `Source`."""
         return self._source.classes
 
-    def declare(self, processing: "Processing") -> "Processing":
+    def declare(self, processing: Processing) -> Processing:
         """See `Source`."""
         return self._source.declare(processing)
 
@@ -63,7 +61,7 @@ class Framed:
         """See `Source`."""
         return self._source.empty_columns()
 
-    def framed(self, picture: Picture) -> "Source":
+    def framed(self, picture: Picture) -> Source:
         """See `Source`."""
         return self._source.framed(picture)
 

@@ -20,7 +20,7 @@ from airloom.training.checkpointing.progress import Progress
 from airloom.training.checkpointing.state import unwrapped
 from airloom.training.export.check import check_example
 from airloom.training.hints import hint_of
-from airloom.training.source import Source
+from airloom.training.splits import Source
 from airloom.training.stopping import Budget
 from airloom.training.tracked_loader import TrackedLoader
 from airloom.training.world import World, device_of, this_world

@@ -32,7 +32,8 @@ from airloom.training.reproducibility.provenance import (
 )
 from airloom.training.reproducibility.reproduce import weights_digest
 from airloom.training.run import TrainingRun, execute
-from airloom.training.source import SnapshotSplits, Source
+from airloom.training.source import SnapshotSplits
+from airloom.training.splits import Source
 from airloom.training.stopping import Budget
 from airloom.training.world import joined, write_down
 
