@@ -1,9 +1,12 @@
 """The compose file's services as plain processes with PostgreSQL: each one's own health check, and who may log in."""
 
 import importlib.util
+import json
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -81,6 +84,22 @@ def test_airflow_has_the_projects_dags_and_its_user_logs_in(started: Suite) -> N
         client.headers["Authorization"] = f"Bearer {token}"
         assert client.get("/api/v2/importErrors").json()["import_errors"] == []
         assert {dag["dag_id"] for dag in client.get("/api/v2/dags").json()["dags"]} >= {"digits", "announce-digits"}
+
+
+def test_commands_find_everything_in_the_workers_environment(started: Suite) -> None:
+    """As `docker compose exec worker airloom …`: MLflow with its login, our tables in PostgreSQL, the model server."""
+
+    def airloom(*words: str) -> Any:
+        command = [sys.executable, "-m", "airloom", *words, "--json"]
+        done = subprocess.run(
+            command, env=started.environment("worker"), cwd=started.folder, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    assert airloom("model", "list") == []
+    stores = {store["name"]: store for store in airloom("db", "check")}
+    assert stores["tables"]["state"] == "current" and stores["tables"]["place"].startswith("postgresql")
 
 
 def test_no_secret_is_in_a_log(started: Suite) -> None:
