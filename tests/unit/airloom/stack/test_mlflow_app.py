@@ -214,3 +214,16 @@ def test_an_environment_without_the_plugin_is_told_before_anything_starts(tmp_pa
     with Ports() as ports, pytest.raises(StackError, match=r"no plugin `mlflow\.app`"):
         control._start(Settings(home=tmp_path / "home"), ports, print)
     assert not (tmp_path / "home").exists()
+
+
+def test_without_a_stack_the_password_is_the_environments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container of its own, whose clients have the same variable."""
+    monkeypatch.setenv("AIRLOOM_HOME", str(tmp_path / "none"))
+    monkeypatch.delenv("MLFLOW_TRACKING_PASSWORD", raising=False)
+    with pytest.raises(StackError, match="has no password for MLflow"):
+        mlflow_app.create()
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", PASSWORD)
+    app = mlflow_app.create()
+    assert ask(app, "/version").status_code == 401
+    assert ask(app, "/version", header=BASIC).status_code == 200
+    assert not (tmp_path / "none").exists()
