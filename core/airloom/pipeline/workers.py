@@ -52,7 +52,7 @@ def run_workers(settings: Settings, context: RunContext, log_line: LogLine) -> l
     Raises:
         JobFailed: the study failed, or a worker was killed too often and the others did not end it.
     """
-    numbers = range(definition(context).tune.workers)
+    numbers = range(definition(context).study.workers)
     keys = [_known(settings, context, tune.STEP, number) for number in numbers]
     generations = [_generation(settings, context, key) for key in keys]
 

@@ -93,8 +93,9 @@ def digest(pipeline: Pipeline) -> str:
 
 
 def full(pipeline: Pipeline) -> dict[str, Any]:
-    """A definition with every default in it, as JSON."""
-    return pipeline.model_dump(mode="json", by_alias=True)
+    """A definition with every default in it, as JSON; a step that the file leaves out is left out here too."""
+    left_out = {name for name in ("tune", "gate", "deploy") if getattr(pipeline, name) is None}
+    return pipeline.model_dump(mode="json", by_alias=True, exclude=left_out)
 
 
 def _read(path: Path) -> dict[str, Any]:
