@@ -1,7 +1,6 @@
 """DAGs of pipelines without `tune`, `gate`, `deploy`."""
 
 import itertools
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -82,12 +81,12 @@ def test_a_pipeline_with_only_train_runs_to_a_registered_version(tmp_path, regis
     monkeypatch.setenv("AIRLOOM_PROJECT", str(tmp_path))
     settings = Settings(home=tmp_path / "home", project=tmp_path, tracking_uri="")
     (tmp_path / "model.py").write_text(MODEL)
-    (tmp_path / "configs" / "expectations").mkdir(parents=True)
-    shutil.copy(PROJECT / "configs" / "expectations" / "digits.json", tmp_path / "configs" / "expectations")
+    suite = PROJECT / "configs" / "expectations" / "digits.json"
     labels = np.random.default_rng(0).integers(0, 10, 200)
     images = np.random.default_rng(1).uniform(0, 0.5, (200, 64)).astype(np.float32)
     images[np.arange(200), labels] = 1
-    commit(settings, "only", image_table(images.reshape(-1, 1, 8, 8), labels), message="first", author="Ada")
+    table = image_table(images.reshape(-1, 1, 8, 8), labels)
+    commit(settings, "only", table, message="first", author="Ada", suite=suite)
     file = tmp_path / "only.yaml"
     values = {"pipeline": "only", "dataset": {"name": "only"}, "train": "model.py:train", "parameters": {"epochs": 1}}
     file.write_text(yaml.safe_dump(values))

@@ -207,7 +207,7 @@ def _resumable(settings: Settings, file: Path, command: str, key: str, log_line:
     try:
         yield
     except (KeyboardInterrupt, StoppedByRequest):
-        log_line(f"stopped: `{again}` goes on; steps that ended are kept, one that was at work begins anew")
+        log_line(f"stopped: `{again}` goes on; steps that ended are kept, a training has its checkpoint")
         raise
     finally:
         if main:
