@@ -137,7 +137,7 @@ class Run:
 
     @property
     def gate(self) -> str:
-        """passed, refused or overridden; empty before the gate."""
+        """passed, refused, overridden or not judged; empty before the gate."""
         return self.details.gate
 
     @property
