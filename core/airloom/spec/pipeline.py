@@ -186,13 +186,6 @@ class Pipeline(Section):
             raise ConfigError(f"nobody judges what pipeline {self.pipeline} trains: its file has no `gate`", hint)
         return self.gate
 
-    @field_validator("tune", "gate", "deploy", mode="before")
-    @classmethod
-    def _no_empty_key(cls, section: object) -> object:
-        if section is None:
-            raise ValueError("the key stands there without a value; leave it out, and the step does not run")
-        return section
-
     @model_validator(mode="after")
     def _judged(self) -> "Pipeline":
         if self.deploy and not self.gate:

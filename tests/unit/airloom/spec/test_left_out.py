@@ -55,7 +55,7 @@ SPACE = {"cnn": {"train": "a.py:train", "space": {"width": {"int": [4, 8]}}}}
             ["several candidates (cnn, mlp)", "give the file a `gate`, or leave one candidate"],
         ),
         (without("tune", "train", candidates=SPACE), ["candidates.cnn.space: without `tune` nothing is searched"]),
-        (without(tune=None), ["tune: ", "the key stands there without a value; leave it out"]),
+        (without(tune=None), ["tune: ", "the key stands there without a value", "leave it out"]),
         (without(gate=None), ["gate: ", "the key stands there without a value"]),
         (without(deploy=None), ["deploy: ", "the key stands there without a value"]),
         (without("deploy", gate={}), ["gate.at_least: Field required"]),
