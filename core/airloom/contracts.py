@@ -202,11 +202,17 @@ class Decision(Record):
     evidence_sha256: str = ""
     override: dict[str, str] = field(default_factory=dict)  # by, reason, at: a person let a refused candidate through
     nothing_new: bool = False  # the candidate is the champion itself: nothing was judged
+    judged: bool = True  # False: the pipeline has no gate
 
     @property
     def promotes(self) -> bool:
-        """Whether the candidate may be registered: the gate passed it, or a named person did, with a reason."""
+        """Whether the candidate may serve: the gate passed it, or a named person did, with a reason."""
         return self.passed or bool(self.override.get("by") and self.override.get("reason"))
+
+    @property
+    def registers(self) -> bool:
+        """Whether the candidate becomes a version: it may be promoted, or nobody judges it and a person decides."""
+        return self.promotes or not self.judged
 
 
 @dataclass(frozen=True)

@@ -32,10 +32,12 @@ class DeployOperator(StepOperator):
         """Return the deployment record."""
         from airloom.pipeline import run
         from airloom.pipeline.steps import promote
+        from airloom.spec.load import definition
 
         with self.step() as settings:
             ctx, registered = self.run_context(), record(RegisteredVersion, "registered", self.registered)
             self.link_to(settings, ctx)
+            definition(ctx).policy  # noqa: B018 - what nobody judged serves where a person says so, and not else
             desired = promote.deploy(settings, registered, lambda line: self.log.info("%s", line), self.serve_timeout)
             run.finish(settings, ctx)
             return desired

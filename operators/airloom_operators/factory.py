@@ -8,7 +8,7 @@ from airflow.sdk import DAG, Param, XComArg, get_parsing_context
 
 from airloom.errors import ConfigError
 from airloom.spec.gate import AgainstChampion
-from airloom.spec.load import load_pipeline, pipeline_files
+from airloom.spec.load import load_pipeline
 from airloom.spec.pipeline import BUILT, SKIP_MISSED, Pipeline
 from airloom_operators.announce import announcer_id, build_announcer
 from airloom_operators.assets import each_version
@@ -20,6 +20,7 @@ from airloom_operators.register import RegisterOperator
 from airloom_operators.resolve import ResolveOperator
 from airloom_operators.train import TrainOperator
 from airloom_operators.tune import TuneOperator
+from airloom_operators.wrong_files import build_wrong, read_folder, wrong_id
 
 
 def build_dags(folder: str | Path, connection_id: str = "") -> dict[str, DAG]:
@@ -32,33 +33,39 @@ def build_dags(folder: str | Path, connection_id: str = "") -> dict[str, DAG]:
         folder: of `*.yaml`, absolute, as the working folder of Airflow's processes is their own.
         connection_id: of a connection of type `airloom`, whose settings come before `airloom.toml` and the environment.
 
+    A file that is wrong hides no other: its DAG has one task that says what is wrong, and no schedule.
+
     Returns:
         The DAGs by their id.
 
     Raises:
-        ConfigError: the folder is not there or relative, a file is wrong, or two files have a pipeline of one name.
+        ConfigError: the folder is not there or relative, or none of its files is right.
     """
     folder = Path(folder)
     if not folder.is_absolute() or not folder.is_dir():
         hint = 'give it from the file\'s own place: Path(__file__).resolve().parents[1] / "configs" / "pipelines"'
         raise ConfigError(f"build_dags({str(folder)!r}): there is no such folder, by an absolute path", hint)
     wanted = get_parsing_context().dag_id
-    pipelines = {file: load_pipeline(file) for file in pipeline_files(folder)}
-    files: dict[str, Path] = {}
-    for file, pipeline in pipelines.items():
-        if (other := files.setdefault(pipeline.pipeline, file)) != file:
-            raise ConfigError(f"{other} and {file} are both of pipeline {pipeline.pipeline!r}", "rename one of them")
+    pipelines, wrong = read_folder(folder)
+    if wrong and not pipelines:
+        raise next(iter(wrong.values()))
+    files = {pipeline.pipeline: file for file, pipeline in pipelines.items()}
     announced = {announcer_id(name): name for name in sorted({one.dataset.name for one in pipelines.values()})}
     place = Place(connection_id, "" if connection_id or os.environ.get("AIRLOOM_PROJECT") else str(folder))
     dags = [build_dag(file, place) for name, file in files.items() if wanted in (None, name)]
     dags += [
         build_announcer(name, **place.arguments()) for dag_id, name in announced.items() if wanted in (None, dag_id)
     ]
+    told = {wrong_id(file, {*files, *announced}): (file, error) for file, error in wrong.items()}
+    dags += [build_wrong(dag_id, *what) for dag_id, what in told.items() if wanted in (None, dag_id)]
     return {dag.dag_id: dag for dag in dags}
 
 
 def build_dag(file: Path, place: Place = Place()) -> DAG:
-    """resolve → tune (mapped) → train → evaluate → gate → register → deploy, once for each dataset version."""
+    """resolve → tune (mapped) → train → evaluate → gate → register → deploy, once for each dataset version.
+
+    Of a step that the pipeline file leaves out (`tune`, `gate`, `deploy`) there is no task.
+    """
     pipeline = load_pipeline(file)
     pool = pipeline.resources.pool
     with DAG(
@@ -89,29 +96,39 @@ def build_dag(file: Path, place: Place = Place()) -> DAG:
         models = {name: XComArg(train, key="model") for name, train in trains.items()}
         model = models if pipeline.candidates else models[""]
         evaluate = EvaluateOperator(task_id="evaluate", context=context, arguments={"trained": model}, pool=pool)
-        gate = GateOperator(task_id="gate", context=context, arguments={"evaluation": evaluate.output}, pool=pool)
-        decision = _decision(pipeline, context, gate)
+        decision = _decision(pipeline, context, evaluate)
         register = RegisterOperator(
-            task_id="register", context=context, trained=model, evaluation=evaluate.output, decision=decision.output
+            task_id="register",
+            context=context,
+            trained=model,
+            evaluation=evaluate.output,
+            decision=decision.output if decision else None,
         )
-        deploy = DeployOperator(task_id="deploy", context=context, registered=register.output)
-        list(trains.values()) >> evaluate >> gate
-        decision >> register >> deploy
+        list(trains.values()) >> evaluate
+        (decision or evaluate) >> register
+        if pipeline.deploy:
+            register >> DeployOperator(task_id="deploy", context=context, registered=register.output)
     return dag
 
 
 def _train(pipeline: Pipeline, context: Any, candidate: str) -> TrainOperator:
     """Study and final training of one candidate: `tune` and `train`, or `tune_cnn` and `train_cnn`."""
     end, pool = f"_{candidate}" if candidate else "", pipeline.resources.pool
-    workers = [{"worker": index} for index in range(pipeline.tune.workers)]
-    tune = TuneOperator.partial(task_id=f"tune{end}", context=context, candidate=candidate, pool=pool)
     train = TrainOperator(task_id=f"train{end}", context=context, candidate=candidate, multiple_outputs=True, pool=pool)
-    tune.expand(arguments=workers) >> train
+    if pipeline.tune:
+        workers = [{"worker": index} for index in range(pipeline.tune.workers)]
+        tune = TuneOperator.partial(task_id=f"tune{end}", context=context, candidate=candidate, pool=pool)
+        tune.expand(arguments=workers) >> train
     return train
 
 
-def _decision(pipeline: Pipeline, context: Any, gate: GateOperator) -> GateOperator | OverrideOperator:
-    """The task that has the last word: the gate, or where the policy says so a person after it."""
+def _decision(pipeline: Pipeline, context: Any, evaluate: EvaluateOperator) -> GateOperator | OverrideOperator | None:
+    """The task that has the last word: the gate, or where the policy says so a person after it; None without a gate."""
+    if pipeline.gate is None:
+        return None
+    arguments, pool = {"evaluation": evaluate.output}, pipeline.resources.pool
+    gate = GateOperator(task_id="gate", context=context, arguments=arguments, pool=pool)
+    evaluate >> gate
     if pipeline.gate.override != "ask":
         return gate
     within = pipeline.gate.override_within
@@ -145,17 +162,26 @@ def _params() -> dict[str, Param]:
 
 
 def _docs(pipeline: Pipeline, file: Path) -> str:
-    tune, policy = pipeline.tune, pipeline.gate
-    targets = ", ".join(f"{target.direction} `{target.metric}`" for target in tune.targets)
-    minimums = ", ".join(f"{name} ≥ {value}" for name, value in policy.at_least.items())
+    study = "no `tune`: it is trained once, with the file's parameters"
+    if tune := pipeline.tune:
+        targets = ", ".join(f"{target.direction} `{target.metric}`" for target in tune.targets)
+        study = f"tunes {tune.trials} trials with {tune.workers} workers: {targets}"
+    gate = "no `gate`: nobody judges the model"
+    if policy := pipeline.gate:
+        minimums = ", ".join(f"{name} ≥ {value}" for name, value in policy.at_least.items())
+        gate = f"gate: {minimums}; {_question(policy.against_champion)} (alpha {policy.against_champion.alpha})"
+    deploy = "deploy: what the gate passes becomes the champion"
+    if not pipeline.deploy:
+        deploy = f"no `deploy`: `airloom model promote {pipeline.pipeline}/VERSION` makes a version the champion"
     return "\n".join(
         [
             f"### Pipeline `{pipeline.pipeline}`",
             f"Built from `{file.name}`. Each new version of dataset **{pipeline.dataset.name}** starts one run.",
             "",
             f"- trains `{pipeline.trains}`",
-            f"- tunes {tune.trials} trials with {tune.workers} workers: {targets}",
-            f"- gate: {minimums}; {_question(policy.against_champion)} (alpha {policy.against_champion.alpha})",
+            f"- {study}",
+            f"- {gate}",
+            f"- {deploy}",
         ]
     )
 

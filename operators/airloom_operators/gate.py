@@ -96,7 +96,7 @@ class OverrideOperator(HITLOperator, StepOperator):
         who = answer["responded_by_user"] or {}
         with self.step() as settings:
             self.link_to(settings, run)
-            policy = definition(run).gate
+            policy = definition(run).policy
             approval = {
                 "by": str(who.get("name") or who.get("id") or ""),
                 "reason": str(answer["params_input"].get("reason")),

@@ -5,6 +5,6 @@ from airloom_operators.job import JobOperator
 
 
 class TrainOperator(JobOperator):
-    """Close the study and train with its best parameters; returns {study, model}."""
+    """Close the study and train with its best parameters, without a study with the file's; returns {study, model}."""
 
     step_record = train.STEP

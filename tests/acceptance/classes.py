@@ -35,6 +35,7 @@ PIPELINE: dict[str, Any] = {
         "at_least": {"accuracy": 0.8, "recall_10": 0.8},
         "against_champion": {"non_inferior_by": 0.3},
     },
+    "deploy": {"steps": ["champion"]},
 }
 MODEL = """
 import torch

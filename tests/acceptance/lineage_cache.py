@@ -165,6 +165,7 @@ def _pipeline(settings: Settings, **changes: object) -> Path:
             "first_model": "minimums",
             "against_champion": {"non_inferior_by": 0.9},
         },
+        "deploy": {"steps": ["champion"]},
     }
     file = settings.home / "cached.yaml"
     file.write_text(yaml.safe_dump(values | changes))

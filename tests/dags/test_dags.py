@@ -138,3 +138,59 @@ def test_a_pipeline_that_skips_what_it_missed_says_so_with_a_tag_and_an_announce
     (tmp_path / "b.yaml").write_text(f"{text}missed: skip\n")
     assert [SKIP_MISSED in build_dag(tmp_path / name).tags for name in ("a.yaml", "b.yaml")] == [False, True]
     assert build_announcer("ticks").is_paused_upon_creation is False
+
+
+def test_a_file_that_is_wrong_hides_no_other_and_says_what_is_wrong_as_a_dag(tmp_path: Path) -> None:
+    from airflow.sdk.exceptions import AirflowException
+
+    from airloom_operators.wrong_files import WRONG
+
+    dag_file = project(tmp_path, one="ticks", two="tocks")
+    configs = tmp_path / "configs" / "pipelines"
+    text = (configs / "one.yaml").read_text()
+    (configs / "three.yaml").write_text(text.replace("pipeline: one", "pipeline: three").replace("trials", "trails"))
+    (configs / "two copy.yaml").write_text((configs / "two.yaml").read_text())
+    found = {dag.dag_id: dag for dag in dags_of(dag_file)}
+    assert set(found) == {"one", "three", "two", "two_copy", "announce-ticks"}
+    for name, says in {
+        "three": "tune.trails: unknown key; did you mean 'trials'?",
+        "two": "are both of pipeline 'two'",
+        "two_copy": "rename one of them",
+    }.items():
+        dag = found[name]
+        (task,) = dag.tasks
+        assert WRONG in dag.tags
+        assert says in dag.doc_md
+        assert dag.dag_display_name == f"{name}: its pipeline file is wrong"
+        with pytest.raises(AirflowException, match=r"\.yaml") as caught:
+            task.execute({})
+        assert says in str(caught.value)
+    assert not found["three"].timetable.can_be_scheduled
+
+
+def test_the_task_of_a_right_file_is_built_beside_a_wrong_one(tmp_path: Path, monkeypatch) -> None:
+    dag_file = project(tmp_path, one="ticks")
+    (tmp_path / "configs" / "pipelines" / "broken.yaml").write_text("pipeline: [")
+    monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", "one")
+    assert [dag.dag_id for dag in dags_of(dag_file)] == ["one"]
+
+
+def test_a_wrong_file_called_like_another_pipeline_takes_not_its_place(tmp_path: Path) -> None:
+    from airloom_operators import build_dags
+    from airloom_operators.wrong_files import WRONG
+
+    text = (PROJECT / "configs" / "pipelines" / "digits.yaml").read_text()
+    (tmp_path / "a.yaml").write_text(text.replace("pipeline: digits", "pipeline: b"))
+    (tmp_path / "b.yaml").write_text("pipeline: [")
+    dags = build_dags(tmp_path)
+    assert set(dags) == {"b", "b.wrong", "announce-digits"}
+    assert WRONG not in dags["b"].tags
+
+
+def test_where_no_file_is_right_it_is_an_import_error(tmp_path: Path) -> None:
+    from airloom.errors import ConfigError
+    from airloom_operators import build_dags
+
+    (tmp_path / "a.yaml").write_text("pipeline: [")
+    with pytest.raises(ConfigError, match=r"a\.yaml: not readable as YAML"):
+        build_dags(tmp_path)

@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -125,11 +125,21 @@ def run(
     if json_:
         typer.echo(json.dumps(result, indent=1))
         return
-    registered = result.get("registered")
-    verdict = f"version {registered['version']} is the champion" if registered else "the gate refused the candidate"
-    verdict = result["gate"]["reasons"][0] if result["gate"]["nothing_new"] else verdict
     metrics = f"; {result['evaluation']['metrics']}" if "evaluation" in result else ""
-    typer.echo(f"{result['context']['key']}: {verdict}{metrics}")
+    typer.echo(f"{result['context']['key']}: {_verdict(result)}{metrics}")
+
+
+def _verdict(result: dict[str, Any]) -> str:
+    """What became of a run's candidate."""
+    gate, registered = result["gate"], result.get("registered")
+    if gate["nothing_new"]:
+        return str(gate["reasons"][0])
+    if registered is None:
+        return "the gate refused the candidate"
+    if "deployment" in result:
+        return f"version {registered['version']} is the champion"
+    judged = "" if gate["judged"] else ", nobody judged it"
+    return f"version {registered['version']} is registered{judged}, and serves once a person promotes it"
 
 
 def _print_addresses(settings: Settings, *, as_json: bool) -> None:

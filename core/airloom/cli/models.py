@@ -81,10 +81,13 @@ def promote(version: Reference, json_: Json = False) -> None:
     from airloom.deployment import record
     from airloom.names import shown_model
     from airloom.registry import models
+    from airloom.tracking.tags import NOT_JUDGED, Tag
 
     settings = load()
     chosen = models.find(settings, version)
     name = shown_model(chosen.name, settings.installation)
+    if chosen.tags.get(Tag.GATE) == NOT_JUDGED:
+        say(f"nobody judged {name}/{chosen.version}: its pipeline file had no gate")
     _print_deployment(record.deploy(settings, name, str(chosen.version)), name, as_json=json_)
 
 

@@ -45,9 +45,11 @@ def check(
     several = {name: load_pipeline(file, name) for name in whole.candidates} or {"": whole}
     for candidate in several.values():
         _check_code(settings, candidate)
-    typer.echo(f"{file}: pipeline {whole.pipeline} on dataset {whole.dataset.name}, {whole.tune.trials} trials")
+    trials = f"{whole.tune.trials} trials" if whole.tune else "no study"
+    typer.echo(f"{file}: pipeline {whole.pipeline} on dataset {whole.dataset.name}, {trials}")
     for name, candidate in several.items():
         typer.echo("\n".join(_told(name, candidate)))
+    typer.echo("\n".join(_end_of(whole)))
     for line in _published(settings, whole, version):
         typer.echo(line)
     if run:
@@ -82,24 +84,38 @@ def _check_code(settings: Settings, pipeline: "Pipeline") -> None:
     from airloom.tuning import samplers
 
     declared(settings.project, pipeline.inputs)
-    for reference in filter(None, (pipeline.train, pipeline.tune.space_function)):
+    for reference in filter(None, (pipeline.train, pipeline.tune.space_function if pipeline.tune else "")):
         source_file(settings.project, reference)
-    samplers.check(pipeline)
+    if pipeline.tune:
+        samplers.check(pipeline)
 
 
 def _told(name: str, pipeline: "Pipeline") -> list[str]:
-    tune, rule = pipeline.tune, pipeline.gate.against_champion
+    """What one candidate trains, and what its study searches."""
+    tune = pipeline.tune
     given = ", ".join(f"{key}={value}" for key, value in pipeline.parameters.items())
+    trains = f"  {name or 'trains'}: {pipeline.trains}" + (f", with {given}" if given else "")
+    if tune is None:
+        return [trains, "  no tune: trained once, with these parameters"]
     space = ", ".join(f"{key} {_dimension(d)}" for key, d in tune.dimensions.items()) or tune.space_function
     targets = ", ".join(f"{target.direction} {target.metric}" for target in tune.targets)
-    minimums = ", ".join(f"{metric} at least {value:g}" for metric, value in pipeline.gate.at_least.items())
-    champion = f"better {rule.metric}" if rule.superior else f"{rule.metric} worse by less than {rule.margin:g}"
     return [
-        f"  {name or 'trains'}: {pipeline.trains}" + (f", with {given}" if given else ""),
+        trains,
         f"  searches: {space}",
         f"  study: {targets}; {tune.trials} trials, {tune.workers} workers, {tune.sampler.name}, {tune.pruning.name}",
-        f"  gate: {minimums}; against the champion {champion}",
     ]
+
+
+def _end_of(pipeline: "Pipeline") -> list[str]:
+    """What becomes of the model: who judges it, and who makes it serve."""
+    gate, version = "  no gate: it is evaluated and registered, nobody judges it", f"{pipeline.pipeline}/VERSION"
+    if pipeline.gate:
+        rule = pipeline.gate.against_champion
+        minimums = ", ".join(f"{metric} at least {value:g}" for metric, value in pipeline.gate.at_least.items())
+        champion = f"better {rule.metric}" if rule.superior else f"{rule.metric} worse by less than {rule.margin:g}"
+        gate = f"  gate: {minimums}; against the champion {champion}"
+    promoted = f"  no deploy: no run makes a version serve; `airloom model promote {version}` makes it the champion"
+    return [gate, "  deploy: what the gate passes becomes the champion" if pipeline.deploy else promoted]
 
 
 def _dimension(d: "Distribution") -> str:

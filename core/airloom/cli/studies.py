@@ -21,7 +21,7 @@ def tune(
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Run it, whatever earlier runs did.")] = False,
     json_: Json = False,
 ) -> None:
-    """Run a pipeline's study here, without Airflow, and show it live."""
+    """Run the study of a pipeline that has one here, without Airflow, and show it live."""
     from airloom.cli import study_view
     from airloom.cli.console import parse_parameters
     from airloom.pipeline.run import find_file, tune_pipeline

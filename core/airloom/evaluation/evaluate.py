@@ -84,10 +84,13 @@ def evaluate_all(
         return judge(settings, uri, digests, test.raw, test.labels, pipeline.resources.threads, past)
 
     judged = {name: ask(m.model_uri, m.digests, ctx.snapshot.version_name) for name, m in models.items()}
-    metric = pipeline.gate.against_champion.metric
-    candidates = {name: by_name(test.labels, candidate.answers, None) for name, candidate in judged.items()}
-    table = leaderboard.rank(candidates, metric)
-    best = table[0].name
+    order, table = list(models), list[leaderboard.RankedCandidate]()
+    if pipeline.gate or len(models) > 1:
+        metric = pipeline.policy.against_champion.metric
+        candidates = {name: by_name(test.labels, candidate.answers, None) for name, candidate in judged.items()}
+        table = leaderboard.rank(candidates, metric)
+        order = [place.name for place in table]
+    best = order[0]
     client = runs.client(settings)
     with runs.connection_errors(settings):
         serving = registered_models.champion(client, ctx.model)
@@ -106,12 +109,13 @@ def evaluate_all(
     with runs.connection_errors(settings):
         inputs.log_input(client, settings, ctx.mlflow_run, ctx.snapshot, "test")
         if len(models) > 1:
-            leaderboard.keep(client, ctx, models, judged, table, metric)
-        return _keep(client, ctx, rows, (judged[best], champion), pipeline.gate.named_metrics).with_(
+            leaderboard.keep(client, ctx, models, judged, table, pipeline.policy.against_champion.metric)
+        named = pipeline.gate.named_metrics if pipeline.gate else set()
+        return _keep(client, ctx, rows, (judged[best], champion), named).with_(
             champion_version=str(serving.version) if serving is not None else "",
             champion_problem=problem,
             split=test.digest,
-            candidates=[models[row.name].model_uri for row in table],
+            candidates=[models[name].model_uri for name in order],
         )
 
 

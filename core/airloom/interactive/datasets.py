@@ -90,7 +90,7 @@ class Version:
 
         from airloom.datasets.snapshots import snapshot
         from airloom.pipeline.steps.resolve import snapshot_of
-        from airloom.spec.pipeline import DatasetSection
+        from airloom.spec.dataset import DatasetSection
 
         try:
             section = DatasetSection.model_validate({"name": self.record.dataset} | ({"split": split} if split else {}))

@@ -123,7 +123,7 @@ class Run:
 
     @property
     def gate(self) -> str:
-        """passed, refused or overridden; empty before the gate."""
+        """passed, refused, overridden or not judged; empty before the gate."""
         return self.details.gate
 
     @property

@@ -12,6 +12,7 @@ from typing import Any
 from airloom.errors import ConfigError, JobError
 from airloom.jobs import files, processes
 from airloom.jobs.environment import OWN, allowed
+from airloom.jobs.launch import STOP_GRACE
 from airloom.jobs.launch_record import Launch, write_launch
 from airloom.jobs.results import read_result
 from airloom.jobs.spec import JobSpec
@@ -213,6 +214,21 @@ def _record(table: Attempts, attempt: Attempt) -> None:
     elif attempt.cancel:
         state, reason = CANCELLED, attempt.cancel
     table.change(attempt.id, claim=attempt.token, state=state, ended=time.time(), reason=reason)
+
+
+def stop(table: Attempts, attempt: Attempt, reason: str) -> Attempt:
+    """Have a living attempt save a checkpoint and end, to go on later; one that does not in time is cancelled.
+
+    Raises:
+        JobError: it did not end in time.
+    """
+    table.change(attempt.id, stop=reason)
+    until = time.monotonic() + STOP_GRACE + ENDING
+    while (now := settle(table, table.get(attempt.id))) and now.alive:
+        if time.monotonic() > until:
+            return end(table, now, reason)
+        time.sleep(0.1)
+    return now or attempt
 
 
 def end(table: Attempts, attempt: Attempt, reason: str) -> Attempt:

@@ -11,10 +11,11 @@ from airloom.jobs import files
 from airloom.jobs.results import JobResult, read_result
 from airloom.jobs.spec import JobSpec
 from airloom.jobs.states import CANCELLED, FAILED, LOST, SUCCEEDED, Attempt
-from airloom.jobs.submit import end, settle, submit
+from airloom.jobs.submit import end, settle, stop, submit
 from airloom.jobs.table import Attempts
 from airloom.settings import Settings
 
+INTERRUPTED = "its submitter was interrupted"
 POLL, LONGEST = 0.1, 0.5  # seconds between two looks at the table, at first and after a while
 SHARE = 0.05  # of the time waited so far: no end is noticed later than that
 LOOK = 1.0  # seconds between two looks whether its processes still are there
@@ -62,11 +63,19 @@ def _look(table: Attempts, identity: int, closely: bool) -> Attempt:
 
 
 def wait_or_cancel(settings: Settings, attempt: Attempt, on_line: OnLine | None = None) -> Attempt:
-    """As `wait`, but who interrupts the waiting ends the job too: a person at a terminal means both."""
+    """As `wait`, but who interrupts the waiting ends the job too, at a checkpoint: a person at a terminal means both.
+
+    Who interrupts once more does not wait for the checkpoint either.
+    """
     try:
         return wait(settings, attempt, on_line)
     except BaseException:
-        end(Attempts(settings.database_address), attempt, "its submitter was interrupted")
+        table = Attempts(settings.database_address)
+        try:
+            stop(table, attempt, INTERRUPTED)
+        except BaseException:
+            end(table, attempt, INTERRUPTED)
+            raise
         raise
 
 

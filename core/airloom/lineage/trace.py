@@ -14,7 +14,7 @@ from airloom.lineage.trace_record import Lineage, ReadRows, TracedCommit, Traced
 from airloom.monitoring import prediction_log, totals
 from airloom.names import shown_model
 from airloom.settings import Settings
-from airloom.tracking.tags import READY, Tag
+from airloom.tracking.tags import NOT_JUDGED, NOT_TUNED, READY, Tag
 
 
 def trace(settings: Settings, target: str) -> Lineage:
@@ -72,6 +72,7 @@ def _of_version(settings: Settings, ledger: Ledger, target: str, version: Versio
         train=training.id if training else tags.get(Tag.TRAIN_RUN, version.run),
         name=training.name if training else "",
         kind=TRAIN,
+        study=tags.get(Tag.STUDY, ""),
     )
     recorded = json.loads(tags.get(Tag.PARAMETERS, "{}"))
     parameters = training.parameters if training else {name: str(value) for name, value in recorded.items()}
@@ -92,6 +93,7 @@ def _of_run(settings: Settings, ledger: Ledger, target: str, run: Run) -> Lineag
         id=run.id,
         status=run.status,
         trainings=trainings if len(trainings) > 1 else [],
+        study=training.tags.get(Tag.STUDY, "") if training else "",
     )
     source = training or run  # of parameters, code and data
     tags = (parent.tags if parent else {}) | source.tags
@@ -202,7 +204,9 @@ def render(lineage: Lineage) -> str:
     if model:
         aliases = "".join(f" @{alias}" for alias in model.aliases)
         taken = f", taken over from {model.taken_from}" if model.taken_from else ""
-        steps.append(f"model {model.name} version {model.version}{aliases}, {model.predictions} predictions{taken}")
+        judged = ", not judged" if model.gate == NOT_JUDGED else ""
+        answered = f"{model.predictions} predictions"
+        steps.append(f"model {model.name} version {model.version}{aliases}, {answered}{judged}{taken}")
     elif lineage.models:
         steps.append(f"models {', '.join(lineage.models)}")
     steps += [
@@ -226,7 +230,8 @@ def _prediction_line(lineage: Lineage) -> str:
 
 def _run_line(run: TracedRun) -> str:
     training = f", training {run.train}" if run.train else ""
-    line = f"run {run.pipeline_run} (MLflow {run.parent}{training})"
+    study = "" if run.study != NOT_TUNED else f", {NOT_TUNED}"
+    line = f"run {run.pipeline_run} (MLflow {run.parent}{training}){study}"
     return f"{line}, {run.kind} {run.id} {run.name}" if run.id not in ("", run.parent, run.train) else line
 
 

@@ -38,10 +38,13 @@ class TracedRun(Record):
     id: str = ""  # of the run that was asked for, where no single version came of it
     status: str = ""  # of that run
     trainings: list[str] = field(default_factory=list)  # all of its trainings, where it has several
+    study: str = ""  # that chose the parameters, or `not tuned`; empty where nothing says
 
     def to_dict(self) -> dict[str, Any]:
         """All fields; what only a run without a version has is left out where it is empty."""
         values = dict(vars(self))
+        if not self.study:
+            del values["study"]
         if not self.id:
             del values["id"], values["status"]
         if not self.trainings:

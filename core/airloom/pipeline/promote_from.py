@@ -86,12 +86,13 @@ def promote_from(
         RegistryError: there is no such version, it is this installation's own, or its files are gone.
         CorruptFile: a file of it differs from its digest.
         GateError: the gate knows no overrides.
-        ConfigError: there is no such pipeline here.
+        ConfigError: there is no such pipeline here, or it has no gate.
     """
     foreign = _foreign(settings, reference)
     source = f"{foreign.name}/{foreign.version}"
     file = find_file(settings, pipeline or foreign.name.rpartition(".")[2])
     policy = load_pipeline(file)
+    policy.policy  # noqa: B018 - before anything is made
     name = policy.pipeline
     if (already := _serving(settings, name, source)) is not None:
         return already
@@ -112,7 +113,7 @@ def promote_from(
                 registered = promote.register(settings, context, trained, evaluation, decision)
                 desired = promote.deploy(settings, registered, log_line) if deploy else {}
                 result = result.with_(version=registered.version, override=decision.override, deployment=desired)
-            finish(settings, context, None if decision.promotes else decision)
+            finish(settings, context, decision, deployed=deploy)
     return result
 
 
@@ -209,7 +210,7 @@ def _overridden(settings: Settings, context: RunContext, decision: Decision, ove
     from airloom.evaluation.gate.override import override as let_through
 
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    policy = definition(context).gate
+    policy = definition(context).policy
     return let_through(settings, policy, context, decision, by=override.by, reason=override.reason, at=now)
 
 

@@ -24,6 +24,7 @@ from airloom.files import write_private
 from airloom.jobs import processes
 from airloom.jobs.results import Failure
 from airloom.settings import Settings, load
+from airloom.spec.gate import GateSection
 from airloom.spec.load import definition
 from airloom.spec.pipeline import Pipeline
 from airloom.tuning.slots import Slots
@@ -34,12 +35,15 @@ if TYPE_CHECKING:
 OFF = "`rehearse: false` in the pipeline file switches the rehearsal off"
 ROWS = 64  # of a batch, where no parameter `batch_size` says it; of the evaluation
 _GIVEN, _TOLD = "context.json", "result.json"
+_RANKS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # it rehearses alone
 _NAMES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 log = logging.getLogger(__name__)
 
 
-def before_first_trial(settings: Settings, ctx: RunContext) -> None:
-    """Rehearse code that was not rehearsed before; of the workers of a study that start together one does it.
+def before_training(settings: Settings, ctx: RunContext) -> None:
+    """Rehearse code that was not rehearsed before: before the first trial, and without a study before the training.
+
+    Of the workers of a study that start together one does it.
 
     Args:
         settings: of this installation.
@@ -61,7 +65,8 @@ def before_first_trial(settings: Settings, ctx: RunContext) -> None:
         try:
             lines = rehearse(settings, ctx)
         except AirloomError as error:
-            message = f"the rehearsal before the first trial failed: {error.message}"
+            what = "the first trial" if pipeline.tune else "the training"
+            message = f"the rehearsal before {what} failed: {error.message}"
             raise type(error)(message, f"{error.hint}; {OFF}" if error.hint else OFF) from None
         for line in lines:
             log.info("rehearsal: %s", line)
@@ -92,7 +97,8 @@ def rehearse(settings: Settings, ctx: RunContext) -> list[str]:
             name,
         ]
         threads = dict.fromkeys(_NAMES, str(asked.threads))
-        variables = {**os.environ, **settings.as_environment(), **threads}
+        variables = {name: value for name, value in os.environ.items() if name not in _RANKS}
+        variables |= {**settings.as_environment(), **threads}
         try:
             # What the function prints is no answer of ours.
             done = subprocess.run(command, env=variables, stdout=2, timeout=asked.time, check=False)
@@ -174,20 +180,21 @@ def _parameters(settings: Settings, pipeline: Pipeline, given: dict[str, Any]) -
     from airloom.training.reproducibility.reproduce import parameters_of
     from airloom.tuning.space import searched, suggester
 
-    if pipeline.tune.space_function:
+    if pipeline.tune and pipeline.tune.space_function:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         drawn = suggester(pipeline, settings.project, given)(optuna.create_study().ask())
     else:
-        known = {*pipeline.parameters, *pipeline.tune.dimensions}  # another candidate may have the others
+        known = {*pipeline.parameters, *pipeline.dimensions}  # another candidate may have the others
         drawn = parameters_of(pipeline, {name: value for name, value in given.items() if name in known})
-    parameters = searched(drawn, pipeline, given)
+    parameters = searched(drawn, pipeline, given) if pipeline.tune else drawn
     return parameters | ({"epochs": 1} if isinstance(parameters.get("epochs"), int) else {})
 
 
 def _check_reports(pipeline: Pipeline, history: dict[str, Any]) -> None:
-    missing = [target.metric for target in pipeline.tune.targets if target.metric not in history]
+    targets = pipeline.tune.targets if pipeline.tune else []
+    missing = [target.metric for target in targets if target.metric not in history]
     if missing:
         reported = ", ".join(sorted(history)) or "nothing"
         hint = "report it, or name another one in tune.objective"
@@ -224,21 +231,22 @@ def _served(
 
     judged = ask(asked.raw, asked.labels)
     rows = by_name(asked.labels, judged.answers, None)
-    rows.merit(rows.candidate, pipeline.gate.against_champion.metric)
     measured = rows.measured(rows.candidate) | judged.cost
-    _check_gate(pipeline, measured, opened.all_classes)
+    if pipeline.gate:
+        rows.merit(rows.candidate, pipeline.gate.against_champion.metric)
+        _check_gate(pipeline.gate, measured, opened.all_classes)
     told = ", ".join(f"{name} {value:.4g}" for name, value in shown(measured).items())
     yield f"evaluated on {len(asked.labels)} rows: {told}"
     one = ask(_first(asked.raw), asked.labels[:1]).answers.predicted.tolist()
     yield f"answered one row: {processing.names(one)[0] if rows.kind == 'classification' else one[0]}"
 
 
-def _check_gate(pipeline: Pipeline, measured: dict[str, float], classes: list[str]) -> None:
+def _check_gate(gate: GateSection, measured: dict[str, float], classes: list[str]) -> None:
     """A rule for a metric that nobody measures would refuse every model, after all the work."""
     from airloom.evaluation.metrics import RECALL
 
-    asked = {"gate.at_least": pipeline.gate.at_least, "gate.at_most": pipeline.gate.at_most}
-    asked |= {f"gate.slices.{name}.at_least": rule.at_least for name, rule in pipeline.gate.slices.items()}
+    asked = {"gate.at_least": gate.at_least, "gate.at_most": gate.at_most}
+    asked |= {f"gate.slices.{name}.at_least": rule.at_least for name, rule in gate.slices.items()}
     recalls = {f"{RECALL}{name}" for name in classes}  # not every class is among a few rows
     for where, rules in asked.items():
         for metric in rules:

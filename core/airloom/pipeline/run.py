@@ -22,7 +22,7 @@ from airloom.pipeline.steps.submit import LogLine, decide, prefixed, run_step
 from airloom.pipeline.workers import run_study, run_workers
 from airloom.project_file import outside
 from airloom.settings import Settings
-from airloom.spec.load import find_pipelines, load_pipeline
+from airloom.spec.load import definition, find_pipelines, load_pipeline
 from airloom.tracking.ending import end_run, ending
 
 POLL = 0.2  # seconds between two looks whether another process has ended
@@ -56,7 +56,7 @@ def run_pipeline(
     key: str = "",
     cache: bool = True,
 ) -> dict[str, Any]:
-    """Run every step; a refused candidate ends the run before `register`, the champion itself before `evaluate`.
+    """Run every step that the file has; a refused candidate ends before `register`, the champion before `evaluate`.
 
     Args:
         settings: of this installation.
@@ -94,18 +94,26 @@ def _steps(settings: Settings, context: RunContext, log_line: LogLine) -> dict[s
         (candidate,) = trained
         return {"context": context.to_dict(), **of_chosen(trained, candidate), "gate": known.to_dict()}
     evaluated = run_step(settings, context, evaluate.STEP, arguments, prefixed(log_line, "evaluate"))
-    decided = run_step(settings, context, promote.GATE, {"evaluation": evaluated}, prefixed(log_line, "gate"))
-    evaluation, decision = Evaluation.from_dict(evaluated), Decision.from_dict(decided)
+    evaluation, pipeline = Evaluation.from_dict(evaluated), definition(context)
+    if pipeline.gate:
+        decided = run_step(settings, context, promote.GATE, {"evaluation": evaluated}, prefixed(log_line, "gate"))
+        decision = Decision.from_dict(decided)
+    else:
+        decision = promote.not_judged(settings, context, evaluation)
     candidate, model = promote.chosen(arguments["trained"], evaluation)
-    result = {"context": context.to_dict(), **of_chosen(trained, candidate), "evaluation": evaluated, "gate": decided}
+    result = {"context": context.to_dict(), **of_chosen(trained, candidate), "evaluation": evaluated}
+    result["gate"] = decision.to_dict()
     for reason in decision.reasons:
         log_line(f"gate: {reason}")
-    if decision.passed:
+    if decision.registers:
         registered = promote.register(settings, context, model, evaluation, decision)
         log_line(f"register: {registered.model} version {registered.version}")
         result["registered"] = registered.to_dict()
-        result["deployment"] = promote.deploy(settings, registered, log_line)
-    finish(settings, context, decision)
+        if pipeline.deploy:
+            result["deployment"] = promote.deploy(settings, registered, log_line)
+        else:
+            log_line(f"deploy: {promote.left_to_people(settings, context, registered)}")
+    finish(settings, context, decision, deployed=pipeline.deploy is not None)
     return result
 
 
@@ -139,8 +147,9 @@ def tune_pipeline(
 
     Raises:
         JobFailed: the study failed.
-        ConfigError: the pipeline file, or what it asks for, is wrong.
+        ConfigError: the pipeline file, or what it asks for, is wrong, or it has no study.
     """
+    load_pipeline(file).study  # noqa: B018 - before anything is made
     name = _key(settings, file, key)
     with one_at_a_time(settings, name, log_line), _resumable(settings, file, "tune", name, log_line):
         context = _resolved(settings, file, log_line, version, parameters, name, cache=cache)
@@ -200,23 +209,25 @@ def _resumable(settings: Settings, file: Path, command: str, key: str, log_line:
     try:
         yield
     except (KeyboardInterrupt, StoppedByRequest):
-        log_line(f"stopped: `{again}` goes on; steps that ended are kept, one that was at work begins anew")
+        log_line(f"stopped: `{again}` goes on; steps that ended are kept, a training has its checkpoint")
         raise
     finally:
         if main:
             signal.signal(signal.SIGTERM, before)
 
 
-def finish(settings: Settings, context: RunContext, decision: Decision | None = None) -> None:
+def finish(settings: Settings, context: RunContext, decision: Decision | None = None, *, deployed: bool = True) -> None:
     """End the parent MLflow run. A refused candidate is a finished run too: the pipeline did its work.
 
     Args:
         settings: of this installation.
         context: of the pipeline run.
-        decision: of the gate; None where what it passed is deployed.
+        decision: of the gate, or that there is none; None where a version was made.
+        deployed: whether the version that was made became the champion.
     """
-    refused = decision is not None and not decision.passed
-    outcome = "nothing new" if decision and decision.nothing_new else "refused" if refused else "deployed"
+    outcome = "deployed" if deployed else "registered"
+    if decision is not None and not decision.registers:
+        outcome = "nothing new" if decision.nothing_new else "refused"
     end_run(settings, context.mlflow_run, "FINISHED", outcome)
 
 
@@ -241,8 +252,10 @@ def _resolved(
 
 
 def _train(settings: Settings, context: RunContext, log_line: LogLine) -> dict[str, Any]:
-    """The study and the final training of one candidate: `tune`, `study` and `model`."""
+    """The study and the final training of one candidate: `tune`, `study` and `model`; without a study no workers."""
     of_candidate = prefixed(log_line, context.candidate) if context.candidate else log_line
+    if definition(context).tune is None:
+        return {"tune": [], **run_step(settings, context, train.STEP, {}, prefixed(of_candidate, "train"))}
     first = {"worker": 0}
     decision = decide(settings, context, tune.STEP, first, tune.STEP.key(context, first))
     for line in decision.lines if decision else []:

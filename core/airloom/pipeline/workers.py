@@ -7,7 +7,7 @@ from typing import Any
 from airloom.contracts import RunContext, StudyResult
 from airloom.jobs.states import SUCCEEDED
 from airloom.jobs.table import Attempts
-from airloom.jobs.wait import run_job
+from airloom.jobs.wait import INTERRUPTED, run_job
 from airloom.names import JobKey
 from airloom.pipeline.steps import tune
 from airloom.pipeline.steps.base import Step
@@ -52,7 +52,7 @@ def run_workers(settings: Settings, context: RunContext, log_line: LogLine) -> l
     Raises:
         JobFailed: the study failed, or a worker was killed too often and the others did not end it.
     """
-    numbers = range(definition(context).tune.workers)
+    numbers = range(definition(context).study.workers)
     keys = [_known(settings, context, tune.STEP, number) for number in numbers]
     generations = [_generation(settings, context, key) for key in keys]
 
@@ -66,7 +66,7 @@ def run_workers(settings: Settings, context: RunContext, log_line: LogLine) -> l
         try:
             errors = [future.exception() for future in running]
         except BaseException:  # a person at a terminal means the workers too
-            _cancel(settings, keys)
+            _stop(settings, keys)
             raise
     # One worker that was lost for good does no harm where the others did its share.
     if any(errors) and not Slots(settings.database_address).tally(context.key).over:
@@ -84,12 +84,13 @@ def _sum_up(settings: Settings, context: RunContext, log_line: LogLine) -> Study
     return StudyResult.from_dict(run_job(settings, key, spec, on_line=on_line, generation=generation))
 
 
-def _cancel(settings: Settings, keys: list[str]) -> None:
+def _stop(settings: Settings, keys: list[str]) -> None:
+    """Have the workers save what their trials have, and end."""
     table = Attempts(settings.database_address)
     for key in keys:
         newest = table.newest(key)
         if newest and newest.alive:
-            table.change(newest.id, cancel="its submitter was interrupted")
+            table.change(newest.id, stop=INTERRUPTED)
 
 
 def _known(settings: Settings, context: RunContext, step: Step, number: int = -1) -> str:

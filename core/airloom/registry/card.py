@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 MARKDOWN, HTML = "card/card.md", "card/card.html"  # artifacts of the training run
-NOT_MEASURED = "not measured"
+NOT_MEASURED, NOT_JUDGED = "not measured", "not judged"
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Fact:
 
     Attributes:
         name: what it is.
-        value: as text; `NOT_MEASURED` where there is none.
+        value: as text; `NOT_MEASURED` where there is none, `NOT_JUDGED` where nobody decided.
         evidence: where it comes from, or the command.
         link: address of the evidence; empty where it has none.
     """
@@ -59,7 +59,7 @@ class Sources:
         version: its number; empty before it has one.
         tags: those of the version.
         run: tags of the training run.
-        evidence: what the gate kept; empty where that is gone, or another by now.
+        evidence: what the gate kept, or without one the evaluation; empty where that is gone, or another by now.
         experiment: of its runs in MLflow.
     """
 
@@ -216,7 +216,7 @@ def _slices(s: Sources) -> list[Fact]:
     slices = s.evidence.get("slices", {})
     if not slices:
         return [_missing("slices", f"add evaluate.slices to the pipeline file, then: {s.again}")]
-    return [Fact(name, _pairs(part), **s.artifact("gate/evidence.json")) for name, part in slices.items()]
+    return [Fact(name, _pairs(part), **s.artifact(s.tag("evidence"))) for name, part in slices.items()]
 
 
 def _gate(s: Sources) -> list[Fact]:
@@ -226,6 +226,8 @@ def _gate(s: Sources) -> list[Fact]:
             Fact("decision", s.tag("gate") or NOT_MEASURED, "the tag airloom.gate of the version"),
             _missing("evidence", f"the kept file is gone or another; {s.again}"),
         ]
+    if not s.evidence.get("judged", True):
+        return [Fact("decision", NOT_JUDGED, f"give the pipeline file a gate, then: {s.again}")]
     facts = [Fact(f"rule {number}", reason, **page) for number, reason in enumerate(s.evidence["reasons"], 1)]
     if tries := s.evidence.get("tries"):
         spent = f"{tries['first']} to {tries['last']}, alpha {tries['alpha']:.5f} of {tries['of']}"
@@ -250,14 +252,14 @@ def _limits(s: Sources) -> list[Fact]:
     metrics, reference = json.loads(s.tag("metrics") or "{}"), f"{s.model}/{s.version or 'VERSION'}"
     measured = s.artifact("evaluation/metrics.json")
     rows = s.evidence.get("predictions", {}).get("rows")
-    facts = [Fact("test rows", str(rows), **s.artifact("gate/evidence.json"))] if rows else []
+    facts = [Fact("test rows", str(rows), **s.artifact(s.tag("evidence")))] if rows else []
     for name, unit in (("latency_ms", "ms, one row, on the machine that evaluated"), ("size_mb", "MB")):
         known = name in metrics
         facts.append(Fact(name, f"{_number(metrics[name])} {unit}", **measured) if known else _missing(name, s.again))
     slices = {name: part["rows"] for name, part in s.evidence.get("slices", {}).items() if "rows" in part}
     if slices:
         small = min(slices, key=lambda name: slices[name])
-        facts.append(Fact("smallest slice", f"{small}: {slices[small]} rows", **s.artifact("gate/evidence.json")))
+        facts.append(Fact("smallest slice", f"{small}: {slices[small]} rows", **s.artifact(s.tag("evidence"))))
     ended = s.run.get(Tag.ENDED, "")
     facts.append(
         Fact("the training ended", ended, **s.artifact("", s.tag("train_run")))
@@ -279,6 +281,7 @@ def _lineage(s: Sources) -> list[Fact]:
     return [
         Fact("pipeline run", s.tag("pipeline_run"), **s.artifact("")),
         Fact("training run", train, **s.artifact("", train)),
+        Fact("study", s.tag("study") or "unknown", **s.artifact("")),
         Fact("snapshot", s.tag("snapshot"), f"airloom dataset fetch {s.tag('snapshot')}"),
         Fact("data commit", s.tag("dataset.commit"), f"airloom dataset log {s.tag('dataset').partition('@')[0]}"),
         code or _missing("code", "put the project under git, and train again"),

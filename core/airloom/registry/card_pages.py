@@ -3,7 +3,7 @@
 import html
 import re
 
-from airloom.registry.card import NOT_MEASURED, Card, Fact
+from airloom.registry.card import NOT_JUDGED, NOT_MEASURED, Card, Fact
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _STYLE = (
@@ -12,6 +12,7 @@ _STYLE = (
     "td{padding:.3em .8em .3em 0;border-bottom:1px solid #ddd;vertical-align:top;overflow-wrap:anywhere}"
     "td:first-child{width:22%}td:last-child{width:34%;color:#555;font-size:.9em}.missing{color:#a4161a}"
 )
+_MISSING = {NOT_MEASURED: "measured by", NOT_JUDGED: "judged by"}  # what its command is said to be
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~-])")
 
 
@@ -36,10 +37,10 @@ def page(card: Card) -> str:
 
 
 def _row(fact: Fact) -> str:
-    missing = fact.value == NOT_MEASURED
+    missing = _MISSING.get(fact.value, "")
     evidence = html.escape(fact.evidence)
     if missing:
-        evidence = f"measured by: <code>{evidence}</code>"
+        evidence = f"{missing}: <code>{evidence}</code>"
     elif fact.link:
         evidence = f'<a href="{html.escape(fact.link)}">{evidence}</a>'
     mark = " class=missing" if missing else ""
@@ -47,8 +48,8 @@ def _row(fact: Fact) -> str:
 
 
 def _source(fact: Fact) -> str:
-    if fact.value == NOT_MEASURED:
-        return f"measured by: {_plain(fact.evidence)}"
+    if missing := _MISSING.get(fact.value):
+        return f"{missing}: {_plain(fact.evidence)}"
     return f"[{_plain(fact.evidence)}](<{_address(fact.link)}>)" if fact.link else _plain(fact.evidence)
 
 

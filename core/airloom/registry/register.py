@@ -11,7 +11,7 @@ from airloom.registry import keys, models, signatures
 from airloom.settings import Settings
 from airloom.spec.load import definition, digest
 from airloom.tracking import runs
-from airloom.tracking.tags import READY, Tag
+from airloom.tracking.tags import NOT_TUNED, READY, Tag
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -27,7 +27,9 @@ def register(
     evaluation: Evaluation,
     decision: Decision,
 ) -> RegisteredVersion:
-    """Make an accepted candidate a version; the same candidate always gives the same version.
+    """Make a candidate a version that the gate accepted, or that a pipeline without a gate trained.
+
+    The same candidate always gives the same version.
 
     Args:
         settings: of this installation.
@@ -44,7 +46,10 @@ def register(
         RegistryError: the gate refused it, the signing key is lost, or MLflow does not answer.
         StateError: an earlier release registered versions without a signature, see `signatures.demand`.
     """
-    if not decision.promotes:
+    if not decision.judged and definition(ctx).gate is not None:
+        message = f"pipeline {ctx.pipeline} has a gate, which did not judge this candidate"
+        raise RegistryError(message, "run its `gate` task, and register what that lets pass")
+    if not decision.registers:
         reasons = "; ".join(decision.reasons)
         raise RegistryError(f"the gate refused this candidate: {reasons}", "see the evidence in the MLflow run")
     signatures.demand(settings)
@@ -55,7 +60,7 @@ def register(
         if version is None:
             tags |= _attach_card(settings, client, name, tags)
             tags |= signatures.sign(key, name, tags)
-            version = _create(client, name, trained, tags, describe(tags, decision.reasons))
+            version = _create(client, name, trained, tags, describe(tags, decision))
         if not _is_whole(settings, version):  # made by somebody else, or changed by one
             tags |= _attach_card(settings, client, name, tags)
             _rewrite(client, version, tags | signatures.sign(key, name, tags))
@@ -182,18 +187,21 @@ def lineage(
     )
 
 
-def describe(tags: dict[str, str], reasons: list[str]) -> str:
+def describe(tags: dict[str, str], decision: Decision) -> str:
     """A version's description in Markdown, which MLflow's registry page shows."""
+    told = "Gate" if decision.judged else "Nobody judged it"
     metrics = ", ".join(f"{name} {value:.4g}" for name, value in json.loads(tags[Tag.METRICS]).items())
     lines = [
         f"Trained on **{tags[Tag.DATASET]}** by pipeline run `{tags[Tag.PIPELINE_RUN]}`.",
         "",
         f"On its test split: {metrics}.",
         "",
-        f"Gate, evidence in run `{tags[Tag.RUN]}` under `{tags[Tag.EVIDENCE]}`:",
+        f"{told}, evidence in run `{tags[Tag.RUN]}` under `{tags[Tag.EVIDENCE]}`:",
         "",
-        *(f"- {reason}" for reason in reasons),
+        *(f"- {reason}" for reason in decision.reasons),
     ]
+    if tags[Tag.STUDY] == NOT_TUNED:
+        lines[2] += " Not tuned."
     if Tag.FROM in tags:
         lines[0] = f"Taken over from **{tags[Tag.FROM]}**, trained on **{tags[Tag.DATASET]}** there, by run "
         lines[0] += f"`{tags[Tag.PIPELINE_RUN]}` here."

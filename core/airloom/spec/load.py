@@ -16,6 +16,7 @@ from airloom.errors import ConfigError
 from airloom.spec import candidates, yaml_text
 from airloom.spec.pipeline import Pipeline
 
+LEFT_OUT = ("tune", "gate", "deploy")  # steps that do not run where a file has no such key
 _DEEPEST = 20  # levels of nesting; no key of a pipeline file stands deeper
 
 
@@ -93,8 +94,9 @@ def digest(pipeline: Pipeline) -> str:
 
 
 def full(pipeline: Pipeline) -> dict[str, Any]:
-    """A definition with every default in it, as JSON."""
-    return pipeline.model_dump(mode="json", by_alias=True)
+    """A definition with every default in it, as JSON; a step that the file leaves out is left out here too."""
+    left_out = {name for name in LEFT_OUT if getattr(pipeline, name) is None}
+    return pipeline.model_dump(mode="json", by_alias=True, exclude=left_out)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -110,6 +112,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _validated(source: str, values: dict[str, Any], where: str = "") -> Pipeline:
+    for key in LEFT_OUT:
+        if values.get(key, key) is None:
+            hint = "leave it out, and the step does not run; or write the section"
+            raise ConfigError(f"{source}: {where}{key}: the key stands there without a value", hint)
     try:
         return Pipeline.model_validate(values)
     except ValidationError as error:

@@ -2,102 +2,28 @@
 
 import json
 from pathlib import PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BeforeValidator,
     ByteSize,
-    Discriminator,
     Field,
     StringConstraints,
-    Tag,
     field_validator,
     model_validator,
 )
 
+from airloom.errors import ConfigError
 from airloom.spec.base import Duration, ParameterName, Scalar, Section
 from airloom.spec.candidates import Candidate
+from airloom.spec.dataset import DatasetSection, Name
 from airloom.spec.gate import GateSection
-from airloom.spec.tuning import TuneSection
+from airloom.spec.tuning import Distribution, TuneSection
 
 MOST_PARAMETERS = 6000  # characters; what the search adds has to fit into the same tag of MLflow, which takes 8000
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$", description="lower case, digits and _, at most 40")]
 BUILT = "pipeline:file"  # the tag of a DAG that was built from a pipeline file
 SKIP_MISSED = "missed:skip"  # the tag of a DAG that wants no runs of versions announced while it was paused
 SliceName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_ .-]{0,59}$")]
-
-
-Share = Annotated[float, Field(gt=0, lt=1)]
-Named = Annotated[list[Scalar], Field(min_length=1)]
-
-
-class ColumnSplit(Section):
-    """A split that was published with the data: each row says its part in a column."""
-
-    column: str = Field(min_length=1, description="the column that says it; it is no input of the model")
-    train: Named | None = Field(default=None, description="the values of training rows; else train")
-    validation: Share | Named | None = Field(
-        default=None,
-        description="the values, else validation, valid, val or dev; or, without any, a share of train",
-    )
-    test: Named | None = Field(default=None, description="the values of test rows; else test")
-
-
-class TaggedParts(Section):
-    """Tags of commits: the rows of a commit with one of them belong to that part."""
-
-    train: list[Annotated[str, Field(min_length=1)]] = Field(min_length=1, description="of training rows")
-    validation: Share | Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)] = Field(
-        description="tags, or a share of train"
-    )
-    test: list[Annotated[str, Field(min_length=1)]] = Field(min_length=1, description="of test rows")
-
-
-class TagSplit(Section):
-    """A split that was published with the data: each commit brought rows of one part."""
-
-    tags: TaggedParts
-
-
-def _kind_of_split(split: object) -> str:
-    if isinstance(split, ColumnSplit) or (isinstance(split, dict) and "column" in split):
-        return "column"
-    return "tags" if isinstance(split, TagSplit) or (isinstance(split, dict) and "tags" in split) else "shares"
-
-
-Shares = dict[Literal["train", "validation", "test"], Share]
-Split = Annotated[
-    Annotated[Shares, Tag("shares")] | Annotated[ColumnSplit, Tag("column")] | Annotated[TagSplit, Tag("tags")],
-    Discriminator(_kind_of_split),
-]
-
-
-SPLIT: Shares = {"train": 0.6, "validation": 0.15, "test": 0.25}
-
-
-class DatasetSection(Section):
-    """Which dataset, and how its rows are split."""
-
-    name: Name = Field(description="of the dataset; lower case, digits and _, at most 40")
-    split: Split = Field(
-        default=SPLIT,
-        description="fractions by hash, summing to 1; or a published split, by a column or by tags of commits. "
-        "Left out, a dataset that declares a published split has that",
-    )
-
-    tags: list[Annotated[str, Field(min_length=1)]] = Field(
-        default=[], description="only rows of commits with all of these tags; !tag: of commits without it"
-    )
-    since: int = Field(default=0, ge=0, description="only rows that came after this version; 0: all")
-
-    @field_validator("split")
-    @classmethod
-    def _whole(cls, split: Shares | ColumnSplit | TagSplit) -> Shares | ColumnSplit | TagSplit:
-        if not isinstance(split, dict):
-            return split
-        if set(split) != {"train", "validation", "test"} or abs(sum(split.values()) - 1) > 1e-9:
-            raise ValueError(f"needs train, validation and test, summing to 1; got {split}")
-        return split
 
 
 class CacheSection(Section):
@@ -169,6 +95,12 @@ class EvaluateSection(Section):
     slices: dict[SliceName, Slice] = Field(default={}, description="parts of the test split by name")
 
 
+def _left_out(schema: dict[str, Any]) -> None:
+    """A key that may be left out, but stands there with a value where it stands there."""
+    schema |= schema.pop("anyOf")[0]
+    del schema["default"]
+
+
 class Pipeline(Section):
     """A pipeline file."""
 
@@ -197,7 +129,11 @@ class Pipeline(Section):
     seed: int = Field(default=0, ge=0, description="of every random decision of study and training")
     resources: ResourcesSection = Field(default=ResourcesSection(), description="what one job may use")
     stop: StopSection = Field(default=StopSection(), description="when a training has had enough")
-    tune: TuneSection = Field(description="the study that searches parameters")
+    tune: TuneSection | None = Field(
+        default=None,
+        json_schema_extra=_left_out,
+        description="the study that searches parameters; left out: one training, with `parameters`",
+    )
     candidates: dict[Name, Candidate] = Field(
         default={}, description="several training functions, each tuned and trained; the best one goes to the gate"
     )
@@ -205,13 +141,70 @@ class Pipeline(Section):
         default="run", description="whether versions announced while its DAG was paused get their runs afterwards"
     )
     evaluate: EvaluateSection = Field(default=EvaluateSection(), description="how candidate and champion are looked at")
-    gate: GateSection = Field(description="the rules that let a candidate through")
-    deploy: DeploySection = Field(default=DeploySection(), description="how an accepted version comes to serve")
+    gate: GateSection | None = Field(
+        default=None,
+        json_schema_extra=_left_out,
+        description="the rules that let a candidate through; left out: it is evaluated and registered, nobody judges",
+    )
+    deploy: DeploySection | None = Field(
+        default=None,
+        json_schema_extra=_left_out,
+        description="how an accepted version comes to serve; left out: `airloom model promote` makes it the champion",
+    )
 
     @property
     def trains(self) -> str:
         """What trains, for people."""
         return self.train or (self.command if isinstance(self.command, str) else " ".join(self.command))
+
+    @property
+    def dimensions(self) -> dict[str, Distribution]:
+        """What the study searches, where there is one and the file says what."""
+        return self.tune.dimensions if self.tune else {}
+
+    @property
+    def study(self) -> TuneSection:
+        """The study.
+
+        Raises:
+            ConfigError: the file has no `tune`.
+        """
+        if self.tune is None:
+            hint = f"`airloom run {self.pipeline}` trains once, with its `parameters`; or give the file a `tune`"
+            raise ConfigError(f"pipeline {self.pipeline} is not tuned: its file has no `tune`", hint)
+        return self.tune
+
+    @property
+    def policy(self) -> GateSection:
+        """The rules of its gate.
+
+        Raises:
+            ConfigError: the file has no `gate`.
+        """
+        if self.gate is None:
+            hint = f"give the file a `gate`; or a person decides: `airloom model promote {self.pipeline}/VERSION`"
+            raise ConfigError(f"nobody judges what pipeline {self.pipeline} trains: its file has no `gate`", hint)
+        return self.gate
+
+    @model_validator(mode="after")
+    def _judged(self) -> "Pipeline":
+        if self.deploy and not self.gate:
+            raise ValueError(
+                "deploy makes a version serve that nobody judged: give the file a `gate`; or leave `deploy` out, and a "
+                f"person decides: `airloom model promote {self.pipeline}/VERSION`"
+            )
+        if len(self.candidates) > 1 and not self.gate:
+            names = ", ".join(self.candidates)
+            raise ValueError(
+                f"of several candidates ({names}) the best by gate.against_champion.metric goes on: give the file a "
+                "`gate`, or leave one candidate"
+            )
+        if searched := [name for name, candidate in self.candidates.items() if candidate.space and not self.tune]:
+            raise ValueError(
+                f"candidates.{searched[0]}.space: without `tune` nothing is searched: give the file a `tune`, or leave "
+                "it out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_way_to_train(self) -> "Pipeline":
@@ -231,14 +224,15 @@ class Pipeline(Section):
 
     @model_validator(mode="after")
     def _known_slices(self) -> "Pipeline":
-        if unknown := sorted(set(self.gate.slices) - set(self.evaluate.slices)):
+        ruled = self.gate.slices if self.gate else {}
+        if unknown := sorted(set(ruled) - set(self.evaluate.slices)):
             there = ", ".join(self.evaluate.slices) or "none"
             raise ValueError(f"gate.slices: {', '.join(unknown)}: no such slice; evaluate.slices has {there}")
         return self
 
     @model_validator(mode="after")
     def _no_shadowing(self) -> "Pipeline":
-        both = sorted(set(self.parameters) & set(self.tune.dimensions))
+        both = sorted(set(self.parameters) & set(self.dimensions))
         if both:
             raise ValueError(f"{', '.join(both)}: stands in both parameters and tune.space; keep one")
         return self
@@ -254,6 +248,6 @@ class Pipeline(Section):
 
     @model_validator(mode="after")
     def _shared(self) -> "Pipeline":
-        if self.tune.lanes > 1 and not self.resources.devices:
+        if self.tune and self.tune.lanes > 1 and not self.resources.devices:
             raise ValueError("tune.share is a part of a device: set resources.devices to 1, or raise tune.workers")
         return self

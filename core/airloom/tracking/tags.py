@@ -17,7 +17,7 @@ class Tag:
     KEY = "airloom.key"  # the run's name in the grammar of `airloom.names`; a retry finds the run again by it
     KIND = "airloom.kind"  # of a child run: train, trial, failed_trial
     CANDIDATE = "airloom.candidate"
-    OUTCOME = "airloom.outcome"  # of a pipeline run: deployed, refused, failed, stopped
+    OUTCOME = "airloom.outcome"  # of a pipeline run: deployed, registered, refused, nothing new, failed, stopped
     RESOLVED_BY = "airloom.resolved_by"  # the id of the task that resolved it; another one may not share its key
     SPEC = "airloom.spec.sha256"  # digest of the definition that `resolve` fixed; an artifact holds it
     REUSED = "airloom.reused"  # `airloom.reused.<step>`: the run that a step with a HIT takes its result from
@@ -52,14 +52,14 @@ class Tag:
     DIGESTS = "airloom.digests"
     METRICS = "airloom.metrics"
     PARAMETERS = "airloom.parameters"
-    GATE = "airloom.gate"  # of a run: passed, refused, overridden; of a version: the reasons
+    GATE = "airloom.gate"  # of a run: passed, refused, overridden, not judged; of a version: the reasons
     EVIDENCE = "airloom.evidence"
     EVIDENCE_SHA256 = "airloom.evidence.sha256"
     OVERRIDE = "airloom.override"
     CARD = "airloom.card"
 
     # Studies
-    STUDY = "airloom.study"
+    STUDY = "airloom.study"  # the study that chose the parameters, or `NOT_TUNED`
     STUDY_TRIALS = "airloom.study.trials"  # the study of so many trials is summed up on the run
     BEST_TRIAL = "airloom.best_trial"
     TRIAL = "airloom.trial"
@@ -87,4 +87,6 @@ class Tag:
     DEPLOYMENT = "airloom.deployment"
 
 
+NOT_JUDGED = "NOT JUDGED: the pipeline file has no gate"  # the value of a version's `Tag.GATE` then
+NOT_TUNED = "not tuned"  # the value of `Tag.STUDY` where the pipeline has no study
 READY = "ready"  # the value of `Tag.STATE` that makes a version deployable

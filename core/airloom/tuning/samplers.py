@@ -46,7 +46,7 @@ def check(pipeline: Pipeline) -> None:
     Raises:
         ConfigError: an option is unknown or has a value that Optuna refuses, or the sampler does not go with the space.
     """
-    tune = pipeline.tune
+    tune = pipeline.study
     if tune.sampler.name in _SINGLE and len(tune.targets) > 1:
         raise ConfigError(f"tune.sampler: {tune.sampler.name} has one objective", "use nsgaii or tpe for several")
     sampler(pipeline)
@@ -66,12 +66,12 @@ def sampler(pipeline: Pipeline, fixed: dict[str, Any] | None = None, number: int
         number: of the draw. Each has its own seed, so that no two processes draw the same points, and a trial that is
             drawn again after a crash is the same.
     """
-    asked = pipeline.tune.sampler
+    asked = pipeline.study.sampler
     # All points of a low-discrepancy sequence, and of a grid, need one seed.
     seed = pipeline.seed if asked.name in ("qmc", "grid") else (pipeline.seed * 7919 + number * 104_729) % 2**32
     given: dict[str, Any] = {"seed": seed}
     if asked.name == "grid":
-        space = {n: d for n, d in pipeline.tune.dimensions.items() if n not in (fixed or {}) and d.value is None}
+        space = {n: d for n, d in pipeline.study.dimensions.items() if n not in (fixed or {}) and d.value is None}
         given["search_space"] = grid(space)
     if asked.name == "qmc":
         given["warn_asynchronous_seeding"] = False
@@ -83,7 +83,7 @@ def sampler(pipeline: Pipeline, fixed: dict[str, Any] | None = None, number: int
 
 def pruner(pipeline: Pipeline) -> "BasePruner":
     """The pruner of the pipeline."""
-    tune, asked = pipeline.tune, pipeline.tune.pruning
+    tune, asked = pipeline.study, pipeline.study.pruning
     given: dict[str, Any] = {}
     if asked.name == "median":  # Optuna's default of 5 unpruned trials would never prune a small study
         given = {"n_startup_trials": min(5, max(1, tune.trials // 3)), "n_warmup_steps": 1}

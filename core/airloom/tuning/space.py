@@ -36,8 +36,8 @@ def suggest(trial: "Trial", space: dict[str, Distribution], fixed: dict[str, Any
 def searched(values: dict[str, Any], pipeline: Pipeline, fixed: dict[str, Any]) -> dict[str, Any]:
     """All parameters of a trial: the file's, those searched, this run's own, and the epochs of a trial."""
     parameters = {**pipeline.parameters, **values, **fixed}
-    if pipeline.tune.epochs and "epochs" not in values:
-        parameters["epochs"] = pipeline.tune.epochs
+    if pipeline.study.epochs and "epochs" not in values:
+        parameters["epochs"] = pipeline.study.epochs
     return parameters
 
 
@@ -47,7 +47,7 @@ def suggester(pipeline: Pipeline, project: Path, fixed: dict[str, Any]) -> Sugge
     Raises:
         ConfigError: there is no such function; or, later, what it returns is no mapping of plain values.
     """
-    tune = pipeline.tune
+    tune = pipeline.study
     if not tune.space_function:
         known = {**pipeline.parameters, **fixed}
         return lambda trial: suggest(trial, tune.dimensions, known)

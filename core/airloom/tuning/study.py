@@ -66,10 +66,10 @@ def create(settings: Settings, pipeline: Pipeline, ctx: RunContext) -> str:
         if PIPELINE not in study.user_attrs:  # written last, so a killed `create` is done again from its beginning
             study.set_user_attr(BEGINNINGS, warm_start.beginnings(settings, pipeline, study))
             _describe(study, pipeline, ctx)
-        count = slots.make(name, pipeline.tune.trials)
+        count = slots.make(name, pipeline.study.trials)
         slots.reopen(name)
-    if count > pipeline.tune.trials:
-        message = f"the study {name} has {count} trials, tune.trials is {pipeline.tune.trials}"
+    if count > pipeline.study.trials:
+        message = f"the study {name} has {count} trials, tune.trials is {pipeline.study.trials}"
         hint = f"a study can grow, not shrink: set tune.trials to {count} or more, or start a new run"
         raise ConfigError(message, hint)
     return name
@@ -108,7 +108,7 @@ def _create(settings: Settings, pipeline: Pipeline, name: str) -> "Study":
     import optuna
 
     optuna.logging.set_verbosity(logging.WARNING)
-    directions = [target.direction for target in pipeline.tune.targets]
+    directions = [target.direction for target in pipeline.study.targets]
     return optuna.create_study(
         storage=new_storage(settings), study_name=name, directions=directions, load_if_exists=True
     )
@@ -116,7 +116,7 @@ def _create(settings: Settings, pipeline: Pipeline, name: str) -> "Study":
 
 def _same_objectives(study: "Study", pipeline: Pipeline) -> None:
     """Optuna takes a study that exists as it is, whatever directions it is asked for."""
-    wanted: dict[str, str] = {target.metric: target.direction for target in pipeline.tune.targets}
+    wanted: dict[str, str] = {target.metric: target.direction for target in pipeline.study.targets}
     names = study.user_attrs.get(METRICS, list(wanted))
     present = dict(zip(names, (direction.name.lower() for direction in study.directions), strict=False))
     if present != wanted or len(study.directions) != len(wanted):
@@ -130,7 +130,7 @@ def _text(objectives: dict[str, str]) -> str:
 
 
 def _describe(study: "Study", pipeline: Pipeline, ctx: RunContext) -> None:
-    metrics = [target.metric for target in pipeline.tune.targets]
+    metrics = [target.metric for target in pipeline.study.targets]
     facts: dict[str, Any] = {METRICS: metrics, DATASET: ctx.snapshot.version_name, PARENT: ctx.mlflow_run}
     for name, value in {**facts, PIPELINE: pipeline.pipeline}.items():
         study.set_user_attr(name, value)

@@ -41,7 +41,7 @@ def finish(settings: Settings, pipeline: Pipeline, ctx: RunContext) -> StudyResu
     slots = Slots(settings.database_address)
     _agree(settings, slots, OptunaTrials(settings, pipeline, ctx), ctx.key)
     tally = slots.tally(ctx.key)
-    over = "" if tally.over else budget.over(pipeline.tune, tally)
+    over = "" if tally.over else budget.over(pipeline.study, tally)
     if not tally.over and not (over and tally.finished):
         why = tally.failed or over or "not all of its workers came to their end"
         message = f"{tally.finished} of {tally.trials} trials finished: {why}"
@@ -104,7 +104,7 @@ def _result(settings: Settings, pipeline: Pipeline, ctx: RunContext, slots: Slot
     pruned = len(done) - len(complete)
     if not complete:
         raise JobFailed(f"all {pruned} trials were pruned", "set tune.pruner to none")
-    best = selection.best(pipeline.tune, complete)
+    best = selection.best(pipeline.study, complete)
     parameters = dict(done[best.number].parameters or {})
     return StudyResult(ctx.key, len(done), pruned, best.number, best.value, parameters, best.values, best.front, over)
 
@@ -135,7 +135,7 @@ def _draw_figures(settings: Settings, pipeline: Pipeline, ctx: RunContext, api: 
     from matplotlib import pyplot
 
     study = foreign.without(open_study(settings, ctx.key).study)
-    names = [target.metric for target in pipeline.tune.targets]
+    names = [target.metric for target in pipeline.study.targets]
     for name, draw in _figures(study, names).items():
         try:
             with warnings.catch_warnings():

@@ -57,7 +57,7 @@ class OptunaTrials:
         self._study, self._storage, self._id = opened.study, opened.storage, opened.id
         self._pipeline, self._fixed = pipeline, ctx.parameters
         self._suggest = suggester(pipeline, settings.project, ctx.parameters)
-        self._prunes = pipeline.tune.pruning.name != "none"
+        self._prunes = pipeline.study.pruning.name != "none"
         self._beginnings = list(self._study.user_attrs.get(BEGINNINGS, []))
 
     def begin(self, slot: Slot, facts: dict[str, Any]) -> ActiveTrial:

@@ -28,7 +28,7 @@ def beginnings(settings: Settings, pipeline: Pipeline, study: "Study") -> list[d
     Raises:
         ConfigError: a named study does not exist, or has other objectives.
     """
-    asked = pipeline.tune.warm_start
+    asked = pipeline.study.warm_start
     if not asked:
         return []
     earlier = _named(settings, pipeline, asked) if isinstance(asked, list) else _of_pipeline(settings, pipeline, study)
@@ -37,7 +37,7 @@ def beginnings(settings: Settings, pipeline: Pipeline, study: "Study") -> list[d
         fitting = fit(trial.params, pipeline)
         if fitting and fitting not in chosen:
             chosen.append(fitting)
-        if len(chosen) == max(1, min(MOST, pipeline.tune.trials // 4)):
+        if len(chosen) == max(1, min(MOST, pipeline.study.trials // 4)):
             break
     log.info("warm start: %d trials begin with parameters of %d earlier studies", len(chosen), len(earlier))
     return chosen
@@ -45,7 +45,7 @@ def beginnings(settings: Settings, pipeline: Pipeline, study: "Study") -> list[d
 
 def fit(parameters: dict[str, Any], pipeline: Pipeline) -> dict[str, Any]:
     """Those parameters that the space of the pipeline still allows; all of them where a function defines it."""
-    tune = pipeline.tune
+    tune = pipeline.study
     if tune.space_function:
         return dict(parameters)
     allowed = {}
@@ -101,9 +101,9 @@ def _of_pipeline(settings: Settings, pipeline: Pipeline, study: "Study") -> "lis
 
 
 def _fits(study: "Study", pipeline: Pipeline) -> bool:
-    wanted = [(target.metric, target.direction) for target in pipeline.tune.targets]
+    wanted = [(target.metric, target.direction) for target in pipeline.study.targets]
     directions = [direction.name.lower() for direction in study.directions]
-    names = study.user_attrs.get("airloom.metrics", [target.metric for target in pipeline.tune.targets])
+    names = study.user_attrs.get("airloom.metrics", [target.metric for target in pipeline.study.targets])
     return list(zip(names, directions, strict=False)) == wanted and len(directions) == len(wanted)
 
 

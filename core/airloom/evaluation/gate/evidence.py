@@ -98,7 +98,7 @@ def _decide(
         if evaluation.champion_problem:
             problem = f"the champion, version {serving}, cannot be compared with: {evaluation.champion_problem}"
             return _refuse(problem), rows
-        return judge_rows(pipeline.gate, evaluation.metrics, rows, spent, pipeline.seed), rows
+        return judge_rows(pipeline.policy, evaluation.metrics, rows, spent, pipeline.seed), rows
     except GateError as error:
         return _refuse(f"the predictions are no evidence: {error.message}"), None
     except MlflowAway:
@@ -136,11 +136,11 @@ def _classes(rows: PredictedRows | None) -> dict[str, Any]:
 def _evidence(
     pipeline: Pipeline, ctx: RunContext, evaluation: Evaluation, outcome: GateOutcome, spent: Tries
 ) -> dict[str, Any]:
-    rule = pipeline.gate.against_champion
+    rule = pipeline.policy.against_champion
     return {
         "passed": outcome.passed,
         "reasons": outcome.reasons,
-        "policy": pipeline.gate.model_dump(),
+        "policy": pipeline.policy.model_dump(),
         "definition": full(pipeline),
         "definition_sha256": digest(pipeline),
         "metrics": evaluation.metrics,

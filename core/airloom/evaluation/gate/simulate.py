@@ -70,12 +70,13 @@ def simulate(settings: Settings, pipeline: Pipeline, trials: int = 500, seed: in
         tries: which try on the test split is simulated.
 
     Raises:
+        ConfigError: the pipeline has no gate.
         GateError: no run compared a candidate with a champion yet, or none of them has its predictions any more.
     """
+    policy = pipeline.policy.model_copy(update={"at_most": {}, "slices": {}, "at_least": {}})
     client = mlflow_runs.client(settings)
     with mlflow_runs.connection_errors(settings):
         run, rows, collected = _newest(settings, client, pipeline)
-    policy = pipeline.gate.model_copy(update={"at_most": {}, "slices": {}, "at_least": {}})
     rule, spent = policy.against_champion, Tries(tries, tries)
     size = rule.planned.rows or len(rows)
     generator = np.random.default_rng(seed)
@@ -178,7 +179,7 @@ def _comparing(settings: Settings, client: "MlflowClient", pipeline: Pipeline, h
     experiment = client.get_experiment_by_name(mlflow_runs.experiment_name(settings, pipeline.pipeline))
     if experiment is None:
         raise GateError(f"pipeline {pipeline.pipeline} has no stored predictions yet", hint)
-    metric = "mae" if pipeline.gate.against_champion.metric in ("mae", "mse") else "accuracy"
+    metric = "mae" if pipeline.policy.against_champion.metric in ("mae", "mse") else "accuracy"
     query, newest_first = f"metrics.champion_test_{metric} >= 0", ["attributes.start_time DESC"]
     return mlflow_runs.pages(client.search_runs, [experiment.experiment_id], query, order_by=newest_first)
 

@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 def reads(settings: Settings, ctx: RunContext, arguments: Arguments) -> StepManifest:
     """What an evaluation reads: the candidates' files, the champion, the test split, and how it looks at them."""
     pipeline = definition(ctx)
-    looked_at: dict[str, Any] = {"gate.against_champion.metric": pipeline.gate.against_champion.metric}
-    looked_at["resources.threads"] = pipeline.resources.threads
+    looked_at: dict[str, Any] = {"resources.threads": pipeline.resources.threads}
     looked_at["classes"] = "by name"  # earlier releases compared numbers
-    if shown := sorted(name for name in pipeline.gate.named_metrics if name.startswith("recall_")):
-        looked_at["gate.recalls"] = shown  # of many classes only the worst are kept, and these
+    if pipeline.gate:
+        looked_at["gate.against_champion.metric"] = pipeline.gate.against_champion.metric
+        if shown := sorted(name for name in pipeline.gate.named_metrics if name.startswith("recall_")):
+            looked_at["gate.recalls"] = shown  # of many classes only the worst are kept, and these
     slices = pipeline.evaluate.model_dump(mode="json", exclude_defaults=True)
     models = {
         f"model {name}".strip(): f"{model['model_uri']} {manifest.digest_of(model['digests'])[:16]}"

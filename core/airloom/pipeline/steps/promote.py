@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from airloom.contracts import Decision, Evaluation, RegisteredVersion, RunContext, TrainedModel
+from airloom.names import shown_model
 from airloom.pipeline.steps.base import Step, light
 from airloom.pipeline.steps.evaluate import by_name
 from airloom.settings import Settings, load
@@ -50,10 +51,27 @@ def chosen(trained: dict[str, Any], evaluation: Evaluation) -> tuple[str, Traine
     return name, TrainedModel.from_dict(models[name])
 
 
+def not_judged(settings: Settings, context: RunContext, evaluation: Evaluation) -> Decision:
+    """The decision of a pipeline without a gate: neither passed nor refused.
+
+    Args:
+        settings: of this installation.
+        context: of the pipeline run.
+        evaluation: of the candidate.
+
+    Raises:
+        GateError: the pipeline has a gate.
+        RegistryError: MLflow does not answer.
+    """
+    from airloom.evaluation.gate.not_judged import keep
+
+    return keep(settings, context, evaluation)
+
+
 def register(
     settings: Settings, context: RunContext, trained: TrainedModel, evaluation: Evaluation, decision: Decision
 ) -> RegisteredVersion:
-    """Make the accepted candidate a registered model version with its lineage.
+    """Make the candidate a registered model version with its lineage: an accepted one, or one without a gate.
 
     Args:
         settings: of this installation.
@@ -68,6 +86,22 @@ def register(
     from airloom.registry.register import register as make_version
 
     return make_version(settings, context, trained, evaluation, decision)
+
+
+def left_to_people(settings: Settings, context: RunContext, registered: RegisteredVersion) -> str:
+    """What is said where the pipeline file has no `deploy`: who has to make the version serve, and how.
+
+    Args:
+        settings: of this installation.
+        context: of the pipeline run.
+        registered: the version.
+    """
+    version = f"{shown_model(registered.model, settings.installation)}/{registered.version}"
+    whose = "" if definition(context).gate else "nobody judged it, and "
+    return (
+        f"{version} is registered; {whose}the pipeline file has no `deploy`, so that no run makes it serve: "
+        f"`airloom model promote {version}` makes it the champion"
+    )
 
 
 def deploy(

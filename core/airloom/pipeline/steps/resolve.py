@@ -16,8 +16,9 @@ from airloom.pipeline.steps import tune
 from airloom.project.person import caller
 from airloom.registry import register
 from airloom.settings import Settings
+from airloom.spec.dataset import DatasetSection
 from airloom.spec.load import checked, digest, full, load_pipeline, read_values
-from airloom.spec.pipeline import DatasetSection, Pipeline
+from airloom.spec.pipeline import Pipeline
 from airloom.tracking.ending import ending
 from airloom.tracking.tags import Tag
 
@@ -57,7 +58,8 @@ def resolve(
     context = fix(settings, file, key, version, parameters, cache=cache, task=task, user=user)
     with ending(settings, context):
         # Here, once: workers that start together would race for the tables, and might not agree on the cache.
-        studies = {name: tune.prepare(settings, candidate) for name, candidate in contexts(context).items()}
+        tuned = contexts(context) if checked(context.spec).tune else {}
+        studies = {name: tune.prepare(settings, candidate) for name, candidate in tuned.items()}
     return context.with_(studies={name: decision.to_dict() for name, decision in studies.items() if decision})
 
 
@@ -209,9 +211,10 @@ def _check_overrides(values: dict[str, Any], pipeline: Pipeline, overrides: dict
     for name in overrides:
         check_logged("parameter", name)
     every = [checked(values, name) for name in pipeline.candidates] or [pipeline]
-    if any(candidate.tune.space_function for candidate in every):
+    if any(candidate.tune and candidate.tune.space_function for candidate in every):
         return  # only the function knows its names
-    allowed = sorted({name for candidate in every for name in (*candidate.parameters, *candidate.tune.dimensions)})
+    allowed = sorted({name for candidate in every for name in (*candidate.parameters, *candidate.dimensions)})
     unknown = sorted(set(overrides) - set(allowed))
     if unknown:
-        raise ConfigError(f"unknown parameters: {', '.join(unknown)}", f"{pipeline.pipeline} has: {', '.join(allowed)}")
+        hint = f"{pipeline.pipeline} has: {', '.join(allowed) or 'none; name them in its `parameters`'}"
+        raise ConfigError(f"unknown parameters: {', '.join(unknown)}", hint)

@@ -1,4 +1,4 @@
-"""The final training of a pipeline run, with the parameters that its study chose."""
+"""The final training of a pipeline run, with the parameters that its study chose; without a study, the file's."""
 
 import tempfile
 from pathlib import Path
@@ -15,7 +15,7 @@ from airloom.settings import Settings, load
 from airloom.spec.load import definition
 from airloom.spec.pipeline import Pipeline
 from airloom.tracking import artifacts, runs
-from airloom.tracking.tags import Tag
+from airloom.tracking.tags import NOT_TUNED, Tag
 
 if TYPE_CHECKING:
     from airloom.training.stopping import Budget
@@ -23,13 +23,15 @@ if TYPE_CHECKING:
 
 def reads(settings: Settings, ctx: RunContext, arguments: Arguments) -> Reading:  # noqa: ARG001 - the study says all
     """What the final training reads; of a study of this run's own nobody knows yet what it will choose."""
+    if definition(ctx).tune is None:
+        return _reads(settings, ctx, {})
     study = tune.decided(settings, ctx)
     return _reads(settings, ctx, study.value) if study.hit else study.why
 
 
 def _reads(settings: Settings, ctx: RunContext, study: dict[str, Any]) -> StepManifest:
     stop = manifest.flat(definition(ctx).stop.model_dump(mode="json"), "stop")
-    return manifest.of_training(settings, ctx, study["best_parameters"], stop, {})
+    return manifest.of_training(settings, ctx, study.get("best_parameters", {}), stop, {})
 
 
 def _usable(settings: Settings, entry: CacheEntry) -> str:
@@ -55,7 +57,11 @@ STEP = Step("train", "airloom.pipeline.steps.train:train", reads=reads, usable=_
 
 
 def train(context: dict[str, Any]) -> dict[str, Any]:
-    """Job entry, of each rank: close the study, train with its best parameters. Returns `{"study": …, "model": …}`."""
+    """Job entry, of each rank: close the study, train with its best parameters; without a study, with the file's.
+
+    Returns `{"study": …, "model": …}`; the study is empty where there is none.
+    """
+    from airloom.pipeline.rehearsal import before_training
     from airloom.project import watch
     from airloom.training.train import train as train_best
     from airloom.training.world import joined
@@ -64,8 +70,12 @@ def train(context: dict[str, Any]) -> dict[str, Any]:
     pipeline = definition(ctx)
     read: dict[str, str] = {}
     with joined() as world:
-        study = world.from_first(lambda: tune.finished(settings, ctx))
-        best = study["best_parameters"]
+        if pipeline.tune is None:
+            world.from_first(lambda: before_training(settings, ctx))
+            study: dict[str, Any] = {}
+        else:
+            study = world.from_first(lambda: tune.finished(settings, ctx))
+        best = study.get("best_parameters", {})
         before = _reads(settings, ctx, study)
         with watch.reading(settings.project, settings.home, [*before.code, *before.inputs], read):
             model = train_best(
@@ -87,7 +97,7 @@ def _sign(
     job = job_context.current()
     api = runs.client(settings)
     with runs.connection_errors(settings):
-        api.set_tag(model.mlflow_run, Tag.STUDY, study["study"])
+        api.set_tag(model.mlflow_run, Tag.STUDY, study.get("study", NOT_TUNED))
         api.set_tag(model.mlflow_run, Tag.JOB, job.key if job else str(STEP.key(ctx, {})))
         note_read(api, settings.project, (model.mlflow_run, ctx.mlflow_run), read)
 

@@ -26,21 +26,21 @@ def _of_worker(pipeline: Pipeline) -> Resources:
     """A worker is one process; the limits of the file are those of each trial, and it holds its trials to them."""
     asked = pipeline.resources
     memory = int(asked.memory) + WORKER_MEMORY if asked.memory else 0
-    return Resources(asked.devices, 1, asked.threads * pipeline.tune.lanes, memory, LONGEST_STUDY)
+    return Resources(asked.devices, 1, asked.threads * pipeline.study.lanes, memory, LONGEST_STUDY)
 
 
 def reads(settings: Settings, ctx: RunContext, arguments: Arguments | None = None) -> Reading:  # noqa: ARG001 - of no worker
     """What a study reads: what its trainings do, and its own section of the pipeline file."""
     pipeline = definition(ctx)
-    if pipeline.tune.warm_start:
+    if pipeline.study.warm_start:
         return ["tune.warm_start: it begins with earlier studies, which may have changed"]
-    section = pipeline.tune.model_dump(mode="json", by_alias=True, exclude=_NOT_READ)
-    function = pipeline.tune.space_function
+    section = pipeline.study.model_dump(mode="json", by_alias=True, exclude=_NOT_READ)
+    function = pipeline.study.space_function
     code = manifest.function_code(settings, function) if function else {}
     read = manifest.of_training(settings, ctx, {}, manifest.flat(section, "tune"), code)
     # As `tuning.space.searched` has it: `tune.epochs` stands in their place in every trial.
-    searched = function or "epochs" in pipeline.tune.dimensions
-    if pipeline.tune.epochs and not searched:
+    searched = function or "epochs" in pipeline.study.dimensions
+    if pipeline.study.epochs and not searched:
         return replace(read, parameters={name: v for name, v in read.parameters.items() if name != "epochs"})
     return read
 
@@ -95,11 +95,11 @@ SUMMARY = Step("study", "airloom.pipeline.steps.tune:finish", resources=light)
 
 def work(context: dict[str, Any], worker: int) -> dict[str, Any]:
     """Job entry: be one of the study's workers; see `airloom.tuning.worker`. Code that is new is rehearsed first."""
-    from airloom.pipeline.rehearsal import before_first_trial
+    from airloom.pipeline.rehearsal import before_training
     from airloom.tuning.worker.main import work as work_on
 
     settings, ctx = load(), RunContext.from_dict(context)
-    before_first_trial(settings, ctx)
+    before_training(settings, ctx)
     return work_on(settings, definition(ctx), ctx, worker)
 
 

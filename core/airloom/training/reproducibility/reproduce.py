@@ -215,11 +215,11 @@ def parameters_of(pipeline: Any, given: dict[str, Any]) -> dict[str, Any]:
         ConfigError: `given` names something that the pipeline does not have.
     """
     first: dict[str, Any] = {}
-    for name, d in pipeline.tune.dimensions.items():
+    for name, d in pipeline.dimensions.items():
         if name not in given and d.holds({**pipeline.parameters, **first, **given}):
             first[name] = d.value if d.value is not None else d.choice[0] if d.choice else (d.int_ or d.float_)[0]
-    unknown = sorted(set(given) - {*pipeline.parameters, *pipeline.tune.dimensions})
+    unknown = sorted(set(given) - {*pipeline.parameters, *pipeline.dimensions})
     if unknown:
-        known = ", ".join(sorted({*pipeline.parameters, *pipeline.tune.dimensions}))
-        raise ConfigError(f"unknown parameters: {', '.join(unknown)}", f"{pipeline.pipeline} has: {known}")
+        known = ", ".join(sorted({*pipeline.parameters, *pipeline.dimensions}))
+        raise ConfigError(f"unknown parameters: {', '.join(unknown)}", f"{pipeline.pipeline} has: {known or 'none'}")
     return json.loads(json.dumps({**pipeline.parameters, **first, **given}))  # type: ignore[no-any-return]

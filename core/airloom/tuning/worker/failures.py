@@ -60,7 +60,7 @@ def broken_limit(pipeline: Pipeline, memory: int, seconds: float) -> str:
         memory: bytes that its process uses.
         seconds: since this attempt of it began.
     """
-    most = int(pipeline.resources.memory) // pipeline.tune.lanes
+    most = int(pipeline.resources.memory) // pipeline.study.lanes
     if most and memory > most:
         return f"memory: it used {memory / 2**20:.0f} of {most / 2**20:.0f} MiB; raise resources.memory"
     if seconds > pipeline.resources.time:

@@ -41,7 +41,7 @@ class Lane:
 
     def __init__(self, worker: Worker, number: int) -> None:
         self._worker, self._number = worker, number
-        self._slots, self._metrics = worker.slots, [target.metric for target in worker.pipeline.tune.targets]
+        self._slots, self._metrics = worker.slots, [target.metric for target in worker.pipeline.study.targets]
         self._process: TrialProcess | None = None
         self._reaped = -REAP
         self.finished = self.failed = 0
@@ -246,7 +246,7 @@ class Lane:
         if ended.end == End.UNUSABLE:
             raise _as_error(ended)
         tally = self._slots.tally(worker.ctx.key)
-        if verdict.fault and tally.faults > worker.pipeline.tune.most_failures:
+        if verdict.fault and tally.faults > worker.pipeline.study.most_failures:
             worker.fail(f"{tally.faults} trials failed, the last with: {verdict.reason}")
 
     def _give_up(self, trial: RunningTrial, reason: str) -> None:

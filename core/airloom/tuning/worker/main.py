@@ -56,7 +56,7 @@ def work(settings: "Settings", pipeline: "Pipeline", ctx: "RunContext", number: 
 
 def _run_lanes(worker: Worker) -> list[Lane]:
     """Run all lanes of the worker, each in a thread, until they end."""
-    lanes = [Lane(worker, number) for number in range(worker.pipeline.tune.lanes)]
+    lanes = [Lane(worker, number) for number in range(worker.pipeline.study.lanes)]
     try:
         # Once, and in one thread: Python 3.11 may fail when two parse at a time (gh-106905).
         worker.reads = files_of(worker.settings, worker.pipeline)
@@ -86,7 +86,7 @@ def _outcome(worker: Worker, lanes: list[Lane]) -> dict[str, Any]:
     if worker.stopped and not tally.over:
         raise StoppedByRequest("stopped on request", "the next attempt goes on where the study stands")
     finished, failed = sum(lane.finished for lane in lanes), sum(lane.failed for lane in lanes)
-    over = "" if tally.over else study.over(worker.pipeline.tune, tally)
+    over = "" if tally.over else study.over(worker.pipeline.study, tally)
     return {"worker": worker.number, "trials": finished, "failed": failed, "over": over}
 
 

@@ -62,7 +62,7 @@ class Worker:
             if time.monotonic() - self._looked < LOOK and self._tally and not self._tally.over:
                 return False
             self._looked, self._tally = time.monotonic(), self.slots.tally(self.ctx.key)
-            if self._tally.over or self._tally.failed or study.over(self.pipeline.tune, self._tally):
+            if self._tally.over or self._tally.failed or study.over(self.pipeline.study, self._tally):
                 self.ending.set()
             return self.ending.is_set()
 
@@ -86,7 +86,7 @@ class Worker:
 
     def setup(self, lane: int) -> Setup:
         """What all trials of a lane share; where there are CPUs enough, each lane has its own."""
-        lanes, cpus = self.pipeline.tune.lanes, sorted(os.sched_getaffinity(0))
+        lanes, cpus = self.pipeline.study.lanes, sorted(os.sched_getaffinity(0))
         return Setup(
             train=self.pipeline.train,
             command=self.pipeline.command,

@@ -52,6 +52,7 @@ PIPELINE = {
         "first_model": "minimums",
         "against_champion": {"non_inferior_by": 0.1, "resamples": 500},
     },
+    "deploy": {"steps": ["champion"]},
 }
 
 

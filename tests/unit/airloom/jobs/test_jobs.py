@@ -248,14 +248,23 @@ def test_a_write_outside_its_folders_is_refused_by_name(settings, job, tmp_path)
     assert value(ended(settings, job("stray", {"path": str(settings.home / "fine.txt")}, key="other"))) == {}
 
 
-def test_whoever_interrupts_the_waiting_at_a_terminal_ends_the_job(settings, job):
-    def interrupt(line):
-        raise KeyboardInterrupt
+def test_whoever_interrupts_the_waiting_at_a_terminal_ends_the_job_at_a_checkpoint(
+    settings, job, table, until, tmp_path
+):
+    path = tmp_path / "tmp" / "n"
 
-    attempt = job("hello", {"name": "x"})
+    def interrupt():
+        until(path.exists)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    attempt = job("count", {"path": str(path), "seconds": 30})
+    threading.Thread(target=interrupt).start()
     with pytest.raises(KeyboardInterrupt):
-        wait_or_cancel(settings, attempt, interrupt)
+        wait_or_cancel(settings, attempt)
     assert not processes.marked(attempt.path)
+    now = table.get(attempt.id)
+    assert (now.state, now.reason) == ("LOST", "its submitter was interrupted")  # so that its state is kept
+    assert submit.first_of([now], table.get(job("count", {"path": str(path), "seconds": 0}).id)) == 1
 
 
 def test_a_stop_ends_it_at_a_checkpoint_and_counts_as_lost(settings, job, tmp_path, table, until):

@@ -97,7 +97,7 @@ def test_programs_find_what_they_read_in_the_json(world) -> None:
     assert list(trace(world.settings, identity).to_dict()) == ["target", "prediction", "logged", *chain]
     found = trace(world.settings, made.mlflow_run).to_dict()
     assert list(found) == ["target", *chain, "models"]
-    assert list(found["run"]) == ["pipeline_run", "parent", "train", "name", "kind"]
+    assert list(found["run"]) == ["pipeline_run", "parent", "train", "name", "kind", "study"]
     trial = runs.create_child(runs.client(world.settings), world.ctx("first"), "trial", 3)
     found = json.loads(json.dumps(trace(world.settings, trial).to_dict()))
     assert (found["model"], found["run"]["id"], found["run"]["status"]) == (None, trial, "RUNNING")

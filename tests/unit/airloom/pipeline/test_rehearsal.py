@@ -135,17 +135,17 @@ def test_it_comes_before_the_first_trial_of_new_code_and_once(rehearse, world, m
 
     monkeypatch.setattr(rehearsal, "rehearse", told)
     with pytest.raises(JobFailed, match="the rehearsal before the first trial failed: two outputs") as caught:
-        rehearse(how=rehearsal.before_first_trial)
+        rehearse(how=rehearsal.before_training)
     assert caught.value.hint == f"return one; {rehearsal.OFF}"
     for _ in range(2):
-        rehearse(how=rehearsal.before_first_trial)
+        rehearse(how=rehearsal.before_training)
     assert len(called) == 2
-    rehearse(how=rehearsal.before_first_trial, seed=7)
-    rehearse(how=rehearsal.before_first_trial, rehearse=False, seed=8)
+    rehearse(how=rehearsal.before_training, seed=7)
+    rehearse(how=rehearsal.before_training, rehearse=False, seed=8)
     assert len(called) == 3
     code = world.settings.project / "rehearsed.py"
     code.write_text(code.read_text() + "# changed\n")
-    rehearse(how=rehearsal.before_first_trial)
+    rehearse(how=rehearsal.before_training)
     assert len(called) == 4
 
 
@@ -153,7 +153,7 @@ def test_a_worker_rehearses_before_it_takes_a_slot(rehearse, monkeypatch):
     def stopped(*_):
         raise StoppedByRequest("seen")
 
-    monkeypatch.setattr(rehearsal, "before_first_trial", stopped)
+    monkeypatch.setattr(rehearsal, "before_training", stopped)
     with pytest.raises(StoppedByRequest, match="seen"):
         rehearse(how=lambda _, ctx: tune.work(ctx.to_dict(), 0))
 

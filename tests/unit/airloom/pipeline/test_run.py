@@ -118,6 +118,6 @@ def test_who_stops_it_learns_how_to_go_on(tmp_path, make_home, sent, raised) -> 
         signal.pause()
     assert lines == [
         "stopped: `airloom run boats --key 'boats/a b'` goes on; steps that ended are kept, "
-        "one that was at work begins anew"
+        "a training has its checkpoint"
     ]
     assert signal.getsignal(signal.SIGTERM) == before

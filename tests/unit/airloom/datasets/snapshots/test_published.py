@@ -27,7 +27,7 @@ from airloom.datasets.storage.store import Store
 from airloom.datasets.validation.validate import Report
 from airloom.errors import ConfigError, DataError
 from airloom.pipeline.steps.resolve import snapshot_of
-from airloom.spec.pipeline import DatasetSection
+from airloom.spec.dataset import DatasetSection
 
 TABLE = Layout("tabular", label="late", split="part", parts=names_of({}))
 PLAIN = Layout("tabular", label="late")
