@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from airloom.cli.main import app
 from airloom.settings import Settings
-from airloom_serving.model import LoadedModel
 from airloom_serving.reconciler import Reconciler
+from airloom_serving.served import ServedModel
 from airloom_serving.verdicts import Checkers
 
 RELEASES = sorted(file.stem for file in make.FOLDER.glob("*.json"))
@@ -82,7 +82,7 @@ def test_it_is_migrated_says_what_it_said_and_answers_as_it_did(
     assert answers.predictions == pytest.approx(release["answer"]["predictions"], rel=1e-6)
 
 
-def _loaded(verdicts: Path) -> LoadedModel:
+def _loaded(verdicts: Path) -> ServedModel:
     """The champion, as the model server loads it."""
     checkers = Checkers(verdicts)
     reconciler = Reconciler(Settings(), checkers)
