@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
 BATCHES = (1, 2, 7)
+_TRACE = "pkg.torch.onnx.stack_trace"
 
 
 @dataclass(frozen=True)
@@ -128,17 +129,19 @@ def load_program(file: Path) -> "Module":
 def _write(model: "Module", example: "Tensor", path: Path) -> None:
     import torch
 
-    torch.onnx.export(
+    program = torch.onnx.export(
         model,
         (example,),
-        str(path),
         dynamo=True,
         dynamic_shapes=({0: torch.export.Dim("batch")},),
         input_names=["input"],
         output_names=["output"],
-        external_data=False,
         verbose=False,
     )
+    assert program is not None  # noqa: S101 - of dynamo
+    for node in program.model.graph.all_nodes():
+        node.metadata_props.pop(_TRACE, None)  # paths of this machine, and other bytes on each
+    program.save(str(path), external_data=False)
 
 
 def _rows(example: "Tensor", size: int) -> "Tensor":

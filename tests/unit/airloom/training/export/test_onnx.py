@@ -1,5 +1,6 @@
 import json
 import re
+from pathlib import Path
 
 import pytest
 import torch  # noqa: TID253 - a test of torch code
@@ -21,6 +22,7 @@ def test_onnx_answers_as_torch_and_golden_holds_two_rows(tmp_path, capfd):
     assert golden["rtol"] == 1e-4
     assert sorted(p.name for p in tmp_path.iterdir()) == ["golden.json", "model.onnx"]
     assert capfd.readouterr().out == ""
+    assert str(Path(torch.__file__).parents[1]).encode() not in (tmp_path / "model.onnx").read_bytes()
 
 
 def test_answers_of_half_a_million_are_right(tmp_path):
