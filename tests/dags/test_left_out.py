@@ -71,6 +71,7 @@ def test_a_task_of_what_is_left_out_fails_at_once_and_says_why(tmp_path, monkeyp
     assert "`airloom model promote digits/VERSION`" in str(caught.value)
 
 
+@pytest.mark.long  # quick: the tasks above, and the run without Airflow in unit/airloom/pipeline
 def test_a_pipeline_with_only_train_runs_to_a_registered_version(tmp_path, register, monkeypatch, capfd) -> None:
     from airloom.datasets.commit import commit
     from airloom.datasets.ingest.images import image_table

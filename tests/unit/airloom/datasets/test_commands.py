@@ -271,7 +271,9 @@ def test_an_empty_home_is_looked_at_without_being_made(airloom):
     for command in ("log", "show", "verify", "compact", "propose-expectations"):
         done = airloom(command, "flights")
         assert (done.code, done.out) == (1, "")
-        assert "there is no dataset flights\n  -> known: none" in done.err
+        assert "there is no dataset flights\n" in done.err
+        assert "lies in no project (no airloom.toml from there upward)" in done.err
+        assert done.err.endswith("known: none\n")
     assert not (airloom.folder / "home").exists()
 
 

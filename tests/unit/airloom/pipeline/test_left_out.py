@@ -171,6 +171,7 @@ def test_promoted_by_a_person_it_serves_and_is_nothing_new_after(project, bare) 
     assert "registered" not in again
 
 
+@pytest.mark.long
 def test_without_a_study_the_gate_decides_and_deploy_serves(project) -> None:
     result = project.run("untuned", "gate", "deploy")
     assert project.jobs(result) == ["evaluate", "gate", "train"]
@@ -181,6 +182,7 @@ def test_without_a_study_the_gate_decides_and_deploy_serves(project) -> None:
     assert _verdict(result) == "version 1 is the champion"
 
 
+@pytest.mark.long
 def test_without_deploy_what_the_gate_passes_is_registered_only(project) -> None:
     result = project.run("unserved", "tune", "gate")
     assert project.jobs(result) == ["evaluate", "gate", "train", "tune-0"]
@@ -193,6 +195,7 @@ def test_without_deploy_what_the_gate_passes_is_registered_only(project) -> None
     assert models.show(project.settings, "unserved/1").tags[Tag.STUDY] == result["context"]["key"]
 
 
+@pytest.mark.long
 def test_without_a_gate_the_study_chooses_and_nobody_judges(project) -> None:
     result = project.run("unjudged", "tune")
     assert project.jobs(result) == ["evaluate", "train", "tune-0"]

@@ -52,8 +52,9 @@ def again(world, monkeypatch):
         def write(self, function):
             code.write_text(CODE)
             values = {"train": f"{code.name}:{function}", "parameters": {"epochs": 2, "batch_size": 64, "lr": 0.01}}
-            self.pipeline = type(world.pipeline).model_validate(world.pipeline.model_dump(by_alias=True) | values)
-            self.file.write_text(yaml.safe_dump(json.loads(self.pipeline.model_dump_json(by_alias=True))))
+            said = world.pipeline.model_dump(mode="json", by_alias=True, exclude_unset=True) | values
+            self.pipeline = type(world.pipeline).model_validate(said)
+            self.file.write_text(yaml.safe_dump(said))
 
         def trained(self):
             self.write("good")
