@@ -118,6 +118,7 @@ def stopped(settings, *signals: signal.Signals) -> Iterator[None]:
         supervisor.resume()
 
 
+@pytest.mark.long  # `make test` has bursts in dags/test_announcing.py, and make accept NAME=datasets plays one
 def test_a_burst_while_airflow_is_stopped_gives_each_version_its_run_also_after_another_restart(ticks) -> None:
     with stopped(ticks.settings, signal.SIGTERM, signal.SIGKILL):
         assert [ticks.commit() for _ in range(5)] == [2, 3, 4, 5, 6]

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 from crash import cells, matrix
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(900, func_only=True)]
-# The whole takes an hour. A killed rank is in training/checkpointing/test_resume.py, two of them here in test_jobs.py.
-SAMPLE = [cells.Cell("deferred", 1, "saving", "job")]
+# With --full only: two minutes a cell. `make test` kills jobs and ranks in training/checkpointing/test_resume.py,
+# and ends their processes through Airflow in test_jobs.py; make accept NAME=jobs plays six cells.
+pytestmark = [pytest.mark.system, pytest.mark.timeout(900, func_only=True), pytest.mark.long]
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def table() -> Iterator[list[tuple[str, ...]]]:
         matrix.keep(rows)
 
 
-@pytest.mark.matrix("cell", cells.CELLS, sample=SAMPLE, ids=str)
+@pytest.mark.parametrize("cell", cells.CELLS, ids=str)
 def test_a_kill_at_a_point_changes_nothing_but_the_time(airloom, airflow, undisturbed, table, cell) -> None:
     row, problems = matrix.play(airloom.settings, airflow, undisturbed, cell)
     table.append(row)

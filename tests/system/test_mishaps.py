@@ -38,6 +38,7 @@ def test_a_mishap_ends_in_a_message_and_the_retry_continues(airloom, action: str
     check(ROWS[action], done.stdout)
 
 
+@pytest.mark.long  # make accept NAME=loop plays it too; `make test` kills stacks in unit/airloom/stack
 def test_everything_killed_then_the_demo_again_then_nothing_left(airloom) -> None:
     """The last test: it ends the stack."""
     refused = airloom.demo["rounds"]["permuted labels"]["run"]
