@@ -27,7 +27,7 @@ def can_mount(tmp_path: Path) -> bool:
         return False
 
 
-@pytest.mark.matrix("levels", [60], sample=[5])
+@pytest.mark.matrix("levels", [60], sample=[3])
 def test_a_full_disk_is_named_and_leaves_nothing_half(tmp_path, record_property, levels):
     how = "tmpfs" if can_mount(tmp_path) else "limit"
     drawn = random.Random(7)

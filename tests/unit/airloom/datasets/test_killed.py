@@ -112,7 +112,7 @@ def settle(settings: Settings) -> None:
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.matrix("kills", [100], sample=[4])
+@pytest.mark.matrix("kills", [100], sample=[2])
 def test_no_acknowledged_row_is_lost_and_no_other_is_there(settings, batch, tmp_path, stranger, record_property, kills):
     commit(settings, "digits", batch(0, ROWS), message="base")
     drawn = random.Random(kills)

@@ -245,7 +245,7 @@ def point(x: int) -> float:
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.matrix("examples", [100], sample=[10])
+@pytest.mark.matrix("examples", [100], sample=[6])
 def test_any_operations_give_what_a_list_gives(small_shards, record_property, monkeypatch, examples):
     done, passed = [0], Report(True, "", "")
     for module in (commits, edit):  # Great Expectations takes ten times as long as all else, and has tests of its own

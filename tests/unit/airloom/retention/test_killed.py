@@ -84,7 +84,7 @@ def age(home, *, everything: bool = False) -> None:
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.matrix("kills", [50], sample=[3])
+@pytest.mark.matrix("kills", [50], sample=[2])
 def test_a_killed_collection_harms_nothing(home, kills, monkeypatch, tmp_path, record_property):
     (tmp_path / "steps.py").write_text(STEP)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))

@@ -125,7 +125,7 @@ def check(world: World, model: Model) -> None:
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.matrix("examples", [80], sample=[6])
+@pytest.mark.matrix("examples", [80], sample=[4])
 def test_any_operations_leave_what_a_list_leaves(unvalidated, examples):
     @settings(
         max_examples=examples,
