@@ -7,15 +7,14 @@ from typing import Any
 import numpy as np
 
 from airloom.pictures import Picture
-from airloom.processing import Processing
 from airloom.training.framed import Framed
 from airloom.training.scaled import scaled
-from airloom.training.splits import Source
+from airloom.training.splits import Around, Source
 
 BATCHES = 2
 
 
-class FewRows:
+class FewRows(Around):
     """Another source, cut down. The rows are spread over the split, as neighbours may all have one label.
 
     Args:
@@ -24,7 +23,8 @@ class FewRows:
     """
 
     def __init__(self, source: Source, size: int) -> None:
-        self._source, self._size = source, size
+        super().__init__(source)
+        self._size = size
 
     def tensors(self, split: str) -> tuple[Any, Any]:
         """See `Source`; of a snapshot only these rows are read."""
@@ -45,19 +45,6 @@ class FewRows:
     def table(self, split: str) -> Any:
         """See `Source`."""
         return self._source.table(split).take(self._chosen(split))
-
-    @property
-    def classes(self) -> list[str]:
-        """See `Source`; those of the whole splits."""
-        return self._source.classes
-
-    def declare(self, processing: Processing) -> Processing:
-        """See `Source`; the ranges are those of the whole splits."""
-        return self._source.declare(processing)
-
-    def empty_columns(self) -> list[str]:
-        """See `Source`."""
-        return self._source.empty_columns()
 
     def framed(self, picture: Picture) -> Framed:
         """See `Source`."""

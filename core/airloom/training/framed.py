@@ -5,14 +5,13 @@ from typing import Any
 
 from airloom.errors import ConfigError
 from airloom.pictures import Picture
-from airloom.processing import Processing
 from airloom.training.scaled import scaled
-from airloom.training.splits import Source
+from airloom.training.splits import Around, Source
 
 _THREADS = 4  # that decode ahead, at most: Pillow lets the others run meanwhile
 
 
-class Framed:
+class Framed(Around):
     """Another source, its inputs decoded.
 
     Args:
@@ -21,7 +20,8 @@ class Framed:
     """
 
     def __init__(self, source: Source, picture: Picture) -> None:
-        self._source, self.picture = source, picture
+        super().__init__(source)
+        self.picture = picture
         self._kept: dict[str, tuple[Any, Any]] = {}
 
     def tensors(self, split: str) -> tuple[Any, Any]:
@@ -29,10 +29,6 @@ class Framed:
         if split not in self._kept:
             self._kept[split] = self._decoded(*self._source.tensors(split))
         return self._kept[split]
-
-    def dataset(self, split: str) -> Any:
-        """See `Source`: the files, as they are stored."""
-        return self._source.dataset(split)
 
     def loader(self, split: str, batch_size: int, *, transform: Any = None, **options: Any) -> Any:
         """See `Source`. Decoded ahead in `threads` (default: one a core, up to 4), before `transform`."""
@@ -43,23 +39,6 @@ class Framed:
 
         options = {"threads": min(_THREADS, os.cpu_count() or 1), "views": not options.get("processes"), **options}
         return self._source.loader(split, batch_size, transform=prepare, **options)
-
-    def table(self, split: str) -> Any:
-        """See `Source`."""
-        return self._source.table(split)
-
-    @property
-    def classes(self) -> list[str]:
-        """See `Source`."""
-        return self._source.classes
-
-    def declare(self, processing: Processing) -> Processing:
-        """See `Source`."""
-        return self._source.declare(processing)
-
-    def empty_columns(self) -> list[str]:
-        """See `Source`."""
-        return self._source.empty_columns()
 
     def framed(self, picture: Picture) -> Source:
         """See `Source`."""

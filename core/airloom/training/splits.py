@@ -33,3 +33,35 @@ class Source(Protocol):
 
     def framed(self, picture: Picture) -> "Source":
         """The same rows, their picture files as float32 (n, *picture.shape), 0..1."""
+
+
+class Around:
+    """A source that stands around another, and passes on what it does not change.
+
+    Args:
+        source: the other.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def dataset(self, split: str) -> Any:
+        """See `Source`."""
+        return self._source.dataset(split)
+
+    def table(self, split: str) -> Any:
+        """See `Source`."""
+        return self._source.table(split)
+
+    @property
+    def classes(self) -> list[str]:
+        """See `Source`."""
+        return self._source.classes
+
+    def declare(self, processing: Processing) -> Processing:
+        """See `Source`."""
+        return self._source.declare(processing)
+
+    def empty_columns(self) -> list[str]:
+        """See `Source`."""
+        return self._source.empty_columns()
