@@ -11,7 +11,7 @@ from airloom.errors import ConfigError, MlflowAway, MlflowRefused, RegistryError
 from airloom.files import is_new, sqlite_file
 from airloom.names import child_run
 from airloom.settings import Settings
-from airloom.tracking import store
+from airloom.tracking import served_artifacts, store
 from airloom.tracking.tags import Tag
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def client(settings: Settings) -> "MlflowClient":
         artifacts = settings.make_home() / "mlflow" / "artifacts"
         artifacts.mkdir(parents=True, exist_ok=True)
         store.ensure(uri, artifacts.as_uri())
+        served_artifacts.register()
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
     with connection_errors(settings):
