@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -42,13 +43,11 @@ def render(result: dict[str, Any], subject: str, failed: list[Finding], warned: 
     from great_expectations.core import ExpectationSuiteValidationResult
     from great_expectations.core.expectation_validation_result import ExpectationSuiteValidationResultSchema
     from great_expectations.render.renderer import ValidationResultsPageRenderer
-    from great_expectations.render.view import DefaultJinjaPageView
 
     loaded = ExpectationSuiteValidationResultSchema().load(_harmless(result))
     if not isinstance(loaded, ExpectationSuiteValidationResult):
         loaded = ExpectationSuiteValidationResult(**loaded)
-    folder = str(Path(__file__).parent)
-    text = DefaultJinjaPageView(custom_styles_directory=folder, custom_views_directory=folder).render(
+    text = _view().render(
         ValidationResultsPageRenderer().render(loaded),
         template="report_page.j2",
         subject=subject,
@@ -61,6 +60,15 @@ def render(result: dict[str, Any], subject: str, failed: list[Finding], warned: 
     )
     text = ELSEWHERE.sub("", OUTSIDE.sub("", text))
     return text.replace("<head>", f"<head>\n{POLICY}", 1)
+
+
+@cache
+def _view() -> Any:
+    """Great Expectations' view with our page; it compiles its templates once."""
+    from great_expectations.render.view import DefaultJinjaPageView
+
+    folder = str(Path(__file__).parent)
+    return DefaultJinjaPageView(custom_styles_directory=folder, custom_views_directory=folder)
 
 
 def _verdict(failed: list[Finding], warned: list[Finding]) -> str:
