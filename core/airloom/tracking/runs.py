@@ -1,5 +1,6 @@
 """The MLflow runs of a pipeline run: one parent, and children found again by their key after a crash."""
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -50,6 +51,7 @@ def client(settings: Settings) -> "MlflowClient":
     _log_in(settings)
     import mlflow
 
+    logging.getLogger("mlflow").setLevel(os.environ["MLFLOW_LOGGING_LEVEL"])  # it may have been imported before
     if uri.startswith("sqlite:"):
         artifacts = settings.make_home() / "mlflow" / "artifacts"
         artifacts.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,6 @@
-"""A home that was used with a server is whole while none runs."""
+"""The client of a home's MLflow: quiet, and whole while no server runs."""
 
+import logging
 import shutil
 from pathlib import Path
 
@@ -47,3 +48,10 @@ def test_the_address_of_a_named_server_stays_with_that_server(settings: Settings
     runs.client(settings)
     with pytest.raises(mlflow.MlflowException, match="tracking URI must be a valid http"):
         mlflow.artifacts.load_text("mlflow-artifacts://elsewhere:5000/7/a.txt")
+
+
+def test_mlflow_tells_nothing_of_its_tables_also_where_it_was_imported_before(settings: Settings) -> None:
+    logger = logging.getLogger("mlflow")
+    logger.setLevel(logging.INFO)  # as `import mlflow` leaves it where nothing else is asked for
+    runs.client(settings)
+    assert not logger.isEnabledFor(logging.INFO)
