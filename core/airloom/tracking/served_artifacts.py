@@ -29,5 +29,5 @@ def _repository(artifact_uri: str, tracking_uri: str | None = None, registry_uri
         return MlflowArtifactsRepository(artifact_uri, tracking_uri, registry_uri)
     below = PurePosixPath(unquote(address.path)).relative_to("/")
     if ".." in below.parts:
-        raise RegistryError(f"{artifact_uri[:200]!a} leaves the folder of artifacts", "delete that experiment in MLflow")
+        raise RegistryError(f"{artifact_uri[:200]!a} leaves the folder of artifacts", "delete its experiment in MLflow")
     return LocalArtifactRepository((sqlite_file(store).parent / "artifacts" / below).as_uri())

@@ -4,8 +4,8 @@ import logging
 import shutil
 from pathlib import Path
 
-import mlflow
 import pytest
+
 from airloom.errors import RegistryError
 from airloom.settings import Settings
 from airloom.tracking import runs
@@ -20,6 +20,8 @@ def settings(tmp_path: Path, migrated: Path) -> Settings:
 
 
 def test_artifacts_of_a_server_are_read_and_written_where_it_keeps_them(settings: Settings) -> None:
+    import mlflow
+
     api = runs.client(settings)
     run = api.create_run(api.create_experiment("airloom/digits", "mlflow-artifacts:/7")).info
     kept = settings.home / "mlflow" / "artifacts" / "7" / run.run_id / "artifacts" / "evaluation"
@@ -38,6 +40,8 @@ def test_artifacts_of_a_server_are_read_and_written_where_it_keeps_them(settings
 
 
 def test_an_address_that_leaves_the_folder_is_refused(settings: Settings) -> None:
+    import mlflow
+
     api = runs.client(settings)
     with pytest.raises(RegistryError, match="leaves the folder"):
         mlflow.artifacts.load_text("mlflow-artifacts:/../../mlflow.db")
@@ -45,6 +49,8 @@ def test_an_address_that_leaves_the_folder_is_refused(settings: Settings) -> Non
 
 
 def test_the_address_of_a_named_server_stays_with_that_server(settings: Settings) -> None:
+    import mlflow
+
     runs.client(settings)
     with pytest.raises(mlflow.MlflowException, match="tracking URI must be a valid http"):
         mlflow.artifacts.load_text("mlflow-artifacts://elsewhere:5000/7/a.txt")
