@@ -1,160 +1,19 @@
-"""Where things are. One place for every path and address.
+"""Where things are: one place for every path and address."""
 
-What is given comes first (under Airflow, by a connection), then environment variables `AIRLOOM_*`, if not empty, then
-`airloom.toml` of the project, then the default. A relative path of the environment counts from the working folder, one
-of the file or of a connection from the project's root.
-"""
-
-import os
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from contextvars import ContextVar
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from airloom import home, project_file
-from airloom.errors import ConfigError, CorruptFile
+from airloom import home, setting_sources, setting_values
+from airloom.errors import CorruptFile
 from airloom.files import read_json
 from airloom.names import check_installation, kept_key, registered_model
+from airloom.setting_sources import GIVEN, Given, variable
 
-PREFIX = "AIRLOOM_"
-SWITCH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 STACK = ("airflow_url", "airflow_user", "airflow_password", "mlflow_url", "server_url", "server_token")  # in stack.json
 MLFLOW_ACCESS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")  # of its clients
-T = TypeVar("T")
-
-
-def _switch(text: str) -> bool:
-    if text.lower() not in SWITCH:
-        raise ValueError(f"must be one of {', '.join(SWITCH)}")
-    return SWITCH[text.lower()]
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()):
-        raise ValueError("must be a whole number, 0 or more")
-    return int(text)
-
-
-def _share(text: str) -> float:
-    with suppress(ValueError):
-        number = float(text)
-        if 0 <= number <= 1:  # not NaN
-            return number
-    raise ValueError("must be a number from 0 to 1")
-
-
-@dataclass(frozen=True)
-class Given:
-    """Settings that come before all others.
-
-    Attributes:
-        values: by the setting's name, as text.
-        source: who says so, for messages: `connection shop`.
-    """
-
-    values: Mapping[str, str]
-    source: str
-
-
-_GIVEN: ContextVar[Given | None] = ContextVar("given", default=None)  # while `load` makes the settings
-
-
-def _variable(
-    name: str,
-    default: T,
-    parse: Callable[[str], T],
-    *,
-    secret: bool = False,
-    whole: Callable[[str, Path], str] | None = None,
-) -> T:
-    """A field that takes what is given, else the environment's value, else the project file's, if not empty.
-
-    No text shows a secret. `whole` makes a relative path absolute, from a folder.
-    """
-
-    def read() -> T:
-        key, given = name.lower(), _GIVEN.get()
-        if given and (text := given.values.get(key)):
-            place, hint, root = f"{given.source}: {key} = ", "mend the connection", _project_or_here()
-        elif text := _environment(name):
-            place, hint, root = f"{PREFIX}{name}=", f"set {PREFIX}{name} to another value, or unset it", Path()
-        else:
-            project = _project()
-            value = project_file.values(project).get(key)
-            if project is None or value is None:
-                return default
-            text, root = str(value), project
-            place, hint = f"{project_file.FILE} of {project}: {key} = ", "mend the value"
-        try:
-            return parse(whole(text, _absolute(root)) if whole else text)
-        except ValueError as error:
-            raise ConfigError(f"{place}{'***' if secret else text}: {error}", hint) from None
-
-    return field(default_factory=read, repr=not secret)
-
-
-def _environment(name: str) -> str:
-    """The variable of a setting; empty where a project is given, as the environment is then that of another one."""
-    given = _GIVEN.get()
-    return "" if given and given.values.get("project") else os.environ.get(PREFIX + name, "")
-
-
-def _project() -> Path | None:
-    """The project that is meant: the one that is given or named, else the nearest upward from the working folder."""
-    given = _GIVEN.get()
-    if given and (named := given.values.get("project")):
-        return _absolute(Path(named))
-    if named := os.environ.get(PREFIX + "PROJECT"):
-        return _absolute(Path(named))
-    return project_file.root(Path(given.values["near"]) if given and given.values.get("near") else Path.cwd())
-
-
-def _project_or_here() -> Path:
-    return _project() or Path()
-
-
-def _home() -> Path:
-    """The state folder that is given, or that the environment or the project's file names, else `.airloom` there."""
-    given, project = _GIVEN.get(), _project()
-    if given and (named := given.values.get("home")):
-        return _project_or_here() / Path(named).expanduser()
-    if named := _environment("HOME"):
-        return Path(named)
-    if project is None or not (project / project_file.FILE).is_file():
-        return (project if given and given.values.get("project") and project else Path()) / ".airloom"
-    return project / Path(project_file.values(project).get("home", ".airloom")).expanduser()
-
-
-def _address(text: str, root: Path) -> str:
-    """An address, or the whole path of a folder; `host:path` is git's short form of an address."""
-    return text if not text or ":" in text.split("/")[0] else str(_absolute(root / Path(text).expanduser()))
-
-
-def _file(text: str, root: Path) -> str:
-    return str(_absolute(root / Path(text).expanduser())) if text else ""
-
-
-def _program(text: str, root: Path) -> str:
-    """A link is left one: an environment's Python is a link, and where it leads is not that environment."""
-    return os.path.abspath(root / Path(text).expanduser()) if os.sep in text else text  # noqa: PTH100
-
-
-def _database(text: str, root: Path) -> str:
-    """A database's address; the relative path of a SQLite file becomes a whole one.
-
-    `postgresql://` names no driver. SQLAlchemy takes psycopg 3 for it; what the extra `postgres` installs is psycopg2.
-    """
-    for plain in ("postgresql://", "postgres://"):
-        if text.startswith(plain):
-            return f"postgresql+psycopg2://{text.removeprefix(plain)}"
-    start, slashes, path = text.partition(":///")
-    if not start.startswith("sqlite") or not slashes or not path or path.startswith((":", "/", "file:")):
-        return text
-    path, mark, query = path.partition("?")
-    return f"{start}:///{_absolute(root / Path(path).expanduser())}{mark}{query}"
 
 
 # No pydantic here, as in the files of pipelines: to load it took a tenth of a second of every command.
@@ -164,8 +23,8 @@ class Settings:
 
     `home` holds all state of one installation; `project`, the nearest folder upward with an `airloom.toml`, holds
     configs/, dags/ and the training code. `namespace` names the installation when `home` is made; `installation` is the
-    name that it has, which never changes. The ports and
-    secrets of a running stack are written by `airloom up` to `home/stack.json`, which only the owner may read.
+    name that it has, which never changes. The ports and secrets of a running stack are written by `airloom up` to
+    `home/stack.json`, which only the owner may read.
     Homes that share datasets name one git remote (`data_remote`) and, when they start it, one DVC remote (`dvc_remote`,
     any address that DVC knows), each an address or a folder; otherwise both stand in `home/data`. `database` is the
     SQLAlchemy address of our own tables, SQLite in `home` where it is empty; `mlflow_store` that of MLflow's tables,
@@ -182,36 +41,37 @@ class Settings:
         ConfigError: an environment variable, or `airloom.toml`, has a value that its setting cannot have.
     """
 
-    home: Path = field(default_factory=_home)
-    project: Path = field(default_factory=_project_or_here)
-    namespace: str = _variable("NAMESPACE", "", check_installation)
-    tracking_uri: str = _variable("TRACKING_URI", "", str, whole=_database)
-    server_url: str = _variable("SERVER_URL", "", str)
-    server_token: str = _variable("SERVER_TOKEN", "", str, secret=True)
-    data_remote: str = _variable("DATA_REMOTE", "", str, whole=_address)
-    dvc_remote: str = _variable("DVC_REMOTE", "", str, whole=_address)
-    database: str = _variable("DATABASE", "", str, whole=_database)
-    mlflow_store: str = _variable("MLFLOW_STORE", "", str, whole=_database)
-    prediction_log_share: float = _variable("PREDICTION_LOG_SHARE", 1.0, _share)
-    trusted_keys: str = _variable("TRUSTED_KEYS", "", str, whole=_file)
-    job_python: str = _variable("JOB_PYTHON", "", str, whole=_program)
-    mlflow_login: bool = _variable("MLFLOW_LOGIN", True, _switch)
-    devices: int = _variable("DEVICES", 0, _count)
-    confine_jobs: bool = _variable("CONFINE_JOBS", True, _switch)
-    airflow_url: str = _variable("AIRFLOW_URL", "", str)
-    airflow_user: str = _variable("AIRFLOW_USER", "", str)
-    airflow_password: str = _variable("AIRFLOW_PASSWORD", "", str, secret=True)
-    user: str = _variable("USER", "", str)
-    airflow_token: str = _variable("AIRFLOW_TOKEN", "", str, secret=True)
+    home: Path = field(default_factory=setting_sources.home)
+    project: Path = field(default_factory=setting_sources.project_or_here)
+    namespace: str = variable("NAMESPACE", "", check_installation)
+    tracking_uri: str = variable("TRACKING_URI", "", str, whole=setting_values.database)
+    server_url: str = variable("SERVER_URL", "", str)
+    server_token: str = variable("SERVER_TOKEN", "", str, secret=True)
+    data_remote: str = variable("DATA_REMOTE", "", str, whole=setting_values.address)
+    dvc_remote: str = variable("DVC_REMOTE", "", str, whole=setting_values.address)
+    database: str = variable("DATABASE", "", str, whole=setting_values.database)
+    mlflow_store: str = variable("MLFLOW_STORE", "", str, whole=setting_values.database)
+    prediction_log_share: float = variable("PREDICTION_LOG_SHARE", 1.0, setting_values.share)
+    trusted_keys: str = variable("TRUSTED_KEYS", "", str, whole=setting_values.file)
+    job_python: str = variable("JOB_PYTHON", "", str, whole=setting_values.program)
+    mlflow_login: bool = variable("MLFLOW_LOGIN", True, setting_values.switch)
+    devices: int = variable("DEVICES", 0, setting_values.count)
+    confine_jobs: bool = variable("CONFINE_JOBS", True, setting_values.switch)
+    airflow_url: str = variable("AIRFLOW_URL", "", str)
+    airflow_user: str = variable("AIRFLOW_USER", "", str)
+    airflow_password: str = variable("AIRFLOW_PASSWORD", "", str, secret=True)
+    user: str = variable("USER", "", str)
+    airflow_token: str = variable("AIRFLOW_TOKEN", "", str, secret=True)
     mlflow_access: Mapping[str, str] = field(init=False, default_factory=dict, repr=False)  # set by `load`
 
     def __post_init__(self) -> None:
         """Make folders absolute, so that a child with another working folder finds them."""
-        self.home = _absolute(self.home)
-        self.project = _absolute(self.project)
+        self.home = setting_values.absolute(self.home)
+        self.project = setting_values.absolute(self.project)
         here = Path.cwd()
-        self.data_remote, self.dvc_remote = _address(self.data_remote, here), _address(self.dvc_remote, here)
-        self.trusted_keys = _file(self.trusted_keys, here)
+        self.data_remote = setting_values.address(self.data_remote, here)
+        self.dvc_remote = setting_values.address(self.dvc_remote, here)
+        self.trusted_keys = setting_values.file(self.trusted_keys, here)
 
     @cached_property
     def stack(self) -> dict[str, Any]:
@@ -338,21 +198,14 @@ def load(given: Given | None = None) -> Settings:
     Raises:
         ConfigError: a variable has a value that its setting cannot have, or the installation has another name.
     """
-    token = _GIVEN.set(given)
+    token = GIVEN.set(given)
     try:
         settings = Settings()
     finally:
-        _GIVEN.reset(token)
+        GIVEN.reset(token)
     if given and settings.tracking_uri and settings.tracking_uri == given.values.get("tracking_uri"):
         login = (given.values.get(f"mlflow_{name}", "") for name in ("user", "password", "token"))
         settings.mlflow_access = dict(zip(MLFLOW_ACCESS, login, strict=True))  # empty ones too: no other's login
     if settings.namespace:
         _ = settings.installation  # refused at every door, not only at those that need it
     return settings
-
-
-def _absolute(folder: Path) -> Path:
-    try:
-        return folder.expanduser().resolve()
-    except RuntimeError as error:  # `~name` of a user that there is not
-        raise ConfigError(f"there is no folder {folder}: {error}", "write the path out") from None

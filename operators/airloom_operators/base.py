@@ -11,7 +11,8 @@ from airloom import errors
 from airloom.contracts import RunContext
 from airloom.errors import AirloomError, ConfigError, CorruptFile, DataAway, DataError, JobFailed
 from airloom.project.person import service
-from airloom.settings import Given, Settings, load
+from airloom.setting_sources import Given
+from airloom.settings import Settings, load
 from airloom_operators.connections import Place
 from airloom_operators.links import MlflowRunLink
 from airloom_operators.templates import record

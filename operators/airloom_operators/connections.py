@@ -13,7 +13,8 @@ from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from airloom.errors import ConfigError
-from airloom.settings import Given, Settings, load
+from airloom.setting_sources import Given
+from airloom.settings import Settings, load
 from airloom_operators.provider_info import FIELDS
 
 PROJECT, MLFLOW, SERVER, AIRFLOW = "airloom", "airloom_mlflow", "airloom_server", "airloom_airflow"

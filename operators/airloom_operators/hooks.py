@@ -95,7 +95,7 @@ class AirflowApiHook(_Hook):
 
 
 def _with(values: dict[str, str]) -> Settings:
-    from airloom.settings import Given
+    from airloom.setting_sources import Given
 
     return load(Given(values, "the connection"))
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from airloom.errors import ConfigError
-from airloom.settings import Given, Settings, load
+from airloom.setting_sources import Given
+from airloom.settings import Settings, load
 
 
 def test_the_environment_names_what_is_not_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
