@@ -78,7 +78,7 @@ class Airloom:
         return json.loads(done.stdout)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def airloom(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Airloom]:
     made = Airloom(tmp_path_factory.mktemp("system"))
     try:
@@ -93,7 +93,7 @@ def airloom(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Confi
         assert not left, f"processes outlived the stack: {left}"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def airflow(airloom: Airloom) -> Iterator[AirflowApi]:
     """Airflow's API, when it knows the DAGs of the crashes."""
     matrix.install(airloom.project)
@@ -102,7 +102,7 @@ def airflow(airloom: Airloom) -> Iterator[AirflowApi]:
         yield api
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def undisturbed(airloom: Airloom, airflow: AirflowApi) -> matrix.Baseline:
     """Steps and weights of a crash training that nobody disturbs."""
     return matrix.undisturbed(airloom.settings, airflow)

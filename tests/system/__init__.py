@@ -1,0 +1,1 @@
+"""On a started stack, which ends with the last of these tests: idle, it takes half a core from those that follow."""
