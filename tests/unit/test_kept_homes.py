@@ -24,7 +24,8 @@ ELSEWHERE = ("folder", "place")  # of a value: where the home was
 def release(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What was recorded of a release; its home stands below another folder, and AIRLOOM_HOME names it."""
     with tarfile.open(make.FOLDER / f"{request.param}.tar.xz") as archive:
-        archive.extractall(tmp_path, filter="data")
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)  # not before Python 3.11.4
+        archive.extractall(tmp_path)
     (tmp_path / "home").chmod(0o700)
     for name in [name for name in os.environ if name.startswith(("AIRLOOM_", "MLFLOW_TRACKING"))]:
         monkeypatch.delenv(name)

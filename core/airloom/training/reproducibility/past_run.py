@@ -232,6 +232,8 @@ def _checkout(project: Path, commit: str, target: Path) -> bool:
     if subprocess.run(command, capture_output=True, check=False).returncode:
         return False
     with tarfile.open(archive) as files:
-        files.extractall(target, filter="data")
+        # Python before 3.11.4 has no filters. Nothing in a tree of git lies outside of it, or behind a link.
+        files.extraction_filter = getattr(tarfile, "data_filter", None)
+        files.extractall(target)
     archive.unlink()
     return True
