@@ -28,6 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, Valida
 from airloom.classes import Label, name_of
 from airloom.errors import ConfigError, CorruptFile, DataError
 from airloom.pictures import MOST_PIXELS, Picture
+from airloom.signature import Port, Signature
 
 Array = np.ndarray[Any, Any]
 FILE = "processing.json"
@@ -129,8 +130,23 @@ class Processing(_Part):
     picture: Picture | None = None
     observed: dict[Name, tuple[float, float]] = Field(default={}, max_length=100_000)
 
-    def inputs(self, raw: Any) -> Array:
-        """What the graph takes, of instances as a dataset's type gives them: an array, texts, or a dict by column.
+    def arrays(self, raw: Any, signature: Signature) -> dict[str, Array]:
+        """What the graph takes, by input, of rows as a dataset's type gives them: an array, texts, or a dict by column.
+
+        Args:
+            raw: the rows.
+            signature: of the graph.
+
+        Raises:
+            DataError: they are of another kind than the model was trained on.
+        """
+        (port,) = signature.inputs
+        plain = isinstance(raw, np.ndarray) and raw.dtype.kind in "biu" and port.is_whole
+        values = raw if plain else self.single(raw)  # as float32 large ones would not be themselves
+        return {port.name: _typed(values, port)}
+
+    def single(self, raw: Any) -> Array:
+        """The same for a graph of one input: float32, or int64 of texts.
 
         Raises:
             DataError: they are of another kind than the model was trained on.
@@ -268,6 +284,16 @@ def not_finite(outputs: Array) -> Array:
     if rows.shape[1] > 1:
         good = (good | np.isneginf(rows)) & good.any(axis=1, keepdims=True)
     return np.flatnonzero(~good.all(axis=1))
+
+
+def _typed(values: Array, port: Port) -> Array:
+    """The values in the type of an input, where nothing of them is lost."""
+    if str(values.dtype) == port.dtype:
+        return values
+    typed = values.astype(port.dtype)
+    if port.dtype.startswith("float") or np.array_equal(typed, values):
+        return typed
+    raise DataError(f"the model's input {port.name!a} takes {port.dtype}, and these rows hold other numbers")
 
 
 def _unnamed(number: int) -> str:

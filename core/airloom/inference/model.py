@@ -1,6 +1,5 @@
 """One loaded model version: an ONNX session whose files were checked, and whose golden answers it repeats."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,8 +10,10 @@ import numpy as np
 
 from airloom import agreement, processing
 from airloom.errors import CorruptFile, InstancesRefused
+from airloom.golden import Golden
 from airloom.inference.instances import InputSignature, Instances, TooMany
 from airloom.processing import Processing, not_finite
+from airloom.signature import Signature
 from airloom.tracking.artifacts import GOLDEN, ONNX, PROCESSING, read_checked
 
 Array = np.ndarray[Any, Any]
@@ -78,29 +79,34 @@ class LoadedModel:
         has = PROCESSING in digests
         declared = processing.parse(read_checked(folder, PROCESSING, digests)) if has else Processing()
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-        golden = json.loads(read_checked(folder, GOLDEN, digests))
-        whole = "int" in golden.get("dtype", "")
-        inputs = np.asarray(golden["inputs"], np.int64 if whole else np.float32)
-        model = cls(name, version, session, inputs.shape[1:], declared, whole)
+        golden = Golden.parse(read_checked(folder, GOLDEN, digests), Signature.of(session))
+        inputs = next(iter(golden.inputs.values()))
+        model = cls(name, version, session, inputs.shape[1:], declared, inputs.dtype.kind in "iu")
         if not checked:
-            model._repeat(golden, inputs)
+            model._repeat(golden)
         return model
 
-    def _repeat(self, golden: dict[str, Any], inputs: Array) -> None:
+    def _repeat(self, golden: Golden) -> None:
         """Compare the golden answers."""
-        label, answers = f"{self.name} version {self.version}", self.scores(inputs)
-        if answers.dtype.kind not in "fiu" or (answers.ndim != 2 and answers.size != len(inputs)):
-            raise CorruptFile(
-                f"{label} answers {len(inputs)} rows with {answers.dtype} of shape {answers.shape}",
-                "the server answers with one number, or with a score for each class",
-            )
+        label, answers = f"{self.name} version {self.version}", self.outputs(golden.inputs)
+        for output in answers.values():
+            if output.dtype.kind not in "fiu" or (output.ndim != 2 and output.size != golden.rows):
+                raise CorruptFile(
+                    f"{label} answers {golden.rows} rows with {output.dtype} of shape {output.shape}",
+                    "the server answers with one number, or with a score for each class",
+                )
         if problem := agreement.of_golden(golden, answers, self.processing):
             raise CorruptFile(f"{label} differs from its golden answers: {problem.message}", problem.hint)
 
     @cached_property
     def signature(self) -> InputSignature:
         """What it takes."""
-        return InputSignature(self.name, self.shape, self.processing, self.whole)
+        return InputSignature(self.name, self.shape, self.processing, self.whole, self.graph.inputs[0])
+
+    @cached_property
+    def graph(self) -> Signature:
+        """The graph's inputs and outputs."""
+        return Signature.of(self.session)
 
     def parse(self, instances: Any) -> Instances:
         """Judge rows as JSON has them.
@@ -125,23 +131,30 @@ class LoadedModel:
         """
         answers, extras, first = Answers(), extras or Extras(), instances.first
         for values in instances:
-            outputs = self.run(values, options)
-            if len(outputs) != len(values):
-                raise InstancesRefused(f"{self.name} answers {len(values)} instances with shape {outputs.shape}")
-            if len(bad := not_finite(outputs)):
-                worst = outputs.reshape(len(outputs), -1)[bad[0]]
-                value = worst[~np.isfinite(worst)][0]
-                raise NotFinite(
-                    f"the answer of {self.name} version {self.version} to instance {first + int(bad[0])} is not "
-                    f"finite but {value}: the model has no answer to such an input"
-                )
-            answers.outside += self.processing.outside(values)
+            rows, outputs = _rows(values), self.run(values, options)
+            for output in outputs.values():
+                self._check(output, rows, first)
+            if self.graph.is_single:
+                answers.outside += self.processing.outside(next(iter(values.values())))
             self._add(answers, outputs, extras, instances.rows)
-            first += len(values)
+            first += rows
         return answers
 
-    def _add(self, answers: Answers, outputs: Array, extras: Extras, rows: int) -> None:
+    def _check(self, output: Array, rows: int, first: int) -> None:
+        """Whether an output has an answer to each of so many rows."""
+        if len(output) != rows:
+            raise InstancesRefused(f"{self.name} answers {rows} instances with shape {output.shape}")
+        if len(bad := not_finite(output)):
+            worst = output.reshape(len(output), -1)[bad[0]]
+            value = worst[~np.isfinite(worst)][0]
+            raise NotFinite(
+                f"the answer of {self.name} version {self.version} to instance {first + int(bad[0])} is not "
+                f"finite but {value}: the model has no answer to such an input"
+            )
+
+    def _add(self, answers: Answers, by_name: dict[str, Array], extras: Extras, rows: int) -> None:
         """Add the answers of a part."""
+        outputs = by_name[self.graph.outputs[0].name]
         if outputs.size == len(outputs) and self.processing.threshold is None:
             if extras.scores or extras.top:
                 raise InstancesRefused(f"{self.name} answers with numbers, not classes: it has no probabilities")
@@ -173,7 +186,7 @@ class LoadedModel:
     @property
     def known_classes(self) -> list[Any]:
         """The same as far as they are known before an answer; empty where it answers with numbers."""
-        width = self.session.get_outputs()[0].shape[1:]
+        width = self.graph.outputs[0].row
         if self.processing.threshold is not None:
             return self.classes(2)
         if len(width) == 1 and isinstance(width[0], int):
@@ -190,20 +203,29 @@ class LoadedModel:
     def _names(self, numbers: Sequence[int]) -> list[Any]:
         return self.processing.names(numbers)
 
-    def run(self, values: Array, options: Any = None) -> Array:
-        """What the graph answers, (n, …).
+    def run(self, inputs: dict[str, Array], options: Any = None) -> dict[str, Array]:
+        """What the graph answers, (n, …) of each output.
+
+        Args:
+            inputs: (n, …) by name.
+            options: `onnxruntime.RunOptions`.
 
         Raises:
             InstancesRefused: it refuses these values.
             Ended: `terminate` was set.
         """
         try:
-            return self.scores(values, options)
+            return self.outputs(inputs, options)
         except Exception as error:  # onnxruntime has no common base of its errors
             if options is not None and options.terminate:
                 raise Ended(f"{self.name} was ended before it answered") from None
             raise InstancesRefused(f"{self.name} cannot answer these instances: {str(error)[:300]}") from None
 
-    def scores(self, values: Array, options: Any = None) -> Array:
-        """The graph's own outputs, or its own error."""
-        return self.session.run(None, {self.session.get_inputs()[0].name: values}, options)[0]  # type: ignore[no-any-return]
+    def outputs(self, inputs: dict[str, Array], options: Any = None) -> dict[str, Array]:
+        """The same, or the graph's own error."""
+        names = [port.name for port in self.graph.outputs]
+        return dict(zip(names, self.session.run(names, inputs, options), strict=True))
+
+
+def _rows(arrays: dict[str, Array]) -> int:
+    return len(next(iter(arrays.values())))

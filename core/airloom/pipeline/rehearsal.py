@@ -222,7 +222,7 @@ def _served(
         else:
             module = load_program(model) if isinstance(model, Path) else model.cpu().eval()
             files = export(module, example, Path(name), processing, run.rtol)
-        data, golden = files.onnx.read_bytes(), json.loads(files.golden.read_text())
+        data, golden = files.onnx.read_bytes(), files.golden.read_bytes()
     yield f"exported to ONNX, {len(data) / 1e6:.1f} MB; it answers as the model does"
     asked = rows_of(split, FewRows.spread(len(split), ROWS))
 

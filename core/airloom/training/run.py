@@ -8,8 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from airloom.agreement import RTOL
 from airloom.errors import AirloomError, ConfigError, JobFailed
+from airloom.golden import RTOL
 from airloom.names import check_logged
 from airloom.pictures import Picture
 from airloom.processing import Processing

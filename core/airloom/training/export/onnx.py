@@ -10,8 +10,9 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airloom.agreement import RTOL, disagreement
+from airloom.agreement import disagreement
 from airloom.errors import JobFailed
+from airloom.golden import RTOL
 from airloom.processing import Processing
 from airloom.training.export.check import FIXED_BATCH, answer_of, cause_of, hint_of
 

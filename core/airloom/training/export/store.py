@@ -6,9 +6,9 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airloom.agreement import RTOL
 from airloom.contracts import TrainedModel
 from airloom.files import file_sha256
+from airloom.golden import RTOL
 from airloom.processing import FILE, Processing, parse
 from airloom.tracking.tags import Tag
 from airloom.training.export.onnx import adopt, export, load_program
