@@ -122,6 +122,15 @@ def first_disagreement(
     return None
 
 
+def share(expected: Array, actual: Array) -> float:
+    """The largest difference of two programs' answers, as a share of the largest answer."""
+    if not expected.size or expected.dtype.kind not in "fiu":
+        return 0.0
+    before, now = (np.nan_to_num(answers.astype(np.float64)) for answers in (expected, actual))
+    size = float(np.abs(before).max())
+    return float(np.abs(before - now).max()) / size if size else float(np.abs(now).max())
+
+
 def _decided(scores: Array, others: Array, tie: Array, processing: Processing) -> Disagreement | None:
     """Of which row another class would be answered, or the best ones in another order."""
     rows = np.arange(len(scores))
@@ -147,5 +156,9 @@ def _decided(scores: Array, others: Array, tie: Array, processing: Processing) -
 
 def _at(place: Any, expected: Array, actual: Array, text: str, hint: str = "") -> Disagreement:
     where = tuple(int(number) for number in place)
-    message = f"row {where[0]}: {actual[where]:.9g} instead of {expected[where]:.9g}; {text}"
+    message = f"row {where[0]}: {_said(actual[where])} instead of {_said(expected[where])}; {text}"
     return Disagreement(message, hint or "have forward return the same in both")
+
+
+def _said(value: Any) -> str:
+    return str(bool(value)) if isinstance(value, np.bool_) else f"{value:.9g}"

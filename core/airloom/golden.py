@@ -40,12 +40,12 @@ class Golden:
     differences: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def parse(cls, data: bytes | str, signature: Signature) -> "Golden":
+    def parse(cls, data: bytes | str, signature: Signature | None = None) -> "Golden":
         """The golden answers of a file.
 
         Args:
             data: of the file.
-            signature: of the graph, whose names those of an earlier release have.
+            signature: of the graph, whose names those of an earlier release have; None: `input` and `output`.
 
         Raises:
             CorruptFile: it is no such file, or of another graph.
@@ -55,15 +55,16 @@ class Golden:
             rtol = float(values["rtol"]) if "rtol" in values else None
             if not isinstance(values["inputs"], dict):
                 whole = "int" in values.get("dtype", "")
-                inputs = {signature.inputs[0].name: np.asarray(values["inputs"], np.int64 if whole else np.float32)}
-                outputs = {signature.outputs[0].name: np.asarray(values["outputs"])}
-                return cls(inputs, outputs, rtol, is_named=False)
+                sides = (signature.inputs, signature.outputs) if signature else ()
+                name, answer = [ports[0].name for ports in sides] or ("input", "output")
+                inputs = {name: np.asarray(values["inputs"], np.int64 if whole else np.float32)}
+                return cls(inputs, {answer: np.asarray(values["outputs"])}, rtol, is_named=False)
             inputs, outputs = ({n: _array(t) for n, t in values[side].items()} for side in ("inputs", "outputs"))
             golden = cls(inputs, outputs, rtol, differences=values.get("differences", {}))
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
             message = f"golden.json is no file of golden answers: {type(error).__name__}: {str(error)[:200]}"
             raise CorruptFile(message, "register the model again") from None
-        for side, ports in (("inputs", signature.inputs), ("outputs", signature.outputs)):
+        for side, ports in (("inputs", signature.inputs), ("outputs", signature.outputs)) if signature else ():
             names, there = [port.name for port in ports], list(getattr(golden, side))
             if set(names) != set(there):
                 message = f"golden.json has the {side} {', '.join(there)[:200]}, the graph {', '.join(names)[:200]}"

@@ -125,7 +125,9 @@ def _port(kind: str, tensor: Any) -> Port:
         hint = f"export it with {kind}s that are tensors of numbers (of scikit-learn: `zipmap=False`)"
         raise DataError(f"the {kind} {tensor.name[:80]!a} is {tensor.type[:80]}, no tensor of numbers", hint)
     shape = tuple(
-        size if isinstance(size, int) and size >= 0 else str(size or ("batch" if not place else f"dim{place}"))
+        size
+        if isinstance(size, int) and size >= 0
+        else str(size or ("batch" if not place else f"{tensor.name}_{place}"))
         for place, size in enumerate(tensor.shape)
     )
     return Port(tensor.name, _DTYPES[inner], shape)

@@ -11,10 +11,11 @@ import numpy as np
 
 from airloom import agreement, processing
 from airloom.classes import name_of
-from airloom.errors import DataError, GateError
+from airloom.errors import ConfigError, DataError, GateError
 from airloom.evaluation.metrics import UNKNOWN_LOSS, log_losses
 from airloom.evaluation.predictions import Labels, ModelAnswers
 from airloom.golden import Golden
+from airloom.inputs.prepare import check
 from airloom.processing import Processing
 from airloom.settings import Settings
 from airloom.signature import Signature
@@ -97,12 +98,13 @@ def answered(
     try:
         session = _session(data, threads)
         signature = Signature.of(session)
+        check(signature, declared.inputs)
         if golden:
             _repeats(name, session, Golden.parse(golden, signature), declared)
         by_name = _outputs(session, signature, declared, raw, len(labels))
     except GateError:
         raise
-    except DataError as error:
+    except (DataError, ConfigError) as error:
         raise GateError(f"{name} does not answer rows like these: {error.message}", error.hint) from None
     except Exception as error:  # onnxruntime has no common base of its errors
         shape = _taken(data)
@@ -158,9 +160,21 @@ def _repeats(name: str, session: Any, golden: Golden, declared: Processing) -> N
 
 def _outputs(session: Any, signature: Signature, declared: Processing, raw: Any, rows: int) -> dict[str, Array]:
     """What the graph answers, by output; a part at a time, as decoded pictures take far more room than files."""
-    size = BATCH if declared.picture is None else max(1, min(BATCH, DECODED // prod(declared.picture.shape)))
+    frames = [declared.picture, *(part.picture for part in declared.inputs.values())]
+    size = max(1, min(BATCH, DECODED // max(1, sum(prod(frame.shape) for frame in frames if frame))))
     parts = [_run(session, declared.arrays(_some(raw, slice(at, at + size)), signature)) for at in range(0, rows, size)]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return {name: _joined([part[name] for part in parts]) for name in parts[0]}
+
+
+def _joined(parts: list[Array]) -> Array:
+    """One array; where an open dimension is longer in some parts, the others are filled up with 0."""
+    shape = np.max([part.shape[1:] for part in parts], axis=0).astype(int)
+    if all(part.shape[1:] == tuple(shape) for part in parts):
+        return np.concatenate(parts)
+    joined = np.zeros((sum(map(len, parts)), *shape), parts[0].dtype)
+    for at, part in zip(np.cumsum([0, *map(len, parts)]), parts, strict=False):
+        joined[(slice(at, at + len(part)), *map(slice, part.shape[1:]))] = part
+    return joined
 
 
 def _some(raw: Any, rows: slice) -> Any:

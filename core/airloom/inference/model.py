@@ -11,7 +11,9 @@ import numpy as np
 from airloom import agreement, processing
 from airloom.errors import CorruptFile, InstancesRefused
 from airloom.golden import Golden
+from airloom.inference.columns import ColumnSignature
 from airloom.inference.instances import InputSignature, Instances, TooMany
+from airloom.inputs.prepare import check
 from airloom.processing import Processing, not_finite
 from airloom.signature import Signature
 from airloom.tracking.artifacts import GOLDEN, ONNX, PROCESSING, read_checked
@@ -56,6 +58,7 @@ class LoadedModel:
     shape: tuple[int, ...]  # of one instance
     processing: Processing = field(default_factory=Processing)
     whole: bool = False  # the graph takes whole numbers: tokens
+    is_open: bool = True  # dimensions that the graph leaves open are; earlier releases fixed them
 
     @classmethod
     def load(cls, name: str, version: str, folder: Path, digests: dict[str, str], checked: bool = False) -> Self:
@@ -80,8 +83,9 @@ class LoadedModel:
         declared = processing.parse(read_checked(folder, PROCESSING, digests)) if has else Processing()
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         golden = Golden.parse(read_checked(folder, GOLDEN, digests), Signature.of(session))
+        check(Signature.of(session), declared.inputs)
         inputs = next(iter(golden.inputs.values()))
-        model = cls(name, version, session, inputs.shape[1:], declared, inputs.dtype.kind in "iu")
+        model = cls(name, version, session, inputs.shape[1:], declared, inputs.dtype.kind in "iu", golden.is_named)
         if not checked:
             model._repeat(golden)
         return model
@@ -89,18 +93,22 @@ class LoadedModel:
     def _repeat(self, golden: Golden) -> None:
         """Compare the golden answers."""
         label, answers = f"{self.name} version {self.version}", self.outputs(golden.inputs)
-        for output in answers.values():
-            if output.dtype.kind not in "fiu" or (output.ndim != 2 and output.size != golden.rows):
-                raise CorruptFile(
-                    f"{label} answers {golden.rows} rows with {output.dtype} of shape {output.shape}",
-                    "the server answers with one number, or with a score for each class",
-                )
+        output = next(iter(answers.values()))
+        single = len(answers) == 1
+        if single and (output.dtype.kind not in "fiu" or (output.ndim != 2 and output.size != golden.rows)):
+            raise CorruptFile(
+                f"{label} answers {golden.rows} rows with {output.dtype} of shape {output.shape}",
+                "the server answers with one number, or with a score for each class",
+            )
         if problem := agreement.of_golden(golden, answers, self.processing):
             raise CorruptFile(f"{label} differs from its golden answers: {problem.message}", problem.hint)
 
     @cached_property
-    def signature(self) -> InputSignature:
+    def signature(self) -> InputSignature | ColumnSignature:
         """What it takes."""
+        has_open = self.is_open and self.graph.inputs[0].is_open and not self.processing.has_fixed_size
+        if self.processing.takes_columns(self.graph) or has_open:
+            return ColumnSignature(self.name, self.graph, self.processing)
         return InputSignature(self.name, self.shape, self.processing, self.whole, self.graph.inputs[0])
 
     @cached_property
@@ -134,7 +142,7 @@ class LoadedModel:
             rows, outputs = _rows(values), self.run(values, options)
             for output in outputs.values():
                 self._check(output, rows, first)
-            if self.graph.is_single:
+            if isinstance(self.signature, InputSignature):
                 answers.outside += self.processing.outside(next(iter(values.values())))
             self._add(answers, outputs, extras, instances.rows)
             first += rows
@@ -144,7 +152,8 @@ class LoadedModel:
         """Whether an output has an answer to each of so many rows."""
         if len(output) != rows:
             raise InstancesRefused(f"{self.name} answers {rows} instances with shape {output.shape}")
-        if len(bad := not_finite(output)):
+        several = len(self.graph.outputs) > 1  # which are answered as they are, and JSON has no infinity
+        if len(bad := not_finite(output, every=several)):
             worst = output.reshape(len(output), -1)[bad[0]]
             value = worst[~np.isfinite(worst)][0]
             raise NotFinite(
@@ -154,6 +163,9 @@ class LoadedModel:
 
     def _add(self, answers: Answers, by_name: dict[str, Array], extras: Extras, rows: int) -> None:
         """Add the answers of a part."""
+        if len(by_name) > 1:
+            self._add_named(answers, by_name, extras, rows)
+            return
         outputs = by_name[self.graph.outputs[0].name]
         if outputs.size == len(outputs) and self.processing.threshold is None:
             if extras.scores or extras.top:
@@ -179,6 +191,17 @@ class LoadedModel:
                     [{"class": name, "score": float(row[at])} for name, at in zip(names, places, strict=True)]
                 )
 
+    def _add_named(self, answers: Answers, by_name: dict[str, Array], extras: Extras, rows: int) -> None:
+        """Of several outputs an object for each instance, by output; what is filled up of an input is of an output."""
+        if extras.scores or extras.top:
+            names = ", ".join(by_name)
+            raise InstancesRefused(f"{self.name} answers with several outputs ({names}): it has no probabilities")
+        wanted = sum(output[0].size for output in by_name.values())
+        if extras.most is not None and rows * wanted > extras.most:
+            raise TooMany(f"an answer has at most {extras.most} numbers, these were {rows} times {wanted}")
+        columns = [output.tolist() for output in by_name.values()]
+        answers.predictions += [dict(zip(by_name, row, strict=True)) for row in zip(*columns, strict=True)]
+
     def classes(self, count: int) -> list[Any]:
         """The names of the classes in the order of `scores`."""
         return self._names(range(count))
@@ -186,6 +209,8 @@ class LoadedModel:
     @property
     def known_classes(self) -> list[Any]:
         """The same as far as they are known before an answer; empty where it answers with numbers."""
+        if len(self.graph.outputs) > 1:
+            return []
         width = self.graph.outputs[0].row
         if self.processing.threshold is not None:
             return self.classes(2)

@@ -32,7 +32,7 @@ def test_it_has_names_types_and_open_dimensions():
     )
     assert [str(port) for port in signature.inputs] == [
         "input_ids: int32 (batch, length)",
-        "mask: bool (batch, dim1)",
+        "mask: bool (batch, mask_1)",
         "numbers: float64 (batch, 3)",
         "one: float32 (n,)",
     ]
