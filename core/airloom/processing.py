@@ -16,11 +16,7 @@ rest stands in `processing.json` beside the model, data without any code:
                 An input that does not stand here takes the column of its own name, as it is
 """
 
-import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
-from itertools import islice
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -40,69 +36,20 @@ from airloom.errors import ConfigError, CorruptFile, DataError
 from airloom.inputs.declared import InputProcessing
 from airloom.inputs.pixels import Pixels
 from airloom.inputs.prepare import Rows, columns_of, prepare
+from airloom.inputs.tokenise import Tokenise
 from airloom.pictures import MOST_PIXELS, Picture
 from airloom.signature import Port, Signature
 
 Array = np.ndarray[Any, Any]
 FILE = "processing.json"
 LARGEST = 64 * 2**20  # bytes of the file
-PADDING, UNKNOWN, FIRST = 0, 1, 2
 MOST_CLASSES, LONGEST_NAME = 100_000, 1000
 Name = Annotated[str, Field(max_length=LONGEST_NAME)]  # of a class or a column: each answer repeats one
 Class = StrictBool | StrictInt | Name
-_TOKEN = re.compile(r"\w+|[^\w\s]")
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Tokenise(_Part):
-    """Text to `length` token numbers with a stored vocabulary."""
-
-    vocabulary: list[str] = Field(min_length=1, max_length=1_000_000, description="token number 2 first")
-    length: int = Field(ge=1, le=100_000)
-    lower: bool = True
-
-    @field_validator("vocabulary")
-    @classmethod
-    def _each_once(cls, vocabulary: list[str]) -> list[str]:
-        if len(set(vocabulary)) < len(vocabulary):
-            raise ValueError("a token stands twice in the vocabulary")
-        return vocabulary
-
-    @classmethod
-    def learn(cls, texts: Iterable[str], size: int, length: int, lower: bool = True) -> "Tokenise":
-        """A vocabulary of the `size` most frequent tokens, alphabetically where equally frequent.
-
-        Args:
-            texts: that the tokens are counted in.
-            size: how many tokens the vocabulary has.
-            length: token numbers of one text; longer texts are cut.
-            lower: whether case is ignored.
-        """
-        counts = Counter(token for text in texts for token in _tokens(text, lower))
-        chosen = sorted(counts, key=lambda token: (-counts[token], token))[:size]
-        return cls(vocabulary=chosen, length=length, lower=lower)
-
-    @cached_property
-    def numbers(self) -> dict[str, int]:
-        """Token numbers by token."""
-        return {token: number for number, token in enumerate(self.vocabulary, FIRST)}
-
-    @property
-    def size(self) -> int:
-        """Token numbers that there are: rows of an embedding."""
-        return len(self.vocabulary) + FIRST
-
-    def __call__(self, texts: Sequence[str]) -> Array:
-        """Token numbers, int64 (n, length)."""
-        padded = np.full((len(texts), self.length), PADDING, np.int64)
-        for row, text in enumerate(texts):
-            tokens = islice(_tokens(text, self.lower), self.length)  # what is cut is never made
-            numbers = [self.numbers.get(token, UNKNOWN) for token in tokens]
-            padded[row, : len(numbers)] = numbers
-        return padded
 
 
 class Processing(_Part):
@@ -329,7 +276,3 @@ def _unnamed(number: int) -> str:
 
 def _few(names: Sequence[str]) -> str:
     return ", ".join(map(ascii, names[:10])) + (", …" if len(names) > 10 else "")
-
-
-def _tokens(text: str, lower: bool) -> Iterator[str]:
-    return (found.group() for found in _TOKEN.finditer(text.lower() if lower else text))

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airloom.inputs.declared import InputProcessing as InputProcessing
+    from airloom.inputs.tokenise import Tokenise as Tokenise
     from airloom.pictures import Picture as Picture
     from airloom.processing import Processing as Processing
-    from airloom.processing import Tokenise as Tokenise
     from airloom.training.loop import fit as fit
     from airloom.training.normalise import Normalise as Normalise
     from airloom.training.prepared import Prepared as Prepared
@@ -26,7 +26,7 @@ _PLACES = {
     "Prepared": "airloom.training.prepared",
     "Processing": "airloom.processing",
     "TensorSource": "airloom.training.source",
-    "Tokenise": "airloom.processing",
+    "Tokenise": "airloom.inputs.tokenise",
     "TrainingRun": "airloom.training.run",
     "fit": "airloom.training.loop",
 }

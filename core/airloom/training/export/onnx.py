@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
 BATCHES = (1, 2, 7)
+MOST_WEIGHTS = 2**31 - 2**24  # bytes that one ONNX file can hold, and the graph beside them
 _TRACE = "pkg.torch.onnx.stack_trace"
 
 
@@ -69,6 +70,7 @@ def export(
         JobFailed: the model cannot be exported, or its answers differ from torch's; see `airloom.agreement`.
     """
     path, example = folder / "model.onnx", Example.of(example, model)
+    _check_size(model)
     answers = answers_of(model, example)
     if bad := [name for name, answer in answers.items() if not answer.isfinite().all()]:
         hint = "look at the training curves, and at what forward divides by or takes a root or logarithm of"
@@ -90,6 +92,14 @@ def export(
     outputs = {name: answer.numpy() for name, answer in answers.items()}
     golden = write_golden(folder, example, outputs, rtol, differences)
     return ExportedModel(path, golden, Signature.of(session), example.arrays(), outputs)
+
+
+def _check_size(model: "Module") -> None:
+    """Tied weights count once."""
+    size = sum({weight.data_ptr(): weight.nbytes for weight in [*model.parameters(), *model.buffers()]}.values())
+    if size > MOST_WEIGHTS:
+        message = f"the model has {size / 1e9:.1f} GB of weights, and an ONNX file holds {MOST_WEIGHTS / 1e9:.1f} GB"
+        raise JobFailed(message, "save a smaller one")
 
 
 def _trials(model: "Module", example: Example) -> Iterator[tuple[Example, str]]:

@@ -48,6 +48,16 @@ def test_an_export_that_answers_otherwise_is_refused(tmp_path, monkeypatch):
         export(nn.Linear(3, 4).eval(), torch.randn(2, 3), tmp_path)
 
 
+def test_more_weights_than_a_file_holds_are_told_before_the_export(tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx, "MOST_WEIGHTS", 100)
+    model = nn.Sequential(nn.Linear(5, 5), nn.Linear(5, 5))
+    model[1].weight = model[0].weight
+    with pytest.raises(JobFailed, match="GB of weights, and an ONNX file holds"):
+        export(model.eval(), torch.rand(2, 5), tmp_path)
+    monkeypatch.setattr(onnx, "MOST_WEIGHTS", 140)
+    onnx._check_size(model)
+
+
 class Branch(nn.Module):
     def forward(self, x):
         return x * 2 if x.sum().item() > 0 else x
