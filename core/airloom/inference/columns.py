@@ -4,6 +4,7 @@ from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from airloom.errors import DataError, InstancesRefused
 from airloom.inference.instances import Instances
 from airloom.inference.limits import MOST_PIXELS, rows_at_once
-from airloom.inputs.cells import Cells, called, sizes
+from airloom.inputs.cells import DEEPEST, Cells, called, sizes
 from airloom.inputs.declared import InputProcessing
 from airloom.inputs.prepare import Rows, needed, prepare
 from airloom.names import near
@@ -208,6 +209,9 @@ def _count(cell: Any) -> int:
     """How many values a nest of lists holds."""
     if isinstance(cell, np.ndarray):
         return cell.size
-    if not isinstance(cell, list):
-        return 1
-    return sum(map(_count, cell)) if cell and isinstance(cell[0], list) else len(cell)
+    count, level = 0, [cell]
+    for _ in range(DEEPEST):  # what is deeper is refused anyway
+        lists = [part for part in level if isinstance(part, list)]
+        count += len(level) - len(lists)
+        level = list(chain.from_iterable(lists))
+    return count + len(level)

@@ -78,6 +78,8 @@ def check(signature: Signature, declared: Mapping[str, InputProcessing]) -> None
         count = len(part.needs(name))
         if (part.categories or part.numbers) and fixed and fixed != count:
             raise ConfigError(f"{where} is made of {count} columns, the model takes {fixed}", "name as many")
+        if part.tokenizer:
+            _ = part.encoder  # which says whether it can be read
 
 
 def columns_of(raw: Any, signature: Signature, declared: Mapping[str, InputProcessing]) -> Mapping[str, Cells]:

@@ -100,6 +100,7 @@ def changed(place=1, drop="", **cells):
         (changed(extra=1), "instance 1 has 'extra', which the model does not take"),
         (changed(words="one"), "instance 1: 'words' is text, and the model takes int64"),
         (changed(words=[1.5]), "instance 1: 'words' holds a number with a fraction"),
+        (changed(words=orjson.loads("[" * 900 + "]" * 900)), "instance 1: 'words' holds a list"),
         (changed(words=[[1]]), "instance 1: 'words' has the shape (1, 1), and the model takes (length,)"),
         (changed(miles="far"), "instance 1: 'miles' is text, and no number"),
         (changed(kind=["bus"]), "instance 1: 'kind' is a list, and no category"),
