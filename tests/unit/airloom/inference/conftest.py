@@ -44,21 +44,22 @@ def write_graph(path: Path) -> None:
         ("Mul", ["embedded", "wide"], "kept"),
         ("ReduceSum", ["kept", "one"], "text"),
         ("MatMul", ["numbers", "t_weights"], "table"),
-        ("Gather", ["t_kinds", "kind"], "category"),
+        ("Gather", ["t_kinds", "kind"], "kinds"),
+        ("ReduceSum", ["kinds", "one"], "category"),
         ("ReduceMean", ["image", "rest"], "light"),
         ("Unsqueeze", ["light", "one"], "bright"),
         ("Sum", ["text", "table", "category", "bright"], "scores"),
         ("ReduceSum", ["there", "one"], "length"),
     ]
     options = {"there": {"to": TensorProto.FLOAT}, "length": {"keepdims": 0}, "light": {"keepdims": 0}}
-    options["text"] = {"keepdims": 0}
+    options["text"] = options["category"] = {"keepdims": 0}
     nodes = [helper.make_node(kind, names, [name], **options.get(name, {})) for kind, names, name in steps]
     whole, real = TensorProto.INT64, TensorProto.FLOAT
     sides = {
         "ids": (whole, ["batch", "length"]),
         "mask": (whole, ["batch", "length"]),
         "numbers": (real, ["batch", 2]),
-        "kind": (whole, ["batch"]),
+        "kind": (whole, ["batch", 1]),
         "image": (real, ["batch", 1, 2, 2]),
         "scores": (real, ["batch", 3]),
         "length": (real, ["batch"]),

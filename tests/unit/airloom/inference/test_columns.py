@@ -1,4 +1,4 @@
-"""Rows with columns: evaluated, served and asked in a notebook, each is made the same inputs."""
+"""Rows with columns: loaded, evaluated, served and asked in a notebook, they are made the same inputs."""
 
 from base64 import b64encode
 from io import BytesIO
@@ -7,6 +7,7 @@ import numpy as np
 import orjson
 import pandas as pd  # noqa: TID253 - frames are rows too
 import pytest
+import torch  # noqa: TID253 - a loader gives tensors
 from PIL import Image
 from starlette.testclient import TestClient
 
@@ -14,6 +15,7 @@ from airloom.errors import InstancesRefused
 from airloom.evaluation import inference
 from airloom.inference.model import Extras, LoadedModel
 from airloom.interactive.models import Model
+from airloom.training.prepared import Prepared
 from airloom_serving.api import Server, build
 from airloom_serving.description import described
 
@@ -71,11 +73,14 @@ def test_the_same_rows_are_the_same_inputs_at_every_door(several, client, monkey
         inference, "_run", lambda session, inputs: seen.setdefault("evaluation", inputs) and asked(session, inputs)
     )
     outputs = inference._outputs(several.session, several.graph, several.processing, raw, len(ROWS))
-    assert set(seen) == {"server", "notebook", "frame", "evaluation"}
+    loaded = {name: torch.from_numpy(cells) if isinstance(cells, np.ndarray) else cells for name, cells in raw.items()}
+    batch, _ = Prepared(several.processing.inputs)(loaded)  # what a loader calls as its `transform`
+    seen["loader"] = {name: tensor.numpy() for name, tensor in batch.items()}
+    assert set(seen) == {"server", "notebook", "frame", "evaluation", "loader"}
     first = seen["server"]
     assert first["ids"].tolist() == [[1, 2, 3], [4, 0, 0], [0, 0, 0]]
     assert first["mask"].tolist() == [[1, 1, 1], [1, 0, 0], [0, 0, 0]]
-    assert (first["numbers"][:, 0].tolist(), first["kind"].tolist()) == ([1, 0, -2], [1, 0, 0])
+    assert (first["numbers"][:, 0].tolist(), first["kind"].tolist()) == ([1, 0, -2], [[1], [0], [0]])
     assert first["image"].reshape(3, -1)[:, 0].tolist() == [0, 1, np.float32(0.2)]
     for door, inputs in seen.items():
         for name, array in inputs.items():
