@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from airloom.golden import RTOL, Golden
 from airloom.processing import Processing
 
 Array = np.ndarray[Any, Any]
-RTOL = 1e-4  # of the answers' size
 TIE = 1e-5  # of the answers' size: scores that are closer than this have no order
 BEST = 5  # classes whose order counts: those that a person is shown
 _BEYOND = 1e30  # stands for infinity, such as the score of a class that is masked out
@@ -86,17 +86,49 @@ def disagreement(
     return _at(worst, scores, others, text, hint)
 
 
-def of_golden(golden: Mapping[str, Any], actual: Array, processing: Processing | None = None) -> Disagreement | None:
-    """The same for the answers to the inputs of a `golden.json`.
+def of_golden(golden: Golden, actual: Mapping[str, Array], processing: Processing | None = None) -> Disagreement | None:
+    """The same for the answers to the inputs of a `golden.json`, output by output.
 
     Args:
         golden: its values.
-        actual: what is answered to its `inputs` now.
-        processing: of the model.
+        actual: what is answered to its `inputs` now, by output.
+        processing: of the model; of several outputs it is about none.
     """
-    recorded = "rtol" in golden
-    rtol, atol = (float(golden["rtol"]), _ATOL) if recorded else (RTOL, _ATOL_BEFORE)
-    return disagreement(np.asarray(golden["outputs"]), actual, processing, rtol, atol)
+    rtol, atol = (RTOL, _ATOL_BEFORE) if golden.rtol is None else (golden.rtol, _ATOL)
+    return first_disagreement(golden.outputs, actual, processing, rtol, atol)
+
+
+def first_disagreement(
+    expected: Mapping[str, Array],
+    actual: Mapping[str, Array],
+    processing: Processing | None = None,
+    rtol: float = RTOL,
+    atol: float = _ATOL,
+) -> Disagreement | None:
+    """See `disagreement`, of each output; the message names the one that differs, where there are several.
+
+    Args:
+        expected: by output.
+        actual: likewise.
+        processing: of a model of one output.
+        rtol: of the answers' size.
+        atol: in addition.
+    """
+    for name, answers in expected.items():
+        about = processing if len(expected) == 1 else None
+        if problem := disagreement(answers, actual[name], about, rtol, atol):
+            where = f"output {name[:80]!a}, " if len(expected) > 1 else ""
+            return Disagreement(where + problem.message, problem.hint)
+    return None
+
+
+def share(expected: Array, actual: Array) -> float:
+    """The largest difference of two programs' answers, as a share of the largest answer."""
+    if not expected.size or expected.dtype.kind not in "fiu":
+        return 0.0
+    before, now = (np.nan_to_num(answers.astype(np.float64)) for answers in (expected, actual))
+    size = float(np.abs(before).max())
+    return float(np.abs(before - now).max()) / size if size else float(np.abs(now).max())
 
 
 def _decided(scores: Array, others: Array, tie: Array, processing: Processing) -> Disagreement | None:
@@ -124,5 +156,9 @@ def _decided(scores: Array, others: Array, tie: Array, processing: Processing) -
 
 def _at(place: Any, expected: Array, actual: Array, text: str, hint: str = "") -> Disagreement:
     where = tuple(int(number) for number in place)
-    message = f"row {where[0]}: {actual[where]:.9g} instead of {expected[where]:.9g}; {text}"
+    message = f"row {where[0]}: {_said(actual[where])} instead of {_said(expected[where])}; {text}"
     return Disagreement(message, hint or "have forward return the same in both")
+
+
+def _said(value: Any) -> str:
+    return str(bool(value)) if isinstance(value, np.bool_) else f"{value:.9g}"

@@ -12,109 +12,44 @@ rest stands in `processing.json` beside the model, data without any code:
     pixels      what those who ask give: `unit` for 0..1, `bytes` for 0..255; any other value is refused
     picture     mode and size of pictures that are given as files: PNG, JPEG or WebP
     observed    smallest and largest value of a table's columns in training: what lies beyond is answered, and counted
+    inputs      of a graph of several inputs: what becomes each of them, by its name; see `airloom.inputs.declared`.
+                An input that does not stand here takes the column of its own name, as it is
 """
 
-import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from enum import StrEnum
-from functools import cached_property
-from itertools import islice
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from airloom.classes import Label, name_of
 from airloom.errors import ConfigError, CorruptFile, DataError
+from airloom.inputs.declared import InputProcessing
+from airloom.inputs.pixels import Pixels
+from airloom.inputs.prepare import Rows, columns_of, prepare
+from airloom.inputs.tokenise import Tokenise
 from airloom.pictures import MOST_PIXELS, Picture
+from airloom.signature import Port, Signature
 
 Array = np.ndarray[Any, Any]
 FILE = "processing.json"
 LARGEST = 64 * 2**20  # bytes of the file
-PADDING, UNKNOWN, FIRST = 0, 1, 2
 MOST_CLASSES, LONGEST_NAME = 100_000, 1000
 Name = Annotated[str, Field(max_length=LONGEST_NAME)]  # of a class or a column: each answer repeats one
 Class = StrictBool | StrictInt | Name
-_TOKEN = re.compile(r"\w+|[^\w\s]")
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Tokenise(_Part):
-    """Text to `length` token numbers with a stored vocabulary."""
-
-    vocabulary: list[str] = Field(min_length=1, max_length=1_000_000, description="token number 2 first")
-    length: int = Field(ge=1, le=100_000)
-    lower: bool = True
-
-    @field_validator("vocabulary")
-    @classmethod
-    def _each_once(cls, vocabulary: list[str]) -> list[str]:
-        if len(set(vocabulary)) < len(vocabulary):
-            raise ValueError("a token stands twice in the vocabulary")
-        return vocabulary
-
-    @classmethod
-    def learn(cls, texts: Iterable[str], size: int, length: int, lower: bool = True) -> "Tokenise":
-        """A vocabulary of the `size` most frequent tokens, alphabetically where equally frequent.
-
-        Args:
-            texts: that the tokens are counted in.
-            size: how many tokens the vocabulary has.
-            length: token numbers of one text; longer texts are cut.
-            lower: whether case is ignored.
-        """
-        counts = Counter(token for text in texts for token in _tokens(text, lower))
-        chosen = sorted(counts, key=lambda token: (-counts[token], token))[:size]
-        return cls(vocabulary=chosen, length=length, lower=lower)
-
-    @cached_property
-    def numbers(self) -> dict[str, int]:
-        """Token numbers by token."""
-        return {token: number for number, token in enumerate(self.vocabulary, FIRST)}
-
-    @property
-    def size(self) -> int:
-        """Token numbers that there are: rows of an embedding."""
-        return len(self.vocabulary) + FIRST
-
-    def __call__(self, texts: Sequence[str]) -> Array:
-        """Token numbers, int64 (n, length)."""
-        padded = np.full((len(texts), self.length), PADDING, np.int64)
-        for row, text in enumerate(texts):
-            tokens = islice(_tokens(text, self.lower), self.length)  # what is cut is never made
-            numbers = [self.numbers.get(token, UNKNOWN) for token in tokens]
-            padded[row, : len(numbers)] = numbers
-        return padded
-
-
-class Pixels(StrEnum):
-    """The physical range of an image's values in a request. The graph takes 0..1, whichever it is."""
-
-    UNIT = "unit"
-    BYTES = "bytes"
-
-    @property
-    def high(self) -> int:
-        """The largest value; the smallest is 0."""
-        return 255 if self is Pixels.BYTES else 1
-
-    @property
-    def wanted(self) -> str:
-        """For a message."""
-        hint = "bytes are divided by 255 here" if self is Pixels.BYTES else "divide bytes by 255"
-        return f"its pixels lie in 0..{self.high} ({hint})"
-
-    def holds(self, values: Array) -> Array:
-        """Which values lie in the range; NaN does not."""
-        return (values >= 0) & (values <= self.high)
-
-    def as_graph(self, values: Array) -> Array:
-        """float32 values of a request as the graph takes them, the same bits as in training."""
-        return values / np.float32(255) if self is Pixels.BYTES else values
 
 
 class Processing(_Part):
@@ -128,9 +63,52 @@ class Processing(_Part):
     pixels: Pixels | None = None
     picture: Picture | None = None
     observed: dict[Name, tuple[float, float]] = Field(default={}, max_length=100_000)
+    inputs: dict[Name, InputProcessing] = Field(default={}, max_length=1000)
 
-    def inputs(self, raw: Any) -> Array:
-        """What the graph takes, of instances as a dataset's type gives them: an array, texts, or a dict by column.
+    def arrays(self, raw: Any, signature: Signature) -> dict[str, Array]:
+        """What the graph takes, by input, of rows as a dataset's type gives them: an array, texts, or a dict by column.
+
+        Args:
+            raw: the rows.
+            signature: of the graph.
+
+        Raises:
+            DataError: they are of another kind than the model was trained on.
+        """
+        port = signature.inputs[0]
+        uneven = port.is_open and isinstance(raw, list) and self.tokenise is None and self.picture is None
+        if self.takes_columns(signature) or uneven:
+            parts = self.parts(signature)
+            return prepare(signature, parts, columns_of(raw, signature, parts), Rows())
+        plain = isinstance(raw, np.ndarray) and raw.dtype.kind in "biu" and port.is_whole
+        values = raw if plain else self.single(raw)  # as float32 large ones would not be themselves
+        return {port.name: _typed(values, port)}
+
+    def takes_columns(self, signature: Signature) -> bool:
+        """Whether rows have columns, from which `inputs` says what the graph is given; else one thing without a name.
+
+        Args:
+            signature: of the graph.
+        """
+        return bool(self.inputs) or not signature.is_single
+
+    @property
+    def has_fixed_size(self) -> bool:
+        """Whether it makes rows of one size, whatever the graph would take."""
+        return bool(self.columns or self.tokenise or self.picture)
+
+    def parts(self, signature: Signature) -> dict[str, InputProcessing]:
+        """What goes before each input, by its name; of a graph of one input what stands beside `inputs`.
+
+        Args:
+            signature: of the graph.
+        """
+        if self.takes_columns(signature) or self.pixels is None:
+            return self.inputs
+        return {signature.inputs[0].name: InputProcessing(pixels=self.pixels)}
+
+    def single(self, raw: Any) -> Array:
+        """The same for a graph of one input: float32, or int64 of texts.
 
         Raises:
             DataError: they are of another kind than the model was trained on.
@@ -197,6 +175,13 @@ class Processing(_Part):
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
         return powers / powers.sum(axis=1, keepdims=True)  # type: ignore[no-any-return]
 
+    @model_validator(mode="after")
+    def _one_place(self) -> "Processing":
+        flat = [name for name in ("columns", "tokenise", "picture") if getattr(self, name)]
+        if self.inputs and flat:
+            raise ValueError(f"{flat[0]} stands beside inputs: say it of one of these")
+        return self
+
     @field_validator("classes")
     @classmethod
     def _each_class_once(cls, classes: list[Label]) -> list[Label]:
@@ -258,16 +243,30 @@ def parse(data: bytes) -> Processing:
         ) from None
 
 
-def not_finite(outputs: Array) -> Array:
+def not_finite(outputs: Array, every: bool = False) -> Array:
     """The rows, (k,), whose outputs (n, …) are no answer: NaN, or infinite.
 
     Among the scores of classes a minus infinity is one: the class that cannot be (the logarithm of 0).
+
+    Args:
+        outputs: of one output of the graph.
+        every: whether each number is to be finite, as none of them is a score.
     """
     rows = outputs.reshape(len(outputs), -1)
     good = np.isfinite(rows)
-    if rows.shape[1] > 1:
+    if rows.shape[1] > 1 and not every:
         good = (good | np.isneginf(rows)) & good.any(axis=1, keepdims=True)
     return np.flatnonzero(~good.all(axis=1))
+
+
+def _typed(values: Array, port: Port) -> Array:
+    """The values in the type of an input, where nothing of them is lost."""
+    if str(values.dtype) == port.dtype:
+        return values
+    typed = values.astype(port.dtype)
+    if port.dtype.startswith("float") or np.array_equal(typed, values):
+        return typed
+    raise DataError(f"the model's input {port.name!a} takes {port.dtype}, and these rows hold other numbers")
 
 
 def _unnamed(number: int) -> str:
@@ -277,7 +276,3 @@ def _unnamed(number: int) -> str:
 
 def _few(names: Sequence[str]) -> str:
     return ", ".join(map(ascii, names[:10])) + (", …" if len(names) > 10 else "")
-
-
-def _tokens(text: str, lower: bool) -> Iterator[str]:
-    return (found.group() for found in _TOKEN.finditer(text.lower() if lower else text))

@@ -24,6 +24,7 @@ from airloom.monitoring import prediction_id
 from airloom.names import shown_model
 from airloom.settings import load as load_settings
 from airloom_serving.counter import PredictionCounter
+from airloom_serving.description import described
 from airloom_serving.limits import BODY_LIMIT, MOST_SCORES, RUN_SECONDS, SMALL_BODY
 from airloom_serving.metrics import Metrics
 from airloom_serving.prediction_log import Answered, PredictionLog
@@ -157,7 +158,7 @@ class Server:
     async def status(self, _: Request) -> Response:
         """GET /status: what serves, since when, what is on its way since when, and what could not be loaded."""
         models = {
-            name: {"version": m.version, "loaded_at": m.loaded_at, "requests": self.requests[name]}
+            name: {"version": m.version, "loaded_at": m.loaded_at, "requests": self.requests[name], **described(m)}
             for name, m in self.reconciler.models.items()
         }
         loading = {name: asdict(version) for name, version in self.reconciler.loading.copy().items()}

@@ -4,7 +4,9 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from airloom.inference.columns import ColumnSignature
 from airloom_serving.limits import MOST_INSTANCES
+from airloom_serving.served import ServedModel
 
 ERRORS = {
     400: "The body is no JSON, or has another form.",
@@ -18,7 +20,8 @@ ERRORS = {
 INSTANCES = Field(
     min_length=1,
     max_length=MOST_INSTANCES,
-    description="Each is a nest of numbers of the model's shape, or a text.",
+    description="Each is a nest of numbers of the model's shape, a text, or a picture file in base64; of a model of "
+    "several inputs an object by input. `/status` says what each model takes: names, types and shapes.",
 )
 SCORES = Field(default=None, description="Have the probability of each class.")
 TOP = Field(default=None, ge=1, description="Have so many of the most probable classes.")
@@ -34,7 +37,9 @@ class ClassScore(BaseModel):
 class Prediction(BaseModel):
     """The answers to a request, one entry for each instance."""
 
-    predictions: list[Any] = Field(description="A class, as its label is in the data, or a number.")
+    predictions: list[Any] = Field(
+        description="A class, as its label is in the data, or a number; an object of a model of several outputs."
+    )
     model: str
     version: str = Field(description="Of the registered model.")
     prediction_ids: list[str] = Field(description="`airloom trace ID` follows one to its commits.")
@@ -47,6 +52,23 @@ class ErrorAnswer(BaseModel):
     """Every error."""
 
     error: str = Field(description="What is wrong, with which value, and what to do.")
+
+
+def described(model: ServedModel) -> dict[str, Any]:
+    """What a model takes of an instance, and what its graph answers: names, types, and shapes of one row."""
+    asked = model.signature
+    if isinstance(asked, ColumnSignature):
+        inputs = [_told(column.name, column.kind, column.shape) for column in asked.described]
+    else:
+        kinds = {"text": asked.processing.tokenise, "picture": asked.processing.picture}
+        kind = next((kind for kind, part in kinds.items() if part), "")
+        port = asked.port
+        inputs = [_told(port.name, kind or port.dtype, () if kind else asked.shape)]
+    return {"inputs": inputs, "outputs": [_told(port.name, port.dtype, port.row) for port in model.graph.outputs]}
+
+
+def _told(name: str, kind: str, shape: tuple[int | str, ...]) -> dict[str, Any]:
+    return {"name": name, "type": kind, "shape": list(shape)}
 
 
 def complete(specification: dict[str, Any]) -> dict[str, Any]:

@@ -75,4 +75,11 @@ class ServedModel(LoadedModel):
                 f"at most {max(1, MOST_VALUES // values)} instances a request, as each becomes {values} numbers; "
                 f"these are {len(instances)}"
             )
-        return super().parse(instances)
+        judged = super().parse(instances)
+        if judged.rows * judged.width > MOST_VALUES:  # how long rows of any length are is known only now
+            fits = max(1, MOST_VALUES // judged.width)
+            raise TooMany(
+                f"at most {fits} instances a request, as each is filled up to {judged.width} numbers; "
+                f"these are {judged.rows}"
+            )
+        return judged

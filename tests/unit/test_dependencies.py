@@ -29,13 +29,14 @@ TRAINING = (
     "datasets/types",
     "evaluation",
     "inference",
+    "inputs",
     "demo",
 )
 ROLES = {
     "base": sorted(CORE.rglob("*.py")),
     "training": [file for part in TRAINING for file in sorted((CORE / part).rglob("*.py"))],
     "airflow": [file for part in ("operators", "plugins") for file in sorted((PROJECT / part).rglob("*.py"))],
-    "serving": sorted((PROJECT / "serving").rglob("*.py")),
+    "serving": [file for part in ("serving", "core/airloom/inputs") for file in sorted((PROJECT / part).rglob("*.py"))],
     "dev": [file for part in ("tests", "benchmarks", "docs") for file in sorted((PROJECT / part).rglob("*.py"))],
 }
 OWN = {"airloom", "airloom_operators", "airloom_plugins", "airloom_serving"}

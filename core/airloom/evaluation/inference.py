@@ -1,6 +1,5 @@
 """A stored model's answers to the test rows, and what they cost."""
 
-import json
 import statistics
 import time
 from collections.abc import Callable
@@ -12,11 +11,14 @@ import numpy as np
 
 from airloom import agreement, processing
 from airloom.classes import name_of
-from airloom.errors import DataError, GateError
+from airloom.errors import ConfigError, DataError, GateError
 from airloom.evaluation.metrics import UNKNOWN_LOSS, log_losses
 from airloom.evaluation.predictions import Labels, ModelAnswers
+from airloom.golden import Golden
+from airloom.inputs.prepare import check
 from airloom.processing import Processing
 from airloom.settings import Settings
+from airloom.signature import Signature
 from airloom.tracking import artifacts
 
 Array = np.ndarray[Any, Any]
@@ -64,7 +66,7 @@ def judge(
     data = artifacts.read_checked(root, artifacts.ONNX, digests)
     has = artifacts.PROCESSING in digests
     declared = processing.parse(artifacts.read_checked(root, artifacts.PROCESSING, digests)) if has else Processing()
-    golden = json.loads(artifacts.read_checked(root, artifacts.GOLDEN, digests)) if artifacts.GOLDEN in digests else {}
+    golden = artifacts.read_checked(root, artifacts.GOLDEN, digests) if artifacts.GOLDEN in digests else b""
     if isinstance(labels, list) and not declared.classes:
         declared = declared.model_copy(update={"classes": past()})
     return answered(uri, data, golden, declared, raw, labels, threads)
@@ -73,7 +75,7 @@ def judge(
 def answered(
     name: str,
     data: bytes,
-    golden: dict[str, Any],
+    golden: bytes,
     declared: Processing,
     raw: Any,
     labels: Labels,
@@ -84,7 +86,7 @@ def answered(
     Args:
         name: of the model, for messages.
         data: its ONNX file.
-        golden: its golden answers; empty where there are none.
+        golden: its `golden.json`; empty where there is none.
         declared: what goes before and after its graph.
         raw: the rows' inputs, as the dataset's type gives them.
         labels: of the rows: names of classes, or float64 (n,).
@@ -95,20 +97,25 @@ def answered(
     """
     try:
         session = _session(data, threads)
-        _repeats(name, session, golden, declared)
-        outputs = _outputs(session, declared, raw, len(labels))
+        signature = Signature.of(session)
+        check(signature, declared.inputs)
+        if golden:
+            _repeats(name, session, Golden.parse(golden, signature), declared)
+        by_name = _outputs(session, signature, declared, raw, len(labels))
     except GateError:
         raise
-    except DataError as error:
+    except (DataError, ConfigError) as error:
         raise GateError(f"{name} does not answer rows like these: {error.message}", error.hint) from None
     except Exception as error:  # onnxruntime has no common base of its errors
         shape = _taken(data)
         raise GateError(f"{name} does not answer rows like these: {str(error)[:200]} (it takes {shape})") from None
+    outputs = by_name[signature.outputs[0].name]
     if len(bad := processing.not_finite(outputs)):
         # The largest of scores with a NaN among them would be a class, and a wrong one.
         some = ", ".join(map(str, bad[:5]))
         raise GateError(f"{name} has no finite answer to {len(bad)} of {len(outputs)} rows, among them {some}")
-    cost = {"latency_ms": _latency(session, declared.inputs(_some(raw, slice(1)))), "size_mb": len(data) / 1e6}
+    one = declared.arrays(_some(raw, slice(1)), signature)
+    cost = {"latency_ms": _latency(session, one), "size_mb": len(data) / 1e6}
     if not isinstance(labels, list):
         predicted = _values(outputs, len(labels))
         return Judged(ModelAnswers(predicted, (predicted - labels) ** 2), None, cost)
@@ -141,32 +148,42 @@ def _session(data: bytes, threads: int) -> Any:
     return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
 
-def _repeats(name: str, session: Any, golden: dict[str, Any], declared: Processing) -> None:
+def _repeats(name: str, session: Any, golden: Golden, declared: Processing) -> None:
     """Ask what the server will ask before it loads the model.
 
     Raises:
         GateError: it answers otherwise than where it was trained.
     """
-    if not golden:
-        return
-    inputs = np.asarray(golden["inputs"], np.int64 if "int" in golden.get("dtype", "") else np.float32)
-    if problem := agreement.of_golden(golden, _run(session, inputs), declared):
+    if problem := agreement.of_golden(golden, _run(session, golden.inputs), declared):
         raise GateError(f"{name} differs from its golden answers: {problem.message}", problem.hint)
 
 
-def _outputs(session: Any, declared: Processing, raw: Any, rows: int) -> Array:
-    """The graph's answers to all rows, made a part at a time: decoded pictures take far more room than their files."""
-    size = BATCH if declared.picture is None else max(1, min(BATCH, DECODED // prod(declared.picture.shape)))
-    parts = [_run(session, declared.inputs(_some(raw, slice(at, at + size)))) for at in range(0, rows, size)]
-    return np.concatenate(parts)
+def _outputs(session: Any, signature: Signature, declared: Processing, raw: Any, rows: int) -> dict[str, Array]:
+    """What the graph answers, by output; a part at a time, as decoded pictures take far more room than files."""
+    frames = [declared.picture, *(part.picture for part in declared.inputs.values())]
+    size = max(1, min(BATCH, DECODED // max(1, sum(prod(frame.shape) for frame in frames if frame))))
+    parts = [_run(session, declared.arrays(_some(raw, slice(at, at + size)), signature)) for at in range(0, rows, size)]
+    return {name: _joined([part[name] for part in parts]) for name in parts[0]}
+
+
+def _joined(parts: list[Array]) -> Array:
+    """One array; where an open dimension is longer in some parts, the others are filled up with 0."""
+    shape = np.max([part.shape[1:] for part in parts], axis=0).astype(int)
+    if all(part.shape[1:] == tuple(shape) for part in parts):
+        return np.concatenate(parts)
+    joined = np.zeros((sum(map(len, parts)), *shape), parts[0].dtype)
+    for at, part in zip(np.cumsum([0, *map(len, parts)]), parts, strict=False):
+        joined[(slice(at, at + len(part)), *map(slice, part.shape[1:]))] = part
+    return joined
 
 
 def _some(raw: Any, rows: slice) -> Any:
     return {name: cells[rows] for name, cells in raw.items()} if isinstance(raw, dict) else raw[rows]
 
 
-def _run(session: Any, inputs: Array) -> Array:
-    return session.run(None, {session.get_inputs()[0].name: inputs})[0]  # type: ignore[no-any-return]
+def _run(session: Any, inputs: dict[str, Array]) -> dict[str, Array]:
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, inputs), strict=True))
 
 
 def _values(outputs: Array, rows: int) -> Array:
@@ -176,19 +193,18 @@ def _values(outputs: Array, rows: int) -> Array:
     return outputs.reshape(rows).astype(np.float64)
 
 
-def _latency(session: Any, row: Array) -> float:
+def _latency(session: Any, row: dict[str, Array]) -> float:
     """Median milliseconds of one row at a time."""
-    name, taken = session.get_inputs()[0].name, []
+    taken = []
     for _ in range(CALLS):
         began = time.perf_counter()
-        session.run(None, {name: row})
+        session.run(None, row)
         taken.append(time.perf_counter() - began)
     return 1000 * statistics.median(taken)
 
 
 def _taken(data: bytes) -> str:
     try:
-        wanted = _session(data, 1).get_inputs()[0]
-        return f"{wanted.type} {wanted.shape}"
+        return "; ".join(f"{wanted.type} {wanted.shape}" for wanted in _session(data, 1).get_inputs())
     except Exception as error:
         return f"nothing: {type(error).__name__}"

@@ -14,10 +14,11 @@ import numpy as np
 
 from airloom.errors import DataError, InstancesRefused
 from airloom.inference.limits import MOST_PIXELS, RUN_VALUES, rows_at_once
+from airloom.inputs.cells import called, shape_of
 from airloom.processing import Processing
+from airloom.signature import Port
 
 Array = np.ndarray[Any, Any]
-DEEPEST = 32  # lists in lists that a message tells the shape of
 
 
 class TooMany(InstancesRefused):
@@ -32,6 +33,7 @@ class InputSignature:
     shape: tuple[int, ...]  # of one instance as the graph takes it
     processing: Processing
     whole: bool  # whole numbers only: tokens
+    port: Port  # of the graph
 
     def judge(self, instances: Any, first: int = 0) -> "Instances":
         """The instances, each of the right kind and shape.
@@ -47,13 +49,13 @@ class InputSignature:
             raise InstancesRefused(f"{self.model} takes {self.wanted}; there are none")
         if self.processing.picture is not None:
             files = [self._file(cell, place) for place, cell in enumerate(instances, first)]
-            return Pictures(files, self.processing, self.values, first)
+            return Pictures(self.port, files, self.processing, self.values, first)
         if self.processing.tokenise is None:
-            return Numbers(self._numbers(instances, first), first)
+            return Numbers(self.port, self._numbers(instances, first), first)
         for place, kind in enumerate(map(type, instances), first):
             if kind is not str:
-                raise InstancesRefused(f"{self.model} takes {self.wanted}; instance {place} is {_called(kind)}")
-        return Texts(instances, self.processing, self.values, first)
+                raise InstancesRefused(f"{self.model} takes {self.wanted}; instance {place} is {called(kind)}")
+        return Texts(self.port, instances, self.processing, self.values, first)
 
     def judge_array(self, instances: Array, first: int = 0) -> "Instances":
         """The same of an array of one row or more, of which no lists are made.
@@ -72,9 +74,12 @@ class InputSignature:
         if not numbers or instances.shape[1:] != self.shape or kind not in ("iu" if self.whole else "iuf"):
             return self.judge(instances.tolist(), first)
         if self.whole:
-            return self.judge(instances.tolist(), first) if wide else Numbers(instances.astype(np.int64), first)
+            return self.judge(instances.tolist(), first) if wide else self._made(instances.astype(np.int64), first)
         floats = self._floats(instances.reshape(-1).astype(np.float64), len(instances), first)
-        return Numbers(floats.reshape(instances.shape), first)
+        return self._made(floats.reshape(instances.shape), first)
+
+    def _made(self, values: Array, first: int) -> "Numbers":
+        return Numbers(self.port, values, first)
 
     @property
     def values(self) -> int:
@@ -96,7 +101,7 @@ class InputSignature:
         if isinstance(cell, bytes):
             return cell
         if type(cell) is not str:
-            raise InstancesRefused(f"{self.model} takes {self.wanted}; instance {place} is {_called(type(cell))}")
+            raise InstancesRefused(f"{self.model} takes {self.wanted}; instance {place} is {called(type(cell))}")
         try:
             return b64decode(cell, validate=True)
         except ValueError:
@@ -144,7 +149,7 @@ class InputSignature:
     def _misfit(self, instances: list[Any], first: int) -> InstancesRefused:
         """What is wrong with the first instance that does not fit."""
         for place, instance in enumerate(instances):
-            shape, kinds = _shape(instance)
+            shape, kinds = shape_of(instance)
             if shape is None:
                 problem = f"instance {first + place} is ragged"
             elif shape != self.shape:
@@ -152,7 +157,7 @@ class InputSignature:
             elif wrong := kinds - ({int} if self.whole else {int, float}):
                 kind = wrong.pop()
                 column = self._column([type(cell) for cell in instance].index(kind)) if len(shape) == 1 else ""
-                problem = f"instance {first + place} holds {_called(kind)}{column}"
+                problem = f"instance {first + place} holds {called(kind)}{column}"
             else:
                 continue
             return InstancesRefused(f"{self.model} takes {self.wanted}; {problem}")
@@ -170,71 +175,60 @@ class InputSignature:
 
 
 class Instances:
-    """Judged instances, as arrays for the graph, a part at a time."""
+    """Judged instances, as arrays for the graph by input, a part at a time.
 
-    rows: int
-    first: int  # the place of the first of them
+    Args:
+        rows: how many.
+        first: the place of the first of them.
+        width: how many numbers the longest of them becomes.
+    """
 
-    def __iter__(self) -> Iterator[Array]:
+    def __init__(self, rows: int, first: int, width: int) -> None:
+        self.rows, self.first, self.width = rows, first, width
+
+    def __iter__(self) -> Iterator[dict[str, Array]]:
         raise NotImplementedError
 
 
 class Numbers(Instances):
     """An array that is there already: JSON takes more room than float32."""
 
-    def __init__(self, values: Array, first: int = 0) -> None:
-        self.rows, self.first, self.values = len(values), first, values
+    def __init__(self, port: Port, values: Array, first: int) -> None:
+        super().__init__(len(values), first, values[0].size)
+        self._port, self.values = port, values
 
-    def __iter__(self) -> Iterator[Array]:
-        size = rows_at_once(self.values[0].size)
-        return (self.values[at : at + size] for at in range(0, self.rows, size))
+    def __iter__(self) -> Iterator[dict[str, Array]]:
+        size = rows_at_once(self.width)
+        for at in range(0, self.rows, size):
+            yield {self._port.name: self.values[at : at + size].astype(self._port.dtype, copy=False)}
 
 
 class Texts(Instances):
     """Texts, which become token numbers only when their turn comes: those take far more room."""
 
-    def __init__(self, texts: list[str], processing: Processing, length: int, first: int = 0) -> None:
-        self.rows, self.first, self._texts = len(texts), first, texts
-        self._processing, self._length = processing, length
+    def __init__(self, port: Port, texts: list[str], processing: Processing, length: int, first: int) -> None:
+        super().__init__(len(texts), first, length)
+        self._port, self._texts, self._processing = port, texts, processing
 
-    def __iter__(self) -> Iterator[Array]:
-        size = rows_at_once(self._length)
-        return (self._processing.inputs(self._texts[at : at + size]) for at in range(0, self.rows, size))
+    def __iter__(self) -> Iterator[dict[str, Array]]:
+        size = rows_at_once(self.width)
+        for at in range(0, self.rows, size):
+            tokens = self._processing.single(self._texts[at : at + size])
+            yield {self._port.name: tokens.astype(self._port.dtype, copy=False)}
 
 
 class Pictures(Instances):
     """Picture files, which are decoded only when their turn comes: pixels take far more room."""
 
-    def __init__(self, files: list[bytes], processing: Processing, values: int, first: int = 0) -> None:
-        self.rows, self.first, self._files = len(files), first, files
-        self._processing, self._values = processing, values
+    def __init__(self, port: Port, files: list[bytes], processing: Processing, values: int, first: int) -> None:
+        super().__init__(len(files), first, values)
+        self._port, self._files, self._processing = port, files, processing
 
-    def __iter__(self) -> Iterator[Array]:
-        size = rows_at_once(self._values)
+    def __iter__(self) -> Iterator[dict[str, Array]]:
+        size = rows_at_once(self.width)
         for at in range(0, self.rows, size):
             try:
                 part = self._processing.pictures(self._files[at : at + size], self.first + at, "instance", MOST_PIXELS)
             except DataError as error:
                 raise InstancesRefused(error.message, error.hint) from None
-            yield part
-
-
-def _shape(instance: Any) -> tuple[tuple[int, ...] | None, set[type]]:
-    """Its shape, None where it is ragged, and the types of its cells."""
-    shape: list[int] = []
-    cells = [instance]
-    while len(shape) < DEEPEST:
-        kinds = set(map(type, cells))
-        if list not in kinds:
-            return tuple(shape), kinds
-        if kinds != {list} or len(sizes := set(map(len, cells))) != 1:
-            return None, kinds
-        shape.append(sizes.pop())
-        cells = list(chain.from_iterable(cells))
-    return tuple(shape), {list}
-
-
-def _called(kind: type) -> str:
-    names = {str: "text", bool: "true or false", type(None): "null", dict: "an object", list: "a list"}
-    names |= {float: "a number with a fraction", int: "a number"}
-    return names.get(kind) or f"a value of the type {kind.__name__}"  # which no JSON has
+            yield {self._port.name: part}

@@ -1,6 +1,5 @@
 """One loaded model version: an ONNX session whose files were checked, and whose golden answers it repeats."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,8 +10,12 @@ import numpy as np
 
 from airloom import agreement, processing
 from airloom.errors import CorruptFile, InstancesRefused
+from airloom.golden import Golden
+from airloom.inference.columns import ColumnSignature
 from airloom.inference.instances import InputSignature, Instances, TooMany
+from airloom.inputs.prepare import check
 from airloom.processing import Processing, not_finite
+from airloom.signature import Signature
 from airloom.tracking.artifacts import GOLDEN, ONNX, PROCESSING, read_checked
 
 Array = np.ndarray[Any, Any]
@@ -55,6 +58,7 @@ class LoadedModel:
     shape: tuple[int, ...]  # of one instance
     processing: Processing = field(default_factory=Processing)
     whole: bool = False  # the graph takes whole numbers: tokens
+    is_open: bool = True  # dimensions that the graph leaves open are; earlier releases fixed them
 
     @classmethod
     def load(cls, name: str, version: str, folder: Path, digests: dict[str, str], checked: bool = False) -> Self:
@@ -78,29 +82,39 @@ class LoadedModel:
         has = PROCESSING in digests
         declared = processing.parse(read_checked(folder, PROCESSING, digests)) if has else Processing()
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-        golden = json.loads(read_checked(folder, GOLDEN, digests))
-        whole = "int" in golden.get("dtype", "")
-        inputs = np.asarray(golden["inputs"], np.int64 if whole else np.float32)
-        model = cls(name, version, session, inputs.shape[1:], declared, whole)
+        golden = Golden.parse(read_checked(folder, GOLDEN, digests), Signature.of(session))
+        check(Signature.of(session), declared.inputs)
+        inputs = next(iter(golden.inputs.values()))
+        model = cls(name, version, session, inputs.shape[1:], declared, inputs.dtype.kind in "iu", golden.is_named)
         if not checked:
-            model._repeat(golden, inputs)
+            model._repeat(golden)
         return model
 
-    def _repeat(self, golden: dict[str, Any], inputs: Array) -> None:
+    def _repeat(self, golden: Golden) -> None:
         """Compare the golden answers."""
-        label, answers = f"{self.name} version {self.version}", self.scores(inputs)
-        if answers.dtype.kind not in "fiu" or (answers.ndim != 2 and answers.size != len(inputs)):
+        label, answers = f"{self.name} version {self.version}", self.outputs(golden.inputs)
+        output = next(iter(answers.values()))
+        single = len(answers) == 1
+        if single and (output.dtype.kind not in "fiu" or (output.ndim != 2 and output.size != golden.rows)):
             raise CorruptFile(
-                f"{label} answers {len(inputs)} rows with {answers.dtype} of shape {answers.shape}",
+                f"{label} answers {golden.rows} rows with {output.dtype} of shape {output.shape}",
                 "the server answers with one number, or with a score for each class",
             )
         if problem := agreement.of_golden(golden, answers, self.processing):
             raise CorruptFile(f"{label} differs from its golden answers: {problem.message}", problem.hint)
 
     @cached_property
-    def signature(self) -> InputSignature:
+    def signature(self) -> InputSignature | ColumnSignature:
         """What it takes."""
-        return InputSignature(self.name, self.shape, self.processing, self.whole)
+        has_open = self.is_open and self.graph.inputs[0].is_open and not self.processing.has_fixed_size
+        if self.processing.takes_columns(self.graph) or has_open:
+            return ColumnSignature(self.name, self.graph, self.processing)
+        return InputSignature(self.name, self.shape, self.processing, self.whole, self.graph.inputs[0])
+
+    @cached_property
+    def graph(self) -> Signature:
+        """The graph's inputs and outputs."""
+        return Signature.of(self.session)
 
     def parse(self, instances: Any) -> Instances:
         """Judge rows as JSON has them.
@@ -125,23 +139,34 @@ class LoadedModel:
         """
         answers, extras, first = Answers(), extras or Extras(), instances.first
         for values in instances:
-            outputs = self.run(values, options)
-            if len(outputs) != len(values):
-                raise InstancesRefused(f"{self.name} answers {len(values)} instances with shape {outputs.shape}")
-            if len(bad := not_finite(outputs)):
-                worst = outputs.reshape(len(outputs), -1)[bad[0]]
-                value = worst[~np.isfinite(worst)][0]
-                raise NotFinite(
-                    f"the answer of {self.name} version {self.version} to instance {first + int(bad[0])} is not "
-                    f"finite but {value}: the model has no answer to such an input"
-                )
-            answers.outside += self.processing.outside(values)
+            rows, outputs = _rows(values), self.run(values, options)
+            for output in outputs.values():
+                self._check(output, rows, first)
+            if isinstance(self.signature, InputSignature):
+                answers.outside += self.processing.outside(next(iter(values.values())))
             self._add(answers, outputs, extras, instances.rows)
-            first += len(values)
+            first += rows
         return answers
 
-    def _add(self, answers: Answers, outputs: Array, extras: Extras, rows: int) -> None:
+    def _check(self, output: Array, rows: int, first: int) -> None:
+        """Whether an output has an answer to each of so many rows."""
+        if len(output) != rows:
+            raise InstancesRefused(f"{self.name} answers {rows} instances with shape {output.shape}")
+        several = len(self.graph.outputs) > 1  # which are answered as they are, and JSON has no infinity
+        if len(bad := not_finite(output, every=several)):
+            worst = output.reshape(len(output), -1)[bad[0]]
+            value = worst[~np.isfinite(worst)][0]
+            raise NotFinite(
+                f"the answer of {self.name} version {self.version} to instance {first + int(bad[0])} is not "
+                f"finite but {value}: the model has no answer to such an input"
+            )
+
+    def _add(self, answers: Answers, by_name: dict[str, Array], extras: Extras, rows: int) -> None:
         """Add the answers of a part."""
+        if len(by_name) > 1:
+            self._add_named(answers, by_name, extras, rows)
+            return
+        outputs = by_name[self.graph.outputs[0].name]
         if outputs.size == len(outputs) and self.processing.threshold is None:
             if extras.scores or extras.top:
                 raise InstancesRefused(f"{self.name} answers with numbers, not classes: it has no probabilities")
@@ -166,6 +191,17 @@ class LoadedModel:
                     [{"class": name, "score": float(row[at])} for name, at in zip(names, places, strict=True)]
                 )
 
+    def _add_named(self, answers: Answers, by_name: dict[str, Array], extras: Extras, rows: int) -> None:
+        """Of several outputs an object for each instance, by output; what is filled up of an input is of an output."""
+        if extras.scores or extras.top:
+            names = ", ".join(by_name)
+            raise InstancesRefused(f"{self.name} answers with several outputs ({names}): it has no probabilities")
+        wanted = sum(output[0].size for output in by_name.values())
+        if extras.most is not None and rows * wanted > extras.most:
+            raise TooMany(f"an answer has at most {extras.most} numbers, these were {rows} times {wanted}")
+        columns = [output.tolist() for output in by_name.values()]
+        answers.predictions += [dict(zip(by_name, row, strict=True)) for row in zip(*columns, strict=True)]
+
     def classes(self, count: int) -> list[Any]:
         """The names of the classes in the order of `scores`."""
         return self._names(range(count))
@@ -173,7 +209,9 @@ class LoadedModel:
     @property
     def known_classes(self) -> list[Any]:
         """The same as far as they are known before an answer; empty where it answers with numbers."""
-        width = self.session.get_outputs()[0].shape[1:]
+        if len(self.graph.outputs) > 1:
+            return []
+        width = self.graph.outputs[0].row
         if self.processing.threshold is not None:
             return self.classes(2)
         if len(width) == 1 and isinstance(width[0], int):
@@ -190,20 +228,29 @@ class LoadedModel:
     def _names(self, numbers: Sequence[int]) -> list[Any]:
         return self.processing.names(numbers)
 
-    def run(self, values: Array, options: Any = None) -> Array:
-        """What the graph answers, (n, …).
+    def run(self, inputs: dict[str, Array], options: Any = None) -> dict[str, Array]:
+        """What the graph answers, (n, …) of each output.
+
+        Args:
+            inputs: (n, …) by name.
+            options: `onnxruntime.RunOptions`.
 
         Raises:
             InstancesRefused: it refuses these values.
             Ended: `terminate` was set.
         """
         try:
-            return self.scores(values, options)
+            return self.outputs(inputs, options)
         except Exception as error:  # onnxruntime has no common base of its errors
             if options is not None and options.terminate:
                 raise Ended(f"{self.name} was ended before it answered") from None
             raise InstancesRefused(f"{self.name} cannot answer these instances: {str(error)[:300]}") from None
 
-    def scores(self, values: Array, options: Any = None) -> Array:
-        """The graph's own outputs, or its own error."""
-        return self.session.run(None, {self.session.get_inputs()[0].name: values}, options)[0]  # type: ignore[no-any-return]
+    def outputs(self, inputs: dict[str, Array], options: Any = None) -> dict[str, Array]:
+        """The same, or the graph's own error."""
+        names = [port.name for port in self.graph.outputs]
+        return dict(zip(names, self.session.run(names, inputs, options), strict=True))
+
+
+def _rows(arrays: dict[str, Array]) -> int:
+    return len(next(iter(arrays.values())))

@@ -54,15 +54,15 @@ class ModelInput:
     """What a model takes of one row.
 
     Attributes:
-        name: of the graph's input.
-        dtype: `text`, `picture` (a file of any size), float32 or int64.
-        shape: of one row's value; () for a text, a picture or a single number.
+        name: of the graph's input; of a model of several inputs that of a row's column.
+        dtype: `text`, `picture` (a file of any size), `category`, `number`, or the type of the input.
+        shape: of one row's value, an open dimension by its name; () for a text, a picture or a single number.
         columns: of a table, in their order; empty where there are none or the model does not keep them.
     """
 
     name: str
     dtype: str
-    shape: tuple[int, ...]
+    shape: tuple[int | str, ...]
     columns: tuple[str, ...] = ()
 
 
@@ -90,7 +90,11 @@ class Model:
     @property
     def inputs(self) -> list[ModelInput]:
         """What it takes."""
-        signature, name = self._loaded.signature, self._loaded.session.get_inputs()[0].name
+        from airloom.inference.columns import ColumnSignature
+
+        signature, name = self._loaded.signature, self._loaded.graph.inputs[0].name
+        if isinstance(signature, ColumnSignature):
+            return [ModelInput(column.name, column.kind, column.shape) for column in signature.described]
         if signature.processing.tokenise:
             return [ModelInput(name, "text", ())]
         if signature.processing.picture:
@@ -133,16 +137,17 @@ class Model:
         """What the server answers to these rows.
 
         Args:
-            rows: raw rows as the server takes them (lists of numbers, texts); an array (n, …); pictures, or paths of
-                pictures, which are read as `airloom dataset create` reads them; a pandas frame with the columns of a
-                table's model. As many as there are: they are answered a part at a time.
+            rows: raw rows as the server takes them (lists of numbers, texts; dicts by column of a model of several
+                inputs); an array (n, …); pictures, or paths of pictures, which are read as `airloom dataset create`
+                reads them; a pandas frame with the columns of a table's model. As many as there are: they are answered
+                a part at a time.
             scores: have the probability of each class.
             top: have so many of the most probable classes.
 
         Returns:
-            A class, by name, or a number, for each row. With `scores` or `top` a dict like the server's answer:
-            `predictions`, `model`, `version`; with `scores` also `classes` and `scores`, with `top` also `top`. It has
-            no `prediction_ids`, as nothing is counted or logged.
+            A class, by name, or a number, for each row; of a model of several outputs a dict by output. With `scores`
+            or `top` a dict like the server's answer: `predictions`, `model`, `version`; with `scores` also `classes`
+            and `scores`, with `top` also `top`. It has no `prediction_ids`, as nothing is counted or logged.
 
         Raises:
             InstancesRefused: a row does not fit, or the model has no answer to it; says which row, counted from 0, and
@@ -172,10 +177,12 @@ class Model:
         return f"{self.name}/{self.version}"
 
     def __repr__(self) -> str:
-        (asked,), classes = self.inputs, self.classes
-        shape = f" {' x '.join(map(str, asked.shape))}" if asked.shape else ""
-        some = ", ".join(map(str, classes[:10])) + (", …" if len(classes) > 10 else "")
-        return f"<{self._reference}: {asked.dtype}{shape} → {some or 'a number'}>"
+        forms = [f"{asked.dtype}{' ' * bool(asked.shape)}{' x '.join(map(str, asked.shape))}" for asked in self.inputs]
+        taken = [f"{asked.name} {form}" for asked, form in zip(self.inputs, forms, strict=True)]
+        outputs = [port.name for port in self._loaded.graph.outputs]
+        some = self.classes or (outputs if len(outputs) > 1 else [])
+        told = ", ".join(map(str, some[:10])) + (", …" if len(some) > 10 else "")
+        return f"<{self._reference}: {', '.join(taken) if len(taken) > 1 else forms[0]} → {told or 'a number'}>"
 
 
 class Card(str):

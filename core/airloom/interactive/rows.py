@@ -13,31 +13,83 @@ from airloom.names import near
 if TYPE_CHECKING:
     import numpy as np
 
+    from airloom.inference.columns import ColumnSignature
     from airloom.inference.instances import InputSignature, Instances
 
 _PLAIN = {int, float, str, bool, type(None)}
 
 
-def judged(rows: Any, signature: "InputSignature") -> "Iterator[Instances]":
+def judged(rows: Any, signature: "InputSignature | ColumnSignature") -> "Iterator[Instances]":
     """The rows, a part at a time: as many as the graph is given at once.
 
     Args:
         rows: a list (or what else can be gone through once) of raw rows, texts, arrays, pictures or paths of pictures;
-            an array (n, …); a pandas series; a pandas frame or Arrow table, for a model of a table.
+            an array (n, …); a pandas series; a pandas frame or Arrow table, for a model of a table; of a model of
+            several inputs dicts by column, or a frame or table.
         signature: of the model.
 
     Raises:
         InstancesRefused: a row does not fit the model.
         ConfigError: these are no rows.
     """
+    from airloom.inference.columns import ColumnSignature
     from airloom.inference.limits import rows_at_once
 
     size, first = rows_at_once(signature.values), 0
+    if isinstance(signature, ColumnSignature):
+        yield from _by_column(rows, signature, size)
+        return
     for part in _parts(rows, signature, size):
         yield signature.judge(part, first) if isinstance(part, list) else signature.judge_array(part, first)
         first += len(part)
     if not first:
         signature.judge([])
+
+
+def _by_column(rows: Any, signature: "ColumnSignature", size: int) -> "Iterator[Instances]":
+    """Rows with columns, or the bare values of the only one."""
+    first = 0
+    if _is(rows, "pyarrow", "Table"):
+        rows = rows.to_pandas()
+    if _is(rows, "pandas", "DataFrame"):
+        for at in range(0, len(rows), size):
+            part = rows.iloc[at : at + size]
+            yield signature.judge_columns({name: _cells(part[name], name, signature) for name in part.columns}, at)
+        first = len(rows)
+    elif isinstance(rows, str | bytes | Mapping | Path) or not isinstance(rows, Iterable) or _is_picture(rows):
+        kind = type(rows).__name__
+        raise ConfigError(f"{signature.model} takes rows, and this is one {kind}", "of a single row give a list: [row]")
+    else:
+        left = iter(rows)
+        while part := list(islice(left, size)):
+            yield signature.judge([_object(row, first + at, signature) for at, row in enumerate(part)], first)
+            first += len(part)
+    if not first:
+        signature.judge([])
+
+
+def _cells(series: Any, name: Any, signature: "ColumnSignature") -> list[Any]:
+    """The cells of a frame's column; what pandas calls missing is None, as in JSON."""
+    values = [None if gap is True else cell for cell, gap in zip(series.tolist(), series.isna().tolist(), strict=True)]
+    return [_cell(cell, place, name in signature.pictures) for place, cell in enumerate(values)]
+
+
+def _object(row: Any, place: int, signature: "ColumnSignature") -> Any:
+    if isinstance(row, Mapping):
+        return {name: _cell(cell, place, name in signature.pictures) for name, cell in row.items()}
+    return _cell(row, place, bool(signature.pictures))
+
+
+def _cell(cell: Any, place: int, picture: bool) -> Any:
+    """A value as JSON has it, an array, or the bytes of a picture."""
+    if picture:
+        return _file(cell, place) if isinstance(cell, str | Path) or _is_picture(cell) else cell
+    if hasattr(cell, "__array__"):
+        import numpy as np
+
+        array = np.asarray(cell)
+        return array if array.ndim and array.dtype.kind in "biuf" else array.tolist()
+    return _plain(cell)
 
 
 def _parts(rows: Any, signature: "InputSignature", size: int) -> Iterator[Any]:
@@ -116,7 +168,7 @@ def _pixels(picture: Any, place: int, signature: "InputSignature") -> "np.ndarra
     import numpy as np
 
     from airloom.datasets.ingest import pictures
-    from airloom.processing import Pixels
+    from airloom.inputs.pixels import Pixels
 
     try:
         if isinstance(picture, str | Path):

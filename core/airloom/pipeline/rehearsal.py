@@ -210,7 +210,8 @@ def _served(
     from airloom.evaluation.inference import answered
     from airloom.evaluation.metrics import shown
     from airloom.evaluation.predictions import by_name
-    from airloom.training.export.onnx import adopt, export, load_program
+    from airloom.training.export.adopt import adopt
+    from airloom.training.export.onnx import export, load_program
     from airloom.training.few_rows import FewRows
 
     model, example = saved
@@ -218,11 +219,11 @@ def _served(
     split, processing = opened.split("validation"), run.processing.of_classes(opened.labels_of_classes)
     with tempfile.TemporaryDirectory(prefix="airloom-model-") as name:
         if isinstance(model, Path) and model.suffix == ".onnx":
-            files: Any = adopt(model, example, Path(name), run.rtol)
+            files = adopt(model, example, Path(name), run.rtol)
         else:
             module = load_program(model) if isinstance(model, Path) else model.cpu().eval()
             files = export(module, example, Path(name), processing, run.rtol)
-        data, golden = files.onnx.read_bytes(), json.loads(files.golden.read_text())
+        data, golden = files.onnx.read_bytes(), files.golden.read_bytes()
     yield f"exported to ONNX, {len(data) / 1e6:.1f} MB; it answers as the model does"
     asked = rows_of(split, FewRows.spread(len(split), ROWS))
 

@@ -7,26 +7,41 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from airloom.inputs.declared import InputProcessing as InputProcessing
+    from airloom.inputs.tokenise import Tokenise as Tokenise
     from airloom.pictures import Picture as Picture
     from airloom.processing import Processing as Processing
-    from airloom.processing import Tokenise as Tokenise
     from airloom.training.loop import fit as fit
     from airloom.training.normalise import Normalise as Normalise
+    from airloom.training.prepared import Prepared as Prepared
     from airloom.training.run import TrainingRun as TrainingRun
     from airloom.training.source import TensorSource as TensorSource
     from airloom.training.stopping import EarlyStopping as EarlyStopping
 
 _PLACES = {
     "EarlyStopping": "airloom.training.stopping",
+    "InputProcessing": "airloom.inputs.declared",
     "Normalise": "airloom.training.normalise",
     "Picture": "airloom.pictures",
+    "Prepared": "airloom.training.prepared",
     "Processing": "airloom.processing",
     "TensorSource": "airloom.training.source",
-    "Tokenise": "airloom.processing",
+    "Tokenise": "airloom.inputs.tokenise",
     "TrainingRun": "airloom.training.run",
     "fit": "airloom.training.loop",
 }
-__all__ = ["EarlyStopping", "Normalise", "Picture", "Processing", "TensorSource", "Tokenise", "TrainingRun", "fit"]
+__all__ = [
+    "EarlyStopping",
+    "InputProcessing",
+    "Normalise",
+    "Picture",
+    "Prepared",
+    "Processing",
+    "TensorSource",
+    "Tokenise",
+    "TrainingRun",
+    "fit",
+]
 
 
 def __getattr__(name: str) -> Any:

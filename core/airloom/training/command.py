@@ -129,7 +129,7 @@ def _example(source: "Source") -> "Tensor":
     if not isinstance(inputs, dict):
         raise ConfigError("a command trains on tensors and tables, not on texts", "name a function instead: `train:`")
     try:
-        return torch.from_numpy(Processing().inputs({name: cells[:2] for name, cells in inputs.items()}))
+        return torch.from_numpy(Processing().single({name: cells[:2] for name, cells in inputs.items()}))
     except DataError as error:
         raise ConfigError(f"a command trains on numbers: {error.message}", error.hint) from None
 

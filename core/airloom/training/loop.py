@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
 from airloom.errors import ConfigError
-from airloom.training.export.check import check_example
+from airloom.training.export.check import need_an_example
 from airloom.training.held_out import Metrics, evaluate, move
 from airloom.training.reporting.progress_line import Pulse
 from airloom.training.run import TrainingRun, check_finite
@@ -193,7 +193,7 @@ def _in_memory(run: TrainingRun, split: str) -> bool:
         raise ConfigError(f"the {split} split is empty", "commit more rows to the dataset")
     example = run.example()
     if isinstance(example, list) and not isinstance(example[0], str):
-        check_example(example)
+        need_an_example(example)
     return hasattr(example, "nbytes") and rows * example[:1].nbytes <= IN_MEMORY
 
 

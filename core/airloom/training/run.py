@@ -3,13 +3,13 @@
 import logging
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from airloom.agreement import RTOL
 from airloom.errors import AirloomError, ConfigError, JobFailed
+from airloom.golden import RTOL
 from airloom.names import check_logged
 from airloom.pictures import Picture
 from airloom.processing import Processing
@@ -18,7 +18,7 @@ from airloom.training.checkpointing import random_state
 from airloom.training.checkpointing.checkpoints import Checkpoints
 from airloom.training.checkpointing.progress import Progress
 from airloom.training.checkpointing.state import unwrapped
-from airloom.training.export.check import check_example
+from airloom.training.export.example import Dynamic, Example
 from airloom.training.hints import hint_of
 from airloom.training.splits import Source
 from airloom.training.stopping import Budget
@@ -50,8 +50,8 @@ class ReportSink(Protocol):
     def sync(self) -> None:
         """Have what was reported on the disk: a checkpoint that comes after it is about to be written."""
 
-    def save(self, model: "Module | Path", example: "Tensor") -> None:
-        """Take the trained model and an input of at least two rows."""
+    def save(self, model: "Module | Path", example: Example) -> None:
+        """Take the trained model and inputs of at least two rows."""
 
 
 class TrainingRun:
@@ -272,19 +272,25 @@ class TrainingRun:
     def save_model(
         self,
         model: "Module | Path",
-        example_input: "Tensor | None" = None,
+        example_input: "Tensor | tuple[Tensor, ...] | Mapping[str, Tensor] | None" = None,
         *,
         processing: Processing | None = None,
         rtol: float = RTOL,
+        dynamic: Dynamic | None = None,
     ) -> None:
         """Hand over the trained model, once, with an input of at least two rows (default: `example()`).
 
+        It may return a tensor, or a tuple, a dict or a dataclass of tensors, each (B, …): those are its named outputs.
+
         Args:
             model: a module, or the file of one: ONNX, or a program saved by `torch.export`.
-            example_input: what the module takes, (B, …), B at least 2.
+            example_input: what the module takes, (B, …), B at least 2: one tensor; a tuple, whose tensors have the
+                names of forward's parameters; or a dict, with which forward is called by keyword.
             processing: what goes before and after the module, for those who ask with texts. The classes' names come by
                 themselves.
             rtol: by how much of their size the served model's answers may differ from torch's.
+            dynamic: the dimensions of any size besides the batch, by input and place, each with a name:
+                `{"input_ids": {1: "length"}}`; of one tensor the input is `input`. An ONNX file says them itself.
 
         Raises:
             ConfigError: the example has fewer than two rows, is no tensor, or of a type that is not served.
@@ -294,11 +300,15 @@ class TrainingRun:
                 f"save_model: rtol is {rtol}", "give a share of the answers' size, above 0 and at most 0.1"
             )
         given = processing or self.processing
-        picture = given.picture or self.processing.picture  # what run.pictures was told
-        self.processing, self.rtol = given.model_copy(update={"picture": picture}), rtol
-        example = check_example(self.example() if example_input is None else example_input)
+        if not given.inputs:  # which say each for itself what becomes of a picture
+            given = given.model_copy(update={"picture": given.picture or self.processing.picture})
+        self.processing, self.rtol = given, rtol
+        if dynamic and isinstance(model, Path):
+            raise ConfigError(f"save_model: dynamic is for a module, and {model.name} says itself what is open in it")
+        model = model if isinstance(model, Path) else unwrapped(model)
+        example = Example.of(self.example() if example_input is None else example_input, model, dynamic)
         if self.rank == 0:
-            self._sink.save(unwrapped(model), example.detach().cpu())
+            self._sink.save(model, example.kept())
 
 
 def execute(function: Callable[[TrainingRun], Any], run: TrainingRun, reference: str) -> None:

@@ -9,8 +9,9 @@ from airloom.contracts import Snapshot
 from airloom.datasets.reading.cursor import Cursor, resumed
 from airloom.datasets.reading.order import Order, rank_slice
 from airloom.errors import ConfigError
+from airloom.inputs.pixels import Pixels
 from airloom.pictures import Picture
-from airloom.processing import Pixels, Processing
+from airloom.processing import Processing
 from airloom.settings import Settings
 from airloom.training.framed import Framed
 from airloom.training.scaled import scaled
@@ -73,6 +74,8 @@ class SnapshotSplits:
         """
         data = self._open()
         processing = processing.of_classes(data.labels_of_classes)
+        if processing.inputs:  # which say each for itself what range it has
+            return processing
         if data.layout.type == "image" and processing.pixels is None and processing.picture is None:
             return processing.model_copy(update={"pixels": Pixels.UNIT})
         if data.layout.type == "tabular" and not processing.observed:

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from airloom.agreement import RTOL, disagreement, of_golden
+from airloom.agreement import disagreement, of_golden
+from airloom.golden import RTOL, Golden
 from airloom.processing import Processing
 
 scores = arrays.arrays(
@@ -95,7 +96,10 @@ def test_rounding_is_never_a_difference_and_a_hundredth_always_is(before, noise)
 
 
 def test_golden_answers_have_their_own_tolerance_and_those_of_earlier_releases_the_former_one():
-    assert of_golden({"outputs": [[100.0]], "rtol": 1e-2}, column(100.5)) is None
-    assert of_golden({"outputs": [[100.0]], "rtol": RTOL}, column(100.5)) is not None
-    assert of_golden({"outputs": [[1e-5]], "tolerance": 1e-5}, column(9e-5)) is None
-    assert of_golden({"outputs": [[1e-5]], "rtol": RTOL}, column(9e-5)) is not None
+    def differs(recorded: float, rtol: float | None, actual: float) -> bool:
+        return of_golden(Golden({}, {"y": column(recorded)}, rtol), {"y": column(actual)}) is not None
+
+    assert not differs(100.0, 1e-2, 100.5)
+    assert differs(100.0, RTOL, 100.5)
+    assert not differs(1e-5, None, 9e-5)  # as earlier releases wrote it
+    assert differs(1e-5, RTOL, 9e-5)

@@ -61,11 +61,11 @@ def test_a_threshold_moves_the_decision_of_a_single_output():
 
 def test_tables_are_stacked_in_the_declared_order_and_images_scaled():
     table = {"a": np.array([1, 2]), "name": ["x", "y"], "b": np.array([0.5, 1.5])}
-    assert Processing().inputs(table).tolist() == [[1, 0.5], [2, 1.5]]
-    assert Processing(columns=["b", "a"]).inputs(table).tolist() == [[0.5, 1], [1.5, 2]]
+    assert Processing().single(table).tolist() == [[1, 0.5], [2, 1.5]]
+    assert Processing(columns=["b", "a"]).single(table).tolist() == [[0.5, 1], [1.5, 2]]
     image = np.full((1, 1, 2, 2), 255, np.uint8)
-    assert Processing().inputs(image).dtype == np.float32
-    assert Processing().inputs(image).max() == 1
+    assert Processing().single(image).dtype == np.float32
+    assert Processing().single(image).max() == 1
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_tables_are_stacked_in_the_declared_order_and_images_scaled():
 )
 def test_instances_of_another_kind_are_named(declared, raw):
     with pytest.raises(DataError):
-        declared.inputs(raw)
+        declared.single(raw)
 
 
 def test_names_take_the_place_of_numbers():

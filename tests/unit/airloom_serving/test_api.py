@@ -111,7 +111,7 @@ def test_pixels_beyond_their_range_are_refused(pictures, wrong):
 def test_bytes_are_scaled_where_they_are_declared(server, pictures):
     values = np.arange(256, dtype=np.uint8).reshape(64, 1, 2, 2)
     (judged,) = server.reconciler.models["bytes"].parse(values.tolist())
-    assert (judged == Processing().inputs(values)).all()  # the same bits as in training
+    assert (judged["input"] == Processing().single(values)).all()  # the same bits as in training
     assert ask(pictures, "bytes", [[[[0, 256], [0, 0]]]]).status_code == 422
 
 

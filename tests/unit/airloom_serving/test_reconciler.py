@@ -49,7 +49,9 @@ def test_it_serves_the_champion_and_follows_an_alias_moved_by_hand(small, make):
     reconciler.once()
     assert served(reconciler) == {"small": second}
     image = np.eye(64, dtype=np.float32)[4].reshape(1, 1, 8, 8)
-    assert reconciler.models["small"].scores(image).argmax() == 5  # the second model's own mistake
+    assert (
+        reconciler.models["small"].outputs({"input": image})["output"].argmax() == 5
+    )  # the second model's own mistake
     api.delete_registered_model_alias("small", "champion")
     reconciler.once()
     assert served(reconciler) == {}

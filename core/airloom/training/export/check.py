@@ -1,4 +1,4 @@
-"""What a model must be to be served, told where it is saved: one tensor in, one out, of types that the server has."""
+"""What a model must be to be served, told where it is saved: tensors in and out, of types that the server has."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -7,11 +7,11 @@ from airloom.project.place import own_line
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from torch.nn import Module
 
-TYPES = "float32, or int64 for token numbers and other whole ones"
+TYPES = "float32, int64 or int32 for token numbers and other whole ones, bool for masks"
 PICTURES = "say what the model takes, before anything is read: run.pictures(Picture(height=224, width=224))"
 FIXED_BATCH = "forward fixes the size of the batch: write x.shape[0] where a number of rows stands, as in x.reshape(…)"
+FIXED_SIZE = "forward fixes the size: write x.shape[1] where a length stands; or leave the dimension out of `dynamic`"
 # What torch.export says, and what to do about it. The first that fits counts; names of classes come first in the text.
 _HINTS = {
     ("data-dependent", "Dynamic control flow", "GuardOnDataDependent", "Could not guard", "_local_scalar"): (
@@ -21,70 +21,85 @@ _HINTS = {
 }
 
 
-def check_example(example: Any) -> "Tensor":
-    """The input that a model is exported with: a tensor of at least two rows, of a type that the server gives.
+def need_an_example(given: Any) -> None:
+    """Refuse what is no example.
+
+    Raises:
+        ConfigError: it is no tensor; says what to give.
+    """
+    import torch
+
+    if isinstance(given, list) and given and not isinstance(given[0], str):
+        raise ConfigError("the inputs of this dataset are picture files, of any size", PICTURES)
+    if isinstance(given, dict | list | tuple):
+        hint = "give what the module takes: save_model(model, tokens[:2], processing=Processing(tokenise=tokenise))"
+        raise ConfigError("save_model needs an example: the inputs of this dataset are no tensor", hint)
+    if not isinstance(given, torch.Tensor):
+        hint = "give the first rows of what the module takes: save_model(model, x[:2])"
+        raise ConfigError(f"save_model needs a tensor as example, not {type(given).__name__}", hint)
+
+
+def check_tensor(tensor: Any, name: str = "") -> None:
+    """One input that a model is exported with: a tensor of a type that evaluation and server give.
+
+    Args:
+        tensor: to be checked.
+        name: of the input; empty where there is only one.
 
     Raises:
         ConfigError: it is something else; the message says what to give.
     """
     import torch
 
-    if isinstance(example, dict):
-        columns = ", ".join(map(repr, list(example)[:5]))
-        hint = "stack them, as in training: save_model(model, x[:2], processing=Processing(columns=[…]))"
-        raise ConfigError(f"save_model needs an example: the inputs of this dataset are columns ({columns})", hint)
-    if isinstance(example, list) and example and not isinstance(example[0], str):
-        raise ConfigError("the inputs of this dataset are picture files, of any size", PICTURES)
-    if isinstance(example, list | tuple):
-        hint = "give what the module takes: save_model(model, tokens[:2], processing=Processing(tokenise=tokenise))"
-        raise ConfigError("save_model needs an example: the inputs of this dataset are no tensor", hint)
-    if not isinstance(example, torch.Tensor):
-        hint = "give the first rows of what the module takes: save_model(model, x[:2])"
-        raise ConfigError(f"save_model needs a tensor as example, not {type(example).__name__}", hint)
-    if example.ndim == 0 or len(example) < 2:
-        raise ConfigError("save_model needs an example of at least 2 rows", "use run.example()")
-    if example.dtype not in (torch.float32, torch.int64):
-        cast = ".float()" if example.dtype.is_floating_point or example.dtype == torch.bool else ".long()"
-        message = f"the example is {str(example.dtype).removeprefix('torch.')}; evaluation and server give {TYPES}"
+    what = f"the input {name!a} of the example" if name else "the example"
+    if not isinstance(tensor, torch.Tensor):
+        message = f"{what} is {type(tensor).__name__}, and no tensor"
+        columns = "stack them, as in training: save_model(model, x[:2], processing=Processing(columns=[…]))"
+        raise ConfigError(message, f"give what forward takes; the columns of a table: {columns}")
+    if tensor.dtype not in (torch.float32, torch.int64, torch.int32, torch.bool):
+        cast = ".float()" if tensor.dtype.is_floating_point else ".long()"
+        message = f"{what} is {str(tensor.dtype).removeprefix('torch.')}; evaluation and server give {TYPES}"
         hint = f"train and save with inputs as x{cast}; what the module needs beyond that it can cast in forward"
-        if example.dtype == torch.uint8:
+        if tensor.dtype == torch.uint8:
             hint = "pictures come as float32, 0..1, as run.tensors gives them; other whole numbers as x.long()"
         raise ConfigError(message, hint)
-    return example
+    if tensor.ndim == 0 or len(tensor) < 2:
+        of = f" in its input {name!a}" if name else ""
+        raise ConfigError(f"save_model needs an example of at least 2 rows{of}", "use run.example()")
 
 
-def answer_of(model: "Module", rows: "Tensor", what: str = "its example") -> "Tensor":
-    """What a model answers, (B, …).
-
-    Args:
-        model: in evaluation mode.
-        rows: (B, …).
-        what: the rows are, for the message.
+def check_rows(rows: dict[str, int]) -> None:
+    """Refuse inputs of several numbers of rows.
 
     Raises:
-        JobFailed: it raises, or its answer is not one tensor with a row for each row of inputs.
+        ConfigError: they differ.
+    """
+    if len(set(rows.values())) > 1:
+        told = ", ".join(f"{name} {count}" for name, count in rows.items())
+        hint = "the first dimension of each input is the batch"
+        raise ConfigError(f"the inputs of the example have different numbers of rows: {told}", hint)
+
+
+def check_answer(answer: "Tensor", rows: int, name: str = "") -> None:
+    """One output: a row of answers for each row, of a type that is served.
+
+    Args:
+        answer: (B, …).
+        rows: that were asked.
+        name: of the output; empty where there is only one.
+
+    Raises:
+        JobFailed: it is something else.
     """
     import torch
 
-    try:
-        with torch.no_grad():
-            answer = model(rows)
-    except Exception as error:
-        form = f"{str(rows.dtype).removeprefix('torch.')} {tuple(rows.shape)}"
-        message = f"the model does not take {what}, {form}: {type(error).__name__}: {str(error)[:300]}"
-        hint = "give save_model rows as the module gets them in training" if what == "its example" else FIXED_BATCH
-        raise JobFailed(f"{message} ({own_line(error)})", hint) from error
-    if not isinstance(answer, torch.Tensor):
-        count = f" of {len(answer)}" if isinstance(answer, tuple | list | dict) else ""
-        hint = "return the one that is to be served, for example from a module around it; the others can be trained on"
-        raise JobFailed(f"the model returns a {type(answer).__name__}{count}; what is served is one tensor", hint)
-    if answer.ndim == 0 or len(answer) != len(rows):
+    of = f" in its output {name!a}" if name else ""
+    if answer.ndim == 0 or len(answer) != rows:
         hint = "have forward return a row of answers for each row of inputs"
-        raise JobFailed(f"the model answers {len(rows)} rows with a tensor of shape {tuple(answer.shape)}", hint)
+        raise JobFailed(f"the model answers {rows} rows with a tensor of shape {tuple(answer.shape)}{of}", hint)
     if answer.dtype in (torch.bfloat16, torch.float16) or answer.is_complex():
-        name = str(answer.dtype).removeprefix("torch.")
-        raise JobFailed(f"the model answers in {name}, which is not served", "return answer.float() from forward")
-    return answer
+        kind = str(answer.dtype).removeprefix("torch.")
+        raise JobFailed(f"the model answers in {kind}{of}, which is not served", "return answer.float() from forward")
 
 
 def cause_of(error: BaseException) -> str:

@@ -1,6 +1,5 @@
 """ONNX beside the torch program: the server needs no torch, and golden answers prove that both agree."""
 
-import json
 import logging
 import warnings
 from collections.abc import Iterator
@@ -10,43 +9,58 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airloom.agreement import RTOL, disagreement
+from airloom.agreement import first_disagreement, share
 from airloom.errors import JobFailed
+from airloom.golden import RTOL, Golden
+from airloom.inputs.prepare import check
 from airloom.processing import Processing
-from airloom.training.export.check import FIXED_BATCH, answer_of, cause_of, hint_of
+from airloom.signature import Signature
+from airloom.training.export.answers import answers_of, flat
+from airloom.training.export.check import FIXED_BATCH, FIXED_SIZE, cause_of, hint_of
+from airloom.training.export.example import BATCH, OUTPUT, Example
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
 BATCHES = (1, 2, 7)
+MOST_WEIGHTS = 2**31 - 2**24  # bytes that one ONNX file can hold, and the graph beside them
 _TRACE = "pkg.torch.onnx.stack_trace"
 
 
 @dataclass(frozen=True)
 class ExportedModel:
-    """The files of an exported model, whose answers are those of torch."""
+    """The files of an exported model, whose answers are those of torch.
+
+    Attributes:
+        onnx: the graph.
+        golden: a few inputs and what is answered to them.
+        signature: of the graph.
+        inputs: the example, (B, …) by name.
+        outputs: what was answered to it.
+    """
 
     onnx: Path
     golden: Path
-
-
-@dataclass(frozen=True)
-class AdoptedModel:
-    """The files of a model that came as ONNX, and its answers to the example, (B, …)."""
-
-    onnx: Path
-    golden: Path
-    answers: Any
+    signature: Signature
+    inputs: dict[str, Any]
+    outputs: dict[str, Any]
 
 
 def export(
-    model: "Module", example: "Tensor", folder: Path, processing: Processing | None = None, rtol: float = RTOL
+    model: "Module",
+    example: "Example | Tensor | Any",
+    folder: Path,
+    processing: Processing | None = None,
+    rtol: float = RTOL,
 ) -> ExportedModel:
-    """Write `model.onnx` (input `input`, output `output`, batch of any size) and `golden.json` to `folder`.
+    """Write `model.onnx` (batch of any size, and what else the example says is open) and `golden.json` to `folder`.
+
+    A module of one tensor has the input `input`, one that answers with one tensor the output `output`; all others have
+    the names of forward's parameters and of its answers.
 
     Args:
-        model: on the CPU, in evaluation mode, one tensor in, one tensor out.
+        model: on the CPU, in evaluation mode.
         example: at least 2 rows, (B, …).
         folder: where to.
         processing: what goes before and after the graph.
@@ -55,60 +69,61 @@ def export(
     Raises:
         JobFailed: the model cannot be exported, or its answers differ from torch's; see `airloom.agreement`.
     """
-    path = folder / "model.onnx"
-    answers = answer_of(model, example)
-    if not answers.isfinite().all():
+    path, example = folder / "model.onnx", Example.of(example, model)
+    _check_size(model)
+    answers = answers_of(model, example)
+    if bad := [name for name, answer in answers.items() if not answer.isfinite().all()]:
         hint = "look at the training curves, and at what forward divides by or takes a root or logarithm of"
-        raise JobFailed("the model answers its own example with NaN or infinity", hint)
+        where = f" in its output {bad[0]!a}" if len(answers) > 1 else ""
+        raise JobFailed(f"the model answers its own example with NaN or infinity{where}", hint)
     with _quiet() as printed:
         try:
-            _write(model, example, path)
+            _write(model, example, list(answers), path)
         except Exception as error:
             hint = hint_of(error) or printed.getvalue()[-500:] or "use operations that torch.export knows"
             raise JobFailed(f"the model cannot be exported to ONNX: {cause_of(error)}", hint) from error
-    for size in BATCHES:
-        expected, answer = _both(model, _rows(example, size), path)
-        if problem := disagreement(expected, answer, processing, rtol):
+    session, differences = _session(path), dict.fromkeys(answers, 0.0)
+    check(Signature.of(session), processing.inputs if processing else {})
+    for asked, what in _trials(model, example):
+        expected, answer = _both(model, session, asked, what)
+        if problem := first_disagreement(expected, answer, processing, rtol):
             raise JobFailed(f"ONNX does not answer as torch does: {problem.message}", problem.hint)
-    golden = folder / "golden.json"
-    _write_golden(golden, example[:2], answers[:2].tolist(), rtol)
-    return ExportedModel(path, golden)
+        differences = {name: max(most, share(expected[name], answer[name])) for name, most in differences.items()}
+    outputs = {name: answer.numpy() for name, answer in answers.items()}
+    golden = write_golden(folder, example, outputs, rtol, differences)
+    return ExportedModel(path, golden, Signature.of(session), example.arrays(), outputs)
 
 
-def adopt(file: Path, example: "Tensor", folder: Path, rtol: float = RTOL) -> AdoptedModel:
-    """Take an ONNX model of others as it is: `model.onnx` and `golden.json` in `folder`, after trying it.
+def _check_size(model: "Module") -> None:
+    """Tied weights count once."""
+    size = sum({weight.data_ptr(): weight.nbytes for weight in [*model.parameters(), *model.buffers()]}.values())
+    if size > MOST_WEIGHTS:
+        message = f"the model has {size / 1e9:.1f} GB of weights, and an ONNX file holds {MOST_WEIGHTS / 1e9:.1f} GB"
+        raise JobFailed(message, "save a smaller one")
 
-    Args:
-        file: one input, one output, a batch of any size.
-        example: at least 2 rows, (B, …).
-        folder: where to.
-        rtol: by how much of their size its answers may differ on another machine.
+
+def _trials(model: "Module", example: Example) -> Iterator[tuple[Example, str]]:
+    """The example in several batch sizes, and in several sizes of each open dimension that torch itself takes.
 
     Raises:
-        JobFailed: it cannot be loaded, or it does not answer batches of any size.
+        JobFailed: torch takes no other size of an open dimension.
     """
-    import shutil
-
-    import onnxruntime
-
-    path = folder / "model.onnx"
-    shutil.copyfile(file, path)
-    try:
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-        if len(session.get_inputs()) != 1 or len(session.get_outputs()) != 1:
-            raise ValueError("it needs one input and one output")
-        name = session.get_inputs()[0].name
-        for size in BATCHES:
-            (answers,) = session.run(None, {name: _rows(example, size).numpy()})
-            if len(answers) != size:
-                raise ValueError(f"it answers {size} rows with {len(answers)}")
-        (answers,) = session.run(None, {name: example.numpy()})
-    except Exception as error:
-        hint = "export it with one input of shape (batch, …) and a batch of any size"
-        raise JobFailed(f"{file.name} cannot be used: {str(error)[:300]}", hint) from None
-    golden = folder / "golden.json"
-    _write_golden(golden, example[:2], answers[:2].tolist(), rtol)
-    return AdoptedModel(path, golden, answers)
+    for size in BATCHES:
+        yield example.resized(batch=size), f"a batch of {size}"
+    for name, size in example.sizes.items():
+        taken, problem = 0, None
+        for other in sorted({1, size - 1, size + 1, 2 * size + 1}):
+            asked, what = example.resized(**{BATCH: 2, name: other}), f"{name} of {other}"
+            try:
+                answers_of(model, asked, what)
+            except JobFailed as error:
+                problem = error
+                continue
+            taken += 1
+            yield asked, what
+        if not taken:
+            message = f"the dimension {name!a} is to be open, and the model takes {size} only"
+            raise JobFailed(f"{message}: {problem.message if problem else ''}", FIXED_SIZE)
 
 
 def load_program(file: Path) -> "Module":
@@ -126,16 +141,18 @@ def load_program(file: Path) -> "Module":
         raise JobFailed(message, "write it by torch.export.save, with a batch of any size") from None
 
 
-def _write(model: "Module", example: "Tensor", path: Path) -> None:
+def _write(model: "Module", example: Example, outputs: list[str], path: Path) -> None:
     import torch
 
+    whole = example.is_plain and outputs == [OUTPUT]
+    axes = tuple({place: _open(name) for place, name in example.axes(port).items()} for port in example.tensors)
     program = torch.onnx.export(
-        model,
-        (example,),
+        model if whole else flat(model, example, outputs),
+        tuple(example.tensors.values()),
         dynamo=True,
-        dynamic_shapes=({0: torch.export.Dim("batch")},),
-        input_names=["input"],
-        output_names=["output"],
+        dynamic_shapes=axes if whole else (axes,),  # of flat's *tensors
+        input_names=list(example.tensors),
+        output_names=outputs,
         verbose=False,
     )
     assert program is not None  # noqa: S101 - of dynamo
@@ -144,39 +161,52 @@ def _write(model: "Module", example: "Tensor", path: Path) -> None:
     program.save(str(path), external_data=False)
 
 
-def _rows(example: "Tensor", size: int) -> "Tensor":
-    """`size` rows made from the example's, float ones with seeded noise so that no two are equal."""
+def _open(name: str) -> Any:
+    """A text may have bounds that the model sets, such as as many positions as it knows; the batch may have none."""
     import torch
 
-    rows = example.repeat((size // len(example) + 1, *[1] * (example.ndim - 1)))[:size]
-    if not rows.is_floating_point():
-        return rows
-    return rows + 0.1 * torch.randn(rows.shape, generator=torch.Generator().manual_seed(0), dtype=rows.dtype)
+    return torch.export.Dim(name) if name == BATCH else name
 
 
-def _both(model: "Module", rows: "Tensor", path: Path) -> tuple[Any, Any]:
-    """The answers of torch and of ONNX to the same rows.
-
-    Raises:
-        JobFailed: one of them does not take so many.
-    """
+def _session(path: Path) -> Any:
     import onnxruntime
 
-    expected = answer_of(model, rows, f"a batch of {len(rows)}")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = 1, 4  # what goes wrong is raised
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        (answer,) = session.run(None, {"input": rows.numpy()})
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has no common base of its errors
-        message = f"the exported model does not take a batch of {len(rows)}: {str(error)[:300]}"
-        raise JobFailed(message, FIXED_BATCH) from error
-    return expected.numpy(), answer
+        raise JobFailed(f"the exported model cannot be loaded: {str(error)[:300]}", FIXED_BATCH) from error
 
 
-def _write_golden(path: Path, rows: "Tensor", answers: list[Any], rtol: float) -> None:
-    values = {"inputs": rows.tolist(), "outputs": answers, "dtype": str(rows.dtype), "rtol": rtol}
-    path.write_text(json.dumps(values))
+def _both(model: "Module", session: Any, example: Example, what: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The answers of torch and of ONNX to the same rows, by output.
+
+    Raises:
+        JobFailed: one of them does not take such rows.
+    """
+    expected = answers_of(model, example, what)
+    try:
+        answer = run_session(session, example.arrays())
+    except Exception as error:
+        hint = FIXED_BATCH if BATCH in what else FIXED_SIZE
+        raise JobFailed(f"the exported model does not take {what}: {str(error)[:300]}", hint) from error
+    return {name: part.numpy() for name, part in expected.items()}, answer
+
+
+def run_session(session: Any, inputs: dict[str, Any]) -> dict[str, Any]:
+    """What a graph answers, by output; onnxruntime's own errors."""
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, inputs), strict=True))
+
+
+def write_golden(
+    folder: Path, example: Example, outputs: dict[str, Any], rtol: float, differences: dict[str, float] | None = None
+) -> Path:
+    """Keep the first two rows of the example and of its answers; see `airloom.golden`."""
+    path, two = folder / "golden.json", {name: answer[:2] for name, answer in outputs.items()}
+    path.write_text(Golden(example.cut(2).arrays(), two, rtol, differences=differences or {}).dumps())
+    return path
 
 
 @contextmanager

@@ -6,15 +6,20 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airloom.agreement import RTOL
 from airloom.contracts import TrainedModel
 from airloom.files import file_sha256
+from airloom.golden import RTOL
+from airloom.inputs.prepare import check
 from airloom.processing import FILE, Processing, parse
+from airloom.signature import Port, Signature
 from airloom.tracking.tags import Tag
-from airloom.training.export.onnx import adopt, export, load_program
+from airloom.training.export.adopt import adopt
+from airloom.training.export.example import Example
+from airloom.training.export.onnx import ExportedModel, export, load_program
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
+    from mlflow.models import ModelSignature
     from torch import Tensor
     from torch.nn import Module
 
@@ -24,7 +29,7 @@ LONGEST_TAG = 8000  # characters that MLflow keeps of a run's tag
 def store_model(
     run_id: str,
     model: "Module | Path",
-    example: "Tensor",
+    example: "Example | Tensor | Any",
     parameters: dict[str, Any],
     metrics: dict[str, float],
     processing: Processing | None = None,
@@ -51,9 +56,11 @@ def store_model(
         processing = processing or Processing()
         extra = _declared(processing, Path(folder))
         if isinstance(model, Path) and model.suffix == ".onnx":
-            uri = _log_onnx(model, example, Path(folder), extra, rtol)
+            adopted = adopt(model, example, Path(folder), rtol)
+            check(adopted.signature, processing.inputs)
+            uri = _log_onnx(adopted, extra)
         else:
-            uri = _log(model, example, Path(folder), extra, processing, rtol)
+            uri = _log(model, Example.of(example, model), Path(folder), extra, processing, rtol)
         digests = _digests(uri, Path(folder) / "check")
         trained = TrainedModel(run_id, uri, digests, metrics, parameters)
         # Last before the run ends: a FINISHED run with these tags is a complete one.
@@ -85,34 +92,38 @@ def _forget_others(run_id: str) -> None:
 
 
 def _declared(processing: Processing, folder: Path) -> list[str]:
-    """The file that says what goes before and after the graph; none where nothing does."""
+    """The files that say what goes before and after the graph; none where nothing does."""
     if processing == Processing():
         return []
-    path = folder / FILE
-    data = processing.model_dump_json(indent=1).encode()
-    parse(data)  # what is too large for the server is told here
-    path.write_bytes(data)
-    return [str(path)]
+    files = {FILE: processing.model_dump_json(indent=1)}
+    parse(files[FILE].encode())  # what is too large for the server is told here
+    texts = {name: part.tokenizer for name, part in processing.inputs.items() if part.tokenizer}
+    for name, tokenizer in texts.items():  # for those who have the library, and nothing of ours
+        files["tokenizer.json" if len(texts) == 1 else f"{name}.tokenizer.json"] = json.dumps(tokenizer)
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    return [str(folder / name) for name in files]
 
 
 def _log(
-    model: "Module | Path", example: "Tensor", folder: Path, extra: list[str], processing: Processing, rtol: float
+    model: "Module | Path", example: Example, folder: Path, extra: list[str], processing: Processing, rtol: float
 ) -> str:
+    """MLflow's pyfunc takes a torch program of one tensor in and one out only: all others are asked as ONNX there."""
     import mlflow
     import torch
-    from mlflow.models import infer_signature
 
     model = load_program(model) if isinstance(model, Path) else model
     exported = export(model, example, folder, processing, rtol)
-    with torch.no_grad():
-        answers = model(example).numpy()
+    if not example.is_plain or len(exported.outputs) > 1:
+        return _log_onnx(exported, extra)
+    (inputs,) = exported.inputs.values()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         info = mlflow.pytorch.log_model(
             model,
             name="model",
-            signature=infer_signature(example.numpy(), answers),
-            input_example=example.numpy(),
+            signature=_mlflow_signature(exported.signature),
+            input_example=inputs,
             pip_requirements=[requirement(torch.__version__)],
             extra_files=[str(exported.onnx), str(exported.golden), *extra],
         )
@@ -124,24 +135,38 @@ def requirement(version: str) -> str:
     return f"torch=={version.partition('+')[0]}"
 
 
-def _log_onnx(model: Path, example: "Tensor", folder: Path, extra: list[str], rtol: float) -> str:
+def _log_onnx(exported: ExportedModel, extra: list[str]) -> str:
     import mlflow
     import onnx
-    from mlflow.models import infer_signature
 
-    adopted = adopt(model, example, folder, rtol)
+    single = len(exported.inputs) == 1
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         info = mlflow.onnx.log_model(
-            onnx.load(str(adopted.onnx)),
+            onnx.load(str(exported.onnx)),
             name="model",
-            signature=infer_signature(example.numpy(), adopted.answers),
-            input_example=example.numpy(),
+            signature=_mlflow_signature(exported.signature),
+            input_example=next(iter(exported.inputs.values())) if single else exported.inputs,
             pip_requirements=["onnxruntime"],
             save_as_external_data=False,
-            extra_files=[str(adopted.onnx), str(adopted.golden), *extra],
+            extra_files=[str(exported.onnx), str(exported.golden), *extra],
         )
     return str(info.model_uri)
+
+
+def _mlflow_signature(signature: Signature) -> "ModelSignature":
+    """The same as MLflow keeps it: -1 for a dimension of any size; a tensor that is the only one needs no name."""
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    def schema(ports: tuple[Port, ...]) -> Schema:
+        shapes = [tuple(size if isinstance(size, int) else -1 for size in port.shape) for port in ports]
+        names = [port.name for port in ports] if len(ports) > 1 else [None]
+        types = [np.dtype(port.dtype) for port in ports]
+        return Schema([TensorSpec(*spec) for spec in zip(types, shapes, names, strict=True)])
+
+    return ModelSignature(schema(signature.inputs), schema(signature.outputs))
 
 
 def _digests(uri: str, folder: Path) -> dict[str, str]:

@@ -12,9 +12,9 @@ from airloom.training.reporting.upload import Uploader
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from torch import Tensor
     from torch.nn import Module
 
+    from airloom.training.export.example import Example
 log = logging.getLogger(__name__)
 
 
@@ -31,7 +31,7 @@ class OtherRank:
         """Write down what this rank used."""
         self._cost.note()
 
-    def save(self, model: "Module | Path", example: "Tensor") -> None:
+    def save(self, model: "Module | Path", example: "Example") -> None:
         """The first rank saves."""
 
     def close(self) -> None:
@@ -52,7 +52,7 @@ class FirstRank(OtherRank):
 
     def __init__(self, folder: Path, api: "MlflowClient", run_id: str) -> None:
         super().__init__(folder, 0)
-        self.model: tuple[Module | Path, Tensor] | None = None
+        self.model: tuple[Module | Path, Example] | None = None
         self._closed = False
         self._journal = Journal(folder / "metrics.jsonl")
         self._uploader = Uploader(self._journal, folder / "metrics.sent", api, run_id)
@@ -76,10 +76,10 @@ class FirstRank(OtherRank):
         self._journal.sync()
         super().sync()
 
-    def save(self, model: "Module | Path", example: "Tensor") -> None:
+    def save(self, model: "Module | Path", example: "Example") -> None:
         """Keep a copy."""
         trained = model if isinstance(model, Path) else copy.deepcopy(model).cpu().eval()
-        self.model = trained, example.clone()
+        self.model = trained, example
 
     def close(self) -> None:
         """Have MLflow take everything.

@@ -16,6 +16,7 @@ from airloom import processing
 from airloom.contracts import Snapshot
 from airloom.errors import ConfigError, RegistryError
 from airloom.files import file_sha256
+from airloom.golden import Golden
 from airloom.settings import Settings
 from airloom.tracking import artifacts, runs
 from airloom.tracking.tags import Tag
@@ -42,9 +43,8 @@ class Past:
     untracked: str  # files that it read and that are in no commit
     weights: str  # digest, "" where none was recorded
     history: dict[str, dict[str, float]]
-    inputs: list[Any] = field(default_factory=list)  # golden inputs and answers
+    inputs: dict[str, Any] = field(default_factory=dict)  # golden inputs by name, and the answers of each output
     answers: list[Any] = field(default_factory=list)
-    dtype: str = "torch.float32"  # of the golden inputs
     named: bool = True  # the model keeps the names of its classes; those of earlier releases did not
 
 
@@ -73,7 +73,7 @@ def past_run(settings: Settings, target: str, candidate: str = "") -> Past:
             name: {str(m.step): m.value for m in client.get_metric_history(run.info.run_id, name)} for name in names
         }
         folder = _model(settings, tags)
-        golden = json.loads((folder / artifacts.GOLDEN).read_text()) if folder else {}
+        golden = Golden.parse((folder / artifacts.GOLDEN).read_bytes()) if folder else Golden({}, {})
         declared = folder / artifacts.PROCESSING if folder else None
         named = bool(declared and declared.exists() and processing.parse(declared.read_bytes()).classes)
     return Past(
@@ -90,9 +90,8 @@ def past_run(settings: Settings, target: str, candidate: str = "") -> Past:
         untracked=tags.get(Tag.CODE_UNTRACKED, ""),
         weights=tags.get(Tag.WEIGHTS, ""),
         history=history,
-        inputs=golden.get("inputs", []),
-        answers=golden.get("outputs", []),
-        dtype=golden.get("dtype", "torch.float32"),
+        inputs=golden.inputs,
+        answers=[answers.tolist() for answers in golden.outputs.values()],
         named=named or folder is None,
     )
 

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from airloom.contracts import Record, Snapshot
 from airloom.errors import ConfigError, JobFailed
 from airloom.settings import Settings, load
+from airloom.training.export.answers import answers_of
+from airloom.training.export.example import Example
 from airloom.training.reproducibility.past_run import Past, past_project, past_run
 
 if TYPE_CHECKING:
-    from torch import Tensor
     from torch.nn import Module
 
 EQUAL, CLOSE, DIFFERS = "BITWISE EQUAL", "WITHIN TOLERANCE", "DIFFERS"
@@ -53,7 +54,7 @@ class Memory:
 
     def __init__(self) -> None:
         self.history: History = {}
-        self.model: tuple[Module | Path, Tensor] | None = None
+        self.model: tuple[Module | Path, Example] | None = None
 
     def report(self, step: int, metrics: dict[str, float]) -> None:
         """Keep the metrics of a step."""
@@ -63,7 +64,7 @@ class Memory:
     def sync(self) -> None:
         """Nothing is on disk."""
 
-    def save(self, model: "Module | Path", example: "Tensor") -> None:
+    def save(self, model: "Module | Path", example: "Example") -> None:
         """Keep the model."""
         self.model = model, example
 
@@ -73,9 +74,8 @@ def step(run: str) -> dict[str, Any]:
     settings = load()
     past = past_run(settings, run)
     with past_project(settings, past) as (project, notes):
-        asked = (past.inputs, past.dtype)
         classes = None if past.named else _numbered_then(settings, past.snapshot)
-        again = trace(settings, project, past.function, past.parameters, past.seed, past.snapshot, asked, classes)
+        again = trace(settings, project, past.function, past.parameters, past.seed, past.snapshot, past.inputs, classes)
     return compare(Trace(past.weights, past.history, past.answers), again, [*notes, *_machine(past)]).to_dict()
 
 
@@ -102,7 +102,7 @@ def trace(
     parameters: Mapping[str, Any],
     seed: int,
     snapshot: Snapshot,
-    asked: tuple[list[Any], str] = ([], ""),
+    asked: dict[str, Any] | None = None,
     classes: list[str] | None = None,
 ) -> Trace:
     """Train from nothing, without MLflow and without checkpoints.
@@ -114,7 +114,7 @@ def trace(
         parameters: of the function.
         seed: of every random decision.
         snapshot: the data.
-        asked: what the trained model is asked, and the name of its type in torch; an empty list: nothing.
+        asked: what the trained model is asked, by input; None: nothing.
         classes: in the order of their numbers; None: as the snapshot says.
 
     Raises:
@@ -130,7 +130,7 @@ def trace(
     if memory.model is None or isinstance(memory.model[0], Path):
         raise JobFailed(f"{function} saved no module", "only functions that save a module can be compared")
     model = memory.model[0].cpu().eval()
-    return Trace(weights_digest(model), memory.history, _answers(model, *asked) if asked[0] else [])
+    return Trace(weights_digest(model), memory.history, _answers(model, asked) if asked else [])
 
 
 def _numbered_then(settings: Settings, snapshot: Snapshot) -> list[str]:
@@ -153,12 +153,12 @@ def weights_digest(model: "Module") -> str:
     return state.hexdigest()
 
 
-def _answers(model: "Module", inputs: list[Any], dtype: str) -> list[Any]:
-    """Of a model to inputs of the type that it was trained with: tokens are whole numbers."""
+def _answers(model: "Module", inputs: dict[str, Any]) -> list[Any]:
+    """Of each output of a model, in its order."""
     import torch
 
-    with torch.no_grad():
-        return list(model(torch.tensor(inputs, dtype=getattr(torch, dtype.removeprefix("torch.")))).tolist())
+    tensors = {name: torch.from_numpy(values) for name, values in inputs.items()}
+    return [answers.tolist() for answers in answers_of(model, Example.again(tensors, model)).values()]
 
 
 def compare(first: Trace, second: Trace, notes: list[str] | None = None) -> TraceComparison:

@@ -21,9 +21,9 @@ from airloom.tuning.worker import messages
 from airloom.tuning.worker.messages import BrokenMessage, End, M, Ready, Reply, Report, RunTrial, Setup, Sync, TrialEnd
 
 if TYPE_CHECKING:
-    from torch import Tensor
     from torch.nn import Module
 
+    from airloom.training.export.example import Example
     from airloom.training.run import TrainingRun
 
 
@@ -105,7 +105,7 @@ class TrialSink:
         self._pipe.send(Sync())
         self._pipe.receive(Reply)
 
-    def save(self, model: "Module | Path", example: "Tensor") -> None:
+    def save(self, model: "Module | Path", example: "Example") -> None:
         """A trial's model is not kept: the best parameters are trained again at full length."""
 
 

@@ -83,7 +83,7 @@ def test_every_reader_gives_the_same_pixels(shared_home, photos):
     files = snapshot.open_snapshot(shared_home, photos).split("train")
     stored = rows_of(files).raw
     expected = PICTURE.frames(stored) / np.float32(255)
-    np.testing.assert_array_equal(Processing(picture=PICTURE).inputs(stored), expected)
+    np.testing.assert_array_equal(Processing(picture=PICTURE).single(stored), expected)
     run = run_of(SnapshotSplits(shared_home, photos))
     run.pictures(PICTURE)
     inputs, labels = run.tensors("train")
@@ -164,4 +164,4 @@ def test_what_is_no_file_is_refused(shared_home, digits):
     file = BytesIO()
     Image.new("RGB", (3, 3)).save(file, "PNG")
     with pytest.raises(DataError, match="these are files"):
-        Processing().inputs([file.getvalue()])
+        Processing().single([file.getvalue()])

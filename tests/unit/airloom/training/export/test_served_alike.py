@@ -145,7 +145,7 @@ def test_plain_mlflow_without_airloom_gives_the_served_answers(settings, stored,
     kind, model, trained = stored
     ours = served(settings, trained, tmp_path)
     for size in SIZES:
-        expected = ours.scores(rows_of(kind, size))
+        expected = ours.outputs({"input": rows_of(kind, size)})["output"]
         assert np.abs(np.asarray(stranger[f"{kind}-{size}"]) - expected).max() <= 1e-5
         with torch.no_grad():
             assert np.abs(model(torch.from_numpy(rows_of(kind, size))).numpy() - expected).max() <= 1e-5

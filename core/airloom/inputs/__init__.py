@@ -1,0 +1,1 @@
+"""What becomes of a row's columns before they go into a graph: declared as data, done by one function for all."""
