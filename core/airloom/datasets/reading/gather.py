@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from airloom.datasets.reading.buffers import Buffers
 from airloom.datasets.reading.columns import Fixed, Varied, floats, has_gaps, numbers
+from airloom.datasets.reading.form import MASK, PLAIN, Form, padded
 from airloom.datasets.reading.joined import Narrow
 from airloom.datasets.reading.mapped import Mapped, damaged
 
@@ -80,7 +81,9 @@ class BatchRows:
         return self.rows - self._bases.take(self.shards)
 
 
-def gather(mapped: Mapped, rows: NDArray[np.int64], names: Sequence[str], buffers: Buffers, views: bool) -> Gathered:
+def gather(
+    mapped: Mapped, rows: NDArray[np.int64], names: Sequence[str], buffers: Buffers, views: bool, form: Form = PLAIN
+) -> Gathered:
     """Rows by their physical numbers.
 
     Args:
@@ -90,6 +93,7 @@ def gather(mapped: Mapped, rows: NDArray[np.int64], names: Sequence[str], buffer
         buffers: where the memory of fixed-width columns comes from.
         views: binary values as memoryviews into the mapping instead of copied bytes; wide ones are made once and
             given to all who ask for them, so nobody may release them.
+        form: what else becomes of some columns.
 
     Returns:
         For each name: numbers as an array (rows, *shape), bool as an array, strings as list[str], binary as
@@ -100,7 +104,15 @@ def gather(mapped: Mapped, rows: NDArray[np.int64], names: Sequence[str], buffer
         CorruptFile: a shard is not what the manifest says.
     """
     batch = BatchRows(mapped.bases, rows)
-    return {name: _column(mapped, batch, name, buffers, views) for name in names}
+    gathered: Gathered = {}
+    for name in names:
+        if name not in form.pad:
+            gathered[name] = _column(mapped, batch, name, buffers, views)
+            continue
+        gathered[name], mask = padded(mapped, batch.runs, batch.local, name, form.pad[name])
+        if name in form.masked:
+            gathered[name + MASK] = mask
+    return gathered
 
 
 def _column(mapped: Mapped, batch: BatchRows, name: str, buffers: Buffers, views: bool) -> Values:
