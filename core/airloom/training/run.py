@@ -20,6 +20,7 @@ from airloom.training.checkpointing.progress import Progress
 from airloom.training.checkpointing.state import unwrapped
 from airloom.training.export.check import check_example
 from airloom.training.hints import hint_of
+from airloom.training.named import Columns, Prepared
 from airloom.training.splits import Source
 from airloom.training.stopping import Budget
 from airloom.training.tracked_loader import TrackedLoader
@@ -162,7 +163,7 @@ class TrainingRun:
         """
         return self._source.dataset(self._readable(split))
 
-    def loader(self, split: str, batch_size: int, **options: Any) -> TrackedLoader:
+    def loader(self, split: str, batch_size: int, *, named: bool = False, **options: Any) -> TrackedLoader:
         """Batches (inputs, labels), in a new order each epoch, `train` only; this rank's part of each.
 
         Within `epochs`, the place in `train` is part of every checkpoint.
@@ -170,25 +171,37 @@ class TrainingRun:
         Args:
             split: `train` or `validation`.
             batch_size: rows of a batch, all ranks together.
-            options: of `airloom.datasets.reading.loader.Loader`. A `transform` given here runs ahead in another thread;
-                one that draws random numbers belongs into the loop, or a resumed training draws others.
+            named: have each batch as a dict, a column by its name, the label among them. Times and decimals are float64
+                tensors then, times in seconds: since 1970 (of UTC, where a column has no zone) or midnight; NaN where a
+                cell is empty. Text is a list, None where a cell is empty.
+            options: of `airloom.datasets.reading.loader.Loader`: `pad` and `by_length` for lists of varying length, and
+                others.
 
         Raises:
-            ConfigError: another split.
+            ConfigError: another split, or an option does not fit the data.
         """
-        options = {"seed": self.seed, "shuffle": split == "train", **options}
-        options |= {"rank": self.rank, "world_size": self.world_size}
-        batches = self._source.loader(self._readable(split), batch_size, **options)
+        options = {"seed": self.seed, "shuffle": split == "train", "named": named, **options}
+        batches = self._loader(split, batch_size, **options | {"rank": self.rank, "world_size": self.world_size})
         return TrackedLoader(batches, self.progress if split == "train" else None)
 
-    def example(self) -> "Tensor":
+    def _loader(self, split: str, batch_size: int, *, named: bool = False, **options: Any) -> Any:
+        data = self.data(split)
+        if named:
+            options["transform"] = Prepared(Columns(data), options.get("transform"))
+            options |= {"seconds": True} if hasattr(data, "layout") else {}
+        return self._source.loader(split, batch_size, **options)
+
+    def example(self, **options: Any) -> "Tensor":
         """The first two training inputs, (2, …): an export from one row would fix the batch at 1.
+
+        Args:
+            options: of `loader`, such as `pad` or `named`.
 
         Raises:
             ConfigError: the training split is empty.
         """
-        for inputs, _ in self._source.loader("train", 2, shuffle=False):
-            return inputs  # type: ignore[no-any-return]
+        for batch in self._loader("train", 2, shuffle=False, **options):
+            return batch if isinstance(batch, dict) else batch[0]  # type: ignore[no-any-return]
         raise ConfigError("the training split is empty", "commit more rows to the dataset")
 
     def _readable(self, split: str) -> str:

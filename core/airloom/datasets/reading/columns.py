@@ -33,7 +33,7 @@ class Varied:
 
 @dataclass(frozen=True, slots=True)
 class Lists:
-    """Lists of numbers, of varying length: row i is `values[offsets[i]:offsets[i] + lengths[i]]`; a null one is empty."""
+    """Lists of numbers, of varying length: row i is `values[offsets[i]:][:lengths[i]]`; a null one is empty."""
 
     array: pa.Array
     offsets: NDArray[Any]

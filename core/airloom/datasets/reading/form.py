@@ -1,14 +1,16 @@
 """How columns that are no plain numbers reach a batch, where the caller asks for it: padded lists, times as seconds."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from airloom.datasets.reading.columns import Fixed, Lists, is_sequence, value_shape
+from airloom.datasets.reading.columns import Fixed, Lists, is_sequence, numbers, value_shape
 from airloom.datasets.reading.mapped import Mapped
 from airloom.errors import ConfigError, DataError
 
@@ -22,16 +24,24 @@ class Form:
     Attributes:
         pad: by column of lists, the number that fills a row up to the longest of its batch.
         masked: those of them that get a mask: inputs.
+        seconds: times and decimals as float64.
     """
 
     pad: Mapping[str, int | float] = field(default_factory=dict)
     masked: frozenset[str] = frozenset()
+    seconds: bool = False
+
+    def as_floats(self, kind: pa.DataType) -> bool:
+        """Whether `floats_of` makes the numbers of a column of this type."""
+        return self.seconds and (pa.types.is_temporal(kind) or pa.types.is_decimal(kind))
 
 
 PLAIN = Form()
 
 
-def form_of(pad: Mapping[str, int | float], schema: pa.Schema, inputs: Sequence[str], label: str) -> Form:
+def form_of(
+    pad: Mapping[str, int | float], schema: pa.Schema, inputs: Sequence[str], label: str, seconds: bool = False
+) -> Form:
     """The form that is asked for.
 
     Raises:
@@ -50,7 +60,7 @@ def form_of(pad: Mapping[str, int | float], schema: pa.Schema, inputs: Sequence[
         if name in inputs and name + MASK in names:
             message = f"pad: the mask of {name!r} would hide the column {name + MASK!r}"
             raise ConfigError(message, "leave that column out of the dataset, or rename it")
-    return Form(dict(pad), frozenset(inputs) & frozenset(pad))
+    return Form(dict(pad), frozenset(inputs) & frozenset(pad), seconds)
 
 
 def lengths(mapped: Mapped, rows: NDArray[np.int64], names: Sequence[str]) -> NDArray[np.int64]:
@@ -107,6 +117,28 @@ def padded(
             place += 1
     mask = np.arange(out.shape[1]) < size[:, None]
     return out, mask.astype(np.int64)
+
+
+def floats_of(array: pa.Array) -> NDArray[np.float64]:
+    """Times and decimals as float64, NaN for null: seconds since 1970 (UTC) or midnight, or how many they are.
+
+    A float64 tells moments of today apart that lie a quarter of a microsecond from each other.
+    """
+    kind = array.type
+    if pa.types.is_decimal(kind):
+        return _filled(array.cast(pa.float64()))
+    if pa.types.is_date(kind):
+        days = array.cast(pa.date32()).cast(pa.int32()).cast(pa.int64())
+        array, unit = pc.multiply(days, 86_400), 1.0
+    else:
+        width = pa.int32() if kind.bit_width == 32 else pa.int64()
+        array, unit = array.cast(width).cast(pa.int64()), {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}[kind.unit]
+    return _filled(array.cast(pa.float64(), safe=False)) / unit
+
+
+def _filled(array: pa.DoubleArray) -> NDArray[np.float64]:
+    whole = array.fill_null(math.nan)
+    return np.array(numbers(whole, pa.field("", pa.float64())))
 
 
 def _lists(mapped: Mapped, shard: int, name: str) -> "Lists | Fixed":

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from airloom.datasets.reading.buffers import Buffers
 from airloom.datasets.reading.columns import Fixed, Varied, floats, has_gaps, numbers
-from airloom.datasets.reading.form import MASK, PLAIN, Form, padded
+from airloom.datasets.reading.form import MASK, PLAIN, Form, floats_of, padded
 from airloom.datasets.reading.joined import Narrow
 from airloom.datasets.reading.mapped import Mapped, damaged
 
@@ -106,12 +106,14 @@ def gather(
     batch = BatchRows(mapped.bases, rows)
     gathered: Gathered = {}
     for name in names:
-        if name not in form.pad:
+        if name in form.pad:
+            gathered[name], mask = padded(mapped, batch.runs, batch.local, name, form.pad[name])
+            if name in form.masked:
+                gathered[name + MASK] = mask
+        elif form.seconds and form.as_floats(mapped.schema.field(name).type):
+            gathered[name] = floats_of(_taken(mapped, batch, name))
+        else:
             gathered[name] = _column(mapped, batch, name, buffers, views)
-            continue
-        gathered[name], mask = padded(mapped, batch.runs, batch.local, name, form.pad[name])
-        if name in form.masked:
-            gathered[name + MASK] = mask
     return gathered
 
 
@@ -190,12 +192,15 @@ def _texts(mapped: Mapped, name: str, data: Data, spans: Spans) -> list[str]:
 
 
 def _python(mapped: Mapped, batch: BatchRows, name: str) -> Values:
-    field = mapped.schema.field(name)
-    parts = [mapped.column(shard, name).array.take(pa.array(batch.local[a:b])) for shard, a, b in batch.runs]
-    joined = pa.concat_arrays(parts or [pa.array([], field.type)])
+    field, joined = mapped.schema.field(name), _taken(mapped, batch, name)
     if has_gaps(field):
         return floats(joined, name)
     flags = pa.types.is_boolean(joined.type) and not joined.null_count
     values = numbers(joined.cast(pa.uint8()) if flags else joined, field)
     # A copy, as Arrow's memory is read-only and torch wants to write.
     return joined.to_pylist() if values is None else np.array(values, np.bool_ if flags else values.dtype)
+
+
+def _taken(mapped: Mapped, batch: BatchRows, name: str) -> pa.Array:
+    parts = [mapped.column(shard, name).array.take(pa.array(batch.local[a:b])) for shard, a, b in batch.runs]
+    return pa.concat_arrays(parts or [pa.array([], mapped.schema.field(name).type)])

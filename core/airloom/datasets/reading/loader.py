@@ -61,6 +61,7 @@ class Loader:
             missing one have a mask of 0 throughout.
         by_length: have batches of rows whose padded lists are of like length; see `ByLength`. A state goes with the
             batch size then.
+        seconds: times and decimals as float64, NaN for an empty cell; times in seconds since 1970 (UTC) or midnight.
 
     Attributes:
         batch_size: as given.
@@ -91,6 +92,7 @@ class Loader:
         order: Order | None = None,
         pad: Mapping[str, int | float] | None = None,
         by_length: bool = False,
+        seconds: bool = False,
     ) -> None:
         for name, value in (("seed", seed), ("rank", rank), ("prefetch", prefetch), ("processes", processes)):
             _at_least(name, value, 0)
@@ -109,7 +111,7 @@ class Loader:
         if rows.rows != len(data):
             raise ConfigError(f"an order of {rows.rows} rows for {len(data)} rows", "pass Order(len(data))")
         layout, schema = data.layout, data.mapped.schema
-        self._form = form_of(pad or {}, schema, layout.inputs(schema), layout.label)
+        self._form = form_of(pad or {}, schema, layout.inputs(schema), layout.label, seconds)
         self._order: Order | ByLength = self._by_length(rows) if by_length else rows
         self._unverified = set(np.flatnonzero(runs).tolist() if verify else [])
         self._move(Cursor(snapshot, seed, order=self._order.name))

@@ -77,9 +77,7 @@ class SplitData:
         back = order.argsort()
         return {name: _reordered(column, back) for name, column in gathered.items()}
 
-    def batch(
-        self, positions: NDArray[np.int64], buffers: Buffers, views: bool, form: Form = PLAIN
-    ) -> tuple[Any, Any]:
+    def batch(self, positions: NDArray[np.int64], buffers: Buffers, views: bool, form: Form = PLAIN) -> tuple[Any, Any]:
         """Inputs and labels of some rows, sorted: the order in which they are gathered fastest."""
         rows = self.rows.take(positions)
         rows.sort()

@@ -199,8 +199,13 @@ def test_less_is_filled_up_and_long_batches_are_mixed_with_short_ones(lists):
     def filled(batches):
         return sum(int((inputs["ids_mask"] == 0).sum()) for inputs, _ in batches)
 
-    plain, brought = (list(loader(lists, batch_size=16)) for loader in (
-        lambda lists, **options: loader_of(lists, pad={"ids": 0}, verify=False, **options), sorted_loader))
+    plain, brought = (
+        list(loader(lists, batch_size=16))
+        for loader in (
+            lambda lists, **options: loader_of(lists, pad={"ids": 0}, verify=False, **options),
+            sorted_loader,
+        )
+    )
     assert filled(brought) < filled(plain) / 4
     widths = [inputs["ids"].shape[1] for inputs, _ in brought[:-1]]
     assert widths != sorted(widths)
