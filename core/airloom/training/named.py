@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airloom.datasets.reading.draws import EachRow, Seeded
 from airloom.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -33,20 +34,30 @@ class Columns:
 
 
 class Prepared:
-    """A loader's `transform` that makes a dict of each batch, and then calls another, if any, with the dict.
+    """What `run.loader` does to a batch, in the loader's threads: name its columns, change its rows, change it whole.
 
     Args:
-        columns: of the batch.
-        transform: what is done to it.
+        columns: have a dict of the batch; None: it stays a pair.
+        row: called with each row's input, or the dict of its columns.
+        whole: called with (inputs, labels), or the dict.
     """
 
-    def __init__(self, columns: Columns, transform: Callable[[Any], Any] | None) -> None:
-        self._columns, self._transform = columns, transform
+    def __init__(
+        self, columns: Columns | None, row: Callable[[Any], Any] | None, whole: Callable[..., Any] | None
+    ) -> None:
+        self._columns = columns
+        self._row = None if row is None else EachRow(row)
+        self._whole = None if whole is None else Seeded(whole)
 
     def __call__(self, inputs: Any, labels: Any) -> Any:
         """The batch."""
-        batch = self._columns(inputs, labels)
-        return batch if self._transform is None else self._transform(batch)
+        batch = (inputs, labels) if self._columns is None else self._columns(inputs, labels)
+        if self._row is not None:
+            count = rows_of(batch)
+            batch = self._row(batch, count) if isinstance(batch, dict) else (self._row(inputs, count), labels)
+        if self._whole is None:
+            return batch
+        return self._whole(*batch) if isinstance(batch, tuple) else self._whole(batch)
 
 
 @dataclass(frozen=True)

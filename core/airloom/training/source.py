@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from airloom.contracts import Snapshot
+from airloom.datasets.reading import draws
 from airloom.datasets.reading.cursor import Cursor, resumed
 from airloom.datasets.reading.order import Order, rank_slice
 from airloom.errors import ConfigError
@@ -219,12 +220,13 @@ class TensorLoader:
         seed, epoch, begin = self._cursor.seed, self._cursor.epoch, self._cursor.position
         while begin < self.rows:
             stop = min(begin + self.batch_size, self.rows)
-            whole = self._order.positions(seed, epoch, begin, stop)
-            chosen = np.sort(rank_slice(whole, self._rank, self._world_size))  # as Loader, and read forward
+            own = rank_slice(self._order.positions(seed, epoch, begin, stop), self._rank, self._world_size)
+            chosen = np.sort(own)  # as Loader, and read forward
             index = torch.from_numpy(chosen).to(self._inputs.device)
             self._cursor = Cursor("tensors", seed, epoch, stop)
             labels = None if self._labels is None else self._labels.index_select(0, index)
             inputs = self._inputs.index_select(0, index)
+            draws.at(draws.Place(seed, epoch, own))
             yield (inputs, labels) if self._transform is None else self._transform(inputs, labels)
             begin = stop
         self._cursor = Cursor("tensors", seed, epoch + 1)

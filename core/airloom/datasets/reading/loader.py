@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from airloom.datasets.reading import draws
 from airloom.datasets.reading.buffers import Buffers
 from airloom.datasets.reading.by_length import ByLength
 from airloom.datasets.reading.cursor import Cursor, resumed
@@ -196,17 +197,25 @@ class Loader:
     def _batches(self, start: Cursor) -> Generator[Any, None, None]:
         if self._processes:
             self._data.ready()
-            read = partial(_read, self._data, Buffers(), False, self._form, self._transform)
+            read = partial(_read, self._data, Buffers(), False, self._form, self._transform, start.seed, start.epoch)
             return in_processes(self._jobs(start), read, self._processes, start.seed + start.epoch)
         # As many as can wait, be in work and be held by the consumer at once.
         buffers = Buffers(2 * self._prefetch + 2, self._reuse)
-        read = partial(_read, self._data, buffers, self._views, self._form, self._transform)
+        read = partial(_read, self._data, buffers, self._views, self._form, self._transform, start.seed, start.epoch)
         return in_threads(self._jobs(start), read, self._prefetch, self._threads)
 
 
 def _read(
-    data: SplitData, buffers: Buffers, views: bool, form: Form, transform: Transform | None, positions: Positions
+    data: SplitData,
+    buffers: Buffers,
+    views: bool,
+    form: Form,
+    transform: Transform | None,
+    seed: int,
+    epoch: int,
+    positions: Positions,
 ) -> Any:
+    draws.at(draws.Place(seed, epoch, positions))
     inputs, labels = data.batch(positions, buffers, views, form)
     return (inputs, labels) if transform is None else transform(inputs, labels)
 

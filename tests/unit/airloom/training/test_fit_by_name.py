@@ -229,9 +229,7 @@ def test_activations_that_are_computed_again_change_no_bit(start, tmp_path):
         calls[:] = []
 
 
-@pytest.mark.parametrize(
-    ("layers", "says"), [(True, "names no layers"), ([nn.Linear(1, 1)], "is not of the model")]
-)
+@pytest.mark.parametrize(("layers", "says"), [(True, "names no layers"), ([nn.Linear(1, 1)], "is not of the model")])
 def test_layers_that_are_none_are_refused(start, layers, says):
     def function(run):
         model = nn.Linear(64, 10)
@@ -241,14 +239,33 @@ def test_layers_that_are_none_are_refused(start, layers, says):
         start(function)
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
-def test_a_compiled_model_learns_about_the_same(start, tmp_path):
-    graphs = []
+@pytest.mark.parametrize(
+    "backend",
+    [
+        "aot_eager",
+        pytest.param(
+            "inductor",
+            marks=[
+                pytest.mark.long,
+                pytest.mark.timeout(900),
+                pytest.mark.skipif(shutil.which("g++") is None, reason="it needs a C++ compiler"),
+            ],
+        ),
+    ],
+)
+def test_a_compiled_model_learns_about_the_same(start, tmp_path, monkeypatch, backend):
+    asked = []
+
+    def compiling(model, **options):
+        asked.append(options)
+        return compile_(model, backend=backend, **options)
+
+    compile_ = torch.compile
     torch._dynamo.reset()
-    torch._dynamo.callback_handler.register_start_callback(lambda *_: graphs.append(1))
+    monkeypatch.setattr(torch, "compile", compiling)
     compiled = start(fitting(compile=True, batch_size=48, gradient_checkpointing=True), state=tmp_path / "a")
     plain = start(fitting(batch_size=48), state=tmp_path / "b")
-    assert graphs
+    assert asked == [{"dynamic": True}]
     assert list(compiled.model.state_dict()) == list(plain.model.state_dict())
     assert compiled.reports[1]["validation_loss"] == pytest.approx(plain.reports[1]["validation_loss"], rel=0.05)
 
