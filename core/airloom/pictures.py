@@ -5,8 +5,10 @@ Pillow does the work; https://pillow.readthedocs.io/en/stable/reference/ImageOps
 """
 
 import hashlib
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from io import BytesIO
 from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
@@ -144,8 +146,9 @@ def kind_of(file: IO[bytes], name: str) -> tuple[int, int, str]:
     Raises:
         DataError: it is no picture.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import UnidentifiedImageError
 
+    Image = _pillow()
     try:
         with Image.open(file, formats=FORMATS) as image:
             # Exif behind a PNG's pixels would have them decoded; nobody writes it there.
@@ -164,8 +167,9 @@ def opened(data: Encoded, name: str) -> "Iterator[Image.Image]":
     Raises:
         DataError: see `Picture.frame`.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import UnidentifiedImageError
 
+    Image = _pillow()
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > MOST_PIXELS:
@@ -182,6 +186,15 @@ def opened(data: Encoded, name: str) -> "Iterator[Image.Image]":
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError) as error:
         message = f"{name} is no whole picture: {_reason(error)}"
         raise DataError(message, f"it must be one of {', '.join(FORMATS)}; save it anew") from None
+
+
+@cache
+def _pillow() -> Any:
+    """Pillow, without its warning of large pictures: each is refused by name, or small enough."""
+    from PIL import Image
+
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+    return Image
 
 
 _ORIENTATION, _LYING = 0x0112, (5, 6, 7, 8)  # Exif's tag, and its values for a picture that lies on its side

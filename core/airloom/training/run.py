@@ -151,7 +151,7 @@ class TrainingRun:
 
         Returns:
             Inputs (N, …), images as float32 0..1, and labels (N,), in the snapshot's order, on the CPU; a label that is
-            a class is its place in `classes`, int64.
+            a class is its place in `classes`, int64; None where the data have no label.
 
         Raises:
             ConfigError: another split.

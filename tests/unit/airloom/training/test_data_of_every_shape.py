@@ -74,7 +74,8 @@ def test_lists_go_through_commit_profile_and_diff(shared_home, tokens):
     assert found.shift["tokens.items"]["old_mean"] == pytest.approx(sum(row % 13 for row in range(150)) / 150)
 
 
-def test_a_training_gets_padded_batches_of_like_length_and_goes_on(shared_home, tokens, tmp_path):
+def test_a_training_gets_padded_batches_of_like_length_and_goes_on(shared_home, tokens, tmp_path, monkeypatch):
+    monkeypatch.setattr("airloom.training.checkpointing.checkpoints.Pace.due", lambda _: True)
     source = SnapshotSplits(shared_home, snapshot.prepare(shared_home, tokens[1], SPLIT))
 
     class Net(nn.Module):
@@ -127,6 +128,17 @@ def test_lists_of_one_length_are_told_how_to_stay_open(tmp_path):
     assert "list<int64>" in caught.value.hint
     kept = open_source(path, reading=Reading(columns={"x": "list<int64>"}), **given)
     assert kept.schema.field("x").type == pa.large_list(pa.int64())
+
+
+@pytest.mark.parametrize("empty", ["[]", "[[], []]"])
+def test_lists_that_are_all_empty_tell_no_type_and_take_one(tmp_path, empty):
+    path = tmp_path / "a.jsonl"
+    path.write_text(f'{{"x": {empty}, "label": 1}}\n')
+    with pytest.raises(DataError, match="the lists of column 'x' are all empty"):
+        open_source(path)
+    if empty == "[]":
+        kept = open_source(path, reading=Reading(columns={"x": "list<int64>"})).to_table()
+        assert kept["x"].to_pylist() == [[]] and kept.schema.field("x").type == pa.large_list(pa.int64())
 
 
 # -- tables
