@@ -74,8 +74,7 @@ class Taker:
     """Takes batches for one model.
 
     A pair is `model(inputs)` and `loss(outputs, labels)`; without labels the loss gets the inputs, as they were before
-    the `transform`. Of a dict the model
-    gets the columns that its `forward` names, and the loss the whole dict.
+    the `transform`. Of a dict the model gets the columns that its `forward` names, and the loss the whole dict.
 
     Args:
         model: itself, not what it is wrapped in to train.
@@ -105,15 +104,13 @@ class Taker:
             raise ConfigError(f"a batch is a {what}", "give pairs of inputs and labels, or dicts of columns by name")
         inputs, labels = (move(part, device) for part in batch)
         given = inputs if transform is None else transform(inputs)
-        return Taken((given,), {}, inputs if labels is None else labels, rows_of(batch))
+        target = inputs if labels is None else labels
+        return Taken((given,), {}, target, rows_of((target,)))
 
     def _columns(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         kinds = inspect.Parameter
-        named = {
-            name: p
-            for name, p in self._parameters.items()
-            if p.kind in (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY)
-        }
+        by_name = (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY)
+        named = {name: p for name, p in self._parameters.items() if p.kind in by_name}
         missing = [name for name, p in named.items() if p.default is kinds.empty and name not in batch]
         if missing or not set(named) & set(batch):
             wants = ", ".join(named) or "no names"

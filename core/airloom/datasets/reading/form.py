@@ -57,7 +57,7 @@ def form_of(
             raise ConfigError(f"pad: the column {name!r} is {kind}", hint)
         if isinstance(fill, bool) or not _fits(fill, kind.value_type):
             raise ConfigError(f"pad: {name!r} holds {kind.value_type}, which {fill!r} is not", "give such a number")
-        if name in inputs and name + MASK in names:
+        if name in inputs and name + MASK in schema.names:
             message = f"pad: the mask of {name!r} would hide the column {name + MASK!r}"
             raise ConfigError(message, "leave that column out of the dataset, or rename it")
     return Form(dict(pad), frozenset(inputs) & frozenset(pad), seconds)
