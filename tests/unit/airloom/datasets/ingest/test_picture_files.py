@@ -87,8 +87,7 @@ def test_a_file_is_decoded_once_for_its_check_and_its_measures(settings, pets, m
     measured, measure = [], pictures._measure
     monkeypatch.setattr(pictures, "_measure", lambda data, name: measured.append(name) or measure(data, name))
     pictures._SEEN.clear()
-    suite = settings.home / "pets.json"
-    suite.parent.mkdir(parents=True, exist_ok=True)
+    suite = pets.with_suffix(".json")
     rule = {"type": "expect_table_row_count_to_be_between", "kwargs": {"min_value": 1}}
     suite.write_text(json.dumps({"name": "pets", "expectations": [rule]}))
     commit(settings, "pets", open_source(pets), message="x", suite=suite)

@@ -10,7 +10,7 @@ from PIL import Image
 from airloom.errors import ConfigError, MlflowAway
 from airloom.tracking import runs as mlflow_runs
 from airloom.training.reporting.pictures import Pictures, png_of
-from airloom.training.reporting.sinks import FirstRank
+from airloom.training.reporting.sinks import FirstRank, OtherRank
 from airloom.training.run import TrainingRun
 
 
@@ -121,9 +121,9 @@ def test_what_is_no_picture_is_refused(figure, says):
 
 
 @pytest.mark.parametrize("name", ["", "a:b", "a+b", "x" * 101, "é", 7])
-def test_a_name_that_mlflow_takes_for_no_picture_is_refused(name):
+def test_a_name_that_mlflow_takes_for_no_picture_is_refused(tmp_path, name):
     with pytest.raises(ConfigError, match="takes no picture called"):
-        run_of(None).picture(0, name, np.zeros((2, 2)))
+        run_of(OtherRank(tmp_path, 0)).picture(0, name, np.zeros((2, 2)))
 
 
 def test_modes_that_png_lacks_become_colours():
