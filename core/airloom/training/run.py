@@ -307,7 +307,7 @@ class TrainingRun:
             step: number of the epoch or step.
             name: letters, digits, spaces and `_ - . /`.
             figure: a figure of matplotlib, a picture of Pillow, or an array: (height, width), with 1, 3 or 4 channels
-                behind or before them, uint8 or from 0 to 1.
+                behind them, or before them in a tensor; uint8 or from 0 to 1.
 
         Raises:
             ConfigError: it is none of these, or MLflow takes no picture of this name.

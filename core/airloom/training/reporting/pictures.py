@@ -96,8 +96,8 @@ def png_of(figure: Any, name: str) -> bytes:
     """A PNG file of a figure of matplotlib, a picture of Pillow, or an array.
 
     Args:
-        figure: arrays and tensors are (height, width), (height, width, channels) or (channels, height, width), of 1, 3
-            or 4 channels: uint8, or fractions from 0 to 1.
+        figure: arrays and tensors are (height, width), or have 1, 3 or 4 channels: of an array the last axis, else the
+            first; of a tensor the first one, else the last. They are uint8, or fractions from 0 to 1.
         name: of the picture, for messages.
 
     Raises:
@@ -119,8 +119,9 @@ def _of_array(figure: Any, name: str) -> Any:
     import numpy as np
     from PIL import Image
 
-    values = np.asarray(figure.detach().cpu() if hasattr(figure, "detach") else figure)
-    if values.ndim == 3 and values.shape[0] in (1, 3, 4) and values.shape[2] not in (1, 3, 4):
+    tensor = hasattr(figure, "detach")
+    values = np.asarray(figure.detach().cpu() if tensor else figure)
+    if values.ndim == 3 and values.shape[0] in (1, 3, 4) and (tensor or values.shape[2] not in (1, 3, 4)):
         values = values.transpose(1, 2, 0)
     colours = values.ndim == 2 or (values.ndim == 3 and values.shape[2] in (1, 3, 4))
     if not colours or not values.size or values.dtype.kind not in "buf":
