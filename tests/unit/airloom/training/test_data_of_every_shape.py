@@ -202,7 +202,7 @@ def test_images_and_texts_without_labels_are_committed_and_read(shared_home, sui
         table = pa.table([pixels], schema=pa.schema([field]))
     else:
         table = pa.table({"text": [f"text {number}" for number in range(20)]})
-    made = commit(shared_home, f"bare-{kind}", from_table(table, Layout(kind)), message="x", suite=suite)
+    made = commit(shared_home, f"bare_{kind}", from_table(table, Layout(kind)), message="x", suite=suite)
     source = SnapshotSplits(shared_home, snapshot.prepare(shared_home, made, SPLIT))
     run = run_of(source)
     inputs, labels = run.tensors("train")
