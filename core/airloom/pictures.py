@@ -4,8 +4,11 @@ Training, evaluation, server and `load_model` call the same function, so that a 
 Pillow does the work; https://pillow.readthedocs.io/en/stable/reference/ImageOps.html#PIL.ImageOps.fit is `crop`.
 """
 
+import hashlib
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from io import BytesIO
 from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
@@ -104,12 +107,27 @@ class Seen(NamedTuple):
     brightness: float
 
 
+_SEEN: dict[bytes, Seen] = {}  # by digest of the file, which costs a tenth of a decode
+_SEEN_MOST = 100_000  # 25 MB; more small pictures than a shard has, which is measured when it is closed
+
+
 def look(data: Encoded, name: str) -> Seen:
-    """Measure a picture, decoded as small as its format allows.
+    """Measure a picture, decoded as small as its format allows; what was measured lately is not decoded again.
 
     Raises:
         DataError: see `Picture.frame`.
     """
+    digest = hashlib.blake2b(data, digest_size=16).digest()
+    seen = _SEEN.get(digest)  # no lock, which a fork could copy while it is held: to measure twice is harmless
+    if seen is None:
+        seen = _measure(data, name)
+        if len(_SEEN) >= _SEEN_MOST:
+            _SEEN.clear()
+        _SEEN[digest] = seen
+    return seen
+
+
+def _measure(data: Encoded, name: str) -> Seen:
     from PIL import ImageStat
 
     with opened(data, name) as image:
@@ -128,8 +146,9 @@ def kind_of(file: IO[bytes], name: str) -> tuple[int, int, str]:
     Raises:
         DataError: it is no picture.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import UnidentifiedImageError
 
+    Image = _pillow()
     try:
         with Image.open(file, formats=FORMATS) as image:
             # Exif behind a PNG's pixels would have them decoded; nobody writes it there.
@@ -148,8 +167,9 @@ def opened(data: Encoded, name: str) -> "Iterator[Image.Image]":
     Raises:
         DataError: see `Picture.frame`.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import UnidentifiedImageError
 
+    Image = _pillow()
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > MOST_PIXELS:
@@ -166,6 +186,15 @@ def opened(data: Encoded, name: str) -> "Iterator[Image.Image]":
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError) as error:
         message = f"{name} is no whole picture: {_reason(error)}"
         raise DataError(message, f"it must be one of {', '.join(FORMATS)}; save it anew") from None
+
+
+@cache
+def _pillow() -> Any:
+    """Pillow, without its warning of large pictures: each is refused by name, or small enough."""
+    from PIL import Image
+
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+    return Image
 
 
 _ORIENTATION, _LYING = 0x0112, (5, 6, 7, 8)  # Exif's tag, and its values for a picture that lies on its side

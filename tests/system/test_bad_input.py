@@ -28,11 +28,13 @@ def npy(array: np.ndarray) -> bytes:
     return sink.getvalue()
 
 
-def picture(mode: str = "L", size: tuple[int, int] = (8, 8)) -> bytes:
+def picture(mode: str = "L", size: tuple[int, int] = (8, 8), kind: str = "PNG", frames: int = 1) -> bytes:
     from PIL import Image
 
-    sink = io.BytesIO()
-    Image.new(mode, size).save(sink, "PNG")
+    sink, colours = io.BytesIO(), (0, 200)
+    images = [Image.new(mode, size, colours[number]) for number in range(frames)]
+    more = {"save_all": True, "append_images": images[1:]} if frames > 1 else {}
+    images[0].save(sink, kind, **more)
     return sink.getvalue()
 
 
@@ -56,7 +58,10 @@ MADE: dict[str, Callable[[], bytes]] = {
     "too few labels": lambda: digits(labels=np.arange(2)),
     "a cut archive": lambda: digits()[:-40],
     "a picture": picture,
-    "a larger picture": lambda: picture(size=(9, 8)),
+    "a cut JPEG": lambda: picture(size=(90, 80), kind="JPEG")[:-30],
+    "an animation": lambda: picture(size=(9, 8), kind="WEBP", frames=2),
+    "a picture of 16 bits": lambda: picture("I;16", (9, 8)),
+    "a picture of 90 million pixels": lambda: picture("1", (9_500, 9_500)),
     "a cut picture": lambda: picture()[:-30],
     "a picture of 400 million pixels": lambda: picture("1", (20_000, 20_000)),
     "deep JSON": lambda: b'{"x":' + b"[" * 5000 + b"]" * 5000 + b"}\n",

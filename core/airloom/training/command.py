@@ -77,8 +77,8 @@ def run_command(command: str | list[str], run: TrainingRun, source: "Source", pr
 
     - `AIRLOOM_PARAM_<NAME>`: each parameter, the name in capitals; all of them as JSON in the file `AIRLOOM_PARAMS`;
     - `AIRLOOM_SEED`;
-    - `AIRLOOM_DATA`: a folder with `train` and `validation`: `.npz` with `inputs` (images as float32 0..1) and
-      `labels`, or `.parquet` where the inputs are no single tensor;
+    - `AIRLOOM_DATA`: a folder with `train` and `validation`: `.npz` with `inputs` (images as float32 0..1) and,
+      where there are any, `labels`, or `.parquet` where the inputs are no single tensor;
     - `AIRLOOM_OUTPUT`: the folder to write to, which later attempts find as it is: metrics and model (see `outputs`),
       and whatever the program wants to go on from.
 
@@ -179,7 +179,7 @@ def _data(source: "Source", folder: Path) -> Path:
         temporary = data / f".{split}"
         with temporary.open("wb") as file:
             if hasattr(inputs, "numpy"):
-                np.savez(file, inputs=inputs.numpy(), labels=labels.numpy())
+                np.savez(file, inputs=inputs.numpy(), **({} if labels is None else {"labels": labels.numpy()}))
                 suffix = ".npz"
             else:
                 import pyarrow.parquet as pq

@@ -99,6 +99,8 @@ class _FewBatches:
 
 
 def _taken(part: Any, chosen: Any) -> Any:
+    if part is None:
+        return None
     if isinstance(part, dict):
         return {name: _taken(cells, chosen) for name, cells in part.items()}
     return [part[place] for place in chosen.tolist()] if isinstance(part, list) else part[chosen]

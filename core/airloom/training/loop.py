@@ -1,33 +1,31 @@
 """The ready training loop. It uses what every training function has: `run.epochs`, `run.batches`, `run.report`."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from airloom.errors import ConfigError
-from airloom.training.export.check import need_an_example
-from airloom.training.held_out import Metrics, evaluate, move
+from airloom.training import fit_data
+from airloom.training.checkpointing.state import unwrapped
+from airloom.training.held_out import Metrics, evaluate
+from airloom.training.named import Taker
+from airloom.training.recompute import recomputed
 from airloom.training.reporting.progress_line import Pulse
 from airloom.training.run import TrainingRun, check_finite
-from airloom.training.source import TensorLoader
 from airloom.training.stepper import Precision, Stepper
 from airloom.training.stopping import EarlyStopping
 
 if TYPE_CHECKING:
-    from torch import Tensor
     from torch.nn import Module
     from torch.optim import Optimizer
 
-    Data = tuple[Tensor, Tensor] | Iterable[Any]
-
-IN_MEMORY = 1 << 30  # bytes of a split above which it is read from its shards in each epoch
-_FASTEST = 32 << 20  # bytes of a batch of held-out rows: more gains no speed
+    from airloom.training.fit_data import Data
 
 
 def fit(
     run: TrainingRun,
     model: "Module",
     *,
-    loss: "Callable[[Any, Any], Tensor]",
+    loss: Callable[[Any, Any], Any],
     optimizer: "Optimizer",
     epochs: int | None = None,
     batch_size: int | None = None,
@@ -42,16 +40,26 @@ def fit(
     data: "Data | None" = None,
     validation: "Data | None" = None,
     drop_last: bool = False,
+    named: bool = False,
+    pad: Mapping[str, int | float] | None = None,
+    by_length: bool = False,
+    ema: float | None = None,
+    compile: bool = False,
+    gradient_checkpointing: "bool | Sequence[Module]" = False,
 ) -> "Module":
     """Train `model` in place and report each epoch; killed and started again, it goes on, to the same weights.
 
     Reports `train_loss`, `validation_loss`, `validation_accuracy` (or what `metrics` gives, each with `validation_`
-    before it) with the epoch, from 0, as the step.
+    before it) with the epoch, from 0, as the step; of several losses each by its name, too.
+
+    A batch is a pair: `model(inputs)` and `loss(outputs, labels)`, of data without labels `loss(outputs, inputs)`. Or
+    it is a dict of columns by name: the model gets those that its `forward` names, and the loss the whole batch.
 
     Args:
         run: of the training function.
         model: inputs (B, …) -> outputs (B, …).
-        loss: (outputs, labels (B, …)) -> scalar, a mean over the batch.
+        loss: (outputs, labels or batch) -> scalar, a mean over the batch; or a dict of such by name: their sum trains,
+            and each is reported as `train_<name>` and `validation_<name>`.
         optimizer: over the model's parameters.
         epochs: default `run.params["epochs"]`.
         batch_size: rows of a batch, all ranks together; default `run.params["batch_size"]`, else 64.
@@ -61,55 +69,84 @@ def fit(
         schedule: a scheduler of torch; `ReduceLROnPlateau` follows `validation_loss`.
         schedule_every: when it steps.
         early_stopping: ends the training before its last epoch.
-        transform: changes the inputs of a training batch, in the loop: an augmentation.
-        metrics: (outputs, labels) -> means over a batch of held-out rows, by name; default: a classifier's accuracy.
-        data: training data instead of the split `train`: inputs and labels, or any loader of such pairs.
+        transform: changes the inputs of a training batch, or a dict, in the loop: an augmentation.
+        metrics: (outputs, labels or batch) -> means over a batch of held-out rows, by name; default: a classifier's
+            accuracy, of pairs.
+        data: training data instead of the split `train`: inputs and labels, or any loader of pairs or dicts.
         validation: the same for the held-out rows.
         drop_last: leave out the last, smaller batch of each epoch.
+        named: read the dataset as dicts of columns by name.
+        pad: by column of lists, what fills each up to the longest of its batch; see `run.loader`.
+        by_length: have batches of lists of like length.
+        ema: below 1, such as 0.999: the model ends with a moving average of its weights, of which each step's share is
+            1 - ema, and is judged with it after each epoch. It is part of every checkpoint.
+        compile: train with `torch.compile`, one graph for batches of all sizes; it needs a C++ compiler.
+        gradient_checkpointing: hold fewer activations and compute them again in the backward pass: of these modules, or
+            with True of the model's layers (`airloom.training.recompute`).
 
     Returns:
         The model, on `run.device`.
 
     Raises:
         JobFailed: a loss is NaN or infinite.
-        ConfigError: no epochs were given, or a split is empty.
+        ConfigError: no epochs were given, a split is empty, or a batch does not fit the model.
     """
     count = _count("epochs", epochs if epochs is not None else run.params.get("epochs"))
     size = _count("batch_size", batch_size or run.params.get("batch_size", 64))
-    training, held_out = _training(run, data, size, drop_last), _held_out(run, validation, size)
+    asked: dict[str, Any] = {"named": named, "pad": pad, "by_length": by_length}
+    reading = {name: value for name, value in asked.items() if value}
+    training = fit_data.training(run, data, size, drop_last, reading)
+    held_out = fit_data.held_out(run, validation, size, reading)
     by_step = schedule if schedule_every == "step" else None
     groups = Groups(training, _count("accumulate", accumulate), run.world_size)
-    stepper = Stepper(run.prepare(model), loss, optimizer, by_step, clip_norm, precision, run.device)
+    prepared = run.prepare(model)
+    average = _average(model, ema)
+    stepper = Stepper(
+        _compiled(prepared) if compile else prepared,
+        loss,
+        optimizer,
+        by_step,
+        clip_norm,
+        precision,
+        run.device,
+        None if average is None else lambda: average.update_parameters(unwrapped(model)),
+    )
     keep = {"optimizer": optimizer, "schedule": schedule, "scaler": stepper.scaler, "early_stopping": early_stopping}
     pulse = Pulse(count, groups.batches, quiet=run.rank > 0)
-    for epoch in run.epochs(count, model=model, **keep, **stepper.sums):
-        model.train()
-        pulse.began(epoch, run.progress.at.batch, run.progress.at.samples)
-        _train(run, training, stepper, groups, transform, pulse)
-        values = {"train_loss": stepper.mean_loss(run.world)}
-        held_out_metrics = evaluate(model, held_out, loss, metrics, run.world, run.device)
-        values |= {f"validation_{name}": value for name, value in held_out_metrics.items()}
-        for name, value in values.items():
-            check_finite(name, value, f"epoch {epoch}")
-        if schedule is not None and by_step is None:
-            _step(schedule, values["validation_loss"])
-        run.report(epoch, **values)
-        pulse.after(epoch, run.progress.at.samples, values)
-        if early_stopping is not None and early_stopping.over(values, model):
-            run.finish(f"{early_stopping.metric} has not improved for {early_stopping.patience} epochs")
+    judged = unwrapped(model) if average is None else average.module
+    with recomputed(model, gradient_checkpointing):
+        for epoch in run.epochs(count, model=model, **keep, ema=average, **stepper.sums):
+            model.train()
+            pulse.began(epoch, run.progress.at.batch, run.progress.at.samples)
+            _train(run, training, stepper, groups, Taker(unwrapped(model)), transform, pulse)
+            values = {"train_loss": stepper.mean_loss(run.world)}
+            values |= {f"train_{name}": value for name, value in stepper.mean_parts(run.world).items()}
+            held_out_metrics = evaluate(judged, held_out, loss, metrics, run.world, run.device)
+            values |= {f"validation_{name}": value for name, value in held_out_metrics.items()}
+            for name, value in values.items():
+                check_finite(name, value, f"epoch {epoch}")
+            if schedule is not None and by_step is None:
+                _step(schedule, values["validation_loss"])
+            run.report(epoch, **values)
+            pulse.after(epoch, run.progress.at.samples, values)
+            if early_stopping is not None and early_stopping.over(values, judged):
+                run.finish(f"{early_stopping.metric} has not improved for {early_stopping.patience} epochs")
+    if average is not None:
+        unwrapped(model).load_state_dict(average.module.state_dict())
     if early_stopping is not None:
-        early_stopping.restore(model)
+        early_stopping.restore(unwrapped(model))
     return model
 
 
-def _train(run: TrainingRun, loader: Any, stepper: Stepper, groups: "Groups", transform: Any, pulse: Pulse) -> None:
+def _train(
+    run: TrainingRun, loader: Any, stepper: Stepper, groups: "Groups", taker: Taker, transform: Any, pulse: Pulse
+) -> None:
     """An epoch, or what is left of it. Nothing here waits for the device, but for the progress line."""
     at, device = run.progress.at, run.device
     stepper.begin()
-    for inputs, labels in run.batches(loader):
-        inputs, labels = move(inputs, device), move(labels, device)
-        inputs = inputs if transform is None else transform(inputs)
-        stepper.batch(inputs, labels, *groups.of(at.batch, len(labels)))
+    for batch in run.batches(loader):
+        taken = taker.take(batch, device, transform)
+        stepper.batch(taken, *groups.of(at.batch, taken.rows))
         if pulse.due():
             value = stepper.mean_loss()
             check_finite("train_loss", value, f"epoch {at.index}")
@@ -149,52 +186,22 @@ class Groups:
         return rows * self._ranks / (min(stop * self._size, self._rows) - first * self._size), complete
 
 
-def _training(run: TrainingRun, data: "Data | None", size: int, drop_last: bool) -> Any:
-    if data is None and _in_memory(run, "train"):
-        data = run.tensors("train")
-    if data is None:
-        return run.loader("train", size, drop_last=drop_last).plain
-    if not isinstance(data, tuple):
-        return getattr(data, "plain", data)
-    ranks: dict[str, Any] = {"rank": run.rank, "world_size": run.world_size}
-    return TensorLoader(*_placed(run, data), size, seed=run.seed, drop_last=drop_last, **ranks)
+def _average(model: "Module", decay: float | None) -> Any:
+    """The moving average of a model's weights and buffers, torch's own; None without a decay."""
+    if decay is None:
+        return None
+    from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+    if not 0 < decay < 1:
+        raise ConfigError(f"ema is {decay}", "give the share that stays at each step, such as 0.999")
+    return AveragedModel(unwrapped(model), multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
 
 
-def _held_out(run: TrainingRun, data: "Data | None", size: int) -> Any:
-    if data is None and _in_memory(run, "validation"):
-        data = run.tensors("validation")
-    if data is None:
-        return run.loader("validation", _large(size, run.example()))
-    if not isinstance(data, tuple):
-        return data
-    inputs, labels = _placed(run, data)
-    if len(inputs) < run.world_size:
-        raise ConfigError(f"the validation split has {len(inputs)} rows", "commit more rows to the dataset")
-    ranks: dict[str, Any] = {"rank": run.rank, "world_size": run.world_size}
-    return TensorLoader(inputs, labels, _large(size, inputs), shuffle=False, **ranks)
+def _compiled(model: "Module") -> "Module":
+    """One graph for batches of all sizes: which of several is taken would depend on the batches before it."""
+    import torch
 
-
-def _large(size: int, inputs: Any) -> int:
-    """Rows of a batch that needs no gradients."""
-    return max(size, min(1024, _FASTEST // max(1, inputs[0].nbytes))) if hasattr(inputs, "nbytes") else size
-
-
-def _placed(run: TrainingRun, data: "tuple[Tensor, Tensor]") -> "tuple[Tensor, Tensor]":
-    inputs, labels = data
-    if len(inputs) != len(labels):
-        raise ConfigError(f"{len(inputs)} inputs do not go with {len(labels)} labels", "give one label a row")
-    return move(inputs, run.device), move(labels, run.device)
-
-
-def _in_memory(run: TrainingRun, split: str) -> bool:
-    """Whether a split is one tensor of inputs that is better kept than read again in each epoch."""
-    rows = len(run.data(split))
-    if not rows:
-        raise ConfigError(f"the {split} split is empty", "commit more rows to the dataset")
-    example = run.example()
-    if isinstance(example, list) and not isinstance(example[0], str):
-        need_an_example(example)
-    return hasattr(example, "nbytes") and rows * example[:1].nbytes <= IN_MEMORY
+    return torch.compile(model, dynamic=True)  # type: ignore[return-value]
 
 
 def _length(loader: Any) -> int | None:

@@ -20,6 +20,7 @@ from airloom.training.checkpointing.progress import Progress
 from airloom.training.checkpointing.state import unwrapped
 from airloom.training.export.example import Dynamic, Example
 from airloom.training.hints import hint_of
+from airloom.training.named import Columns, Prepared
 from airloom.training.splits import Source
 from airloom.training.stopping import Budget
 from airloom.training.tracked_loader import TrackedLoader
@@ -46,6 +47,9 @@ class ReportSink(Protocol):
 
     def report(self, step: int, metrics: dict[str, float]) -> None:
         """Take the metrics of a step; may raise `Pruned`."""
+
+    def picture(self, step: int, name: str, png: Callable[[], bytes]) -> None:
+        """Take a picture of a step, which is drawn when it is asked for."""
 
     def sync(self) -> None:
         """Have what was reported on the disk: a checkpoint that comes after it is about to be written."""
@@ -147,7 +151,7 @@ class TrainingRun:
 
         Returns:
             Inputs (N, …), images as float32 0..1, and labels (N,), in the snapshot's order, on the CPU; a label that is
-            a class is its place in `classes`, int64.
+            a class is its place in `classes`, int64; None where the data have no label.
 
         Raises:
             ConfigError: another split.
@@ -162,7 +166,9 @@ class TrainingRun:
         """
         return self._source.dataset(self._readable(split))
 
-    def loader(self, split: str, batch_size: int, **options: Any) -> TrackedLoader:
+    def loader(
+        self, split: str, batch_size: int, *, named: bool = False, row_transform: Any = None, **options: Any
+    ) -> TrackedLoader:
         """Batches (inputs, labels), in a new order each epoch, `train` only; this rank's part of each.
 
         Within `epochs`, the place in `train` is part of every checkpoint.
@@ -170,25 +176,47 @@ class TrainingRun:
         Args:
             split: `train` or `validation`.
             batch_size: rows of a batch, all ranks together.
-            options: of `airloom.datasets.reading.loader.Loader`. A `transform` given here runs ahead in another thread;
-                one that draws random numbers belongs into the loop, or a resumed training draws others.
+            named: have each batch as a dict, a column by its name, the label among them. Times and decimals are float64
+                tensors then, times in seconds: since 1970 (of UTC, where a column has no zone) or midnight; NaN where a
+                cell is empty. Text is a list, None where a cell is empty.
+            row_transform: called with the input of each row, or with the dict of its columns; in the loader's threads,
+                after the pictures were decoded. What it returns is put together again.
+            transform: the same of the batch, after that: called with (inputs, labels), or the dict.
+            options: of `airloom.datasets.reading.loader.Loader`: `pad` and `by_length` for lists of varying length,
+                `threads`, `processes`, and others.
+
+        What torch draws in a transform, such as torchvision's `v2` do, is the same whenever the epoch is read again:
+        by the row at any number of ranks, by the batch at the same number. What Python's and numpy's own generators
+        draw is not.
 
         Raises:
-            ConfigError: another split.
+            ConfigError: another split, or an option does not fit the data.
         """
-        options = {"seed": self.seed, "shuffle": split == "train", **options}
-        options |= {"rank": self.rank, "world_size": self.world_size}
-        batches = self._source.loader(self._readable(split), batch_size, **options)
+        options = {"seed": self.seed, "shuffle": split == "train", "named": named, **options}
+        options["row_transform"] = row_transform
+        batches = self._loader(split, batch_size, **options | {"rank": self.rank, "world_size": self.world_size})
         return TrackedLoader(batches, self.progress if split == "train" else None)
 
-    def example(self) -> "Tensor":
+    def _loader(
+        self, split: str, batch_size: int, *, named: bool = False, row_transform: Any = None, **options: Any
+    ) -> Any:
+        data, whole = self.data(split), options.get("transform")
+        if named or row_transform or whole:
+            options["transform"] = Prepared(Columns(data) if named else None, row_transform, whole)
+        options |= {"seconds": True} if named and hasattr(data, "layout") else {}
+        return self._source.loader(split, batch_size, **options)
+
+    def example(self, **options: Any) -> "Tensor":
         """The first two training inputs, (2, …): an export from one row would fix the batch at 1.
+
+        Args:
+            options: of `loader`, such as `pad` or `named`.
 
         Raises:
             ConfigError: the training split is empty.
         """
-        for inputs, _ in self._source.loader("train", 2, shuffle=False):
-            return inputs  # type: ignore[no-any-return]
+        for batch in self._loader("train", 2, shuffle=False, **options):
+            return batch if isinstance(batch, dict) else batch[0]  # type: ignore[no-any-return]
         raise ConfigError("the training split is empty", "commit more rows to the dataset")
 
     def _readable(self, split: str) -> str:
@@ -268,6 +296,26 @@ class TrainingRun:
             check_finite(name, value, f"step {step}")
         if self.rank == 0:
             self._sink.report(int(step), values)
+
+    def picture(self, step: int, name: str, figure: Any) -> None:
+        """Keep a picture of `step`, which MLflow's page of the run shows by its steps. Trials of a study keep none.
+
+        It is drawn at once, so the figure may be closed or changed then; a thread brings it to MLflow. A step that has
+        a picture of this name stays as it is.
+
+        Args:
+            step: number of the epoch or step.
+            name: letters, digits, spaces and `_ - . /`.
+            figure: a figure of matplotlib, a picture of Pillow, or an array: (height, width), with 1, 3 or 4 channels
+                behind them, or before them in a tensor; uint8 or from 0 to 1.
+
+        Raises:
+            ConfigError: it is none of these, or MLflow takes no picture of this name.
+        """
+        from airloom.training.reporting.pictures import check_name, png_of
+
+        if self.rank == 0:
+            self._sink.picture(int(step), check_name(name), lambda: png_of(figure, name))
 
     def save_model(
         self,

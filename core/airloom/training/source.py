@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from airloom.contracts import Snapshot
+from airloom.datasets.reading import draws
 from airloom.datasets.reading.cursor import Cursor, resumed
 from airloom.datasets.reading.order import Order, rank_slice
 from airloom.errors import ConfigError
@@ -97,7 +98,10 @@ class SnapshotSplits:
 
 
 class TensorSource:
-    """Splits in memory, for a notebook or a test: `TensorSource({"train": (x, y), "validation": (x, y)})`."""
+    """Splits in memory, for a notebook or a test: `TensorSource({"train": (x, y), "validation": (x, y)})`.
+
+    Without labels `y` is None.
+    """
 
     def __init__(self, splits: "Mapping[str, tuple[Any, Any]]") -> None:
         self._splits = splits
@@ -112,14 +116,14 @@ class TensorSource:
 
         if split not in self._splits:
             raise ConfigError(f"there is no split {split!r}", f"there are {', '.join(self._splits)}")
-        inputs, labels = (torch.as_tensor(part) for part in self._splits[split])
-        return inputs, labels
+        inputs, labels = self._splits[split]
+        return torch.as_tensor(inputs), None if labels is None else torch.as_tensor(labels)
 
     def dataset(self, split: str) -> Any:
         """See `Source`."""
         from torch.utils.data import TensorDataset
 
-        return TensorDataset(*self.tensors(split))
+        return TensorDataset(*(part for part in self.tensors(split) if part is not None))
 
     def loader(self, split: str, batch_size: int, **options: Any) -> "TensorLoader":
         """See `Source`."""
@@ -136,7 +140,7 @@ class TensorSource:
     @property
     def classes(self) -> list[str]:
         """See `Source`. Whole numbers are classes up to the largest; tensors name none."""
-        every = [labels for _, labels in map(self.tensors, self._splits) if len(labels)]
+        every = [labels for _, labels in map(self.tensors, self._splits) if labels is not None and len(labels)]
         whole = [labels for labels in every if not labels.is_floating_point()]
         return [str(number) for number in range(max((int(labels.max()) + 1 for labels in whole), default=0))]
 
@@ -163,13 +167,14 @@ class TensorLoader:
 
     Args:
         inputs: (N, …), on any device.
-        labels: (N, …).
+        labels: (N, …), or None.
         batch_size: rows of a global batch, all ranks together.
         seed: of the order.
         shuffle: False: rows in their order.
         rank: this process among `world_size`.
         world_size: number of processes that share each batch.
         drop_last: leave out the last, smaller batch.
+        transform: called with (inputs, labels) of each batch; what it returns is yielded.
 
     Raises:
         ConfigError: the batches would have no row.
@@ -178,7 +183,7 @@ class TensorLoader:
     def __init__(
         self,
         inputs: "Tensor",
-        labels: "Tensor",
+        labels: "Tensor | None",
         batch_size: int,
         *,
         seed: int = 0,
@@ -186,12 +191,13 @@ class TensorLoader:
         rank: int = 0,
         world_size: int = 1,
         drop_last: bool = False,
+        transform: Callable[[Any, Any], Any] | None = None,
     ) -> None:
         if batch_size < 1:
             raise ConfigError(f"batch_size is {batch_size}", "give at least 1 row")
         self._inputs, self._labels, self.batch_size = inputs, labels, batch_size
         self._order = Order(len(inputs), shuffle)
-        self._rank, self._world_size = rank, world_size
+        self._rank, self._world_size, self._transform = rank, world_size, transform
         self.rows = len(inputs) - len(inputs) % batch_size if drop_last else len(inputs)
         self._cursor = Cursor("tensors", seed)
 
@@ -211,16 +217,19 @@ class TensorLoader:
         """Begin the next `iter()` with this epoch."""
         self._cursor = Cursor("tensors", self._cursor.seed, epoch)
 
-    def __iter__(self) -> "Iterator[tuple[Tensor, Tensor]]":
+    def __iter__(self) -> Iterator[Any]:
         import torch
 
         seed, epoch, begin = self._cursor.seed, self._cursor.epoch, self._cursor.position
         while begin < self.rows:
             stop = min(begin + self.batch_size, self.rows)
-            whole = self._order.positions(seed, epoch, begin, stop)
-            chosen = np.sort(rank_slice(whole, self._rank, self._world_size))  # as Loader, and read forward
+            own = rank_slice(self._order.positions(seed, epoch, begin, stop), self._rank, self._world_size)
+            chosen = np.sort(own)  # as Loader, and read forward
             index = torch.from_numpy(chosen).to(self._inputs.device)
             self._cursor = Cursor("tensors", seed, epoch, stop)
-            yield self._inputs.index_select(0, index), self._labels.index_select(0, index)
+            labels = None if self._labels is None else self._labels.index_select(0, index)
+            inputs = self._inputs.index_select(0, index)
+            draws.at(draws.Place(seed, epoch, own))
+            yield (inputs, labels) if self._transform is None else self._transform(inputs, labels)
             begin = stop
         self._cursor = Cursor("tensors", seed, epoch + 1)

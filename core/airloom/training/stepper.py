@@ -5,14 +5,15 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
 from airloom.errors import ConfigError
+from airloom.training.named import Taken, losses_in, tensors_in
 from airloom.training.world import World
 
 if TYPE_CHECKING:
-    from torch import Tensor
     from torch.nn import Module
     from torch.optim import Optimizer
 
 Precision = Literal["fp32", "bf16", "fp16"]
+MOST_LOSSES = 16  # by name
 
 
 class Stepper:
@@ -20,36 +21,40 @@ class Stepper:
 
     Args:
         model: as `TrainingRun.prepare` returns it.
-        loss: (outputs, labels) -> scalar, a mean over the rows.
+        loss: (outputs, labels or batch) -> scalar, a mean over the rows, or several by name.
         optimizer: over the model's parameters.
         schedule: has `step()`, called after each step; None: none.
         clip_norm: greatest norm of a step's gradient.
         precision: of the forward pass.
         device: where.
 
+        averaged: follows the model after each step: a moving average of its weights.
+
     Raises:
         ConfigError: there is no such precision.
 
     Attributes:
-        sums: of this epoch, on this rank: `loss_sum` over rows, and `rows`. They belong into the checkpoint.
+        sums: of this epoch, on this rank: `loss_sum` over rows, and `rows`; of several losses `loss_parts`, each at
+            its place in `loss_names`. They belong into the checkpoint.
     """
 
     def __init__(
         self,
         model: "Module",
-        loss: "Callable[[Any, Any], Tensor]",
+        loss: "Callable[[Any, Any], Any]",
         optimizer: "Optimizer",
         schedule: Any,
         clip_norm: float | None,
         precision: Precision,
         device: str,
+        averaged: "Callable[[], None] | None" = None,
     ) -> None:
         import torch
 
         if precision not in ("fp32", "bf16", "fp16"):
             raise ConfigError(f"precision is {precision!r}", "use fp32, bf16 or fp16")
         self._model, self._loss, self._optimizer = model, loss, optimizer
-        self._schedule, self._clip_norm = schedule, clip_norm
+        self._schedule, self._clip_norm, self._average = schedule, clip_norm, averaged
         kind = device.partition(":")[0]
         dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
         self._forward: Callable[[], AbstractContextManager[Any]] = (
@@ -59,32 +64,47 @@ class Stepper:
         self._alone: Callable[[], AbstractContextManager[Any]] = getattr(model, "no_sync", nullcontext)
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=device)
         self._rows = torch.zeros((), dtype=torch.int64)
-        self.sums = {"loss_sum": self._loss_sum, "rows": self._rows}
+        self._parts = torch.zeros(MOST_LOSSES, dtype=torch.float64, device=device)
+        self._names: dict[str, int] = {}
+        self.sums: dict[str, Any] = {
+            "loss_sum": self._loss_sum,
+            "rows": self._rows,
+            "loss_parts": self._parts,
+            "loss_names": self._names,
+        }
 
     def begin(self) -> None:
         """A new epoch."""
         self._loss_sum.zero_()
         self._rows.zero_()
+        self._parts.zero_()
 
-    def batch(self, inputs: Any, labels: Any, weight: float, complete: bool) -> None:
+    def batch(self, taken: Taken, weight: float, complete: bool) -> None:
         """Train on a batch.
 
         Args:
-            inputs: (B, …) of this rank.
-            labels: (B, …) of this rank.
+            taken: the batch of this rank.
             weight: of the batch's mean loss in the gradient of its group.
             complete: it is the last batch of its group.
+
+        Raises:
+            ConfigError: the losses of this batch have other names than those before.
         """
-        rows = len(labels)
+        rows, parts = taken.rows, dict[str, Any]()
         with nullcontext() if complete else self._alone():
             with self._forward():
-                outputs = self._model(inputs)
+                outputs = self._model(*taken.inputs, **taken.named)
                 # Without a row on this rank, the others still wait for its gradient: zero.
-                value = self._loss(outputs, labels) if rows else outputs.sum() * 0
+                if rows:
+                    value, parts = losses_in(self._loss(outputs, taken.target))
+                else:
+                    value = sum(part.sum() for part in tensors_in(outputs) if part.is_floating_point()) * 0
             part = value if weight == 1 or not rows else value * weight
             (part if self.scaler is None else self.scaler.scale(part)).backward()
         self._loss_sum.add_(value.detach(), alpha=rows)
         self._rows.add_(rows)
+        if rows and (parts or self._names):
+            self._add(parts, rows)
         if complete:
             self._step()
 
@@ -96,6 +116,27 @@ class Stepper:
         total, rows = (world.sum(sums) if world else sums).tolist()
         return float(total / rows) if rows else 0.0
 
+    def mean_parts(self, world: World) -> dict[str, float]:
+        """Each of several losses, over the rows of this epoch so far, of all ranks; {} of a single one."""
+        import torch
+
+        names = world.from_first(lambda: self._names) if world.size > 1 else self._names
+        if not names:
+            return {}
+        *sums, rows = world.sum(torch.cat([self._parts.cpu(), self._rows.double().reshape(1)])).tolist()
+        return {name: sums[place] / rows if rows else 0.0 for name, place in names.items()}
+
+    def _add(self, parts: dict[str, Any], rows: int) -> None:
+        import torch
+
+        if not self._names and len(parts) <= MOST_LOSSES:
+            self._names.update({name: place for place, name in enumerate(parts)})
+        if set(parts) != set(self._names):
+            before, hint = ", ".join(map(str, self._names)), f"return the same in every batch, at most {MOST_LOSSES}"
+            raise ConfigError(f"the losses are {', '.join(map(str, parts)) or 'one'}, and were {before}", hint)
+        values = [torch.as_tensor(parts[name]).detach().double().to(self._parts.device) for name in self._names]
+        self._parts[: len(values)].add_(torch.stack(values), alpha=rows)
+
     def _step(self) -> None:
         if self._clip_norm is not None:
             self._clip()
@@ -105,6 +146,8 @@ class Stepper:
             self.scaler.step(self._optimizer)
             self.scaler.update()
         self._optimizer.zero_grad()
+        if self._average is not None:
+            self._average()
         if self._schedule is not None:
             self._schedule.step()
 

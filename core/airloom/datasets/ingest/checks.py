@@ -32,6 +32,21 @@ def check_elements(batch: pa.RecordBatch, first: int) -> None:
             raise DataError(message, "fill it in, or leave the row out")
 
 
+def check_told(schema: pa.Schema) -> None:
+    """The elements of new lists have a type: there is one that is not empty.
+
+    Raises:
+        DataError: naming the column whose lists are all empty.
+    """
+    for field in schema:
+        kind = field.type
+        while pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+            kind = kind.value_type
+        if pa.types.is_null(kind) and kind != field.type:
+            message = f"the lists of column {field.name!a} are all empty, which tells no type"
+            raise DataError(message, f"say it: --column '{field.name}=list<int64>'")
+
+
 def labelled(batch: pa.RecordBatch, layout: Layout, first: int, reading: Reading) -> pa.RecordBatch:
     """The rows that have a label: a class, a number or text that is not empty.
 

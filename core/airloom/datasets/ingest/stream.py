@@ -14,6 +14,7 @@ from airloom.datasets.ingest.checks import (
     check_named,
     check_parts,
     check_pixels,
+    check_told,
     labelled,
     turned,
 )
@@ -60,6 +61,7 @@ def stream(parts: Sequence[Part], wanted: Wanted, source: str, layout: Layout | 
         schema = asked or stored_schema(first.batch, layout, kind.nullable, wanted.reading.types)
         if wanted.schema is None:
             check_channels(schema, layout, wanted.reading.channels)
+            check_told(schema)
         kind.check(schema, layout)
     except UnicodeDecodeError:
         raise DataError(f"{first.source}: a column's name is no UTF-8", "write the file anew") from None

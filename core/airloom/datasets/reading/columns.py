@@ -32,13 +32,23 @@ class Varied:
 
 
 @dataclass(frozen=True, slots=True)
+class Lists:
+    """Lists of numbers, of varying length: row i is `values[offsets[i]:][:lengths[i]]`; a null one is empty."""
+
+    array: pa.Array
+    offsets: NDArray[Any]
+    lengths: NDArray[Any]
+    values: NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Other:
     """Anything else (nulls, bool, dates, nested); Arrow gathers it, checked once so that damage cannot crash it."""
 
     array: pa.Array
 
 
-Column = Fixed | Varied | Other
+Column = Fixed | Varied | Lists | Other
 GAPS = b"gaps"  # in the metadata of a field: somewhere in the version a cell of it is empty
 
 
@@ -60,7 +70,7 @@ def view(array: pa.Array, field: pa.Field) -> Column:
     if (_is_text(array.type) or _is_bytes(array.type)) and not array.null_count:
         return _varied(array)
     array.validate(full=True)
-    return Other(array)
+    return (_lists(array) if is_sequence(array.type) else None) or Other(array)
 
 
 def mark_gaps(schema: pa.Schema, names: Container[str]) -> pa.Schema:
@@ -127,14 +137,37 @@ def value_shape(field: pa.Field) -> list[int]:
 
 
 def _varied(array: pa.Array) -> Varied:
-    _, offsets, data = array.buffers()
+    data = array.buffers()[2]
     wide = pa.types.is_large_string(array.type) or pa.types.is_large_binary(array.type)
+    flat = memoryview(data if data is not None else b"").cast("B")
+    return Varied(array, _offsets(array, wide), flat, _is_text(array.type))
+
+
+def _offsets(array: pa.Array, wide: bool) -> NDArray[Any]:
+    """Where each value begins, and behind them where the last one ends."""
     end = array.offset + len(array) + 1
     # An array without rows may have no offsets at all.
-    places = np.frombuffer(offsets, np.int64 if wide else np.int32, end) if len(array) else np.zeros(end, np.int64)
-    return Varied(
-        array, places[array.offset :], memoryview(data if data is not None else b"").cast("B"), _is_text(array.type)
-    )
+    places = np.frombuffer(array.buffers()[1], np.int64 if wide else np.int32, end) if len(array) else None
+    return np.zeros(1, np.int64) if places is None else places[array.offset :]
+
+
+def is_sequence(kind: pa.DataType) -> bool:
+    """Whether values are lists of numbers, of any length or of one."""
+    listed = pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return listed and bool(pa.types.is_integer(kind.value_type) or pa.types.is_floating(kind.value_type))
+
+
+def _lists(array: pa.Array) -> Lists | None:
+    """None where a list holds an empty element, which today's commits refuse: no number says so."""
+    valid = numbers(array.is_valid().cast(pa.uint8()), pa.field("", pa.uint8())) if array.null_count else 1
+    if pa.types.is_fixed_size_list(array.type):  # with empty cells, else it would be plain numbers
+        flat, lengths = pc.list_flatten(array), np.full(len(array), array.type.list_size, np.int64) * valid
+        starts = lengths.cumsum() - lengths
+    else:
+        places = _offsets(array, wide=True)
+        flat, starts, lengths = array.values, places[:-1], np.diff(places) * valid
+    values = numbers(flat, pa.field("", array.type.value_type))
+    return None if values is None else Lists(array, starts, lengths, values)
 
 
 def _is_text(type_: pa.DataType) -> bool:

@@ -15,20 +15,22 @@ class Cursor:
     seed: int
     epoch: int = 0
     position: int = 0
+    order: str = ""  # what the order depends on besides the seed
 
     def state(self) -> dict[str, Any]:
         """As plain JSON."""
-        return asdict(self)
+        state = asdict(self)
+        return state if self.order else {name: value for name, value in state.items() if name != "order"}
 
 
-def resumed(state: Mapping[str, Any], snapshot: str, rows: int) -> Cursor:
+def resumed(state: Mapping[str, Any], snapshot: str, rows: int, order: str = "") -> Cursor:
     """The cursor of a saved state.
 
     Raises:
-        ConfigError: the state is of another snapshot, or no state.
+        ConfigError: the state is of another snapshot or order, or no state.
     """
     hint = "pass what state_dict() of a loader returned, unchanged"
-    if not isinstance(state, Mapping) or set(state) != {"snapshot", "seed", "epoch", "position"}:
+    if not isinstance(state, Mapping) or set(state) - {"order"} != {"snapshot", "seed", "epoch", "position"}:
         raise ConfigError(f"no loader state: {str(state)[:200]}", hint)
     for name in ("seed", "epoch", "position"):
         if type(state[name]) is not int or state[name] < 0:
@@ -36,6 +38,10 @@ def resumed(state: Mapping[str, Any], snapshot: str, rows: int) -> Cursor:
     if state["snapshot"] != snapshot:
         message = f"the loader state is of snapshot {state['snapshot']}, this is {snapshot}"
         raise ConfigError(message, "fetch the snapshot that the state was saved with, or start without a state")
+    if state.get("order", "") != order:
+        ways = [way or "any rows together" for way in (state.get("order", ""), order)]
+        message = f"the loader state is of batches {ways[0]}, this loader makes them {ways[1]}"
+        raise ConfigError(message, "keep by_length, and with it the batch size, or start without a state")
     if state["position"] > rows:
         raise ConfigError(f"loader state: position {state['position']} is beyond the {rows} rows", hint)
     return Cursor(**state)

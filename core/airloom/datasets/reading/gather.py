@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from airloom.datasets.reading.buffers import Buffers
 from airloom.datasets.reading.columns import Fixed, Varied, floats, has_gaps, numbers
+from airloom.datasets.reading.form import MASK, PLAIN, Form, floats_of, padded
 from airloom.datasets.reading.joined import Narrow
 from airloom.datasets.reading.mapped import Mapped, damaged
 
@@ -80,7 +81,9 @@ class BatchRows:
         return self.rows - self._bases.take(self.shards)
 
 
-def gather(mapped: Mapped, rows: NDArray[np.int64], names: Sequence[str], buffers: Buffers, views: bool) -> Gathered:
+def gather(
+    mapped: Mapped, rows: NDArray[np.int64], names: Sequence[str], buffers: Buffers, views: bool, form: Form = PLAIN
+) -> Gathered:
     """Rows by their physical numbers.
 
     Args:
@@ -90,6 +93,7 @@ def gather(mapped: Mapped, rows: NDArray[np.int64], names: Sequence[str], buffer
         buffers: where the memory of fixed-width columns comes from.
         views: binary values as memoryviews into the mapping instead of copied bytes; wide ones are made once and
             given to all who ask for them, so nobody may release them.
+        form: what else becomes of some columns.
 
     Returns:
         For each name: numbers as an array (rows, *shape), bool as an array, strings as list[str], binary as
@@ -100,7 +104,17 @@ def gather(mapped: Mapped, rows: NDArray[np.int64], names: Sequence[str], buffer
         CorruptFile: a shard is not what the manifest says.
     """
     batch = BatchRows(mapped.bases, rows)
-    return {name: _column(mapped, batch, name, buffers, views) for name in names}
+    gathered: Gathered = {}
+    for name in names:
+        if name in form.pad:
+            gathered[name], mask = padded(mapped, batch.runs, batch.local, name, form.pad[name])
+            if name in form.masked:
+                gathered[name + MASK] = mask
+        elif form.seconds and form.as_floats(mapped.schema.field(name).type):
+            gathered[name] = floats_of(_taken(mapped, batch, name))
+        else:
+            gathered[name] = _column(mapped, batch, name, buffers, views)
+    return gathered
 
 
 def _column(mapped: Mapped, batch: BatchRows, name: str, buffers: Buffers, views: bool) -> Values:
@@ -178,12 +192,15 @@ def _texts(mapped: Mapped, name: str, data: Data, spans: Spans) -> list[str]:
 
 
 def _python(mapped: Mapped, batch: BatchRows, name: str) -> Values:
-    field = mapped.schema.field(name)
-    parts = [mapped.column(shard, name).array.take(pa.array(batch.local[a:b])) for shard, a, b in batch.runs]
-    joined = pa.concat_arrays(parts or [pa.array([], field.type)])
+    field, joined = mapped.schema.field(name), _taken(mapped, batch, name)
     if has_gaps(field):
         return floats(joined, name)
     flags = pa.types.is_boolean(joined.type) and not joined.null_count
     values = numbers(joined.cast(pa.uint8()) if flags else joined, field)
     # A copy, as Arrow's memory is read-only and torch wants to write.
     return joined.to_pylist() if values is None else np.array(values, np.bool_ if flags else values.dtype)
+
+
+def _taken(mapped: Mapped, batch: BatchRows, name: str) -> pa.Array:
+    parts = [mapped.column(shard, name).array.take(pa.array(batch.local[a:b])) for shard, a, b in batch.runs]
+    return pa.concat_arrays(parts or [pa.array([], mapped.schema.field(name).type)])

@@ -7,8 +7,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from airloom.datasets.reading import draws
 from airloom.datasets.reading.buffers import Buffers
+from airloom.datasets.reading.by_length import ByLength
 from airloom.datasets.reading.cursor import Cursor, resumed
+from airloom.datasets.reading.form import Form, form_of, lengths
 from airloom.datasets.reading.order import Order, Positions, rank_slice
 from airloom.datasets.reading.prefetch import in_processes, in_threads
 from airloom.datasets.reading.split_data import SplitData
@@ -54,6 +57,12 @@ class Loader:
             ones, so do not `release()` them.
         verify: see above.
         order: the order of the rows in place of `Order(len(data), shuffle)`, such as one with smaller windows.
+        pad: by column of lists of numbers, what fills each list up to the longest of this rank's part of the batch. An
+            input gets a mask beside it, `<column>_mask`: int64, 1 where the row has a value. An empty list and a
+            missing one have a mask of 0 throughout.
+        by_length: have batches of rows whose padded lists are of like length; see `ByLength`. A state goes with the
+            batch size then.
+        seconds: times and decimals as float64, NaN for an empty cell; times in seconds since 1970 (UTC) or midnight.
 
     Attributes:
         batch_size: as given.
@@ -82,6 +91,9 @@ class Loader:
         views: bool = False,
         verify: bool = True,
         order: Order | None = None,
+        pad: Mapping[str, int | float] | None = None,
+        by_length: bool = False,
+        seconds: bool = False,
     ) -> None:
         for name, value in (("seed", seed), ("rank", rank), ("prefetch", prefetch), ("processes", processes)):
             _at_least(name, value, 0)
@@ -96,11 +108,14 @@ class Loader:
         self._prefetch, self._threads, self._processes = prefetch, threads, processes
         self._reuse, self._views, self._transform = reuse, views, transform
         runs = np.diff(data.rows.searchsorted(data.mapped.bases))
-        self._order = order or Order(len(data), shuffle)
-        if self._order.rows != len(data):
-            raise ConfigError(f"an order of {self._order.rows} rows for {len(data)} rows", "pass Order(len(data))")
+        rows = order or Order(len(data), shuffle)
+        if rows.rows != len(data):
+            raise ConfigError(f"an order of {rows.rows} rows for {len(data)} rows", "pass Order(len(data))")
+        layout, schema = data.layout, data.mapped.schema
+        self._form = form_of(pad or {}, schema, layout.inputs(schema), layout.label, seconds)
+        self._order: Order | ByLength = self._by_length(rows) if by_length else rows
         self._unverified = set(np.flatnonzero(runs).tolist() if verify else [])
-        self._move(Cursor(snapshot, seed))
+        self._move(Cursor(snapshot, seed, order=self._order.name))
 
     def __len__(self) -> int:
         """Batches of a whole epoch."""
@@ -114,9 +129,9 @@ class Loader:
         """Begin the next `iter()` where a saved state ends; the batches that remain are the same at any world size.
 
         Raises:
-            ConfigError: the state is of another snapshot, or no state.
+            ConfigError: the state is of another snapshot or order, or no state.
         """
-        self._move(resumed(state, self._start.snapshot, len(self._data)))
+        self._move(resumed(state, self._start.snapshot, len(self._data), self._order.name))
 
     def set_epoch(self, epoch: int) -> None:
         """Begin the next `iter()` with this epoch; in the epoch of a state just loaded, where the state ends.
@@ -132,6 +147,12 @@ class Loader:
         if not self._fresh and self._position:
             self._move(replace(self._start, epoch=self._start.epoch + 1, position=0))
         return self._epoch(self._start)
+
+    def _by_length(self, order: Order) -> ByLength:
+        if not self._form.pad:
+            raise ConfigError("by_length needs to know of which lists", "name them: pad={'input_ids': 0}")
+        names, data = list(self._form.pad), self._data
+        return ByLength(order, self.batch_size, lambda: lengths(data.mapped, data.rows, names))
 
     def _move(self, cursor: Cursor) -> None:
         self._start = cursor  # of the epoch, or of the part of it that is left
@@ -176,16 +197,26 @@ class Loader:
     def _batches(self, start: Cursor) -> Generator[Any, None, None]:
         if self._processes:
             self._data.ready()
-            read = partial(_read, self._data, Buffers(), False, self._transform)
+            read = partial(_read, self._data, Buffers(), False, self._form, self._transform, start.seed, start.epoch)
             return in_processes(self._jobs(start), read, self._processes, start.seed + start.epoch)
         # As many as can wait, be in work and be held by the consumer at once.
         buffers = Buffers(2 * self._prefetch + 2, self._reuse)
-        read = partial(_read, self._data, buffers, self._views, self._transform)
+        read = partial(_read, self._data, buffers, self._views, self._form, self._transform, start.seed, start.epoch)
         return in_threads(self._jobs(start), read, self._prefetch, self._threads)
 
 
-def _read(data: SplitData, buffers: Buffers, views: bool, transform: Transform | None, positions: Positions) -> Any:
-    inputs, labels = data.batch(positions, buffers, views)
+def _read(
+    data: SplitData,
+    buffers: Buffers,
+    views: bool,
+    form: Form,
+    transform: Transform | None,
+    seed: int,
+    epoch: int,
+    positions: Positions,
+) -> Any:
+    draws.at(draws.Place(seed, epoch, positions))
+    inputs, labels = data.batch(positions, buffers, views, form)
     return (inputs, labels) if transform is None else transform(inputs, labels)
 
 

@@ -30,7 +30,13 @@ class Order:
         two_levels_above: rows up to which one permutation is made.
         block: rows of a block.
         window: blocks of a window.
+
+    Attributes:
+        rows, shuffle: as given.
+        name: of what the order depends on besides the seed, for a cursor.
     """
+
+    name = ""
 
     def __init__(
         self,
@@ -41,7 +47,7 @@ class Order:
         window: int = WINDOW,
     ) -> None:
         self.rows = rows
-        self._shuffle, self._two_levels = shuffle, rows > two_levels_above
+        self.shuffle, self._two_levels = shuffle, rows > two_levels_above
         self._block, self._window = block, window
         self._kept: dict[str, tuple[Any, Any]] = {}  # the newest permutation of each kind
 
@@ -55,7 +61,7 @@ class Order:
             stop: number behind the last row.
         """
         start, stop = min(start, self.rows), min(stop, self.rows)
-        if not self._shuffle:
+        if not self.shuffle:
             return np.arange(start, stop, dtype=np.int64)
         if self._two_levels:
             return self._windowed(seed, epoch, start, stop)

@@ -8,6 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from airloom.datasets.reading.buffers import Buffers
+from airloom.datasets.reading.form import PLAIN, Form
 from airloom.datasets.reading.gather import Gathered, gather
 from airloom.datasets.reading.mapped import Mapped
 from airloom.datasets.reading.verify import verify_once
@@ -76,11 +77,11 @@ class SplitData:
         back = order.argsort()
         return {name: _reordered(column, back) for name, column in gathered.items()}
 
-    def batch(self, positions: NDArray[np.int64], buffers: Buffers, views: bool) -> tuple[Any, Any]:
+    def batch(self, positions: NDArray[np.int64], buffers: Buffers, views: bool, form: Form = PLAIN) -> tuple[Any, Any]:
         """Inputs and labels of some rows, sorted: the order in which they are gathered fastest."""
         rows = self.rows.take(positions)
         rows.sort()
-        return self.collate(gather(self.mapped, rows, self.names, buffers, views))
+        return self.collate(gather(self.mapped, rows, self.names, buffers, views, form))
 
     def collate(self, columns: Gathered) -> tuple[Any, Any]:
         """Inputs and labels as the dataset type wants them."""

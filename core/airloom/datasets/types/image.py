@@ -1,4 +1,4 @@
-"""Image classification: pixels of one shape, channels first, or whole picture files of any size, and a class."""
+"""Images: pixels of one shape, channels first, or whole picture files of any size, and a class, if there is any."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -48,7 +48,7 @@ class ImageType:
         """See `DatasetType`.
 
         Raises:
-            DataError: the columns are no images with a class label.
+            DataError: the columns are no images, or the label is no class.
         """
         check_roles(schema, layout)
         field = one_input(schema, layout)
@@ -94,13 +94,12 @@ class ImageType:
         columns = [np.concatenate(values) if values else np.empty(0, np.float32) for values in measured]
         frame = pd.DataFrame(dict(zip(MEASURES[1:], columns, strict=True)))
         frame.insert(0, "pixels", size)
-        frame[layout.label] = table.column(layout.label).to_pandas()
-        return frame
+        return _with_label(frame, table, layout)
 
     def to_tensors(
         self, columns: "dict[str, np.ndarray[Any, Any] | list[Any]]", schema: pa.Schema, layout: Layout
     ) -> tuple[Any, Any]:
-        """Images (n, c, h, w) in the pixels' own type, or a list of files, and class numbers (n,) int64."""
+        """Images (n, c, h, w) in the pixels' own type, or a list of files, and class numbers (n,) int64, or None."""
         return tensor(self.to_arrays(columns, schema, layout)), label_tensor(columns, schema, layout)
 
     def to_arrays(
@@ -127,8 +126,11 @@ def _profile_of_files(column: pa.ChunkedArray, table: pa.Table, layout: Layout) 
     frame = pd.DataFrame(seen, columns=["width", "height", "mean_intensity"])
     frame.insert(2, "aspect", frame["width"] / frame["height"])
     frame["bytes"] = pc.binary_length(column).to_pandas()
-    frame[layout.label] = table.column(layout.label).to_pandas()
-    return frame
+    return _with_label(frame, table, layout)
+
+
+def _with_label(frame: "pd.DataFrame", table: pa.Table, layout: Layout) -> "pd.DataFrame":
+    return frame.assign(**{layout.label: table.column(layout.label).to_pandas()}) if layout.label else frame
 
 
 def flat_pixels(chunk: pa.FixedSizeListArray) -> "np.ndarray[Any, Any]":

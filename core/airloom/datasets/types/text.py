@@ -1,4 +1,4 @@
-"""Text classification: one text and a class."""
+"""Texts: one a row, and a class, if there is any."""
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -29,7 +29,7 @@ class TextType:
         """See `DatasetType`.
 
         Raises:
-            DataError: the columns are not one text with a class label.
+            DataError: the columns are not one text, or the label is no class.
         """
         check_roles(schema, layout)
         field = one_input(schema, layout)
@@ -54,14 +54,14 @@ class TextType:
             "characters": characters,
             "words": pc.if_else(pc.equal(pc.binary_length(trimmed), 0), 0, words),
             "non_ascii": _non_ascii(text, characters),
-            layout.label: table.column(layout.label),
         }
+        measured |= {layout.label: table.column(layout.label)} if layout.label else {}
         return pd.DataFrame({name: column.to_pandas() for name, column in measured.items()})
 
     def to_tensors(
         self, columns: "dict[str, np.ndarray[Any, Any] | list[Any]]", schema: pa.Schema, layout: Layout
     ) -> tuple[Any, Any]:
-        """A list of texts, for a tokenizer, and class numbers (n,) int64."""
+        """A list of texts, for a tokenizer, and class numbers (n,) int64; None without a label."""
         return self.to_arrays(columns, schema, layout), label_tensor(columns, schema, layout)
 
     def to_arrays(

@@ -13,6 +13,7 @@ from airloom.training.checkpointing import random_state
 from airloom.training.checkpointing.checkpoints import Checkpoints, Pace
 from airloom.training.checkpointing.state import KeptObjects
 from airloom.training.checkpointing.stop import GOES_ON, Stop
+from airloom.training.named import rows_of
 from airloom.training.stopping import Budget
 from airloom.training.world import World
 
@@ -115,7 +116,7 @@ class Progress:
         self._streamed = True
         iterator = self._seek(source)
         for batch in iterator:
-            rows = _rows(batch)
+            rows = rows_of(batch)
             yield batch
             del batch  # the loader may use its memory again
             self.at.batch += 1
@@ -262,10 +263,3 @@ class Progress:
             return states[self.world.rank]  # type: ignore[no-any-return]
         random_state.seed(self.at.steps, self.world.rank)
         return random_state.capture(self.device)
-
-
-def _rows(batch: Any) -> int:
-    try:
-        return len(batch[0] if isinstance(batch, tuple | list) else batch)
-    except (TypeError, IndexError):
-        return 0

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 
+ADDED = {"loss_parts", "loss_names"}  # of `fit`; a checkpoint of an earlier release may be without
+
+
 class KeptObjects:
     """What `run.epochs` was given to keep.
 
@@ -53,10 +56,13 @@ class KeptObjects:
         Raises:
             ConfigError: the checkpoint is of other objects.
         """
-        if set(saved) != set(self._objects):
+        older = set(self._objects) - set(saved) <= ADDED
+        if set(saved) - set(self._objects) or not older:
             message = f"the checkpoint holds {', '.join(saved)}; the training keeps {', '.join(self._objects)}"
             raise ConfigError(message, "the code changed: clear the task, and it starts anew")
         for name, value in self._objects.items():
+            if name not in saved:
+                continue
             try:
                 self._set(value, saved[name])
             except (RuntimeError, ValueError, KeyError, TypeError) as error:

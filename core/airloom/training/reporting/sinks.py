@@ -2,12 +2,14 @@
 
 import copy
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airloom.errors import MlflowAway, MlflowRefused
 from airloom.training.reporting.cost import Cost
 from airloom.training.reporting.journal import Journal
+from airloom.training.reporting.pictures import Pictures
 from airloom.training.reporting.upload import Uploader
 
 if TYPE_CHECKING:
@@ -26,6 +28,9 @@ class OtherRank:
 
     def report(self, step: int, metrics: dict[str, float]) -> None:
         """The first rank reports."""
+
+    def picture(self, step: int, name: str, png: Callable[[], bytes]) -> None:
+        """The first rank draws."""
 
     def sync(self) -> None:
         """Write down what this rank used."""
@@ -55,7 +60,8 @@ class FirstRank(OtherRank):
         self.model: tuple[Module | Path, Example] | None = None
         self._closed = False
         self._journal = Journal(folder / "metrics.jsonl")
-        self._uploader = Uploader(self._journal, folder / "metrics.sent", api, run_id)
+        self._pictures = Pictures(folder / "pictures", run_id)
+        self._uploader = Uploader(self._journal, folder / "metrics.sent", api, run_id, self._pictures)
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -70,6 +76,10 @@ class FirstRank(OtherRank):
         """
         self._uploader.check()
         self._journal.add(step, metrics)
+
+    def picture(self, step: int, name: str, png: Callable[[], bytes]) -> None:
+        """Draw it into a file; the thread does the rest."""
+        self._pictures.add(step, name, png)
 
     def sync(self) -> None:
         """Force the journal to the disk, so that no checkpoint is newer than the reports before it."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from airloom.errors import MlflowAway, MlflowRefused
 from airloom.tracking import runs
 from airloom.training.reporting.journal import Journal, JournalEntry
+from airloom.training.reporting.pictures import Pictures
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -79,17 +80,19 @@ class Sender:
 
 
 class Uploader:
-    """A thread that sends what a journal holds. MLflow being away does not disturb the training.
+    """A thread that sends what a journal holds, and pictures. MLflow being away does not disturb the training.
 
     Args:
         journal: of the run.
         sent: the file with the offset up to which the journal was sent.
         api: of the tracking server.
         run_id: the MLflow run.
+        pictures: of the run.
     """
 
-    def __init__(self, journal: Journal, sent: Path, api: "MlflowClient", run_id: str) -> None:
+    def __init__(self, journal: Journal, sent: Path, api: "MlflowClient", run_id: str, pictures: Pictures) -> None:
         self._sender, self._run_id = Sender(journal, sent, api, run_id), run_id
+        self._pictures, self._api = pictures, api
         self._ending = threading.Event()
         self._deadline = 0.0
         self._error: Exception | None = None
@@ -116,9 +119,11 @@ class Uploader:
         self._deadline = time.monotonic() + timeout
         self._ending.set()
         self._thread.join(timeout + 5)  # it may be in the middle of a request
-        if left := self._sender.left:
+        reports, pictures = self._sender.left, self._pictures.left
+        if reports or pictures:
             self.check()
-            message = f"MLflow did not take the last {left} reports of run {self._run_id}: {self._error}"
+            left = f"{reports} reports" if reports else f"{pictures} pictures"
+            message = f"MLflow did not take the last {left} of run {self._run_id}: {self._error}"
             raise MlflowAway(message, "they are kept: start MLflow (`airloom up`), and retry the task")
 
     def _work(self) -> None:
@@ -127,6 +132,7 @@ class Uploader:
             ending = self._ending.wait(pause)
             try:
                 self._sender.send(last=ending)
+                self._pictures.send(self._api)
                 if self._error is not None:
                     log.warning("MLflow takes metrics again")
                 self._error, pause = None, INTERVAL

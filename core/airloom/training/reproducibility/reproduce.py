@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,6 +60,9 @@ class Memory:
         """Keep the metrics of a step."""
         for name, value in metrics.items():
             self.history.setdefault(name, {})[str(step)] = value
+
+    def picture(self, step: int, name: str, png: Callable[[], bytes]) -> None:
+        """No picture is compared."""
 
     def sync(self) -> None:
         """Nothing is on disk."""

@@ -21,6 +21,8 @@ from airloom.tuning.worker import messages
 from airloom.tuning.worker.messages import BrokenMessage, End, M, Ready, Reply, Report, RunTrial, Setup, Sync, TrialEnd
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch.nn import Module
 
     from airloom.training.export.example import Example
@@ -104,6 +106,9 @@ class TrialSink:
         """Have the worker force the reports to the disk: a checkpoint behind them follows."""
         self._pipe.send(Sync())
         self._pipe.receive(Reply)
+
+    def picture(self, step: int, name: str, png: "Callable[[], bytes]") -> None:
+        """A trial draws nothing: the training with the best parameters does."""
 
     def save(self, model: "Module | Path", example: "Example") -> None:
         """A trial's model is not kept: the best parameters are trained again at full length."""

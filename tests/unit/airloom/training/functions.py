@@ -63,6 +63,28 @@ def with_fit(run):
     finish(run, model)
 
 
+def by_name(run):
+    """Batches as dicts, two losses, layers that are computed twice, and averaged weights."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Dropout(0.3), nn.Linear(64, 10))
+
+    def losses(outputs, batch):
+        return {"right": nn.functional.cross_entropy(outputs, batch["label"]), "small": 1e-3 * outputs.square().mean()}
+
+    fit(
+        run,
+        model,
+        loss=losses,
+        optimizer=torch.optim.AdamW(model.parameters(), lr=3e-3),
+        epochs=run.params["epochs"],
+        batch_size=16,
+        transform=lambda batch: batch | {"input": augment(run, batch["input"])},
+        named=True,
+        ema=0.9,
+        gradient_checkpointing=True,
+    )
+    finish(run, model)
+
+
 def own_loop(run):
     model, optimizer, schedule = make(run)
     loader = DataLoader(run.data("train"), 16, shuffle=True)

@@ -181,7 +181,7 @@ def test_a_snapshot_trains_from_memory_and_from_its_shards_alike(shared_home, di
 
     source = SnapshotSplits(shared_home, digits)
     memory = start(fitting(), source, tmp_path / "a")
-    monkeypatch.setattr("airloom.training.loop.IN_MEMORY", 0)
+    monkeypatch.setattr("airloom.training.fit_data.IN_MEMORY", 0)
     shards = start(fitting(), source, tmp_path / "b")
     assert torch.equal(weights(memory), weights(shards))
     assert memory.reports == shards.reports

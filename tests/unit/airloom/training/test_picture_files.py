@@ -75,6 +75,10 @@ class Sink:
         self.saved = model, example
 
 
+def _negated(row):
+    return row | {"image": -row["image"]}
+
+
 def run_of(source) -> TrainingRun:
     return TrainingRun({"batch_size": 16}, 0, source, Sink())
 
@@ -92,6 +96,9 @@ def test_every_reader_gives_the_same_pixels(shared_home, photos):
     for options in ({}, {"threads": 1}, {"processes": 1}):
         batches = list(run.loader("train", 16, shuffle=False, **options))
         np.testing.assert_array_equal(torch.cat([images for images, _ in batches]).numpy(), expected)
+    named = list(run.loader("train", 16, shuffle=False, named=True, row_transform=_negated))
+    np.testing.assert_array_equal(torch.cat([batch["image"] for batch in named]).numpy(), -expected)
+    assert torch.equal(torch.cat([batch["label"] for batch in named]), labels)
     few = run_of(FewRows(SnapshotSplits(shared_home, photos), 4))
     few.pictures(PICTURE)
     assert few.tensors("train")[0].shape[1:] == (3, 16, 12)

@@ -1,5 +1,7 @@
 """Picture files of any size, kept as they are; what is no picture is named where it is given."""
 
+import json
+
 import pyarrow as pa
 import pytest
 from PIL import Image
@@ -77,3 +79,26 @@ def test_a_label_called_as_a_measure_is_refused(pets):
     table = open_source(pets).to_table().rename_columns(["image", "bytes"])
     with pytest.raises(DataError, match="would hide a measure"):
         get_type("image").check(table.schema, Layout("image", "bytes"))
+
+
+def test_a_file_is_decoded_once_for_its_check_and_its_measures(settings, pets, monkeypatch):
+    from airloom import pictures
+
+    measured, measure = [], pictures._measure
+    monkeypatch.setattr(pictures, "_measure", lambda data, name: measured.append(name) or measure(data, name))
+    pictures._SEEN.clear()
+    suite = pets.with_suffix(".json")
+    rule = {"type": "expect_table_row_count_to_be_between", "kwargs": {"min_value": 1}}
+    suite.write_text(json.dumps({"name": "pets", "expectations": [rule]}))
+    commit(settings, "pets", open_source(pets), message="x", suite=suite)
+    assert len(measured) == 4
+
+
+def test_what_was_measured_is_forgotten_where_there_is_too_much_of_it(pets, monkeypatch):
+    from airloom import pictures
+
+    monkeypatch.setattr(pictures, "_SEEN_MOST", 2)
+    pictures._SEEN.clear()
+    kind, found = get_type("image"), open_source(pets)
+    assert kind.profile(found.to_table(), found.layout)["width"].tolist() == [20, 27, 34, 41]
+    assert len(pictures._SEEN) <= 2

@@ -35,7 +35,7 @@ def kill_and_compare(training, expected, kills, seed, epochs):
     assert any(began[1:]), "no attempt went on inside an epoch"
 
 
-@pytest.mark.parametrize(("function", "kills", "epochs"), [("with_fit", 4, 6), ("own_loop", 3, 4)])
+@pytest.mark.parametrize(("function", "kills", "epochs"), [("with_fit", 4, 6), ("own_loop", 3, 4), ("by_name", 3, 6)])
 def test_killed_trainings_end_with_the_same_bits(
     make_training, undisturbed, make_home, tmp_path, function, kills, epochs
 ):
@@ -46,6 +46,12 @@ def test_killed_trainings_end_with_the_same_bits(
 def test_kills_of_ranks_change_no_bit(make_training, undisturbed, make_home, tmp_path):
     training = make_training(make_home(tmp_path), tmp_path / "killed", "with_fit", ranks=2)
     kill_and_compare(training, undisturbed("with_fit", 2), 3, 11, 6)
+
+
+def test_kills_of_ranks_change_no_loss_by_name(make_training, undisturbed, make_home, tmp_path):
+    training = make_training(make_home(tmp_path), tmp_path / "killed", "by_name", ranks=2)
+    kill_and_compare(training, undisturbed("by_name", 2), 2, 13, 6)
+    assert training.steps("train_right") == training.steps("validation_small") == list(range(6))
 
 
 @pytest.mark.long
