@@ -54,8 +54,8 @@ class BatchRecord(Record):
     def row_of(self, prediction: str) -> int | None:
         """The row that a prediction's id tells; None where the id is none of this dataset version.
 
-        The id of another version, or of a served prediction of that millisecond, fits by chance once in four thousand
-        million divided by a thousandth of the rows.
+        An id of another dataset version, or of a served prediction of that very millisecond, is taken for one by chance
+        in `of` of 2^42 cases.
 
         Raises:
             ValueError: it is no prediction's id.

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from airloom.contracts import DatasetVersion, Record
 from airloom.datasets import commit as commits
@@ -158,7 +159,7 @@ def _commit(settings: Settings, request: Request, folder: Folder, target: Target
     if made:
         return made[-1]
     head = commits.tip(settings, target.commit).manifest
-    roles = {} if head else {"type": "generic", "key": request.key}
+    roles: dict[str, Any] = {} if head else {"type": "generic", "key": request.key}
     batches = open_rows(settings, target.commit, folder.parts, **roles)
     title = f"answers of {request.title(settings)}"
     author = target.author or None

@@ -164,10 +164,10 @@ def _check_columns(settings: Settings, version: DatasetVersion, columns: list[st
 
 def _rows(settings: Settings, model: "ModelVersion", version: DatasetVersion, asked: Asked) -> Snapshot:
     """What is read: every row, or a split as the model's training had it, so that `test` is what it never saw."""
-    allowed = {"allow_redacted": asked.allow_redacted}
     if not asked.split:
-        return snapshots.ask(settings, version, {ALL: 1.0}, **allowed)
-    rows = snapshots.ask(settings, version, _split_of(settings, model, version), **allowed)
+        return snapshots.ask(settings, version, {ALL: 1.0}, allow_redacted=asked.allow_redacted)
+    split = _split_of(settings, model, version)
+    rows = snapshots.ask(settings, version, split, allow_redacted=asked.allow_redacted)
     if asked.split not in rows.split:
         hint = f"it has {', '.join(rows.split)}"
         raise ConfigError(f"{version.name} has no split {asked.split[:80]!a}", hint)
@@ -182,18 +182,18 @@ def _split_of(settings: Settings, model: "ModelVersion", version: DatasetVersion
     with runs.connection_errors(settings):
         try:
             tags = api.get_run(model.tags.get(Tag.TRAIN_RUN) or model.run_id).data.tags
-        except MlflowException:  # the training was deleted since
-            return None
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return None  # the training was deleted since
     if Tag.SNAPSHOT_RECORD not in tags:
         return None
     learned = Snapshot.from_dict(json.loads(tags[Tag.SNAPSHOT_RECORD]))
     if learned.dataset != version.dataset:
         return None
-    return (
-        Published(learned.by.removeprefix(COLUMN), learned.split)
-        if learned.by.startswith(COLUMN)
-        else (Published("", learned.split) if learned.by else learned.split)
-    )
+    if not learned.by:
+        return learned.split
+    return Published(learned.by.removeprefix(COLUMN) if learned.by.startswith(COLUMN) else "", learned.split)
 
 
 def with_rows(settings: Settings, request: Request) -> Request:
