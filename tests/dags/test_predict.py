@@ -57,7 +57,7 @@ def test_names_come_as_a_list_or_as_text() -> None:
     for given, wanted in ((["a", "b"], ["a", "b"]), ("a, b", ["a", "b"]), ("['a']", ["a"]), ("", []), (None, [])):
         assert names("columns", given) == wanted
     for wrong in ([1], {"a": 1}, [""], "3"):
-        with pytest.raises(ConfigError, match="columns is .*, no list of names"):
+        with pytest.raises(ConfigError, match=r"columns is .*, no list of names"):
             names("columns", wrong)
 
 

@@ -125,7 +125,7 @@ class Lineage:
     batch: TracedBatch | None = None  # that gave the prediction, or that was asked for by its run
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON; `prediction` and `logged` are in it for a prediction only, `models` for a run, `batch` for a batch."""
+        """As JSON; `prediction` and `logged` are in it for a prediction, `models` for a run, `batch` for a batch."""
         asked: dict[str, Any] = {"target": self.target}
         if self.batch:
             asked |= {"batch": self.batch.to_dict()}

@@ -91,10 +91,9 @@ class Folder:
             write_private(self.path / name, json.dumps(values))
 
     def done(self) -> dict[str, Any] | None:
-        """The result of a whole one, whose parts are there; else None."""
+        """The result of a whole one, whose parts are on the disk as they were written; else None."""
         done, plan = self._read("done.json"), self.plan()
-        there = plan is not None and all(self.file(part).is_file() for part in range(len(plan)))
-        return done if there else None
+        return done if done and plan is not None and len(self.finished()) == len(plan) else None
 
     def delivered(self) -> dict[str, Any]:
         """The digest of each file, by path, and each dataset version that the answers were brought to."""
@@ -105,14 +104,14 @@ class Folder:
         return self.parts / f"part-{part:06d}.parquet"
 
     def finished(self) -> dict[int, Part]:
-        """The parts that are on the disk as they were written, by number.
+        """The parts that are on the disk as they were written, by number; a file that is another by now is none."""
+        return {number: part for number, part in self.journal().items() if self._is_whole(part)}
 
-        A line that a kill left unfinished is none, and a file that is another by now is made again.
-        """
+    def journal(self) -> dict[int, Part]:
+        """What the journal says of each part; a line that a kill left unfinished is none."""
         journal = self.path / "journal.jsonl"
         lines = journal.read_bytes().splitlines(keepends=True) if journal.is_file() else []
-        parts = [part for line in lines if (part := _parse(line))]
-        return {part.part: part for part in parts if self._is_whole(part)}
+        return {part.part: part for line in lines if (part := _parse(line))}
 
     def add(self, number: int, table: "pa.Table", seconds: float) -> Part:
         """Write a part, and then say in the journal that it is there.

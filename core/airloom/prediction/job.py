@@ -174,7 +174,7 @@ def carry_out(settings: Settings, request: Request, target: Target, threads: int
             folder.keep("request.json", request.to_dict())
             with record.recorded(settings, request) as (experiment, run):
                 answered = answer(settings, request, folder, threads)
-                parts = folder.finished().values()
+                parts = folder.journal().values()
                 record.finish(settings, run, answered, sum(part.seconds for part in parts), len(parts))
             told = BatchPrediction(
                 id=request.id,

@@ -12,7 +12,7 @@ from airloom.settings import Settings
 from airloom.tracking import inputs, runs
 from airloom.tracking.tags import Tag
 
-EXPERIMENT = "batch-predictions"  # no pipeline can have a name with a hyphen
+EXPERIMENT = "batch_predictions"
 KIND = "batch prediction"
 
 

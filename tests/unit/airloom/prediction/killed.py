@@ -1,4 +1,4 @@
-"""Run by test_killed.py: `killed.py MODEL DATASET OUT COMMIT NUMBER` dies by SIGKILL at its so-manieth sync or rename."""
+"""Run by test_killed.py: `killed.py MODEL DATASET OUT COMMIT NUMBER` kills itself at that sync or rename."""
 
 import os
 import signal

@@ -1,6 +1,7 @@
 """A batch prediction as a job: found again, gone on with, asked twice at once, stopped."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -102,12 +103,11 @@ def test_ctrl_c_keeps_what_is_answered_and_says_how_to_go_on(world, model, tmp_p
         "    planning.parts_of.__defaults__ = (50,)\n"
         "    add = folder.Folder.add\n"
         "    def later(self, *args):\n"
-        "        made = add(self, *args)\n        print('first part', flush=True)\n        time.sleep(3)\n        return made\n"
+        "        made = add(self, *args)\n        print('first part', flush=True)\n"
+        "        time.sleep(3)\n        return made\n"
         "    folder.Folder.add = later\n"
         "if any('airloom.jobs.child' in word for word in sys.orig_argv):\n    slow()\n"
     )
-    import os
-
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
     command = [sys.executable, "-c", STOPPED, model, "digits@v1"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)

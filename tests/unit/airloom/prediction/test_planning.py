@@ -1,5 +1,7 @@
 """Parts are neighbours of one shard, small enough, and together each row once."""
 
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,5 +23,5 @@ def test_parts_hold_each_row_once_and_never_two_shards(sizes: list[int], data: s
         shards = np.searchsorted(bases, rows[start : start + part], side="right")
         assert len(set(shards.tolist())) == 1
         start += part
-    of_shards = [int(((rows >= low) & (rows < high)).sum()) for low, high in zip(bases, bases[1:], strict=False)]
+    of_shards = [int(((rows >= low) & (rows < high)).sum()) for low, high in pairwise(bases)]
     assert len(parts) == sum(-(-count // most) for count in of_shards)
