@@ -53,7 +53,7 @@ def predict(
     asked = Asked(model, dataset, split, scores, names, allow_redacted)
     who = person.author(settings, author)
     by = f"{who.name} <{who.mail}>" if who.mail else who.name
-    target = Target(str(Path.cwd() / out.expanduser()) if out else "", commit, by if commit else "")
+    target = Target(str(out.expanduser().resolve()) if out else "", commit, by if commit else "")
     resources = Resources(devices=devices, threads=threads, time=job.LONGEST)
 
     def show(line: str) -> None:

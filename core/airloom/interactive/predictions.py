@@ -66,7 +66,7 @@ def predict(
         raise ConfigError(f"columns is the text {columns[:80]!r}", "give a list of names")
     settings = load()
     asked = Asked(model, dataset, split, scores, list(columns), allow_redacted)
-    target = Target(str(Path.cwd() / Path(out).expanduser()) if out else "", commit)
+    target = Target(str(Path(out).expanduser().resolve()) if out else "", commit)
     resources = Resources(devices=devices, threads=threads, time=job.LONGEST)
 
     def show(line: str) -> None:

@@ -1,7 +1,6 @@
 """Bring the answers where they are wanted: a Parquet file, a folder of them, or a dataset."""
 
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from airloom.contracts import DatasetVersion, Record
 from airloom.datasets import commit as commits
 from airloom.datasets import versions
 from airloom.datasets.open_rows import open_rows
+from airloom.datasets.validation.validate import suite_path
 from airloom.errors import ConfigError
 from airloom.files import file_sha256, replacing, sync, writing
 from airloom.names import DatasetName
@@ -18,7 +18,22 @@ from airloom.prediction.request import Request
 from airloom.settings import Settings
 
 BEGUN = "begun"  # a delivery whose end is not known: what is there may be ours
-LogLine = Callable[[str], None]
+# What holds of any answers; a project's own suite of the dataset says more, and stands in its place.
+SUITE = {
+    "expectations": [
+        {"type": kind, "kwargs": values, "severity": "critical"}
+        for kind, values in (
+            ("expect_table_row_count_to_be_between", {"min_value": 1}),
+            ("expect_column_values_to_not_be_null", {"column": "prediction_id.characters"}),
+            (
+                "expect_column_values_to_be_between",
+                {"column": "prediction_id.characters", "min_value": 36, "max_value": 36},
+            ),
+            ("expect_column_values_to_be_between", {"column": "row", "min_value": 0}),
+        )
+    ],
+    "meta": {"notes": "Of the answers of a batch prediction."},
+}
 
 
 @dataclass(frozen=True)
@@ -163,7 +178,13 @@ def _commit(settings: Settings, request: Request, folder: Folder, target: Target
     batches = open_rows(settings, target.commit, folder.parts, **roles)
     title = f"answers of {request.title(settings)}"
     author = target.author or None
-    return commits.commit(settings, target.commit, batches, message=title, author=author, source=source).name
+    suite = None
+    if not suite_path(settings, target.commit).exists():
+        folder.keep("suite.json", {"name": target.commit, **SUITE})
+        suite = folder.path / "suite.json"
+    return commits.commit(
+        settings, target.commit, batches, message=title, author=author, source=source, suite=suite
+    ).name
 
 
 def _versions(settings: Settings, dataset: str) -> list[DatasetVersion]:

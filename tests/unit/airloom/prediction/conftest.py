@@ -4,6 +4,7 @@ import json
 import uuid
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from airloom.prediction import planning
@@ -14,7 +15,7 @@ def model(world, monkeypatch) -> str:
     """A model of the digits, wrong about two of them."""
     monkeypatch.setenv("AIRLOOM_HOME", str(world.settings.home))
     monkeypatch.setenv("AIRLOOM_PROJECT", str(world.settings.project))
-    monkeypatch.setattr(planning.parts_of, "__defaults__", (150,))
+    monkeypatch.setattr(planning.parts_of, "__defaults__", (100,))
     made = world.register("one", wrong=(3, 4))
     return f"{made.model}/{made.version}"
 
@@ -43,9 +44,37 @@ def write_ratio(folder: Path) -> None:
 
 
 @pytest.fixture
-def table_model(world, model) -> tuple[str, str]:
+def register_ratio():
+    """Register such a model in a world."""
+
+    def register(world) -> str:
+        folder = world.settings.home / "made" / uuid.uuid4().hex
+        write_ratio(folder / "extra_files")
+        made = world.register_trained(ctx := world.ctx("table"), world.log(ctx, folder))
+        return f"{made.model}/{made.version}"
+
+    return register
+
+
+@pytest.fixture
+def table_model(world, model, register_ratio) -> tuple[str, str]:
     """Such a model, and the name of a dataset that is not there yet."""
-    folder = world.settings.home / "made" / uuid.uuid4().hex
-    write_ratio(folder / "extra_files")
-    made = world.register_trained(ctx := world.ctx("table"), world.log(ctx, folder))
-    return f"{made.model}/{made.version}", f"t{world.pipeline.pipeline}"
+    return register_ratio(world), f"t{world.pipeline.pipeline}"
+
+
+@pytest.fixture
+def put(tmp_path: Path):
+    """Commit a table to a dataset."""
+    from airloom.datasets.commit import commit
+    from airloom.datasets.ingest import from_table
+    from airloom.datasets.storage.schema import Layout
+
+    expected = [{"type": "expect_table_row_count_to_be_between", "kwargs": {"min_value": 1}, "severity": "critical"}]
+    suite = tmp_path / "suite.json"
+    suite.write_text(json.dumps({"name": "rows", "expectations": expected, "meta": {}}))
+
+    def commit_rows(settings, name: str, values: dict[str, list], key: str = ""):
+        rows = from_table(pa.table(values), Layout("tabular", key=key))
+        return commit(settings, name, rows, message="rows", suite=suite)
+
+    return commit_rows

@@ -3,14 +3,10 @@
 import time
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from airloom.datasets import versions
-from airloom.datasets.commit import commit
-from airloom.datasets.ingest import from_table
-from airloom.datasets.storage.schema import Layout
 from airloom.errors import Redacted
 from airloom.lineage.trace import trace
 from airloom.prediction.delivery import Target
@@ -19,16 +15,17 @@ from airloom.prediction.job import carry_out, finished
 from airloom.prediction.request import Asked, fix
 from airloom.retention import forget
 from airloom.retention.folders import answers as collectable
-from airloom.retention.in_use import InUse
 from airloom.retention.items import Rules
 
 DAY = 86_400.0
 
 
-def test_a_forgotten_row_leaves_the_answers_and_what_is_left_is_answered(world, table_model, tmp_path: Path) -> None:
-    settings, (model, name) = world.settings, table_model
+def test_a_forgotten_row_leaves_the_answers_and_what_is_left_is_answered(
+    small, register_ratio, put, tmp_path: Path
+) -> None:
+    settings, name, model = small.settings, "people", register_ratio(small)
     values = {"who": ["needle", "y", "z"], "a": [1.0, 2.0, 3.0], "b": [2.0, 4.0, 8.0]}
-    commit(settings, name, from_table(pa.table(values), Layout("tabular", key="who")), message="rows")
+    put(settings, name, values, "who")
     request, out = fix(settings, Asked(model, name)), tmp_path / "answers.parquet"
     carry_out(settings, request, Target(out=str(out)))
     kept = carry_out(settings, request, Target(commit=f"k{name}"[:40])).committed
@@ -58,7 +55,7 @@ def test_old_answers_are_collected_and_asked_again_they_are_made_anew(world, mod
     before = folder.file(0).read_bytes()
 
     def removal(days: float):
-        found = collectable(settings, Rules(time.time() + days * DAY, 30 * DAY, DAY), InUse())
+        found = collectable(settings, Rules(time.time() + days * DAY, 30 * DAY, DAY))
         return next(item for item in found if item.name.endswith(request.id))
 
     assert not removal(1).goes
