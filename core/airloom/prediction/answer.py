@@ -173,8 +173,11 @@ def _threads(count: int) -> Iterator[Executor | None]:
     if count < 2:
         yield None
         return
-    with ThreadPoolExecutor(count, thread_name_prefix="airloom-predict") as pool:
+    pool = ThreadPoolExecutor(count, thread_name_prefix="airloom-predict")
+    try:
         yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)  # who is told to stop does not answer the rest of its part
 
 
 class Progress:

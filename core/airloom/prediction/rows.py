@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import Executor
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,19 @@ from airloom.inference.model import Answers, Extras, LoadedModel
 from airloom.lineage.batches import BatchRecord
 
 Array = np.ndarray[Any, Any]
+
+
+@dataclass
+class Given:
+    """What a model said of some rows.
+
+    Attributes:
+        predictions: an entry each.
+        scores: float64 (n, classes) where they were wanted, in parts.
+    """
+
+    predictions: list[Any] = field(default_factory=list)
+    scores: list[Array] = field(default_factory=list)
 
 
 class StoredRows(Instances):
@@ -43,7 +57,7 @@ def answers(
     dataset: str,
     extras: Extras,
     pool: Executor | None = None,
-) -> Answers:
+) -> Given:
     """What a model says of rows, as the server says it: as many at a time as a graph is given at once.
 
     Args:
@@ -72,11 +86,11 @@ def answers(
                 _ask_one(model, _some(part, place, place + 1), number, dataset, extras)
             raise DataError(f"{dataset}: {error.message}", error.hint) from None
 
-    together = Answers()
+    together = Given()
     for part in (pool.map if pool else map)(ask, range(0, len(numbers), size)):
         together.predictions += part.predictions
-        together.scores += part.scores
-        together.outside += part.outside
+        if part.scores:
+            together.scores.append(np.asarray(part.scores, np.float64))  # as lists they take far more room
     return together
 
 
@@ -89,15 +103,16 @@ def _ask_one(model: LoadedModel, raw: Any, number: int, dataset: str, extras: Ex
         raise DataError(f"row {number} of {dataset}: {message}", error.hint) from None
 
 
-def type_of(model: LoadedModel, first: Answers) -> pa.DataType:
+def type_of(model: LoadedModel, first: Given) -> pa.DataType:
     """The type of all predictions: that of the classes, text where these differ; else that of the first answers."""
-    known = model.known_classes or first.predictions
+    nested = isinstance(first.predictions[0], list | dict)
+    known = first.predictions if nested else model.known_classes or first.predictions
     kinds = set(map(type, known))
     return pa.string() if len(kinds) > 1 and kinds <= {int, bool, str} else pa.array(known).type
 
 
 def table(
-    record: BatchRecord, model: LoadedModel, kind: pa.DataType, numbers: Array, given: Answers, beside: pa.Table
+    record: BatchRecord, model: LoadedModel, kind: pa.DataType, numbers: Array, given: Given, beside: pa.Table
 ) -> pa.Table:
     """The rows of a part.
 
@@ -119,8 +134,8 @@ def table(
     columns |= {name: beside.column(name) for name in beside.column_names}
     columns["prediction"] = pa.array(said, kind)
     if given.scores:
-        names = [name_of(label) for label in model.classes(len(given.scores[0]))]
-        scores = np.asarray(given.scores, np.float64).T
+        scores = np.concatenate(given.scores).T
+        names = [name_of(label) for label in model.classes(len(scores))]
         columns["scores"] = pa.StructArray.from_arrays([pa.array(np.ascontiguousarray(s)) for s in scores], names)
     return pa.table(columns)
 
