@@ -57,7 +57,11 @@ def prepare(settings: Settings, rows: str) -> dict[str, Any]:
 
     drawn = np.random.default_rng(1)
     pixels = drawn.integers(0, 256, (int(rows), 3, SIDE, SIDE), np.uint8)
-    commit(settings, "pictures", image_table(pixels, drawn.integers(0, CLASSES, int(rows))), message="drawn")
+    expected = [{"type": "expect_table_row_count_to_be_between", "kwargs": {"min_value": 1}, "severity": "critical"}]
+    suite = settings.project / "suite.json"
+    suite.write_text(json.dumps({"name": "pictures", "expectations": expected, "meta": {}}))
+    table = image_table(pixels, drawn.integers(0, CLASSES, int(rows)))
+    commit(settings, "pictures", table, message="drawn", suite=suite)
     return {"model": _register(settings)}
 
 
