@@ -21,10 +21,10 @@ def cnn(folder: Path) -> None:
     from onnx import TensorProto, helper, numpy_helper
 
     drawn = np.random.default_rng(0)
-    shapes = {"w1": (16, 3, 3, 3), "w2": (32, 16, 3, 3), "w3": (32, CLASSES)}
+    shapes = {"w1": (32, 3, 3, 3), "w2": (64, 32, 3, 3), "w3": (64, CLASSES)}
     weights = {name: (drawn.normal(size=shape) / 8).astype(np.float32) for name, shape in shapes.items()}
     nodes = [
-        helper.make_node("Conv", ["input", "w1"], ["c1"], strides=[2, 2]),
+        helper.make_node("Conv", ["input", "w1"], ["c1"]),
         helper.make_node("Relu", ["c1"], ["r1"]),
         helper.make_node("Conv", ["r1", "w2"], ["c2"], strides=[2, 2]),
         helper.make_node("Relu", ["c2"], ["r2"]),

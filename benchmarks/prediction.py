@@ -15,7 +15,7 @@ import tempfile
 
 from benchmarks._report import Report
 
-ROWS, QUICK, ROUNDS = 60_000, 600, 5
+ROWS, QUICK, ROUNDS = 20_000, 600, 5
 TARGETS = {"predict_vs_loop": (">=", 0.9), "predict_rows_per_cpu_s": None, "loop_rows_per_cpu_s": None}
 
 
