@@ -66,6 +66,7 @@ LONGEST = (
     "tests/unit/airloom/installations/test_two.py",
     "tests/unit/test_types.py",
     "tests/unit/airloom/datasets/test_killed.py",
+    "tests/unit/airloom/prediction/test_killed.py",
     "tests/unit/airloom/pipeline/test_workers.py",
     "tests/unit/airloom/training/test_other_kinds.py",
     "tests/unit/airloom/training/export/test_served_alike.py",

@@ -29,6 +29,38 @@ def write_private(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
+@contextmanager
+def replacing(path: Path, mark: str = "") -> Iterator[Path]:
+    """A path to write a file to, which then stands in place of `path`, on the disk and whole; or nothing changes.
+
+    Args:
+        path: of the file.
+        mark: tells drafts of it apart where several may be written at once; by default process and thread, whose draft
+            a kill leaves behind.
+
+    Raises:
+        OSError: the disk does not take it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{mark or f'{os.getpid()}.{threading.get_ident()}'}")
+    try:
+        yield temporary
+        sync(temporary)
+        temporary.replace(path)
+        sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Have the disk hold a file, or the names in a folder, before anything says so."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def write_once(path: Path, text: str) -> bool:
     """The same where there is no such file yet; False, and nothing changes, where there is: of two one is first."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.new")

@@ -12,6 +12,7 @@
 | MLflow child run of it | `<pipeline run>/kind/number` |
 | files of a model in MLflow | `models:/m-<32 hex digits>` |
 | prediction | a UUIDv7, see `airloom.monitoring.prediction_id` |
+| batch prediction | `[installation:]predict/<32 hex digits>`, a run key, and the key of its MLflow run |
 | metric, parameter | letters, digits, `_ - . : /` and spaces, as MLflow takes them |
 
 What is kept holds the installation; a person leaves out the own one. Where the pipeline is called like its DAG, as the

@@ -16,6 +16,7 @@ from airloom_operators.connections import Place
 from airloom_operators.deploy import DeployOperator
 from airloom_operators.evaluate import EvaluateOperator
 from airloom_operators.gate import GateOperator, OverrideOperator
+from airloom_operators.predict import PredictOperator
 from airloom_operators.register import RegisterOperator
 from airloom_operators.resolve import ResolveOperator
 from airloom_operators.train import TrainOperator
@@ -107,8 +108,23 @@ def build_dag(file: Path, place: Place = Place()) -> DAG:
         list(trains.values()) >> evaluate
         (decision or evaluate) >> register
         if pipeline.deploy:
-            register >> DeployOperator(task_id="deploy", context=context, registered=register.output)
+            deploy = DeployOperator(task_id="deploy", context=context, registered=register.output)
+            register >> deploy >> _predict(pipeline, context, register)
     return dag
+
+
+def _predict(pipeline: Pipeline, context: Any, register: RegisterOperator) -> list[PredictOperator]:
+    """A task for each entry of the file's `predict`: `predict`, or of several `predict_0`, `predict_1`, …"""
+    several = len(pipeline.predict) > 1
+    return [
+        PredictOperator(
+            task_id=f"predict_{entry}" if several else "predict",
+            context=context,
+            arguments={"registered": register.output, "entry": entry},
+            pool=pipeline.resources.pool,
+        )
+        for entry in range(len(pipeline.predict))
+    ]
 
 
 def _train(pipeline: Pipeline, context: Any, candidate: str) -> TrainOperator:
@@ -173,6 +189,7 @@ def _docs(pipeline: Pipeline, file: Path) -> str:
     deploy = "deploy: what the gate passes becomes the champion"
     if not pipeline.deploy:
         deploy = f"no `deploy`: `airloom model promote {pipeline.pipeline}/VERSION` makes a version the champion"
+    answers = [f"- predict: the new champion answers `{one.dataset}`" for one in pipeline.predict]
     return "\n".join(
         [
             f"### Pipeline `{pipeline.pipeline}`",
@@ -182,6 +199,7 @@ def _docs(pipeline: Pipeline, file: Path) -> str:
             f"- {study}",
             f"- {gate}",
             f"- {deploy}",
+            *answers,
         ]
     )
 

@@ -54,6 +54,26 @@ def record(kind: type[R], name: str, value: Any) -> R:
         raise ConfigError(f"{name} is {_shown(value)}, no {kind.__name__}: {error}", hint) from None
 
 
+def names(name: str, value: Any) -> list[str]:
+    """An argument that lists names; nothing is an empty list.
+
+    Args:
+        name: of the argument, for messages.
+        value: a list, its text, or names with commas between.
+
+    Raises:
+        ConfigError: it is none of them.
+    """
+    found = _read(value) if isinstance(value, str) else value
+    if isinstance(found, str):
+        found = [part.strip() for part in found.split(",")]
+    if found is None:
+        return []
+    if not isinstance(found, list | tuple) or not all(isinstance(one, str) and one for one in found):
+        raise ConfigError(f"{name} is {_shown(value)}, no list of names", f"give a list of texts, {NATIVE}")
+    return list(found)
+
+
 def flag(name: str, value: Any, default: bool) -> bool:
     """An argument that is true or false.
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from airloom.cli import db, gate, gc, init, installation, jobs, keys, lineage, models, pipelines, reproduce, studies
+from airloom.cli import predict as predicting
 from airloom.cli.console import Json, parse_parameters, say
 from airloom.cli.datasets import app as dataset_app
 from airloom.errors import AirloomError
@@ -168,6 +169,7 @@ app.add_typer(gate.app, name="gate")
 app.add_typer(models.app, name="model")
 app.add_typer(keys.app, name="keys")
 app.add_typer(models.experiment, name="experiment")
+app.command()(predicting.predict)
 app.command()(lineage.trace)
 app.command()(lineage.impact)
 app.command()(lineage.why)

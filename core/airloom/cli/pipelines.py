@@ -12,6 +12,7 @@ from airloom.settings import Settings, load
 if TYPE_CHECKING:
     from airloom.contracts import RunContext
     from airloom.spec.pipeline import Pipeline
+    from airloom.spec.predict import PredictSection
     from airloom.spec.tuning import Distribution
 
 app = typer.Typer(help="Pipeline files, and the runs of versions that one missed.", no_args_is_help=True)
@@ -115,7 +116,13 @@ def _end_of(pipeline: "Pipeline") -> list[str]:
         champion = f"better {rule.metric}" if rule.superior else f"{rule.metric} worse by less than {rule.margin:g}"
         gate = f"  gate: {minimums}; against the champion {champion}"
     promoted = f"  no deploy: no run makes a version serve; `airloom model promote {version}` makes it the champion"
-    return [gate, "  deploy: what the gate passes becomes the champion" if pipeline.deploy else promoted]
+    answers = [f"  predict: each new champion answers {one.dataset}{_kept(one)}" for one in pipeline.predict]
+    return [gate, "  deploy: what the gate passes becomes the champion" if pipeline.deploy else promoted, *answers]
+
+
+def _kept(wanted: "PredictSection") -> str:
+    split = f", split {wanted.split}" if wanted.split else ""
+    return f"{split}, into the dataset {wanted.commit}" if wanted.commit else split
 
 
 def _dimension(d: "Distribution") -> str:

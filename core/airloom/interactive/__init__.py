@@ -7,17 +7,20 @@ are found from the working folder, as by `airloom`.
 from airloom.interactive.datasets import Dataset, Version, dataset
 from airloom.interactive.models import Model, ModelInput, load_model
 from airloom.interactive.pipeline_runs import Run, Runs, compare, run, runs
+from airloom.interactive.predictions import Predictions, predict
 
 __all__ = [
     "Dataset",
     "Model",
     "ModelInput",
+    "Predictions",
     "Run",
     "Runs",
     "Version",
     "compare",
     "dataset",
     "load_model",
+    "predict",
     "run",
     "runs",
 ]

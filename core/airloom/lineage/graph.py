@@ -112,6 +112,8 @@ def _add_models(graph: Graph, lineage: Lineage, training: tuple[str, str]) -> No
         if lineage.prediction:
             row = lineage.logged
             lines = [f"answer {row.prediction}", row.time.isoformat()[:19]] if row else ["its log row is not kept"]
+            if batch := lineage.batch:
+                lines = [f"row {batch.row} of {batch.dataset}", "batch prediction"]
             graph.add("prediction", lineage.prediction, *lines, on=[node])
 
 

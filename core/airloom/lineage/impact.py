@@ -10,7 +10,9 @@ from airloom.datasets import holders, versions
 from airloom.datasets.holders import Holder
 from airloom.datasets.snapshots.files import FAILED, read_record
 from airloom.errors import CorruptFile, DataError
+from airloom.lineage import batches
 from airloom.lineage.impact_record import (
+    AffectedBatch,
     AffectedModel,
     AffectedRun,
     AffectedSnapshot,
@@ -63,6 +65,7 @@ def impact(settings: Settings, target: str) -> Impact:
     counts = totals.predictions(settings)
     places = {holder.version.name: place for place, holder in enumerate(origin.holders)}
     registered = {(model, number) for model, number, _ in ledger.numbers()}
+    models = _models(ledger, snapshots, names, runs, (settings.installation, counts))
     return Impact(
         target=target,
         kind=origin.kind,
@@ -73,9 +76,28 @@ def impact(settings: Settings, target: str) -> Impact:
         ],
         snapshots=sorted(snapshots.values(), key=lambda snapshot: (places[snapshot.version], snapshot.id)),
         runs=sorted((_affected(run, runs[run.id]) for run in ledger.briefs(runs)), key=_rank),
-        models=_models(ledger, snapshots, names, runs, (settings.installation, counts)),
+        models=models,
         unattributed=sum(count for version, count in counts.items() if version not in registered),
+        batches=_batches(settings, ledger, origin, models),
     )
+
+
+def _batches(settings: Settings, ledger: Ledger, origin: Origin, models: list[AffectedModel]) -> list[AffectedBatch]:
+    """The batch predictions of rows in question, and those by models that stand on them."""
+    holding = {holder.version.name: holder for holder in origin.holders}
+    standing = {(settings.registered(model.name), model.version) for model in models}
+    affected = []
+    for batch in batches.on(ledger, holding, standing):
+        record, holder = batch.record, holding.get(batch.record.dataset)
+        by_model = (record.model, record.version) in standing
+        brought = {span.version for span in holder.spans} if holder else set[int]()
+        # Of a shard nobody wrote down which rows were answered: at most all of it.
+        read = min(sum(record.brought.get(str(number), 0) for number in brought), holder.rows if holder else 0)
+        if read or by_model or record.dataset == origin.version:
+            model = f"{shown_model(record.model, settings.installation)}/{record.version}"
+            facts = (record.dataset, record.rows, read, by_model, batch.committed)
+            affected.append(AffectedBatch(batch.run, model, *facts))
+    return sorted(affected, key=lambda one: (one.dataset, one.model, one.run))
 
 
 def _affected(run: Brief, snapshot: str) -> AffectedRun:
@@ -211,6 +233,9 @@ def render(answer: Impact) -> str:
         "",
         f"aliases {', '.join(answer.aliases) or 'none'}",
     ]
+    if answer.batches:
+        shown = [_batch_line(batch) for batch in answer.batches[:SHOWN]]
+        lines += _section("batch predictions", shown, len(answer.batches))
     if answer.unattributed:
         lines.append(f"not counted in: {answer.unattributed:,} predictions of versions that the registry has no more")
     return "\n".join(lines)
@@ -239,6 +264,12 @@ def _snapshot_line(snapshot: AffectedSnapshot) -> str:
 
 def _run_line(run: AffectedRun) -> str:
     return f"{run.id} {run.kind or 'pipeline run':12} {run.status:9} {run.key or run.name}"
+
+
+def _batch_line(batch: AffectedBatch) -> str:
+    kept = f", kept in {', '.join(batch.committed)}" if batch.committed else ""
+    read = f"{batch.read:,} of {batch.rows:,} rows of {batch.dataset} are of it"
+    return f"{batch.run} {batch.predictions:,} answers of {batch.model}: {read}{kept}"
 
 
 def _model_line(model: AffectedModel) -> str:

@@ -1,6 +1,6 @@
 """What `impact` answers: a record for each thing that stands on the rows in question, and its JSON."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from airloom.contracts import Record
@@ -70,6 +70,24 @@ class AffectedModel(Record):
 
 
 @dataclass(frozen=True)
+class AffectedBatch(Record):
+    """A batch prediction of some of the rows, or by a model that stands on them."""
+
+    run: str  # its MLflow run
+    model: str  # digits/3
+    dataset: str  # digits@v3, whose rows were answered
+    rows: int  # that were answered
+    read: int  # how many of them are in question
+    by_model: bool  # whether the model stands on the rows in question: then every answer does
+    committed: list[str]  # versions of datasets that hold the answers
+
+    @property
+    def predictions(self) -> int:
+        """How many of its answers stand on the rows in question."""
+        return self.rows if self.by_model else self.read
+
+
+@dataclass(frozen=True)
 class Impact:
     """Everything that stands on the rows in question."""
 
@@ -81,6 +99,7 @@ class Impact:
     runs: list[AffectedRun]  # pipeline runs first, then their trainings, trials last
     models: list[AffectedModel]
     unattributed: int  # predictions of versions that the registry has no more: nobody can tell what they stood on
+    batches: list[AffectedBatch] = field(default_factory=list)
 
     @property
     def aliases(self) -> list[str]:
@@ -91,6 +110,11 @@ class Impact:
     def predictions(self) -> int:
         """How many these models have given, by this installation's counters."""
         return sum(model.predictions or 0 for model in self.models)
+
+    @property
+    def batch_predictions(self) -> int:
+        """How many answers of batch predictions stand on the rows."""
+        return sum(batch.predictions for batch in self.batches)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
@@ -105,4 +129,6 @@ class Impact:
             "aliases": self.aliases,
             "predictions": self.predictions,
             "unattributed": self.unattributed,
+            "batches": [batch.to_dict() for batch in self.batches],
+            "batch_predictions": self.batch_predictions,
         }

@@ -7,10 +7,19 @@ from dataclasses import replace
 from airloom.contracts import DatasetVersion, Snapshot
 from airloom.datasets import holders, versions
 from airloom.errors import DataError
+from airloom.lineage import batches
 from airloom.lineage import subject as subjects
 from airloom.lineage.ledger import TRAIN, Ledger, Run, Version
 from airloom.lineage.ledger_sql import open_ledger
-from airloom.lineage.trace_record import Lineage, ReadRows, TracedCommit, TracedDataset, TracedModel, TracedRun
+from airloom.lineage.trace_record import (
+    Lineage,
+    ReadRows,
+    TracedBatch,
+    TracedCommit,
+    TracedDataset,
+    TracedModel,
+    TracedRun,
+)
 from airloom.monitoring import prediction_log, totals
 from airloom.names import shown_model
 from airloom.settings import Settings
@@ -32,6 +41,8 @@ def trace(settings: Settings, target: str) -> Lineage:
     own = settings.installation
     subject = subjects.find(ledger, target, own, lambda prediction: _answered_by(settings, prediction))
     if isinstance(subject.named, Run):
+        if traced := _of_batch(settings, ledger, target, subject.named):
+            return traced
         models = _models_of(ledger, subject.named)
         if len(models) == 1:
             lineage = _of_version(settings, ledger, target, models[0])
@@ -43,7 +54,37 @@ def trace(settings: Settings, target: str) -> Lineage:
     if not subject.prediction:
         return lineage
     logged = prediction_log.find(settings, subject.prediction)
-    return replace(lineage, prediction=subject.prediction, logged=logged)
+    answered = replace(lineage, prediction=subject.prediction, logged=logged)
+    version = subject.named
+    found = None if logged else batches.of_prediction(ledger, version.model, version.number, subject.prediction)
+    return replace(answered, batch=_batch(settings, *found)) if found else answered
+
+
+def _of_batch(settings: Settings, ledger: Ledger, target: str, run: Run) -> Lineage | None:
+    """The chain of the model that a batch prediction asked; None where the run is none, or the model is gone."""
+    batch = batches.Batch.of_tags(run.id, run.tags)
+    version = ledger.version(batch.record.model, batch.record.version) if batch else None
+    if batch is None or version is None:
+        return None
+    return replace(_of_version(settings, ledger, target, version), batch=_batch(settings, batch, None))
+
+
+def _batch(settings: Settings, batch: batches.Batch, row: int | None) -> TracedBatch:
+    """A batch prediction, and who brought a row of it: nobody can tell that where rows were forgotten since."""
+    record = batch.record
+    traced = TracedBatch(batch.run, record.dataset, record.split, record.rows, batch.committed, row)
+    dataset, _, number = record.dataset.rpartition("@v")
+    history = {version.number: version for version, _ in versions.history(settings, dataset)}
+    version = history.get(int(number))
+    if row is None or version is None or version.redacted or version.id != record.content:
+        return traced
+    left = row
+    for span in holders.spans_of(settings, version):
+        if left < span.rows:
+            by = history[span.version]
+            return replace(traced, brought_by=by.name, commit=by.commit)
+        left -= span.rows
+    return traced
 
 
 def _models_of(ledger: Ledger, run: Run) -> list[Version]:
@@ -201,6 +242,8 @@ def render(lineage: Lineage) -> str:
     parameters = ", ".join(f"{name}={value}" for name, value in sorted(lineage.parameters.items()))
     code = ", ".join(f"{name}={value}" for name, value in sorted(lineage.code.items()))
     steps = [_prediction_line(lineage)] if lineage.prediction else []
+    if lineage.batch and not lineage.prediction:
+        steps.append(f"batch prediction {_batch_text(lineage.batch)}")
     if model:
         aliases = "".join(f" @{alias}" for alias in model.aliases)
         taken = f", taken over from {model.taken_from}" if model.taken_from else ""
@@ -223,9 +266,20 @@ def render(lineage: Lineage) -> str:
 
 def _prediction_line(lineage: Lineage) -> str:
     row = lineage.logged
+    if lineage.batch:
+        return f"prediction {lineage.prediction}: {_batch_text(lineage.batch)}"
     if row is None:
         return f"prediction {lineage.prediction}: its log row is not kept; the id names the version"
     return f"prediction {lineage.prediction}: {row.prediction} at {row.time.isoformat()} in {row.latency_ms:.2f} ms"
+
+
+def _batch_text(batch: TracedBatch) -> str:
+    kept = f", kept in {', '.join(batch.committed)}" if batch.committed else ""
+    if batch.row is None:
+        rows = f"split {batch.split} of {batch.dataset}" if batch.split else batch.dataset
+        return f"{batch.run}: {batch.rows:,} rows of {rows}{kept}"
+    brought = f", which {batch.brought_by} brought" if batch.brought_by else ""
+    return f"row {batch.row} of {batch.dataset}{brought}; batch prediction {batch.run}{kept}"
 
 
 def _run_line(run: TracedRun) -> str:

@@ -92,6 +92,20 @@ class TracedCommit(Record):
 
 
 @dataclass(frozen=True)
+class TracedBatch(Record):
+    """The batch prediction that gave an answer, and the row that it was given to."""
+
+    run: str  # its MLflow run
+    dataset: str  # digits@v3, whose rows were answered
+    split: str  # empty for all rows
+    rows: int  # that were answered
+    committed: list[str]  # versions of datasets that hold the answers
+    row: int | None = None  # its number in the dataset version, from 0; None where the whole batch was asked for
+    brought_by: str = ""  # the version whose commit brought the row; empty where rows were forgotten since
+    commit: str = ""  # of that version
+
+
+@dataclass(frozen=True)
 class Lineage:
     """The whole chain of a prediction, a model version or a run."""
 
@@ -108,10 +122,13 @@ class Lineage:
     prediction: str = ""  # its id, where a prediction was asked for
     logged: LoggedPrediction | None = None  # its row of the log; None where it was not kept
     models: list[str] | None = None  # where a run was asked for: the versions that it made
+    batch: TracedBatch | None = None  # that gave the prediction, or that was asked for by its run
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON; `prediction` and `logged` are in it for a prediction only, `models` for a run only."""
+        """As JSON; `prediction` and `logged` are in it for a prediction, `models` for a run, `batch` for a batch."""
         asked: dict[str, Any] = {"target": self.target}
+        if self.batch:
+            asked |= {"batch": self.batch.to_dict()}
         if self.prediction:
             asked |= {"prediction": self.prediction, "logged": self.logged.to_dict() if self.logged else None}
         chain = {

@@ -1,22 +1,51 @@
 """Ids of predictions: UUIDv7 (RFC 9562) whose last 32 bits are a short hash of the model version that answered.
 
 An id alone tells its model version, also when its row of the prediction log was not kept.
+
+The 42 bits between time and hash are random where the server answers. In a batch prediction they are a number, which
+tells the row, and the time is that of model and data: the same row always has the same id.
 """
 
 import hashlib
 import os
 import time
 import uuid
+from collections.abc import Iterable
 from datetime import UTC, datetime
+
+NUMBERS = 1 << 42  # that an id can tell
+_LOW = 30  # bits of a number that stand behind the variant
+_MASK = (1 << _LOW) - 1
 
 
 def new(model: str, version: str) -> str:
     """A fresh id: 48 bits of milliseconds, 42 random bits, 32 bits of hash."""
-    milliseconds = time.time_ns() // 1_000_000
-    random = int.from_bytes(os.urandom(6))
-    value = milliseconds << 80 | 0x7 << 76 | (random & 0xFFF) << 64
-    value |= 0b10 << 62 | (random >> 12 & 0x3FFFFFFF) << 32 | short_hash(model, version)
-    return str(uuid.UUID(int=value))
+    number = int.from_bytes(os.urandom(6)) % NUMBERS
+    return numbered(model, version, time.time_ns() // 1_000_000, [number])[0]
+
+
+def numbered(model: str, version: str, milliseconds: int, numbers: Iterable[int]) -> list[str]:
+    """Ids that tell a number each; those of larger numbers come later.
+
+    Args:
+        model: that answers, by its name in the registry.
+        version: of it.
+        milliseconds: since 1970.
+        numbers: from 0 to `NUMBERS`.
+    """
+    same = milliseconds << 80 | 0x7 << 76 | 0b10 << 62 | short_hash(model, version)
+    texts = (f"{same | (n >> _LOW) << 64 | (n & _MASK) << 32:032x}" for n in numbers)
+    return [f"{t[:8]}-{t[8:12]}-{t[12:16]}-{t[16:20]}-{t[20:]}" for t in texts]
+
+
+def number_in(prediction_id: str) -> int:
+    """The 42 bits between time and hash.
+
+    Raises:
+        ValueError: it is no UUIDv7.
+    """
+    value = _parsed(prediction_id).int
+    return (value >> 64 & 0xFFF) << _LOW | value >> 32 & _MASK
 
 
 def matches(prediction_id: str, model: str, version: str) -> bool:

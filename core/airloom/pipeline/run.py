@@ -16,7 +16,7 @@ from airloom.contracts import Decision, Evaluation, RunContext, StudyResult
 from airloom.errors import ConfigError, StoppedByRequest
 from airloom.jobs import files
 from airloom.names import RunKey, kept_key, near, owner_of_key
-from airloom.pipeline.steps import evaluate, promote, train, tune
+from airloom.pipeline.steps import evaluate, predict, promote, train, tune
 from airloom.pipeline.steps.resolve import asked, contexts, resolve
 from airloom.pipeline.steps.submit import LogLine, decide, prefixed, run_step
 from airloom.pipeline.workers import run_study, run_workers
@@ -114,7 +114,22 @@ def _steps(settings: Settings, context: RunContext, log_line: LogLine) -> dict[s
         else:
             log_line(f"deploy: {promote.left_to_people(settings, context, registered)}")
     finish(settings, context, decision, deployed=pipeline.deploy is not None)
+    if decision.registers and pipeline.predict:
+        result["predictions"] = _predict(settings, context, result["registered"], log_line)
     return result
+
+
+def _predict(
+    settings: Settings, context: RunContext, registered: dict[str, Any], log_line: LogLine
+) -> list[dict[str, Any]]:
+    """Have the new champion answer what the file names, one dataset after the other."""
+    answered = []
+    for entry, wanted in enumerate(definition(context).predict):
+        arguments = {"registered": registered, "entry": entry}
+        made = run_step(settings, context, predict.STEP, arguments, prefixed(log_line, f"predict {wanted.dataset}"))
+        log_line(f"predict: {made['rows']} rows of {made['dataset']} in {made['committed'] or made['folder']}")
+        answered.append(made)
+    return answered
 
 
 def of_chosen(trained: dict[str, dict[str, Any]], candidate: str) -> dict[str, Any]:

@@ -35,6 +35,7 @@ def plan(settings: Settings, rules: Rules) -> list[Removal]:
             dataset_objects.objects(settings, rules, in_use),
             folders.jobs(settings, rules, in_use),
             folders.studies(settings, rules, in_use),
+            folders.answers(settings, rules),
             folders.predictions(settings, rules),
             models.models(settings, rules, in_use),  # last: MLflow writes down what goes, which needs room
         )

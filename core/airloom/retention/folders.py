@@ -1,4 +1,4 @@
-"""Folders of this home: of jobs with their checkpoints, of studies, of the prediction log."""
+"""Folders of this home: of jobs with their checkpoints, of studies, of batch predictions, of the prediction log."""
 
 import re
 from collections.abc import Iterator
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from airloom.jobs.files import STATE, is_locked, key_folder
 from airloom.jobs.table import Attempts
+from airloom.prediction.folder import PLACE
 from airloom.retention.in_use import InUse, lives
 from airloom.retention.items import Removal, Rules, below, newest, remove_folder, size_of
 from airloom.settings import Settings
@@ -63,6 +64,20 @@ def studies(settings: Settings, rules: Rules, in_use: InUse) -> Iterator[Removal
 def _study(settings: Settings, folder: Path) -> str:
     names = Slots(settings.database_address).names()
     return next((name for name in names if key_folder(settings.home, name).name == folder.name), "")
+
+
+def answers(settings: Settings, rules: Rules) -> Iterator[Removal]:
+    """Batch predictions; what was written or committed elsewhere stays, and asked again, the rows are answered anew."""
+    for folder in below(settings.home / PLACE):
+        why = "a batch prediction is at work" if is_locked(folder) else "" if rules.is_old(newest(folder)) else YOUNG
+
+        def take(folder: Path = folder) -> str:
+            if is_locked(folder):
+                return "a batch prediction has begun meanwhile"
+            remove_folder(settings, folder)
+            return ""
+
+        yield Removal("answers", _name(settings, folder), size_of(folder), why or OLD, not why, take)
 
 
 def predictions(settings: Settings, rules: Rules) -> Iterator[Removal]:

@@ -12,10 +12,11 @@ from airloom.datasets.forgetting.erasers import OWN
 from airloom.datasets.forgetting.forget import Forgotten
 from airloom.datasets.forgetting.places import Eraser
 from airloom.errors import ConfigError
+from airloom.retention.answered import Answers
 from airloom.retention.trained_on import Evidence, Models
 from airloom.settings import Settings, load
 
-ERASERS: Sequence[Eraser] = (*OWN, Models(), Evidence())
+ERASERS: Sequence[Eraser] = (*OWN, Answers(), Models(), Evidence())
 SHOWN = 12  # places of one kind that the text has
 
 

@@ -79,6 +79,9 @@ def _of_job(in_use: InUse, attempt: Attempt) -> None:
         in_use.runs[run] = why
     if snapshot := context.get("snapshot") or arguments.get("snapshot"):
         in_use.commits[snapshot["dataset"], snapshot["commit"]] = why
+    if batch := arguments.get("request"):
+        in_use.commits[batch["snapshot"]["dataset"], batch["snapshot"]["commit"]] = why
+        in_use.models[batch["model_uri"]] = why
     trained = arguments.get("trained") or {}
     for model in [trained] if "model_uri" in trained else trained.values():
         in_use.models[model["model_uri"]] = why

@@ -39,7 +39,7 @@ class Removal:
     """One thing that was looked at: to be removed, or kept.
 
     Attributes:
-        kind: shard, job, checkpoint, model, predictions.
+        kind: shard, job, checkpoint, model, answers, predictions.
         name: for people: a path from the home, or the address of a model.
         bytes: its size.
         why: the reason to keep or to remove it.

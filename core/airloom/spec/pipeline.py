@@ -18,6 +18,7 @@ from airloom.spec.base import Duration, ParameterName, Scalar, Section
 from airloom.spec.candidates import Candidate
 from airloom.spec.dataset import DatasetSection, Name
 from airloom.spec.gate import GateSection
+from airloom.spec.predict import PredictSection
 from airloom.spec.tuning import Distribution, TuneSection
 
 MOST_PARAMETERS = 6000  # characters; what the search adds has to fit into the same tag of MLflow, which takes 8000
@@ -151,6 +152,7 @@ class Pipeline(Section):
         json_schema_extra=_left_out,
         description="how an accepted version comes to serve; left out: `airloom model promote` makes it the champion",
     )
+    predict: list[PredictSection] = Field(default=[], description="datasets that each new champion answers")
 
     @property
     def trains(self) -> str:
@@ -192,6 +194,11 @@ class Pipeline(Section):
             raise ValueError(
                 "deploy makes a version serve that nobody judged: give the file a `gate`; or leave `deploy` out, and a "
                 f"person decides: `airloom model promote {self.pipeline}/VERSION`"
+            )
+        if self.predict and not self.deploy:
+            raise ValueError(
+                "predict: each new champion answers, and without `deploy` no run makes one: give the file a `deploy`, "
+                "or leave `predict` out, and ask: `airloom predict MODEL DATASET`"
             )
         if len(self.candidates) > 1 and not self.gate:
             names = ", ".join(self.candidates)

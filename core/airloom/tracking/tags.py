@@ -58,6 +58,13 @@ class Tag:
     OVERRIDE = "airloom.override"
     CARD = "airloom.card"
 
+    # Batch predictions: runs of their own
+    BATCH = "airloom.batch"  # the id of what was asked: the same model, rows and columns have the same
+    BATCH_MODEL = "airloom.batch.model"  # digits/3, by its name in the registry
+    BATCH_DATASET = "airloom.batch.dataset"  # digits@v3
+    BATCH_RECORD = "airloom.batch.record"  # a `BatchRecord` of `airloom.lineage.batches`, once all rows are answered
+    BATCH_COMMITTED = "airloom.batch.committed"  # the versions of datasets that hold the answers: scores@v1 scores@v2
+
     # Studies
     STUDY = "airloom.study"  # the study that chose the parameters, or `NOT_TUNED`
     STUDY_TRIALS = "airloom.study.trials"  # the study of so many trials is summed up on the run

@@ -31,3 +31,15 @@ def test_ids_of_later_milliseconds_sort_later_and_no_two_are_equal():
 def test_another_kind_of_id_is_a_value_error(foreign):
     with pytest.raises(ValueError):
         ids.matches(foreign, "small", "1")
+
+
+@given(st.sets(st.integers(0, ids.NUMBERS - 1), min_size=1, max_size=50), st.integers(0, 2**48 - 1))
+def test_a_numbered_id_tells_its_number_and_later_ones_sort_later(numbers, milliseconds):
+    ordered = sorted(numbers)
+    made = ids.numbered("small", "1", milliseconds, ordered)
+    assert [ids.number_in(one) for one in made] == ordered
+    assert made == sorted(set(made))
+    for one in made:
+        assert (uuid.UUID(one).version, uuid.UUID(one).variant) == (7, uuid.RFC_4122)
+        assert ids.milliseconds(one) == milliseconds
+        assert ids.matches(one, "small", "1")
