@@ -35,19 +35,20 @@ class StoredRows(Instances):
     """Rows as their dataset's type gives them: what the graph takes is made of them as in training and evaluation."""
 
     def __init__(self, model: LoadedModel, raw: Any, rows: int, first: int) -> None:
-        self.rows, self.first, self._model, self._raw = rows, first, model, raw
+        super().__init__(rows, first, 1)
+        self._model, self._raw = model, raw
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[dict[str, Array]]:
         yield arrays(self._model, self._raw)
 
 
-def arrays(model: LoadedModel, raw: Any) -> Any:
-    """What the graph takes of some rows.
+def arrays(model: LoadedModel, raw: Any) -> dict[str, Array]:
+    """What the graph takes of some rows, by input.
 
     Raises:
         DataError: they are of another kind than the model was trained on.
     """
-    return model.processing.inputs(raw)
+    return model.processing.arrays(raw, model.graph)
 
 
 def answers(
@@ -144,6 +145,6 @@ def _some(raw: Any, start: int, stop: int) -> Any:
     return {name: cells[start:stop] for name, cells in raw.items()} if isinstance(raw, dict) else raw[start:stop]
 
 
-def _values(made: Any) -> int:
+def _values(made: dict[str, Array]) -> int:
     """How many numbers the graph takes of a row."""
-    return sum(array.size for array in made.values()) if isinstance(made, dict) else int(made.size)
+    return sum(array.size for array in made.values())

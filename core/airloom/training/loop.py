@@ -194,7 +194,8 @@ def _average(model: "Module", decay: float | None) -> Any:
 
     if not 0 < decay < 1:
         raise ConfigError(f"ema is {decay}", "give the share that stays at each step, such as 0.999")
-    return AveragedModel(unwrapped(model), multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+    average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    return AveragedModel(unwrapped(model), multi_avg_fn=average, use_buffers=True)
 
 
 def _compiled(model: "Module") -> "Module":

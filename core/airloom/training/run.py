@@ -206,8 +206,8 @@ class TrainingRun:
         options |= {"seconds": True} if named and hasattr(data, "layout") else {}
         return self._source.loader(split, batch_size, **options)
 
-    def example(self, **options: Any) -> "Tensor":
-        """The first two training inputs, (2, …): an export from one row would fix the batch at 1.
+    def example(self, **options: Any) -> Any:
+        """The first two training inputs: a tensor (2, …), or a dict of such; of one row the export would fix the batch at 1.
 
         Args:
             options: of `loader`, such as `pad` or `named`.
@@ -216,7 +216,7 @@ class TrainingRun:
             ConfigError: the training split is empty.
         """
         for batch in self._loader("train", 2, shuffle=False, **options):
-            return batch if isinstance(batch, dict) else batch[0]  # type: ignore[no-any-return]
+            return batch if isinstance(batch, dict) else batch[0]
         raise ConfigError("the training split is empty", "commit more rows to the dataset")
 
     def _readable(self, split: str) -> str:

@@ -159,7 +159,7 @@ def is_sequence(kind: pa.DataType) -> bool:
 
 def _lists(array: pa.Array) -> Lists | None:
     """None where a list holds an empty element, which today's commits refuse: no number says so."""
-    valid = numbers(array.is_valid().cast(pa.uint8()), pa.field("", pa.uint8())) if array.null_count else 1
+    valid: Any = numbers(array.is_valid().cast(pa.uint8()), pa.field("", pa.uint8())) if array.null_count else 1
     if pa.types.is_fixed_size_list(array.type):  # with empty cells, else it would be plain numbers
         flat, lengths = pc.list_flatten(array), np.full(len(array), array.type.list_size, np.int64) * valid
         starts = lengths.cumsum() - lengths

@@ -150,7 +150,8 @@ def _lists(mapped: Mapped, shard: int, name: str) -> "Lists | Fixed":
 
 
 def _dtype(kind: pa.DataType) -> np.dtype[Any]:
-    return np.dtype(kind.value_type.to_pandas_dtype())
+    made: np.dtype[Any] = np.dtype(kind.value_type.to_pandas_dtype())
+    return made
 
 
 def _fits(fill: Any, kind: pa.DataType) -> bool:
