@@ -17,6 +17,7 @@ from airloom.datasets.types.base import (
     the_input,
 )
 from airloom.datasets.types.labels import label_tensor
+from airloom.datasets.types.measures import of_label
 from airloom.datasets.types.tensors import tensor
 from airloom.errors import DataError
 from airloom.pictures import Seen, look
@@ -94,7 +95,8 @@ class ImageType:
         columns = [np.concatenate(values) if values else np.empty(0, np.float32) for values in measured]
         frame = pd.DataFrame(dict(zip(MEASURES[1:], columns, strict=True)))
         frame.insert(0, "pixels", size)
-        frame[layout.label] = table.column(layout.label).to_pandas()
+        for name, values in of_label(layout.label, table.column(layout.label)).items():
+            frame[name] = values
         return frame
 
     def to_tensors(
@@ -127,7 +129,8 @@ def _profile_of_files(column: pa.ChunkedArray, table: pa.Table, layout: Layout) 
     frame = pd.DataFrame(seen, columns=["width", "height", "mean_intensity"])
     frame.insert(2, "aspect", frame["width"] / frame["height"])
     frame["bytes"] = pc.binary_length(column).to_pandas()
-    frame[layout.label] = table.column(layout.label).to_pandas()
+    for name, values in of_label(layout.label, table.column(layout.label)).items():
+        frame[name] = values
     return frame
 
 
