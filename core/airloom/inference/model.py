@@ -9,13 +9,15 @@ from typing import Any, Self
 
 import numpy as np
 
-from airloom import agreement, processing
-from airloom.errors import CorruptFile, InstancesRefused
+from airloom import agreement, processing, tasks
+from airloom.errors import ConfigError, CorruptFile, InstancesRefused
 from airloom.inference.instances import InputSignature, Instances, TooMany
 from airloom.processing import Processing, not_finite
 from airloom.tracking.artifacts import GOLDEN, ONNX, PROCESSING, read_checked
 
 Array = np.ndarray[Any, Any]
+_SHORT = ("classification", "multilabel")  # tasks whose answer is much smaller than what the graph gives
+_MOST_VALUES = 16  # numbers of a graph's answers for each probability that an answer may hold
 
 
 class NotFinite(InstancesRefused):
@@ -81,6 +83,10 @@ class LoadedModel:
         golden = json.loads(read_checked(folder, GOLDEN, digests))
         whole = "int" in golden.get("dtype", "")
         inputs = np.asarray(golden["inputs"], np.int64 if whole else np.float32)
+        try:
+            tasks.of_name(declared.task)
+        except ConfigError as error:
+            raise CorruptFile(f"{name} version {version}: {error.message}", error.hint) from None
         model = cls(name, version, session, inputs.shape[1:], declared, whole)
         if not checked:
             model._repeat(golden, inputs)
@@ -89,13 +95,19 @@ class LoadedModel:
     def _repeat(self, golden: dict[str, Any], inputs: Array) -> None:
         """Compare the golden answers."""
         label, answers = f"{self.name} version {self.version}", self.scores(inputs)
-        if answers.dtype.kind not in "fiu" or (answers.ndim != 2 and answers.size != len(inputs)):
+        plain = not self.processing.task
+        if answers.dtype.kind not in "fiu" or (plain and answers.ndim != 2 and answers.size != len(inputs)):
             raise CorruptFile(
                 f"{label} answers {len(inputs)} rows with {answers.dtype} of shape {answers.shape}",
                 "the server answers with one number, or with a score for each class",
             )
         if problem := agreement.of_golden(golden, answers, self.processing):
             raise CorruptFile(f"{label} differs from its golden answers: {problem.message}", problem.hint)
+
+    @cached_property
+    def task(self) -> tasks.Task | None:
+        """What its answers are for, where that is on record; None: a class, or a number of one output."""
+        return tasks.of_name(self.processing.task) if self.processing.task else None
 
     @cached_property
     def signature(self) -> InputSignature:
@@ -128,7 +140,8 @@ class LoadedModel:
             outputs = self.run(values, options)
             if len(outputs) != len(values):
                 raise InstancesRefused(f"{self.name} answers {len(values)} instances with shape {outputs.shape}")
-            if len(bad := not_finite(outputs)):
+            bad = self.task.bad_rows({"output": outputs}) if self.task else not_finite(outputs)
+            if len(bad):
                 worst = outputs.reshape(len(outputs), -1)[bad[0]]
                 value = worst[~np.isfinite(worst)][0]
                 raise NotFinite(
@@ -136,7 +149,10 @@ class LoadedModel:
                     f"finite but {value}: the model has no answer to such an input"
                 )
             answers.outside += self.processing.outside(values)
-            self._add(answers, outputs, extras, instances.rows)
+            if self.task is not None:
+                self._add_task(answers, {"output": outputs}, {"input": values}, extras, instances.rows)
+            else:
+                self._add(answers, outputs, extras, instances.rows)
             first += len(values)
         return answers
 
@@ -149,9 +165,27 @@ class LoadedModel:
             return
         scores = self.processing.scores(outputs)
         answers.predictions += self._names(scores.argmax(axis=1).tolist())
-        if not extras.scores and not extras.top:
-            return
-        probabilities = self.processing.probabilities(outputs)
+        if extras.scores or extras.top:
+            self._add_scores(answers, self.processing.probabilities(outputs), extras, rows)
+
+    def _add_task(
+        self, answers: Answers, outputs: dict[str, Array], inputs: dict[str, Array], extras: Extras, rows: int
+    ) -> None:
+        """Add the answers of a part, as the model's task has them."""
+        task = self.task
+        assert task is not None  # noqa: S101 - asked before
+        values = sum(output.size for output in outputs.values()) // max(1, len(next(iter(outputs.values()))))
+        if extras.most is not None and task.name not in _SHORT and rows * values > extras.most * _MOST_VALUES:
+            raise TooMany(f"{rows} instances have {values} numbers of an answer each; ask for fewer at once")
+        answers.predictions += task.answer(outputs, self.processing, inputs)
+        if extras.scores or extras.top:
+            probabilities = task.scores(outputs, self.processing, inputs)
+            if probabilities is None:
+                raise InstancesRefused(f"{self.name} is of the task {task.name}: its answers have no probabilities")
+            self._add_scores(answers, probabilities, extras, rows)
+
+    def _add_scores(self, answers: Answers, probabilities: Array, extras: Extras, rows: int) -> None:
+        """Add probabilities, all of them or the best."""
         classes = probabilities.shape[1]
         wanted = (classes if extras.scores else 0) + min(extras.top, classes)
         if extras.most is not None and rows * wanted > extras.most:
@@ -174,6 +208,10 @@ class LoadedModel:
     def known_classes(self) -> list[Any]:
         """The same as far as they are known before an answer; empty where it answers with numbers."""
         width = self.session.get_outputs()[0].shape[1:]
+        if self.task is not None and self.task.name not in ("classification", "multilabel"):
+            return list(self.processing.labels or self.processing.classes)
+        if self.task is not None and self.task.name == "multilabel" and len(width) == 1 and isinstance(width[0], int):
+            return self.classes(width[0])
         if self.processing.threshold is not None:
             return self.classes(2)
         if len(width) == 1 and isinstance(width[0], int):

@@ -89,7 +89,8 @@ def _declared(processing: Processing, folder: Path) -> list[str]:
     if processing == Processing():
         return []
     path = folder / FILE
-    data = processing.model_dump_json(indent=1).encode()
+    unsaid = None if processing.task else {"task"}  # what earlier releases can read stays such
+    data = processing.model_dump_json(indent=1, exclude=unsaid).encode()
     parse(data)  # what is too large for the server is told here
     path.write_bytes(data)
     return [str(path)]
