@@ -102,10 +102,10 @@ def test_several_labels(project, tmp_path: Path) -> None:
         "several", "multilabel", {"at_least": {"macro_f1": 0.6}, "against_champion": rule}, rehearse=True
     )
     first = project.run(file)
-    assert first["decision"]["passed"], first["decision"]["reasons"]
+    assert first["gate"]["passed"], first["gate"]["reasons"]
     second = project.run(file, parameters={"steps": 80})
-    assert second["decision"]["passed"], second["decision"]["reasons"]
-    assert "macro_f1: a gain of" in " ".join(second["decision"]["reasons"])
+    assert second["gate"]["passed"], second["gate"]["reasons"]
+    assert "macro_f1: a gain of" in " ".join(second["gate"]["reasons"])
     measured = second["evaluation"]["metrics"]
     assert {"exact_match", "label_accuracy", "log_loss", "macro_f1", "micro_f1", "auc", "average_precision"} <= set(
         measured
@@ -134,10 +134,10 @@ def test_several_numbers(project) -> None:
     commit(project.settings, "numbers", from_arrays(rows, Layout("generic", "y")), message="first", author="Ada")
     rule = {"metric": "mse", "non_inferior_by": 2.0, "resamples": 500, "group": "patient"}
     file = project.file("numbers", "regression", {"at_least": {"r2": 0.2}, "against_champion": rule}, rehearse=True)
-    assert project.run(file)["decision"]["passed"]
+    assert project.run(file)["gate"]["passed"]
     second = project.run(file, parameters={"steps": 90})
-    assert second["decision"]["passed"]
-    assert "groups by patient" in " ".join(second["decision"]["reasons"])
+    assert second["gate"]["passed"]
+    assert "groups by patient" in " ".join(second["gate"]["reasons"])
     (answer,) = airloom.load_model("numbers@champion").predict([[1, 0, 0, 0]])
     assert len(answer) == 2 and abs(answer[0] - 1) < 0.5
 
@@ -153,9 +153,9 @@ def test_masks(project) -> None:
     file = project.file(
         "masks", "segmentation", {"at_least": {"mean_iou": 0.1}, "against_champion": rule}, rehearse=True
     )
-    assert project.run(file)["decision"]["passed"]
+    assert project.run(file)["gate"]["passed"]
     second = project.run(file, parameters={"steps": 90})
-    assert second["decision"]["passed"], second["decision"]["reasons"]
+    assert second["gate"]["passed"], second["gate"]["reasons"]
     assert {"mean_dice", "pixel_accuracy", "iou_0"} <= set(second["evaluation"]["metrics"])
     (mask,) = airloom.load_model("masks@champion").predict(images[:1])
     assert np.shape(mask) == (6, 5) and (np.array(mask) == masks[0])[1:].mean() > 0.5
@@ -187,9 +187,9 @@ def test_a_task_and_a_metric_of_ones_own(project) -> None:
     gate = {"at_least": {"close": 0.01}, "against_champion": rule}
     own = {"evaluate": {"metrics": "own.py:gained"}}
     file = project.file("numbers", "own.py:Close", gate, **own)
-    assert project.run(file)["decision"]["passed"]
+    assert project.run(file)["gate"]["passed"]
     second = project.run(file, parameters={"steps": 90})
-    assert second["decision"]["passed"], second["decision"]["reasons"]
+    assert second["gate"]["passed"], second["gate"]["reasons"]
     assert {"close", "gained"} <= set(second["evaluation"]["metrics"])
     assert simulate(project.settings, load_pipeline(file), trials=10).rows > 50
     assert len(airloom.load_model("numbers@champion").predict([[1, 0, 0, 0]])[0]) == 2
