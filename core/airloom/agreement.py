@@ -66,7 +66,7 @@ def disagreement(
     before, now = (np.nan_to_num(answers, posinf=_BEYOND, neginf=-_BEYOND) for answers in (before, now))
     processing = processing or Processing()
     scores, others = processing.scores(before), processing.scores(now)
-    if scores.ndim == 2 and scores.shape[1] > 1:
+    if processing.classifies and scores.ndim == 2 and scores.shape[1] > 1:
         size = np.sort(np.abs(np.sort(scores, axis=1)[:, -2:]), axis=1)[:, -1:]
         if problem := _decided(scores, others, TIE * size + _ATOL, processing):
             return problem

@@ -11,6 +11,7 @@ rest stands in `processing.json` beside the model, data without any code:
     threshold   for a model with one output: class 1 where its probability (sigmoid) reaches this
     pixels      what those who ask give: `unit` for 0..1, `bytes` for 0..255; any other value is refused
     picture     mode and size of pictures that are given as files: PNG, JPEG or WebP
+    task        what the answers are for, where the pipeline file says it: decides what is answered
     observed    smallest and largest value of a table's columns in training: what lies beyond is answered, and counted
     inputs      of a graph of several inputs: what becomes each of them, by its name; see `airloom.inputs.declared`.
                 An input that does not stand here takes the column of its own name, as it is
@@ -62,6 +63,7 @@ class Processing(_Part):
     threshold: float | None = Field(default=None, gt=0, lt=1)
     pixels: Pixels | None = None
     picture: Picture | None = None
+    task: str = Field(default="", max_length=64)
     observed: dict[Name, tuple[float, float]] = Field(default={}, max_length=100_000)
     inputs: dict[Name, InputProcessing] = Field(default={}, max_length=1000)
 
@@ -158,9 +160,14 @@ class Processing(_Part):
         low, high = np.array([self.observed.get(name, anything) for name in names], np.float32).T
         return int(((values < low) | (values > high)).any(axis=1).sum())
 
+    @property
+    def classifies(self) -> bool:
+        """Whether an answer is one class of several, as far as this says."""
+        return self.task in ("", "classification")
+
     def scores(self, outputs: Array) -> Array:
         """Logits, (n, classes), of the graph's outputs; a single output becomes two classes with `threshold`."""
-        if self.threshold is None:
+        if self.threshold is None or not self.classifies:
             return outputs
         single = outputs.reshape(len(outputs)).astype(np.float64)
         shift = np.log(self.threshold / (1 - self.threshold))

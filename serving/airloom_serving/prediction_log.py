@@ -17,6 +17,7 @@ CAPACITY = 200_000  # rows that wait
 FILE_ROWS = 100_000
 GROUP = 20_000  # rows of a row group: a look for one id reads no more
 FILE_SECONDS = 5.0  # a row waits no longer for its file
+LONGEST = 200  # characters of an answer that is a list
 STALE = 3600.0  # seconds after which a half-written file is one of a killed process
 
 
@@ -66,6 +67,7 @@ class PredictionLog:
         """Take the answers to a request; never waits for the disk."""
         if self._share < 1:
             answered = _sampled(answered, self._share)
+        answered = answered._replace(predictions=[_short(answer) for answer in answered.predictions])
         rows = len(answered.ids)
         with self._changed:
             if self._rows + rows > CAPACITY:
@@ -129,6 +131,14 @@ def _rows(answered: Answered) -> list[tuple[Any, ...]]:
         )
         for identity, answer in zip(answered.ids, answered.predictions, strict=True)
     ]
+
+
+def _short(answer: Any) -> Any:
+    """A mask or a vector would fill memory and log: its beginning says what was answered."""
+    if not isinstance(answer, list | dict):
+        return answer
+    some = repr(answer[:LONGEST] if isinstance(answer, list) else answer)
+    return some if len(some) <= LONGEST else f"{some[:LONGEST]}…"
 
 
 def _number(answer: Any) -> float | None:

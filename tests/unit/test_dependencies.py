@@ -30,6 +30,7 @@ TRAINING = (
     "evaluation",
     "inference",
     "inputs",
+    "tasks",
     "demo",
 )
 ROLES = {

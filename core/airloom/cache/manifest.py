@@ -71,6 +71,9 @@ def of_training(
     """
     pipeline = definition(ctx)
     shared = {f"resources.{name}": getattr(pipeline.resources, name) for name in _SHARED}
+    if pipeline.task:  # the model keeps its name
+        read = read | {"task": pipeline.task}
+        code = code | (function_code(settings, pipeline.task) if pipeline.own_task else {})
     return StepManifest(
         read_snapshot(ctx.snapshot),
         training_code(settings, pipeline) | code,

@@ -51,7 +51,7 @@ def check(
     for name, candidate in several.items():
         typer.echo("\n".join(_told(name, candidate)))
     typer.echo("\n".join(_end_of(whole)))
-    for line in _published(settings, whole, version):
+    for line in [*_published(settings, whole, version), *_labels(settings, whole, version)]:
         typer.echo(line)
     if run:
         _rehearse(settings, file, several, version)
@@ -78,15 +78,34 @@ def _published(settings: Settings, pipeline: "Pipeline", number: int | None) -> 
     return [f"  split of {version.name}, published by {by}: {rows}{again}"]
 
 
+def _labels(settings: Settings, pipeline: "Pipeline", number: int | None) -> list[str]:
+    """What the answers are for; labels of the wrong kind are an error, where the dataset is here."""
+    from airloom import tasks
+    from airloom.datasets import versions
+    from airloom.pipeline.rehearsal import check_labels
+
+    task = tasks.find(pipeline.task, settings.project)
+    if task is None and not (pipeline.gate and pipeline.gate.against_champion.group):
+        return []
+    name = pipeline.dataset.name
+    if name in versions.list_datasets(settings):
+        version = versions.latest(settings, name) if number is None else versions.get(settings, name, number)
+        manifest = versions.manifest_of(settings, version)
+        check_labels(settings, pipeline, manifest.arrow_schema, manifest.layout.label)
+    return [f"  task: {pipeline.task}"] if pipeline.task else []
+
+
 def _check_code(settings: Settings, pipeline: "Pipeline") -> None:
     """What can be known of the project without running any of it."""
     from airloom.cache.manifest import declared
+    from airloom.evaluation import own
     from airloom.project.functions import source_file
     from airloom.tuning import samplers
 
     declared(settings.project, pipeline.inputs)
     for reference in filter(None, (pipeline.train, pipeline.tune.space_function if pipeline.tune else "")):
         source_file(settings.project, reference)
+    own.load(settings.project, pipeline.evaluate.own)
     if pipeline.tune:
         samplers.check(pipeline)
 

@@ -16,7 +16,7 @@ def measure(rows: PredictedRows) -> ClassMetrics:
 
     Classes that only an answer says have no recall. The lowest recall comes first. Empty where nothing is classified.
     """
-    if rows.kind == "regression" or not len(rows):
+    if rows.kind != "classification" or not len(rows):
         return {}
     models = {"": rows.candidate} | ({"champion_": rows.champion} if rows.champion else {})
     top = max(int(max(rows.label.max(), who.predicted.max())) for who in models.values()) + 1

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from airloom import tasks
 from airloom.contracts import Evaluation, RunContext, TrainedModel
 from airloom.datasets import versions
 from airloom.datasets.past_classes import past_classes
-from airloom.datasets.types.labels import label_names
 from airloom.errors import DataError, GateError
-from airloom.evaluation import by_class, figures, leaderboard, predictions
-from airloom.evaluation.inference import Judged, judge
-from airloom.evaluation.metrics import shown
+from airloom.evaluation import by_class, figures, flat_columns, leaderboard, own, predictions
+from airloom.evaluation.inference import Judged, Looks, judge
+from airloom.evaluation.own import OwnMetric
 from airloom.evaluation.predictions import Labels, PredictedRows, by_name
 from airloom.evaluation.slices import masks
 from airloom.files import file_sha256
@@ -25,6 +25,8 @@ from airloom.registry import models as registered_models
 from airloom.registry import signatures
 from airloom.settings import Settings
 from airloom.spec.pipeline import Pipeline
+from airloom.tasks import Task
+from airloom.tasks.metrics import shown
 from airloom.tracking import inputs, runs
 from airloom.tracking.tags import Tag
 
@@ -75,19 +77,27 @@ def evaluate_all(
     from airloom.datasets.snapshots.snapshot import open_snapshot
 
     data = open_snapshot(settings, ctx.snapshot)
-    test = rows_of(data.split("test"))
+    task, functions = tasks_of(settings, pipeline)
+    test, rule = rows_of(data.split("test"), task=task), pipeline.gate and pipeline.gate.against_champion
+    looks = Looks(task, functions, flat_columns.read(data, "test") if functions else {})
+    more: dict[str, Any] = {"also": also(pipeline, task or test.task), "own": functions}
+    if rule and rule.group:
+        more["groups"] = flat_columns.groups(data, "test", rule.group)
 
     def ask(uri: str, digests: dict[str, str], version: str) -> Judged:
         def past() -> list[str]:
             return _past_classes(settings, version) if test.is_text else []
 
-        return judge(settings, uri, digests, test.raw, test.labels, pipeline.resources.threads, past)
+        answered = judge(settings, uri, digests, test.raw, test.labels, pipeline.resources.threads, past, looks)
+        return answered.keeping(more["also"])
 
     judged = {name: ask(m.model_uri, m.digests, ctx.snapshot.version_name) for name, m in models.items()}
     order, table = list(models), list[leaderboard.RankedCandidate]()
     if pipeline.gate or len(models) > 1:
         metric = pipeline.policy.against_champion.metric
-        candidates = {name: by_name(test.labels, candidate.answers, None) for name, candidate in judged.items()}
+        candidates = {
+            name: by_name(test.labels, candidate.answers, None, task=task, **more) for name, candidate in judged.items()
+        }
         table = leaderboard.rank(candidates, metric)
         order = [place.name for place in table]
     best = order[0]
@@ -105,7 +115,7 @@ def evaluate_all(
         except GateError as error:
             problem = error.message
     parts = masks(data, ctx.snapshot, pipeline.evaluate.slices)
-    rows = by_name(test.labels, judged[best].answers, champion.answers if champion else None, parts)
+    rows = by_name(test.labels, judged[best].answers, champion.answers if champion else None, parts, task, **more)
     with runs.connection_errors(settings):
         inputs.log_input(client, settings, ctx.mlflow_run, ctx.snapshot, "test")
         if len(models) > 1:
@@ -127,31 +137,55 @@ class LabelledRows:
         raw: inputs as the dataset's type gives them, arrays instead of tensors.
         labels: names of classes, or float64 (n,).
         digest: sha256 of what is asked and what is right: the identity of a test split, whatever version it came with.
-        is_text: whether the labels are stored as text.
+        is_text: whether the labels are classes stored as text.
+        task: what the labels are for, where the pipeline file does not say it.
     """
 
     raw: Any
     labels: Labels
     digest: str
     is_text: bool
+    task: Task
 
 
-def rows_of(split: "SplitData", positions: Array | None = None) -> LabelledRows:
-    """Some rows of a split; None: all.
+def tasks_of(settings: Settings, pipeline: Pipeline) -> tuple[Task | None, dict[str, OwnMetric]]:
+    """The task that the pipeline file says, and its metrics of one's own.
 
     Raises:
-        GateError: the labels are no numbers or classes.
+        ConfigError: a class or a function is not there.
+    """
+    return tasks.find(pipeline.task, settings.project), own.load(settings.project, pipeline.evaluate.own)
+
+
+def also(pipeline: Pipeline, task: Task) -> tuple[str, ...]:
+    """The metrics of all rows that are measured: those of a task that the file says, and those that the gate names."""
+    named = {*pipeline.gate.named_metrics, pipeline.gate.against_champion.metric} if pipeline.gate else set[str]()
+    wanted = [*(task.wholes if pipeline.task else ()), *sorted(named)]
+    return tuple(name for name in dict.fromkeys(wanted) if task.whole(name) or name in pipeline.evaluate.own)
+
+
+def rows_of(split: "SplitData", positions: Array | None = None, task: Task | None = None) -> LabelledRows:
+    """Some rows of a split; None: all.
+
+    Args:
+        split: of a snapshot.
+        positions: of the rows.
+        task: what the labels are for; None: it is guessed.
+
+    Raises:
+        GateError: the labels are no numbers or classes, or not those of the task.
     """
     columns = split.columns(np.arange(len(split)) if positions is None else positions)
     stored = columns[split.layout.label] if split.layout.label else None
-    names = None if stored is None else label_names(stored)
     whole = isinstance(stored, np.ndarray) and stored.dtype.kind in "biuf"
-    if stored is None or (names is None and not whole):
+    of = task or tasks.guessed(stored)
+    if task is None and (stored is None or (of.name == "regression" and not whole)):
         raise GateError("the test split has no labels of numbers or classes", "declare the label column of the dataset")
-    raw = split.arrays(columns)
-    if isinstance(stored, np.ndarray):
-        stored = stored.astype(np.float64 if names is None else np.int64)
-    return LabelledRows(raw, stored if names is None else names, digest(raw, stored), not whole)
+    labels, raw = of.labels(stored, len(columns[split.names[0]])), split.arrays(columns)
+    if isinstance(stored, np.ndarray) and stored.ndim == 1 and whole:
+        stored = stored.astype(np.int64 if of.name == "classification" else np.float64)
+    text = of.name == "classification" and not whole
+    return LabelledRows(raw, labels, digest(raw, stored), text, of)
 
 
 def _past_classes(settings: Settings, version: str) -> list[str]:
@@ -167,9 +201,13 @@ def _past_classes(settings: Settings, version: str) -> list[str]:
         raise GateError(message, "deploy a model that was trained by this release") from None
 
 
-def digest(raw: Any, labels: Array | list[Any]) -> str:
+def digest(raw: Any, labels: Array | list[Any] | None) -> str:
     """sha256 of inputs and labels."""
-    right = json.dumps(labels).encode() if isinstance(labels, list) else np.ascontiguousarray(labels).tobytes()
+    if isinstance(labels, np.ndarray) and labels.dtype.kind in "biuf":
+        right = np.ascontiguousarray(labels).tobytes()
+    else:
+        cells = labels.tolist() if isinstance(labels, np.ndarray) else labels
+        right = b"" if cells is None else json.dumps(cells, default=lambda cell: cell.tolist()).encode()
     sha256 = hashlib.sha256(right)
     for name, cells in sorted(raw.items()) if isinstance(raw, dict) else [("", raw)]:
         sha256.update(name.encode())
@@ -217,8 +255,21 @@ def _keep(
     return Evaluation(metrics, "", champion_metrics, PREDICTIONS, len(rows), sha256, slices=parts)
 
 
-def read_predictions(client: "MlflowClient", ctx: RunContext, evaluation: Evaluation) -> PredictedRows:
+def read_predictions(
+    client: "MlflowClient",
+    ctx: RunContext,
+    evaluation: Evaluation,
+    task: Task | None = None,
+    own_metrics: dict[str, OwnMetric] | None = None,
+) -> PredictedRows:
     """The kept predictions; the file must be the one that this evaluation wrote.
+
+    Args:
+        client: of MLflow.
+        ctx: of the pipeline run.
+        evaluation: what it returned.
+        task: what the answers are for, where the pipeline file says it.
+        own_metrics: metrics of one's own.
 
     Raises:
         GateError: it is another file, or not whole.
@@ -228,6 +279,5 @@ def read_predictions(client: "MlflowClient", ctx: RunContext, evaluation: Evalua
         sha256 = file_sha256(path)
         if evaluation.sha256 and sha256 != evaluation.sha256:
             raise GateError(f"the file's sha256 is {sha256[:12]}…, the evaluation wrote {evaluation.sha256[:12]}…")
-        return predictions.read(
-            path, with_champion=bool(evaluation.champion_version) and not evaluation.champion_problem
-        )
+        compared = bool(evaluation.champion_version) and not evaluation.champion_problem
+        return predictions.read(path, with_champion=compared, task=task, own=own_metrics)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from airloom.evaluation.by_class import measure
-from airloom.evaluation.metrics import confusion
 from airloom.evaluation.predictions import Answers, PredictedRows
+from airloom.tasks.metrics import confusion
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,9 +30,9 @@ def draw(rows: PredictedRows, scores: Array | None, outputs: list[str], folder: 
         outputs: the name of each output's class.
         folder: where to.
     """
-    if rows.kind == "regression":
-        _save(folder / "predicted.png", lambda axes: _predicted(axes, rows))
-        _save(folder / "residuals.png", lambda axes: _residuals(axes, rows))
+    if rows.kind != "classification":
+        for name, paint in rows.task.draw(rows.of(rows.candidate)).items():
+            _save(folder / name, paint)
         return
     (folder / "confusion.png").write_bytes(confusion_matrix(rows, rows.candidate))
     if scores is not None:
@@ -128,18 +128,3 @@ def _curves(axes: "Axes", rows: PredictedRows, scores: Array, outputs: list[str]
         for text, (_, name) in zip(legend.get_texts(), lines, strict=True):
             text.set_parse_math(False)
             text.set_text(name)
-
-
-def _predicted(axes: "Axes", rows: PredictedRows) -> None:
-    axes.scatter(rows.label, rows.candidate.predicted, s=6, alpha=0.5)
-    ends = [
-        min(rows.label.min(), rows.candidate.predicted.min()),
-        max(rows.label.max(), rows.candidate.predicted.max()),
-    ]
-    axes.plot(ends, ends, color="gray", lw=0.8)
-    axes.set(xlabel="label", ylabel="predicted")
-
-
-def _residuals(axes: "Axes", rows: PredictedRows) -> None:
-    axes.hist(rows.candidate.predicted - rows.label, bins=40)
-    axes.set(xlabel="predicted minus label", ylabel="rows")

@@ -2,29 +2,53 @@
 
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from airloom import agreement, processing
-from airloom.classes import name_of
-from airloom.errors import ConfigError, DataError, GateError
-from airloom.evaluation.metrics import UNKNOWN_LOSS, log_losses
+from airloom.errors import AirloomError, ConfigError, DataError, GateError
+from airloom.evaluation import own as own_metrics
+from airloom.evaluation.own import OwnMetric
 from airloom.evaluation.predictions import Labels, ModelAnswers
 from airloom.golden import Golden
 from airloom.inputs.prepare import check
 from airloom.processing import Processing
+from airloom.project.place import own_line
 from airloom.settings import Settings
 from airloom.signature import Signature
+from airloom.tasks import Asked, Classification, Outputs, Regression, Task
+from airloom.tasks.classification import CHANCES
+from airloom.tasks.whole import ranked
 from airloom.tracking import artifacts
 
 Array = np.ndarray[Any, Any]
 BATCH = 1024
 DECODED = 1 << 24  # pixels of a part
+MOST_ANSWERS = 1 << 25  # numbers that a graph answers to a part, after the first
 CALLS = 50  # of one row, to measure the latency
+
+
+@dataclass(frozen=True)
+class Looks:
+    """How answers are looked at.
+
+    Attributes:
+        task: what they are for; None: labels that are a list are classes, others numbers.
+        own: metrics of one's own.
+        columns: the dataset's flat columns, for those.
+    """
+
+    task: Task | None = None
+    own: Mapping[str, OwnMetric] = field(default_factory=dict)
+    columns: Mapping[str, Array] = field(default_factory=dict)
+
+    def of(self, labels: Labels) -> Task:
+        """The task for some labels."""
+        return self.task or (Classification() if isinstance(labels, list) else Regression())
 
 
 @dataclass(frozen=True)
@@ -35,6 +59,13 @@ class Judged:
     scores: Array | None  # logits (n, outputs)
     cost: dict[str, float]  # latency_ms (median of one row), size_mb
 
+    def keeping(self, metrics: Collection[str]) -> "Judged":
+        """Without the probabilities of a classifier, where no metric of these is one of ranks."""
+        if self.scores is None or any(ranked(name) for name in metrics):
+            return self
+        kept = {name: values for name, values in self.answers.kept.items() if name != CHANCES}
+        return replace(self, answers=replace(self.answers, kept=kept))
+
 
 def judge(
     settings: Settings,
@@ -44,6 +75,7 @@ def judge(
     labels: Labels,
     threads: int,
     past: Callable[[], list[str]] = list,
+    looks: Looks | None = None,
 ) -> Judged:
     """Run a model, whose files are checked first, over all rows.
 
@@ -52,10 +84,11 @@ def judge(
         uri: `models:/m-…`.
         digests: sha256 of the model's files, by path.
         raw: the rows' inputs, as the dataset's type gives them.
-        labels: of the rows: names of classes, or float64 (n,).
+        labels: of the rows, as the task has them: names of classes, or float64 (n,).
         threads: for ONNX Runtime.
         past: names the classes of a model that does not keep them itself, as those of earlier releases do not; [] where
             they were called as their numbers.
+        looks: task and metrics of one's own.
 
     Raises:
         CorruptFile: a file differs from its recorded digest.
@@ -67,9 +100,10 @@ def judge(
     has = artifacts.PROCESSING in digests
     declared = processing.parse(artifacts.read_checked(root, artifacts.PROCESSING, digests)) if has else Processing()
     golden = artifacts.read_checked(root, artifacts.GOLDEN, digests) if artifacts.GOLDEN in digests else b""
-    if isinstance(labels, list) and not declared.classes:
+    looks = looks or Looks()
+    if looks.of(labels).name == "classification" and not declared.classes:
         declared = declared.model_copy(update={"classes": past()})
-    return answered(uri, data, golden, declared, raw, labels, threads)
+    return answered(uri, data, golden, declared, raw, labels, threads, looks)
 
 
 def answered(
@@ -80,6 +114,7 @@ def answered(
     raw: Any,
     labels: Labels,
     threads: int,
+    looks: Looks | None = None,
 ) -> Judged:
     """The same of a model in memory.
 
@@ -89,19 +124,24 @@ def answered(
         golden: its `golden.json`; empty where there is none.
         declared: what goes before and after its graph.
         raw: the rows' inputs, as the dataset's type gives them.
-        labels: of the rows: names of classes, or float64 (n,).
+        labels: of the rows, as the task has them: names of classes, or float64 (n,).
         threads: for ONNX Runtime.
+        looks: task and metrics of one's own.
 
     Raises:
         GateError: the model does not take these rows, or its answers are none.
     """
+    looks = looks or Looks()
+    task = looks.of(labels)
+    kept = _Kept(name, task, declared, labels, len(labels))
     try:
         session = _session(data, threads)
         signature = Signature.of(session)
         check(signature, declared.inputs)
         if golden:
             _repeats(name, session, Golden.parse(golden, signature), declared)
-        by_name = _outputs(session, signature, declared, raw, len(labels))
+        for rows, inputs, outputs in _parts(session, signature, declared, raw, len(labels)):
+            kept.add(rows, inputs, outputs, keep=bool(looks.own))
     except GateError:
         raise
     except (DataError, ConfigError) as error:
@@ -109,35 +149,74 @@ def answered(
     except Exception as error:  # onnxruntime has no common base of its errors
         shape = _taken(data)
         raise GateError(f"{name} does not answer rows like these: {str(error)[:200]} (it takes {shape})") from None
-    outputs = by_name[signature.outputs[0].name]
-    if len(bad := processing.not_finite(outputs)):
-        # The largest of scores with a NaN among them would be a class, and a wrong one.
-        some = ", ".join(map(str, bad[:5]))
-        raise GateError(f"{name} has no finite answer to {len(bad)} of {len(outputs)} rows, among them {some}")
+    answers = kept.answers()
+    if looks.own:
+        more = own_metrics.kept(looks.own, kept.outputs(), task.trained(labels, answers), looks.columns)
+        answers = replace(answers, kept=answers.kept | more)
     one = declared.arrays(_some(raw, slice(1)), signature)
     cost = {"latency_ms": _latency(session, one), "size_mb": len(data) / 1e6}
-    if not isinstance(labels, list):
-        predicted = _values(outputs, len(labels))
-        return Judged(ModelAnswers(predicted, (predicted - labels) ** 2), None, cost)
-    scores = declared.scores(outputs)
-    return Judged(_classified(name, scores, labels, declared), scores, cost)
+    return Judged(answers, kept.scores(), cost)
 
 
-def _classified(name: str, scores: Array, labels: list[str], declared: Processing) -> ModelAnswers:
-    """The class of each row. A label that the model does not know has the loss of a probability of 0."""
-    if scores.ndim != 2 or scores.shape[1] < len(declared.classes):
-        scores_of = scores.shape[1] if scores.ndim == 2 else scores.shape
-        message = f"{name}: {len(declared.classes)} classes do not fit a model of {scores_of} classes"
-        hint = "have it answer with a score for each of run.classes; whole numbers that are no classes, but are to be"
-        raise GateError(message, f"{hint} predicted, are committed as fractions: `--column LABEL=float64`")
-    outputs = declared.class_names(scores.shape[1])
-    known = [name_of(label) for label in declared.classes] or [n for n in outputs if n in set(labels)]
-    numbers = {name: number for number, name in enumerate(outputs)}
-    right = np.array([numbers.get(label, -1) for label in labels], np.int64)
-    losses, knows = np.full(len(labels), UNKNOWN_LOSS), right >= 0
-    if knows.any() or not len(labels):
-        losses[knows] = log_losses(scores[knows], right[knows])
-    return ModelAnswers(scores.argmax(axis=1).astype(np.int64), losses, outputs, tuple(known))
+class _Kept:
+    """What is kept of a model's answers, a part of the rows at a time: masks and texts of all would not fit."""
+
+    def __init__(self, name: str, task: Task, declared: Processing, labels: Labels, count: int) -> None:
+        self._name, self._task, self._declared, self._labels, self._count = name, task, declared, labels, count
+        self._bad, self._parts, self._outputs = list[int](), list[ModelAnswers](), list[Outputs]()
+        self._scores = list[Array]()
+
+    def add(self, rows: slice, inputs: Outputs, outputs: Outputs, keep: bool) -> None:
+        """The next part."""
+        self._bad += (rows.start + self._task.bad_rows(outputs)).tolist()
+        if self._bad:  # the largest of scores with a NaN among them would be a class, and a wrong one
+            return
+        self._parts.append(self._judged(rows, inputs, outputs))
+        if keep:
+            self._outputs.append(outputs)
+        if self._task.name == "classification":
+            self._scores.append(self._declared.scores(next(iter(outputs.values()))))
+
+    def _judged(self, rows: slice, inputs: Outputs, outputs: Outputs) -> ModelAnswers:
+        asked = Asked(self._name, self._declared, inputs, rows.start)
+        try:
+            return self._task.judge(outputs, self._labels[rows], asked)
+        except AirloomError as error:
+            raise GateError(error.message, error.hint) from None
+        except Exception as error:  # of a task of one's own
+            message = f"{type(self._task).__name__} raised {type(error).__name__}: {str(error)[:200]}"
+            raise GateError(f"{message} ({own_line(error)})", "a task gets outputs and labels of some rows") from error
+
+    def answers(self) -> ModelAnswers:
+        """Of all rows.
+
+        Raises:
+            GateError: some of them have no answer.
+        """
+        if self._bad:
+            some = ", ".join(map(str, self._bad[:5]))
+            raise GateError(
+                f"{self._name} has no finite answer to {len(self._bad)} of {self._count} rows, among them {some}"
+            )
+        return self._task.joined(self._parts, self._labels)
+
+    def outputs(self) -> Outputs:
+        """All that the graph gave.
+
+        Raises:
+            GateError: parts of it have different shapes, as those of texts of different lengths.
+        """
+        try:
+            return {name: np.concatenate([part[name] for part in self._outputs]) for name in self._outputs[0]}
+        except ValueError as error:
+            raise GateError(
+                f"the answers of {self._name} have no common shape for evaluate.metrics: {error}",
+                "write a task of your own, whose merits get a part of the rows at a time",
+            ) from None
+
+    def scores(self) -> Array | None:
+        """Logits of a classifier, (n, outputs)."""
+        return np.concatenate(self._scores) if self._scores else None
 
 
 def _session(data: bytes, threads: int) -> Any:
@@ -158,42 +237,50 @@ def _repeats(name: str, session: Any, golden: Golden, declared: Processing) -> N
         raise GateError(f"{name} differs from its golden answers: {problem.message}", problem.hint)
 
 
-def _outputs(session: Any, signature: Signature, declared: Processing, raw: Any, rows: int) -> dict[str, Array]:
-    """What the graph answers, by output; a part at a time, as decoded pictures take far more room than files."""
+def _parts(
+    session: Any, signature: Signature, declared: Processing, raw: Any, rows: int
+) -> Iterator[tuple[slice, Outputs, Outputs]]:
+    """Inputs and outputs of the graph, a part of the rows at a time: decoded pictures take far more room than files."""
     frames = [declared.picture, *(part.picture for part in declared.inputs.values())]
     size = max(1, min(BATCH, DECODED // max(1, sum(prod(frame.shape) for frame in frames if frame))))
-    parts = [_run(session, declared.arrays(_some(raw, slice(at, at + size)), signature)) for at in range(0, rows, size)]
-    return {name: _joined([part[name] for part in parts]) for name in parts[0]}
+    at = 0
+    while at < rows or at == 0:
+        part = slice(at, min(at + size, rows))
+        inputs = declared.arrays(_some(raw, part), signature)
+        outputs = _run(session, inputs)
+        for name, values in outputs.items():
+            if values.ndim == 0 or len(values) != part.stop - part.start:
+                raise GateError(f"output {name!a} has shape {values.shape} for {part.stop - part.start} rows")
+        # Scores of each pixel or token take room by the thousand: the next part is as large as memory allows.
+        values_of_row = max(1, sum(values.size for values in outputs.values()) // max(1, part.stop - part.start))
+        yield part, inputs, outputs
+        at, size = part.stop + (rows == 0), max(1, min(size, MOST_ANSWERS // values_of_row))
 
 
-def _joined(parts: list[Array]) -> Array:
-    """One array; where an open dimension is longer in some parts, the others are filled up with 0."""
-    shape = np.max([part.shape[1:] for part in parts], axis=0).astype(int)
-    if all(part.shape[1:] == tuple(shape) for part in parts):
-        return np.concatenate(parts)
-    joined = np.zeros((sum(map(len, parts)), *shape), parts[0].dtype)
-    for at, part in zip(np.cumsum([0, *map(len, parts)]), parts, strict=False):
-        joined[(slice(at, at + len(part)), *map(slice, part.shape[1:]))] = part
-    return joined
+def one_answer(data: bytes, declared: Processing, raw: Any, task: Task) -> Any:
+    """What a model in memory would be served to say to the first row.
+
+    Args:
+        data: its ONNX file.
+        declared: what goes before and after its graph.
+        raw: rows, as the dataset's type gives them.
+        task: what its answers are for.
+    """
+    session = _session(data, 1)
+    _, inputs, outputs = next(_parts(session, Signature.of(session), declared, raw, 1))
+    return task.answer(outputs, declared, inputs)[0]
 
 
 def _some(raw: Any, rows: slice) -> Any:
     return {name: cells[rows] for name, cells in raw.items()} if isinstance(raw, dict) else raw[rows]
 
 
-def _run(session: Any, inputs: dict[str, Array]) -> dict[str, Array]:
+def _run(session: Any, inputs: Outputs) -> Outputs:
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(names, inputs), strict=True))
 
 
-def _values(outputs: Array, rows: int) -> Array:
-    """Predicted numbers, float64 (n,)."""
-    if outputs.size != rows:
-        raise GateError(f"the model's answers, shape {outputs.shape}, are not one number for each of {rows} rows")
-    return outputs.reshape(rows).astype(np.float64)
-
-
-def _latency(session: Any, row: dict[str, Array]) -> float:
+def _latency(session: Any, row: Outputs) -> float:
     """Median milliseconds of one row at a time."""
     taken = []
     for _ in range(CALLS):

@@ -5,41 +5,26 @@ they say.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from airloom.classes import in_order
 from airloom.errors import GateError
-from airloom.evaluation import metrics
+from airloom.evaluation.own import VALUES, OwnMetric
 from airloom.files import file_sha256
+from airloom.tasks import Classification, Regression, Task, of_name
+from airloom.tasks.rows import Answered, Answers, ModelAnswers
+from airloom.tasks.whole import Whole
 
+__all__ = ["Answers", "ModelAnswers", "PredictedRows", "by_name", "read", "write"]
 Array = np.ndarray[Any, Any]
-Labels = list[str] | Array  # names of classes, or float64 (n,)
-Kind = Literal["classification", "regression"]
-SLICE = "slice."
-
-
-@dataclass(frozen=True)
-class Answers:
-    """Of one model, for each test row.
-
-    Attributes:
-        predicted: int64 places in the names of the rows' classes, or float64 values; shape (n,).
-        loss: float64 (n,): log loss, or squared error.
-        known: the classes that the model knows; empty where that is not on record.
-    """
-
-    predicted: Array
-    loss: Array
-    known: tuple[str, ...] = ()
-
-    def take(self, places: Array) -> "Answers":
-        """To these rows, in this order."""
-        return replace(self, predicted=self.predicted[places], loss=self.loss[places])
+Labels = Any  # as the task has them: names of classes, float64 (n,), …
+SLICE, GROUP = "slice.", "group"
+OF = ("candidate", "champion")
 
 
 @dataclass(frozen=True)
@@ -47,24 +32,43 @@ class PredictedRows:
     """The test split's rows in its order.
 
     Attributes:
-        kind: of the problem.
-        label: as `Answers.predicted`.
+        kind: the task's name.
+        label: as `Answers.predicted`; what the task keeps of the labels.
         candidate: its answers.
         champion: the champion's; None where there is none.
         slices: which rows belong to a part, bool (n,) by name.
         classes: names of all classes that a label or an answer says; () where they are called as their numbers.
+        given: the task; None: the one of `kind`.
+        also: metrics that are measured besides those that the task always has.
+        groups: numbers of what rows belong to together, int64 (n,); None: each is alone.
+        own: metrics of one's own.
     """
 
-    kind: Kind
+    kind: str
     label: Array
     candidate: Answers
     champion: Answers | None
     slices: dict[str, Array] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
+    given: Task | None = None
+    also: tuple[str, ...] = ()
+    groups: Array | None = None
+    own: Mapping[str, OwnMetric] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """The number of rows."""
         return len(self.label)
+
+    @property
+    def task(self) -> Task:
+        """What the answers are for."""
+        return self.given or of_name(self.kind)
+
+    def of(self, who: Answers, places: Any = None) -> Answered:
+        """The rows with the answers of one model; all of them, or those at some places or of a mask."""
+        if places is None:
+            return Answered(self.label, who, self.classes)
+        return Answered(self.label[places], who.take(places), self.classes)
 
     def take(self, places: Array) -> "PredictedRows":
         """These rows, in this order; some of them may come more than once."""
@@ -74,6 +78,7 @@ class PredictedRows:
             candidate=self.candidate.take(places),
             champion=self.champion.take(places) if self.champion else None,
             slices={name: mask[places] for name, mask in self.slices.items()},
+            groups=None if self.groups is None else self.groups[places],
         )
 
     def name(self, place: int) -> str:
@@ -82,25 +87,47 @@ class PredictedRows:
 
     def measured(self, who: Answers, mask: Array | None = None) -> dict[str, float]:
         """Metrics of one model on all rows, or on those of a mask."""
-        chosen = slice(None) if mask is None else mask
-        if self.kind == "regression":
-            return metrics.of_regression(self.label[chosen], who.predicted[chosen])
-        rows = self.label[chosen], who.predicted[chosen], who.loss[chosen]
-        return metrics.of_classification(*rows, self.classes)
+        rows = self.of(who, mask)
+        if not len(rows):
+            return {}
+        measured = self.task.metrics(rows)
+        for name in self.own:
+            if f"{VALUES}{name}" in rows.answers.kept:
+                measured[name] = float(rows.answers.kept[f"{VALUES}{name}"].mean())
+        for name in self.also:
+            measure = self.whole(name)
+            if name not in measured and measure and np.isfinite(value := measure.value(rows)):
+                measured[name] = value
+        return measured
+
+    def whole(self, metric: str) -> Whole | None:
+        """A metric of all rows; None where it is a mean over rows, or none of these rows."""
+        if metric in self.own:
+            return None if f"{VALUES}{metric}" in self.candidate.kept else self.own[metric]
+        return self.task.whole(metric)
 
     def merit(self, who: Answers, metric: str) -> Array:
-        """What a metric says of each row, turned so that more is better: bool for accuracy, else minus the loss.
+        """What a metric says of each row, turned so that more is better: bool for accuracy, else a number.
 
         Raises:
-            GateError: the metric does not go with these rows.
+            GateError: the metric does not go with these rows, or it is no mean over rows.
         """
-        if self.kind == "classification" and metric in ("accuracy", "log_loss"):
-            right: Array = who.predicted == self.label
-            return right if metric == "accuracy" else -who.loss
-        if self.kind == "regression" and metric in ("mae", "mse"):
-            error: Array = np.abs(who.predicted - self.label)
-            return -error if metric == "mae" else -error * error
+        return self.merit_of(self.of(who), metric)
+
+    def merit_of(self, rows: Answered, metric: str) -> Array:
+        """The same of some rows with the answers of one model."""
+        merit = rows.answers.kept.get(f"{VALUES}{metric}")
+        merit = self.task.merit(rows, metric) if merit is None else merit
+        if merit is not None:
+            return merit
         hint = "accuracy and log_loss go with classes, mae and mse with numbers"
+        if self.given is not None:
+            names = [
+                *(self.task.means or (name for name in rows.answers.kept if "." not in name)),
+                *self.task.wholes,
+                *self.own,
+            ]
+            hint = f"there are {', '.join(names)}"
         raise GateError(f"{metric} cannot be compared for {self.kind}", hint)
 
     def unknown(self) -> dict[str, dict[str, int]]:
@@ -108,7 +135,8 @@ class PredictedRows:
 
         A model whose classes are not on record is left out.
         """
-        counts: list[int] = np.bincount(self.label).tolist() if self.kind == "classification" else []
+        labelled = np.bincount(self.label) if self.kind == "classification" else (self.label > 0).sum(axis=0)
+        counts: list[int] = labelled.tolist() if self.classes or self.kind == "classification" else []
         rows = {self.name(place): count for place, count in enumerate(counts) if count}
         models = {"candidate": self.candidate.known, "champion": self.champion.known if self.champion else ()}
         expected = in_order([*rows, *(name for known in models.values() for name in known)])
@@ -120,25 +148,13 @@ class PredictedRows:
         return {who: classes for who, classes in lacking.items() if classes}
 
 
-@dataclass(frozen=True)
-class ModelAnswers:
-    """Of one model, before its classes are compared with those of others.
-
-    Attributes:
-        predicted: numbers of its outputs, int64 (n,), or float64 values.
-        loss: as `Answers.loss`.
-        outputs: the name of each output's class; [] where it predicts numbers.
-        known: as `Answers.known`.
-    """
-
-    predicted: Array
-    loss: Array
-    outputs: list[str] = field(default_factory=list)
-    known: tuple[str, ...] = ()
-
-
 def by_name(
-    labels: Labels, candidate: ModelAnswers, champion: ModelAnswers | None, slices: dict[str, Array] | None = None
+    labels: Labels,
+    candidate: ModelAnswers,
+    champion: ModelAnswers | None,
+    slices: dict[str, Array] | None = None,
+    task: Task | None = None,
+    **more: Any,
 ) -> PredictedRows:
     """The rows with labels and answers as places in the names of all classes.
 
@@ -147,20 +163,14 @@ def by_name(
         candidate: its answers.
         champion: the champion's; None where there is none.
         slices: which rows belong to a part, bool (n,) by name.
+        task: what the answers are for; None: labels that are a list are classes, others numbers.
+        more: `also`, `groups` and `own` of `PredictedRows`.
     """
     models = [candidate, champion] if champion else [candidate]
-    if not isinstance(labels, list):
-        plain = [Answers(model.predicted, model.loss) for model in models]
-        return PredictedRows("regression", labels, plain[0], plain[1] if champion else None, slices or {})
-    classes = in_order([*labels, *(name for model in models for name in model.outputs)])
-    answers = [Answers(_places(model.outputs, classes)[model.predicted], model.loss, model.known) for model in models]
+    of = task or (Classification() if isinstance(labels, list) else Regression())
+    label, answers, classes = of.paired(labels, models)
     other = answers[1] if champion else None
-    return PredictedRows("classification", _places(labels, classes), answers[0], other, slices or {}, tuple(classes))
-
-
-def _places(names: Sequence[str], classes: Sequence[str]) -> Array:
-    numbers = {name: place for place, name in enumerate(classes)}
-    return np.array([numbers[name] for name in names], np.int64)
+    return PredictedRows(of.name, label, answers[0], other, slices or {}, classes, task, **more)
 
 
 def write(rows: PredictedRows, path: Path) -> str:
@@ -168,43 +178,77 @@ def write(rows: PredictedRows, path: Path) -> str:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    classify, count = rows.kind == "classification", len(rows)
     top = max((int(part.max()) for part in (rows.label, rows.candidate.predicted) if len(part)), default=0)
     names = pa.array(rows.classes or [str(number) for number in range(top + 1)], pa.large_string())
-    classes = rows.kind == "classification"
 
     def column(values: Array) -> Any:
-        return names.take(pa.array(values)) if classes else pa.array(values)
+        return names.take(pa.array(values)) if classify else _cells(values)
 
-    champion, nothing = rows.champion, pa.nulls(len(rows), names.type if classes else pa.float64())
-    columns = {
-        "row": np.arange(len(rows)),
+    columns: dict[str, Any] = {
+        "row": np.arange(count),
         "label": column(rows.label),
         "candidate": column(rows.candidate.predicted),
-        "champion": column(champion.predicted) if champion else nothing,
+        "champion": None,
         "candidate_loss": rows.candidate.loss,
-        "champion_loss": champion.loss if champion else pa.nulls(len(rows), pa.float64()),
-        **{f"{SLICE}{name}": mask for name, mask in rows.slices.items()},
+        "champion_loss": None,
     }
+    champion = rows.champion
+    one = columns["candidate"].type if rows.candidate.predicted.ndim == 1 else pa.float64()
+    columns["champion"] = column(champion.predicted) if champion else pa.nulls(count, one)
+    columns["champion_loss"] = champion.loss if champion else pa.nulls(count, pa.float64())
+    columns |= {f"{SLICE}{name}": mask for name, mask in rows.slices.items()}
+    models = dict(zip(OF, [rows.candidate, *([champion] if champion else [])], strict=False))
+    for who, answers in models.items():
+        columns |= {f"{who}.{name}": _cells(values) for name, values in answers.kept.items()}
+    if rows.groups is not None:
+        columns[GROUP] = rows.groups
     known = {"candidate": rows.candidate.known, "champion": champion.known if champion else ()}
     facts = {"airloom.kind": rows.kind, "airloom.known": json.dumps(known)}
+    shapes = {"label": rows.label.shape[1:]} | {who: answers.predicted.shape[1:] for who, answers in models.items()}
+    shapes |= {f"{who}.{name}": v.shape[1:] for who, answers in models.items() for name, v in answers.kept.items()}
+    if rows.given is not None or rows.also or any(len(shape) for shape in shapes.values()):
+        facts["airloom.shapes"] = json.dumps({name: list(shape) for name, shape in shapes.items()})
+        facts["airloom.also"] = json.dumps([*rows.also])
+        facts["airloom.classes"] = json.dumps([*rows.classes])
     pq.write_table(pa.table(columns).replace_schema_metadata(facts), path)
     return file_sha256(path)
 
 
-def read(path: Path, *, with_champion: bool) -> PredictedRows:
+def _cells(values: Array) -> Any:
+    """(n, …) as an Arrow array: several values of a row as a list of fixed length."""
+    import pyarrow as pa
+
+    if values.ndim == 1:
+        return pa.array(values)
+    size = int(np.prod(values.shape[1:]))
+    return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(values).reshape(-1)), size)
+
+
+def read(
+    path: Path, *, with_champion: bool, task: Task | None = None, own: Mapping[str, OwnMetric] | None = None
+) -> PredictedRows:
     """Read kept rows and check that they are whole. Earlier releases kept the numbers of classes, not their names.
+
+    Args:
+        path: of the file.
+        with_champion: whether the champion's answers must be there.
+        task: what the answers are for, where the pipeline file says it.
+        own: metrics of one's own.
 
     Raises:
         GateError: they are not: a hole, another order, a column of another type.
     """
     import pyarrow as pa
-    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     table = pq.read_table(path, memory_map=False)
-    facts = table.schema.metadata or {}
-    kind: Any = facts.get(b"airloom.kind", b"classification").decode()
-    known = {who: tuple(names) for who, names in json.loads(facts.get(b"airloom.known", b"{}")).items()}
+    facts = {name.decode(): value.decode() for name, value in (table.schema.metadata or {}).items()}
+    kind = facts.get("airloom.kind", "classification")
+    if task is not None and task.name != kind:
+        raise GateError(f"its rows are of the task {kind}, not {task.name}", "clear `evaluate`")
+    known = {who: tuple(names) for who, names in json.loads(facts.get("airloom.known", "{}")).items()}
+    shapes = json.loads(facts.get("airloom.shapes", "{}"))
 
     def whole(name: str) -> Any:
         cells = table.column(name)
@@ -224,22 +268,55 @@ def read(path: Path, *, with_champion: bool) -> PredictedRows:
             raise GateError(f"{name} is {cells.type}, not the names of classes")
         return cells.cast(pa.large_string())
 
+    def several(name: str) -> Array:
+        cells, shape = whole(name), shapes.get(name, [])
+        if not shape:
+            values = cells.to_numpy(zero_copy_only=False)
+            return np.asarray(values, np.str_) if values.dtype == object else np.asarray(values)
+        if not pa.types.is_fixed_size_list(cells.type) or cells.type.list_size != np.prod(shape):
+            raise GateError(f"{name} is {cells.type}, not of shape {tuple(shape)}")
+        return cells.flatten().to_numpy(zero_copy_only=False).reshape(len(cells), *shape)  # type: ignore[no-any-return]
+
     if column("row", np.int64).tolist() != list(range(table.num_rows)):
         raise GateError("its rows are not 0, 1, 2, …")
     parts = {n.removeprefix(SLICE): column(n, np.bool_) for n in table.column_names if n.startswith(SLICE)}
-    models = ["candidate", "champion"] if with_champion else ["candidate"]
+    models = OF if with_champion else OF[:1]
     losses = [column(f"{who}_loss", np.float64) for who in models]
-    if kind == "regression":
-        answers = [Answers(column(who, np.float64), loss) for who, loss in zip(models, losses, strict=True)]
-        label, classes = column("label", np.float64), list[str]()
+    kept = [
+        {name.removeprefix(f"{who}."): several(name) for name in table.column_names if name.startswith(f"{who}.")}
+        for who in models
+    ]
+    if kind == "classification":
+        label, places, classes = _named({name: said(name) for name in ("label", *models)}, facts)
+        predicted = [places[who] for who in models]
+    elif shapes:
+        label, predicted, classes = several("label"), [several(who) for who in models], _classes(facts)
     else:
-        texts = {name: said(name) for name in ("label", *models)}
-        classes = in_order(name for cells in texts.values() for name in cells.unique().to_pylist())
-        places = {
-            name: pc.index_in(cells, pa.array(classes, cells.type)).to_numpy().astype(np.int64)
-            for name, cells in texts.items()
-        }
-        answers = [Answers(places[who], loss, known.get(who, ())) for who, loss in zip(models, losses, strict=True)]
-        label = places["label"]
-    other = answers[1] if with_champion else None
-    return PredictedRows(kind, label, answers[0], other, parts, tuple(classes))
+        label, predicted, classes = column("label", np.float64), [column(who, np.float64) for who in models], []
+    answers = [
+        Answers(values, loss, known.get(who, ()) if kind != "regression" else (), cells)
+        for who, values, loss, cells in zip(models, predicted, losses, kept, strict=True)
+    ]
+    other, also = answers[1] if with_champion else None, tuple(json.loads(facts.get("airloom.also", "[]")))
+    groups = column(GROUP, np.int64) if GROUP in table.column_names else None
+    return PredictedRows(kind, label, answers[0], other, parts, tuple(classes), task, also, groups, own or {})
+
+
+def _classes(facts: Mapping[str, str]) -> list[str]:
+    return list(json.loads(facts.get("airloom.classes", "[]")))
+
+
+def _named(texts: Mapping[str, Any], facts: Mapping[str, str]) -> tuple[Array, dict[str, Array], list[str]]:
+    """Names of classes as places: the labels', each model's, and the names in their order."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    there = in_order(name for cells in texts.values() for name in cells.unique().to_pylist())
+    classes = _classes(facts) or there
+    if strange := set(there) - set(classes):
+        raise GateError(f"the class {min(strange)!a} is none of those that it names")
+    places = {
+        name: pc.index_in(cells, pa.array(classes, cells.type)).to_numpy().astype(np.int64)
+        for name, cells in texts.items()
+    }
+    return places["label"], places, classes

@@ -8,8 +8,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from airloom import agreement, processing
-from airloom.errors import CorruptFile, InstancesRefused
+from airloom import agreement, processing, tasks
+from airloom.errors import ConfigError, CorruptFile, InstancesRefused
 from airloom.golden import Golden
 from airloom.inference.columns import ColumnSignature
 from airloom.inference.instances import InputSignature, Instances, TooMany
@@ -19,6 +19,8 @@ from airloom.signature import Signature
 from airloom.tracking.artifacts import GOLDEN, ONNX, PROCESSING, read_checked
 
 Array = np.ndarray[Any, Any]
+_SHORT = ("classification", "multilabel")  # tasks whose answer is much smaller than what the graph gives
+_MOST_VALUES = 16  # numbers of a graph's answers for each probability that an answer may hold
 
 
 class NotFinite(InstancesRefused):
@@ -84,6 +86,10 @@ class LoadedModel:
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         golden = Golden.parse(read_checked(folder, GOLDEN, digests), Signature.of(session))
         check(Signature.of(session), declared.inputs)
+        try:
+            tasks.of_name(declared.task)
+        except ConfigError as error:
+            raise CorruptFile(f"{name} version {version}: {error.message}", error.hint) from None
         inputs = next(iter(golden.inputs.values()))
         model = cls(name, version, session, inputs.shape[1:], declared, inputs.dtype.kind in "iu", golden.is_named)
         if not checked:
@@ -94,14 +100,20 @@ class LoadedModel:
         """Compare the golden answers."""
         label, answers = f"{self.name} version {self.version}", self.outputs(golden.inputs)
         output = next(iter(answers.values()))
-        single = len(answers) == 1
-        if single and (output.dtype.kind not in "fiu" or (output.ndim != 2 and output.size != golden.rows)):
+        plain = len(answers) == 1 and not self.processing.task
+        shaped = output.ndim == 2 or output.size == golden.rows or not plain
+        if len(answers) == 1 and (output.dtype.kind not in "fiu" or not shaped):
             raise CorruptFile(
                 f"{label} answers {golden.rows} rows with {output.dtype} of shape {output.shape}",
                 "the server answers with one number, or with a score for each class",
             )
         if problem := agreement.of_golden(golden, answers, self.processing):
             raise CorruptFile(f"{label} differs from its golden answers: {problem.message}", problem.hint)
+
+    @cached_property
+    def task(self) -> tasks.Task | None:
+        """What its answers are for, where that is on record; None: a class, or a number of one output."""
+        return tasks.of_name(self.processing.task) if self.processing.task else None
 
     @cached_property
     def signature(self) -> InputSignature | ColumnSignature:
@@ -140,25 +152,31 @@ class LoadedModel:
         answers, extras, first = Answers(), extras or Extras(), instances.first
         for values in instances:
             rows, outputs = _rows(values), self.run(values, options)
-            for output in outputs.values():
-                self._check(output, rows, first)
+            self._check(outputs, rows, first)
             if isinstance(self.signature, InputSignature):
                 answers.outside += self.processing.outside(next(iter(values.values())))
-            self._add(answers, outputs, extras, instances.rows)
+            if self.task is not None:
+                self._add_task(answers, outputs, values, extras, instances.rows)
+            else:
+                self._add(answers, outputs, extras, instances.rows)
             first += rows
         return answers
 
-    def _check(self, output: Array, rows: int, first: int) -> None:
-        """Whether an output has an answer to each of so many rows."""
-        if len(output) != rows:
-            raise InstancesRefused(f"{self.name} answers {rows} instances with shape {output.shape}")
-        several = len(self.graph.outputs) > 1  # which are answered as they are, and JSON has no infinity
-        if len(bad := not_finite(output, every=several)):
-            worst = output.reshape(len(output), -1)[bad[0]]
-            value = worst[~np.isfinite(worst)][0]
+    def _check(self, outputs: dict[str, Array], rows: int, first: int) -> None:
+        """Whether each output has an answer to each of so many rows."""
+        for output in outputs.values():
+            if output.ndim == 0 or len(output) != rows:
+                raise InstancesRefused(f"{self.name} answers {rows} instances with shape {output.shape}")
+        if self.task is not None:
+            bad = self.task.bad_rows(outputs)
+        else:
+            several = len(outputs) > 1  # which are answered as they are, and JSON has no infinity
+            bad = np.unique(np.concatenate([not_finite(output, every=several) for output in outputs.values()]))
+        if len(bad):
+            cells = np.concatenate([output[bad[0]].reshape(-1) for output in outputs.values()])
             raise NotFinite(
                 f"the answer of {self.name} version {self.version} to instance {first + int(bad[0])} is not "
-                f"finite but {value}: the model has no answer to such an input"
+                f"finite but {cells[~np.isfinite(cells)][0]}: the model has no answer to such an input"
             )
 
     def _add(self, answers: Answers, by_name: dict[str, Array], extras: Extras, rows: int) -> None:
@@ -174,9 +192,27 @@ class LoadedModel:
             return
         scores = self.processing.scores(outputs)
         answers.predictions += self._names(scores.argmax(axis=1).tolist())
-        if not extras.scores and not extras.top:
-            return
-        probabilities = self.processing.probabilities(outputs)
+        if extras.scores or extras.top:
+            self._add_scores(answers, self.processing.probabilities(outputs), extras, rows)
+
+    def _add_task(
+        self, answers: Answers, outputs: dict[str, Array], inputs: dict[str, Array], extras: Extras, rows: int
+    ) -> None:
+        """Add the answers of a part, as the model's task has them."""
+        task = self.task
+        assert task is not None  # noqa: S101 - asked before
+        values = sum(output.size for output in outputs.values()) // max(1, len(next(iter(outputs.values()))))
+        if extras.most is not None and task.name not in _SHORT and rows * values > extras.most * _MOST_VALUES:
+            raise TooMany(f"{rows} instances have {values} numbers of an answer each; ask for fewer at once")
+        answers.predictions += task.answer(outputs, self.processing, inputs)
+        if extras.scores or extras.top:
+            probabilities = task.scores(outputs, self.processing, inputs)
+            if probabilities is None:
+                raise InstancesRefused(f"{self.name} is of the task {task.name}: its answers have no probabilities")
+            self._add_scores(answers, probabilities, extras, rows)
+
+    def _add_scores(self, answers: Answers, probabilities: Array, extras: Extras, rows: int) -> None:
+        """Add probabilities, all of them or the best."""
         classes = probabilities.shape[1]
         wanted = (classes if extras.scores else 0) + min(extras.top, classes)
         if extras.most is not None and rows * wanted > extras.most:
@@ -209,9 +245,13 @@ class LoadedModel:
     @property
     def known_classes(self) -> list[Any]:
         """The same as far as they are known before an answer; empty where it answers with numbers."""
+        if self.task is not None and self.task.name not in ("classification", "multilabel"):
+            return list(self.processing.labels or self.processing.classes)
         if len(self.graph.outputs) > 1:
             return []
         width = self.graph.outputs[0].row
+        if self.task is not None and self.task.name == "multilabel" and len(width) == 1 and isinstance(width[0], int):
+            return self.classes(width[0])
         if self.processing.threshold is not None:
             return self.classes(2)
         if len(width) == 1 and isinstance(width[0], int):

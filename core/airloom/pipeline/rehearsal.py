@@ -13,7 +13,7 @@ import sys
 import tempfile
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,8 @@ from airloom.spec.pipeline import Pipeline
 from airloom.tuning.slots import Slots
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from airloom.training.run import TrainingRun
 
 OFF = "`rehearse: false` in the pipeline file switches the rehearsal off"
@@ -123,6 +125,28 @@ def _key(settings: Settings, ctx: RunContext) -> str:
     return digest_of({name: part for name, part in manifest.parts.items() if name != "snapshot"})
 
 
+def check_labels(settings: Settings, pipeline: Pipeline, schema: "pa.Schema", label: str) -> None:
+    """Refuse a dataset whose labels, or whose groups, are not what the pipeline needs.
+
+    Args:
+        settings: of this installation.
+        pipeline: says the task.
+        schema: of the dataset's rows.
+        label: its label column; empty where it has none.
+
+    Raises:
+        ConfigError: says what the column is, and what is needed.
+    """
+    from airloom import tasks
+
+    if task := tasks.find(pipeline.task, settings.project):
+        task.check(schema.field(label) if label else None)
+    group = pipeline.gate.against_champion.group if pipeline.gate else ""
+    if group and group not in schema.names:
+        message = f"gate.against_champion.group: the dataset has no column {group!a}"
+        raise ConfigError(message, f"its columns are {', '.join(schema.names[:20])}")
+
+
 # -- in the process of its own
 
 
@@ -155,6 +179,7 @@ def _text(folder: Path) -> str:
 
 
 def _steps(settings: Settings, ctx: RunContext) -> Iterator[str]:
+    from airloom.datasets.snapshots.snapshot import open_snapshot
     from airloom.project.functions import load_function
     from airloom.training.few_rows import FewRows
     from airloom.training.reproducibility.reproduce import Memory
@@ -162,6 +187,8 @@ def _steps(settings: Settings, ctx: RunContext) -> Iterator[str]:
     from airloom.training.source import SnapshotSplits
 
     pipeline, began = definition(ctx), time.monotonic()
+    opened = open_snapshot(settings, ctx.snapshot)
+    check_labels(settings, pipeline, opened.schema, opened.layout.label)
     parameters = _parameters(settings, pipeline, ctx.parameters)
     size = parameters.get("batch_size")
     rows = size if isinstance(size, int) and size > 0 else ROWS
@@ -205,18 +232,22 @@ def _served(
     settings: Settings, pipeline: Pipeline, ctx: RunContext, run: "TrainingRun", saved: tuple[Any, Any]
 ) -> Iterator[str]:
     """Export the model, evaluate it on rows of the validation split, and ask it for one answer."""
+    from airloom import tasks
     from airloom.datasets.snapshots.snapshot import open_snapshot
-    from airloom.evaluation.evaluate import rows_of
-    from airloom.evaluation.inference import answered
-    from airloom.evaluation.metrics import shown
+    from airloom.evaluation import flat_columns
+    from airloom.evaluation.evaluate import also, rows_of, tasks_of
+    from airloom.evaluation.inference import Looks, answered, one_answer
     from airloom.evaluation.predictions import by_name
+    from airloom.tasks.metrics import shown
     from airloom.training.export.adopt import adopt
     from airloom.training.export.onnx import export, load_program
     from airloom.training.few_rows import FewRows
 
     model, example = saved
     opened = open_snapshot(settings, ctx.snapshot)
+    task, own = tasks_of(settings, pipeline)
     split, processing = opened.split("validation"), run.processing.of_classes(opened.labels_of_classes)
+    processing = tasks.declared(task, processing)
     with tempfile.TemporaryDirectory(prefix="airloom-model-") as name:
         if isinstance(model, Path) and model.suffix == ".onnx":
             files = adopt(model, example, Path(name), run.rtol)
@@ -225,33 +256,40 @@ def _served(
             files = export(module, example, Path(name), processing, run.rtol)
         data, golden = files.onnx.read_bytes(), files.golden.read_bytes()
     yield f"exported to ONNX, {len(data) / 1e6:.1f} MB; it answers as the model does"
-    asked = rows_of(split, FewRows.spread(len(split), ROWS))
-
-    def ask(rows: Any, right: Any) -> Any:
-        return answered("the model", data, golden, processing, rows, right, pipeline.resources.threads)
-
-    judged = ask(asked.raw, asked.labels)
-    rows = by_name(asked.labels, judged.answers, None)
+    places = FewRows.spread(len(split), ROWS)
+    asked = rows_of(split, places, task)
+    flat = flat_columns.read(opened, "validation") if own else {}
+    looks = Looks(task, own, {name: cells[places] for name, cells in flat.items()})
+    judged = answered("the model", data, golden, processing, asked.raw, asked.labels, pipeline.resources.threads, looks)
+    rows = by_name(asked.labels, judged.answers, None, None, task, also=also(pipeline, asked.task), own=own)
     measured = rows.measured(rows.candidate) | judged.cost
     if pipeline.gate:
-        rows.merit(rows.candidate, pipeline.gate.against_champion.metric)
-        _check_gate(pipeline.gate, measured, opened.all_classes)
+        rule = pipeline.gate.against_champion
+        if rule.group:
+            flat_columns.groups(opened, "validation", rule.group)
+        if not rows.whole(rule.metric):
+            rows.merit(rows.candidate, rule.metric)
+        _check_gate(pipeline.gate, measured, opened.all_classes, also(pipeline, asked.task))
     told = ", ".join(f"{name} {value:.4g}" for name, value in shown(measured).items())
     yield f"evaluated on {len(asked.labels)} rows: {told}"
-    one = ask(_first(asked.raw), asked.labels[:1]).answers.predicted.tolist()
-    yield f"answered one row: {processing.names(one)[0] if rows.kind == 'classification' else one[0]}"
+    yield f"answered one row: {_short(one_answer(data, processing, _first(asked.raw), asked.task))}"
 
 
-def _check_gate(gate: GateSection, measured: dict[str, float], classes: list[str]) -> None:
+def _short(answer: Any) -> str:
+    text = str(answer)
+    return text if len(text) <= 200 else f"{text[:200]}…"
+
+
+def _check_gate(gate: GateSection, measured: dict[str, float], classes: list[str], also: Collection[str] = ()) -> None:
     """A rule for a metric that nobody measures would refuse every model, after all the work."""
-    from airloom.evaluation.metrics import RECALL
+    from airloom.tasks.metrics import RECALL
 
     asked = {"gate.at_least": gate.at_least, "gate.at_most": gate.at_most}
     asked |= {f"gate.slices.{name}.at_least": rule.at_least for name, rule in gate.slices.items()}
     recalls = {f"{RECALL}{name}" for name in classes}  # not every class is among a few rows
     for where, rules in asked.items():
         for metric in rules:
-            if metric not in measured and metric not in recalls:
+            if metric not in measured and metric not in {*recalls, *also} and not metric.startswith("iou_"):
                 names = ", ".join(name for name in measured if not name.startswith(RECALL))
                 few = ", ".join(map(ascii, classes[:10])) + (", …" if len(classes) > 10 else "")
                 hint = f"it measures {names}, recall_<class> of {few or 'no class'}"

@@ -159,6 +159,9 @@ def _model(s: Sources) -> list[Fact]:
             "files", f"{len(digests)}, each with its sha256", f"airloom model show {s.model}/{s.version or 'VERSION'}"
         ),
     ]
+    task = s.evidence.get("task") or dict(s.evidence.get("definition", {})).get("task")
+    if task:
+        facts.insert(1, Fact("task", task, **s.artifact(s.tag("evidence"))))
     if collected := s.tag("collected"):
         facts.append(Fact("its files", f"were collected on {collected}", "airloom gc"))
     return facts

@@ -5,8 +5,8 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from airloom.spec.base import Duration, Section
+from airloom.spec.tasks import is_share
 
-Metric = Literal["accuracy", "log_loss", "mae", "mse"]  # means over rows, so that rows can be paired
 Method = Literal["paired_bootstrap", "score", "mcnemar"]
 
 
@@ -21,7 +21,16 @@ class Planned(Section):
 class AgainstChampion(Section):
     """The paired, statistical comparison with what serves."""
 
-    metric: Metric = Field(default="accuracy", description="in which they are compared, row by row")
+    metric: str = Field(
+        default="accuracy",
+        pattern=r"^[A-Za-z_][\w.]*$",
+        description="in which they are compared: a mean over rows (accuracy, log_loss, mae, mse, …), one of all rows "
+        "(macro_f1, auc, mean_iou, …), or one's own of evaluate.metrics; see docs/how-to/tasks.md",
+    )
+    group: str = Field(
+        default="",
+        description="a column of the dataset: rows with one value of it belong together, and are drawn together",
+    )
     non_inferior_by: float | None = Field(
         default=None, gt=0, description="the candidate may be worse by less than this, in the metric's own unit"
     )
@@ -44,6 +53,8 @@ class AgainstChampion(Section):
             raise ValueError("mcnemar tests whether accuracy is better: it needs superior: true and metric: accuracy")
         if self.method == "score" and self.metric != "accuracy":
             raise ValueError(f"score compares shares of right answers; for {self.metric} use paired_bootstrap")
+        if self.group and self.method != "paired_bootstrap":
+            raise ValueError(f"{self.method} takes each row for itself: with group use paired_bootstrap")
         _shares(self.metric, {"non_inferior_by": self.non_inferior_by, "planned.effect": self.planned.effect})
         return self
 
@@ -52,11 +63,11 @@ def _shares(metric: str, margins: dict[str, float | None]) -> None:
     """Right answers are a share: a margin of 3 would mean percent, and let every model pass.
 
     Raises:
-        ValueError: a margin of accuracy is no share.
+        ValueError: a margin of a share is none.
     """
     for name, value in margins.items():
-        if metric == "accuracy" and value is not None and not -1 < value < 1:
-            raise ValueError(f"{name} is {value:g}; accuracy is a share of 1: give 0.03 for 3 percent")
+        if is_share(metric) and value is not None and not -1 < value < 1:
+            raise ValueError(f"{name} is {value:g}; {metric} is a share of 1: give 0.03 for 3 percent")
 
 
 class SliceRule(Section):

@@ -19,6 +19,7 @@ from airloom.spec.candidates import Candidate
 from airloom.spec.dataset import DatasetSection, Name
 from airloom.spec.gate import GateSection
 from airloom.spec.predict import PredictSection
+from airloom.spec.tasks import METRICS, has, known
 from airloom.spec.tuning import Distribution, TuneSection
 
 MOST_PARAMETERS = 6000  # characters; what the search adds has to fit into the same tag of MLflow, which takes 8000
@@ -90,10 +91,38 @@ class Slice(Section):
         return self
 
 
+def _some(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+OwnMetric = Annotated[str, StringConstraints(pattern=r"^[^:]+:[A-Za-z_]\w*$")]
+
+
 class EvaluateSection(Section):
     """How candidate and champion are looked at."""
 
     slices: dict[SliceName, Slice] = Field(default={}, description="parts of the test split by name")
+    metrics: Annotated[list[OwnMetric], BeforeValidator(_some)] = Field(
+        default=[],
+        description="functions of the project, path.py:function: (outputs, labels, rows) -> a value for each row, or "
+        "one number of all; more is better",
+    )
+
+    @field_validator("metrics")
+    @classmethod
+    def _names(cls, metrics: list[str]) -> list[str]:
+        names = [reference.partition(":")[2] for reference in metrics]
+        if twice := next((name for name in names if names.count(name) > 1), ""):
+            raise ValueError(f"two functions are called {twice}: a metric has the name of its function")
+        ours = [name for name in names if any(has(task, name) for task in METRICS)]
+        if ours:
+            raise ValueError(f"{ours[0]} is a metric of ours: give the function another name")
+        return metrics
+
+    @property
+    def own(self) -> dict[str, str]:
+        """The functions by the name of their metric."""
+        return {reference.partition(":")[2]: reference for reference in self.metrics}
 
 
 def _left_out(schema: dict[str, Any]) -> None:
@@ -115,6 +144,12 @@ class Pipeline(Section):
         description="path/from/project.py:function or module:function; or else a command",
     )
     command: str | list[str] = Field(default="", description="a program of anybody's that trains, instead of `train`")
+    task: str = Field(
+        default="",
+        pattern=r"^([^:]+:[A-Za-z_]\w*|[a-z_]*)$",
+        description=f"what the answers are for: {', '.join(METRICS)}, or path.py:Class; left out, labels that are "
+        "classes are told, and numbers predicted",
+    )
     inputs: list[str] = Field(
         default=[], description="files, folders or patterns of the project that the training reads by path"
     )
@@ -187,6 +222,24 @@ class Pipeline(Section):
             hint = f"give the file a `gate`; or a person decides: `airloom model promote {self.pipeline}/VERSION`"
             raise ConfigError(f"nobody judges what pipeline {self.pipeline} trains: its file has no `gate`", hint)
         return self.gate
+
+    @property
+    def own_task(self) -> bool:
+        """Whether the task is a class of the project, whose metrics nobody knows before it is loaded."""
+        return ":" in self.task
+
+    @model_validator(mode="after")
+    def _task(self) -> "Pipeline":
+        if self.task and not self.own_task and self.task not in METRICS:
+            raise ValueError(
+                f"task: {self.task!r}: there is no such task; there are {', '.join(METRICS)}, path.py:Class"
+            )
+        metric = self.gate.against_champion.metric if self.gate else ""
+        if metric and not self.own_task and metric not in self.evaluate.own and not has(self.task, metric):
+            there = ", ".join([*known(self.task), *self.evaluate.own]) or "none: name a function in evaluate.metrics"
+            what = f"task {self.task}" if self.task else "a pipeline without `task`"
+            raise ValueError(f"gate.against_champion.metric: {what} has no metric {metric!r}; there are {there}")
+        return self
 
     @model_validator(mode="after")
     def _judged(self) -> "Pipeline":

@@ -207,7 +207,7 @@ class TrainingRun:
         return self._source.loader(split, batch_size, **options)
 
     def example(self, **options: Any) -> Any:
-        """The first two training inputs: a tensor (2, …), or a dict of such; of one row the export would fix the batch at 1.
+        """The first two training inputs, a tensor (2, …) or a dict: an export from one row would fix the batch at 1.
 
         Args:
             options: of `loader`, such as `pad` or `named`.

@@ -15,7 +15,9 @@ from airloom.errors import JobFailed, MlflowAway, StoppedByRequest
 from airloom.jobs import context
 from airloom.project.functions import load_function, source_file
 from airloom.settings import Settings
+from airloom.spec.load import definition
 from airloom.spec.pipeline import Pipeline
+from airloom.tasks import declared, find
 from airloom.tracking import runs
 from airloom.tracking.inputs import log_input
 from airloom.tracking.tags import Tag
@@ -214,7 +216,7 @@ def _end(
     note_read(api, settings.project, (run_id, ctx.mlflow_run), keep_modules(api, settings.project, run_id))
     if not isinstance(sink.model[0], Path):
         api.set_tag(run_id, Tag.WEIGHTS, weights_digest(sink.model[0]))
-    processing = data.declare(run.processing)
+    processing = declared(find(definition(ctx).task, settings.project), data.declare(run.processing))
     return store_model(run_id, *sink.model, run.params, sink.metrics, processing, run.rtol).to_dict()
 
 

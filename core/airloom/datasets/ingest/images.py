@@ -18,15 +18,15 @@ def image_table(images: "np.ndarray[Any, Any]", labels: "np.ndarray[Any, Any]") 
 
     Args:
         images: shape (n, channels, height, width); uint8 stays, other numbers become float32 (0..1 by convention).
-        labels: whole numbers or text, shape (n,).
+        labels: whole numbers or text, shape (n,); or several of a row, such as masks (n, height, width).
 
     Raises:
         DataError: the shapes do not fit together.
     """
     import numpy as np
 
-    if images.ndim != 4 or labels.shape != (len(images),):
-        hint = "images need shape (n, channels, height, width), labels (n,)"
+    if images.ndim != 4 or not labels.ndim or len(labels) != len(images):
+        hint = "images need shape (n, channels, height, width), labels (n,) or several a row"
         raise DataError(f"images of shape {images.shape} do not go with labels of shape {labels.shape}", hint)
     pixels = images if images.dtype == np.uint8 else np.asarray(images, np.float32)
     return from_arrays({"image": pixels, "label": labels}, LAYOUT).to_table()

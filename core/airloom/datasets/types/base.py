@@ -101,7 +101,9 @@ def check_roles(schema: pa.Schema, layout: Layout) -> None:
 
 
 def check_class_label(schema: pa.Schema, layout: Layout) -> None:
-    """A label is of whole numbers (int64) or text: a class. Rows may have none, for an autoencoder or a language model.
+    """A label is of whole numbers (int64) or text: a class. Or several of a row: lists of names, of numbers, or a mask.
+
+    Rows may have none, for an autoencoder or a language model.
 
     Raises:
         DataError: it is of another kind.
@@ -109,10 +111,21 @@ def check_class_label(schema: pa.Schema, layout: Layout) -> None:
     if not layout.label:
         return
     kind = schema.field(layout.label).type
-    if kind not in (pa.int64(), pa.large_string()):
+    if kind not in (pa.int64(), pa.large_string()) and not _is_several(kind):
         message = f"the label {layout.label!a} is {kind}; {layout.type} classification needs whole numbers or text"
         one = pa.types.is_fixed_size_list(kind) and kind.list_size == 1
         raise DataError(message, "save labels.reshape(-1)" if one else "give classes, or use the type tabular")
+
+
+def _is_several(kind: pa.DataType) -> bool:
+    """Lists of names or numbers, also in lists; one number in a list is a class that was saved so by mistake."""
+    if pa.types.is_fixed_size_list(kind) and kind.list_size == 1:
+        return False
+    if not pa.types.is_fixed_size_list(kind) and not pa.types.is_large_list(kind):
+        return False
+    inner = kind.value_type
+    number = pa.types.is_integer(inner) or pa.types.is_floating(inner)
+    return bool(number or inner == pa.large_string() or _is_several(inner))
 
 
 def one_input(schema: pa.Schema, layout: Layout) -> pa.Field:

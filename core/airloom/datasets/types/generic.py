@@ -7,7 +7,7 @@ import pyarrow as pa
 from airloom.datasets.storage.schema import Layout
 from airloom.datasets.types.base import check_roles
 from airloom.datasets.types.labels import label_tensor
-from airloom.datasets.types.measures import generic, series
+from airloom.datasets.types.measures import generic, of_label
 from airloom.datasets.types.tensors import tensor
 from airloom.errors import DataError
 
@@ -37,7 +37,7 @@ class GenericType:
         self.check(table.schema, layout)
         measured = [generic(name, table.column(name)) for name in layout.inputs(table.schema)]
         if layout.label:
-            measured.append({layout.label: series(table.column(layout.label))})
+            measured.append(of_label(layout.label, table.column(layout.label)))
         names = [name for measures in measured for name in measures]
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)

@@ -17,6 +17,7 @@ from airloom.datasets.types.base import (
     the_input,
 )
 from airloom.datasets.types.labels import label_tensor
+from airloom.datasets.types.measures import of_label
 from airloom.datasets.types.tensors import tensor
 from airloom.errors import DataError
 from airloom.pictures import Seen, look
@@ -130,7 +131,7 @@ def _profile_of_files(column: pa.ChunkedArray, table: pa.Table, layout: Layout) 
 
 
 def _with_label(frame: "pd.DataFrame", table: pa.Table, layout: Layout) -> "pd.DataFrame":
-    return frame.assign(**{layout.label: table.column(layout.label).to_pandas()}) if layout.label else frame
+    return frame.assign(**of_label(layout.label, table.column(layout.label))) if layout.label else frame
 
 
 def flat_pixels(chunk: pa.FixedSizeListArray) -> "np.ndarray[Any, Any]":

@@ -28,6 +28,13 @@ def series(column: pa.ChunkedArray) -> "pd.Series":
     return column.to_pandas()
 
 
+def of_label(name: str, column: pa.ChunkedArray) -> "dict[str, pd.Series]":
+    """A label under its own name; several labels, numbers or a mask by what can be said of any column."""
+    kind = column.type
+    nested = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return generic(name, column) if nested or pa.types.is_struct(kind) else {name: series(column)}
+
+
 def generic(name: str, column: pa.ChunkedArray) -> "dict[str, pd.Series]":
     """What can be said of any column: a flat one as it is, of others the size, of lists of numbers the range."""
     kind = column.type

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 from airloom.datasets.storage.schema import Layout
 from airloom.datasets.types.base import Limits, check_class_label, check_roles, one_input, the_input
 from airloom.datasets.types.labels import label_tensor
+from airloom.datasets.types.measures import of_label
 from airloom.errors import DataError
 
 if TYPE_CHECKING:
@@ -55,8 +56,9 @@ class TextType:
             "words": pc.if_else(pc.equal(pc.binary_length(trimmed), 0), 0, words),
             "non_ascii": _non_ascii(text, characters),
         }
-        measured |= {layout.label: table.column(layout.label)} if layout.label else {}
-        return pd.DataFrame({name: column.to_pandas() for name, column in measured.items()})
+        frame = {name: column.to_pandas() for name, column in measured.items()}
+        label = of_label(layout.label, table.column(layout.label)) if layout.label else {}
+        return pd.DataFrame(frame | label)
 
     def to_tensors(
         self, columns: "dict[str, np.ndarray[Any, Any] | list[Any]]", schema: pa.Schema, layout: Layout

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from airloom.evaluation import paired
+from airloom.evaluation.bootstrap import Pair
 from airloom.evaluation.gate.alpha_spending import FIRST, Tries
 from airloom.spec.gate import AgainstChampion, GateSection, SliceRule
 
@@ -25,12 +26,13 @@ class PairedComparison:
     effect: float  # mean gain: candidate minus champion, turned so that more is better
     lower: float  # one-sided bound at alpha
     interval: tuple[float, float]  # two-sided at 2 alpha
-    better: int  # rows that only the candidate has right, or has a lower loss on
+    better: int  # rows that only the candidate has right, or has a lower loss on; 0 for a metric of all rows
     worse: int
     power: float  # chance to pass where the true gain is the planned effect
     alpha: float  # after the correction for earlier tries
     bounds: dict[str, float] = field(default_factory=dict)  # lower bound by method; the least of them counts
     p_value: float | None = None  # of the score test or McNemar's
+    units: int | None = None  # what was drawn for a metric of all rows: rows, or groups of them
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class GateOutcome:
 def decide(
     policy: GateSection,
     metrics: Mapping[str, float],
-    candidate: Array,
+    candidate: Array | Pair,
     champion: Array | None,
     seed: int = 0,
     *,
@@ -70,7 +72,8 @@ def decide(
         policy: the pipeline's gate section.
         metrics: the candidate's metrics on the test split.
         candidate: of each test row, shape (n,): whether the candidate has it right (bool), or minus its loss (float).
-        champion: the same of the champion on the same rows; None where nothing serves yet.
+            For a metric of all rows, or of groups, both models' rows.
+        champion: the same of the champion on the same rows; None where nothing serves yet, or a pair is given.
         seed: of the bootstrap.
         slices: by name.
         tries: which tries on this test split the candidate is.
@@ -81,10 +84,10 @@ def decide(
     rule, comparison, comparisons = policy.against_champion, None, dict[str, PairedComparison]()
     if problem := _problem(candidate, champion, rule):
         checks.append((False, problem))
-    elif champion is None:
+    elif not _has_champion(candidate, champion):
         checks.append(_first_model(policy))
     else:
-        comparison = compare(candidate, champion, rule, seed, alpha=tries.alpha(rule.alpha))
+        comparison = _compared(candidate, champion, rule, seed, tries.alpha(rule.alpha))
         checks.append(_against(comparison, rule, tries))
     checks += [_unknown(who, classes, policy) for who, classes in (unknown or {}).items()]
     for name, slice_rule in policy.slices.items():
@@ -103,8 +106,23 @@ def _unknown(who: str, classes: Mapping[str, int], policy: GateSection) -> Check
     return allowed, f"the {who} does not know {named}; {counted if allowed else 'gate.unknown_classes is refuse'}"
 
 
-def _problem(candidate: Array, champion: Array | None, rule: AgainstChampion) -> str:
+def _has_champion(candidate: Array | Pair, champion: Array | None) -> bool:
+    return candidate.champion is not None if isinstance(candidate, Pair) else champion is not None
+
+
+def _compared(
+    candidate: Array | Pair, champion: Array | None, rule: AgainstChampion, seed: int, alpha: float
+) -> PairedComparison:
+    if isinstance(candidate, Pair):
+        return compare_pair(candidate, rule, seed, alpha)
+    assert champion is not None  # noqa: S101 - asked before
+    return compare(candidate, champion, rule, seed, alpha=alpha)
+
+
+def _problem(candidate: Array | Pair, champion: Array | None, rule: AgainstChampion) -> str:
     """Why the rows cannot be judged; empty where they can."""
+    if isinstance(candidate, Pair):
+        return candidate.problem()
     if not _is_evidence(candidate, rule):
         return f"the candidate's rows are no evidence: {candidate.dtype}, shape {candidate.shape}"
     if champion is None:
@@ -149,6 +167,8 @@ def _against(comparison: PairedComparison, rule: AgainstChampion, tries: Tries) 
         f"with {1 - comparison.alpha:.2%} confidence more than {comparison.lower:+.4f} "
         f"({tries} at alpha {rule.alpha}); "
     )
+    if comparison.units is not None and rule.group:
+        text = f"{text[:-2]}, drawn as {comparison.units} groups by {rule.group}; "
     wanted = "it must be better" if rule.superior else f"it may be worse by {rule.margin}"
     if rule.method == "mcnemar":
         passed = comparison.p_value is not None and comparison.p_value <= comparison.alpha
@@ -162,7 +182,7 @@ def _slice(
     part: SliceRows | None,
     against: AgainstChampion,
     seed: int,
-    pair: tuple[Array, Array | None] | None,
+    pair: tuple[Array | Pair, Array | None] | None,
     tries: Tries,
     comparisons: dict[str, PairedComparison],
 ) -> list[Check]:
@@ -170,19 +190,41 @@ def _slice(
     if part is None or part.mask.dtype != np.bool_ or not part.mask.any():
         return [(False, f"slice {name} is empty or was not evaluated")]
     checks = [_minimum(metric, least, part.metrics) for metric, least in rule.at_least.items()]
-    if rule.non_inferior_by is not None and pair is not None and pair[1] is not None:
+    if rule.non_inferior_by is not None and pair is not None and _has_champion(*pair):
         if len(part.mask) != len(pair[0]):
             return [(False, f"slice {name} marks {len(part.mask)} rows of {len(pair[0])}")]
         asked = against.model_copy(
             update={"non_inferior_by": rule.non_inferior_by, "superior": False, "method": "paired_bootstrap"}
         )
-        candidate, champion = pair[0][part.mask], pair[1][part.mask]
+        candidate: Array | Pair = pair[0].take(part.mask) if isinstance(pair[0], Pair) else pair[0][part.mask]
+        champion = None if pair[1] is None else pair[1][part.mask]
         if problem := _problem(candidate, champion, asked):
             checks.append((False, problem))
         else:
-            comparisons[name] = compare(candidate, champion, asked, seed, alpha=tries.alpha(against.alpha))
+            comparisons[name] = _compared(candidate, champion, asked, seed, tries.alpha(against.alpha))
             checks.append(_against(comparisons[name], asked, tries))
     return [(passed, f"slice {name} ({int(part.mask.sum())} rows): {text}") for passed, text in checks]
+
+
+def compare_pair(pair: Pair, rule: AgainstChampion, seed: int = 0, alpha: float | None = None) -> PairedComparison:
+    """Compare by a metric of all rows, or by groups of rows, by a paired bootstrap.
+
+    Args:
+        pair: candidate and champion, which were checked to be evidence.
+        rule: metric, margin, resamples.
+        seed: of the bootstrap.
+        alpha: default: the rule's.
+
+    Raises:
+        GateError: the metric is not defined in too many resamples.
+    """
+    alpha = rule.alpha if alpha is None else alpha
+    drawn = pair.resampled(rule.resamples, seed)
+    bounds = drawn.bounds(alpha)
+    low, high = min(b.lower for b in bounds.values()), max(b.upper for b in bounds.values())
+    chance = drawn.power(rule.planned.effect, rule.margin, alpha)
+    lowest = {name: bound.lower for name, bound in bounds.items()}
+    return PairedComparison(len(pair), drawn.gain, low, (low, high), 0, 0, chance, alpha, lowest, units=drawn.units)
 
 
 def compare(

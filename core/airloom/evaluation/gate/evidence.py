@@ -9,18 +9,20 @@ import numpy as np
 
 from airloom.contracts import Decision, Evaluation, RunContext
 from airloom.errors import GateError, MlflowAway
-from airloom.evaluation.evaluate import read_predictions
+from airloom.evaluation.bootstrap import Pair, mean_of
+from airloom.evaluation.evaluate import read_predictions, tasks_of
 from airloom.evaluation.gate import nothing_new, page, tries
 from airloom.evaluation.gate.alpha_spending import Tries
 from airloom.evaluation.gate.decide import GateOutcome, SliceRows, decide
 from airloom.evaluation.gate.nothing_new import EVIDENCE, PAGE
-from airloom.evaluation.metrics import shown
 from airloom.evaluation.predictions import PredictedRows
 from airloom.registry import models
 from airloom.settings import Settings
 from airloom.spec.gate import GateSection
 from airloom.spec.load import digest, full
 from airloom.spec.pipeline import Pipeline
+from airloom.tasks.metrics import shown
+from airloom.tasks.whole import sign
 from airloom.tracking import runs
 from airloom.tracking.tags import Tag
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 OVERRIDE = "gate/override.json"
+Array = np.ndarray[Any, Any]
 
 
 def gate(settings: Settings, pipeline: Pipeline, ctx: RunContext, evaluation: Evaluation) -> Decision:
@@ -49,7 +52,7 @@ def gate(settings: Settings, pipeline: Pipeline, ctx: RunContext, evaluation: Ev
     client = runs.client(settings)
     spent = tries.count(settings, ctx.model, evaluation.split, evaluation.candidates or [ctx.mlflow_run])
     with runs.connection_errors(settings):
-        outcome, rows = _decide(client, pipeline, ctx, evaluation, spent)
+        outcome, rows = _decide(client, settings, pipeline, ctx, evaluation, spent)
         evidence = _evidence(pipeline, ctx, evaluation, outcome, spent) | _classes(rows)
         text = json.dumps(evidence, indent=1)
         client.log_text(ctx.mlflow_run, text, EVIDENCE)
@@ -74,15 +77,37 @@ def judge_rows(
     Raises:
         GateError: the policy's metric does not go with the rows.
     """
-    metric = policy.against_champion.metric
-    candidate = rows.merit(rows.candidate, metric)
-    champion = rows.merit(rows.champion, metric) if rows.champion else None
+    candidate, champion = compared(policy, rows)
     parts = {name: SliceRows(mask, rows.measured(rows.candidate, mask)) for name, mask in rows.slices.items()}
     return decide(policy, metrics, candidate, champion, seed, slices=parts, tries=spent, unknown=rows.unknown())
 
 
+def compared(policy: GateSection, rows: PredictedRows) -> "tuple[Array | Pair, Array | None]":
+    """What the gate compares: what each row has, or both models' rows for a metric of all of them, or of groups.
+
+    Raises:
+        GateError: the policy's metric does not go with the rows.
+    """
+    metric, group = policy.against_champion.metric, policy.against_champion.group
+    if group and rows.groups is None:
+        raise GateError(f"the rows do not say which {group} they belong to", "clear `evaluate`")
+    measure = rows.whole(metric)
+    if measure is None and not group:
+        return rows.merit(rows.candidate, metric), rows.merit(rows.champion, metric) if rows.champion else None
+    if measure is None:
+        rows.merit(rows.candidate, metric)  # whether there is such a metric
+        measure = mean_of(lambda some: sign(metric) * rows.merit_of(some, metric))
+    champion = rows.of(rows.champion) if rows.champion else None
+    return Pair(metric, measure, rows.of(rows.candidate), champion, rows.groups if group else None), None
+
+
 def _decide(
-    client: "MlflowClient", pipeline: Pipeline, ctx: RunContext, evaluation: Evaluation, spent: Tries
+    client: "MlflowClient",
+    settings: Settings,
+    pipeline: Pipeline,
+    ctx: RunContext,
+    evaluation: Evaluation,
+    spent: Tries,
 ) -> tuple[GateOutcome, PredictedRows | None]:
     champion = models.champion(client, ctx.model)
     serving = str(champion.version) if champion is not None else ""
@@ -92,7 +117,7 @@ def _decide(
         )
         return _refuse(f"the champion changed: {change}; clear `evaluate`"), None
     try:
-        rows = read_predictions(client, ctx, evaluation)
+        rows = read_predictions(client, ctx, evaluation, *tasks_of(settings, pipeline))
         if doubt := _doubt(rows, evaluation):
             return _refuse(f"the predictions are not those of this evaluation: {doubt}; clear `evaluate`"), None
         if evaluation.champion_problem:
@@ -128,8 +153,10 @@ def _refuse(reason: str) -> GateOutcome:
 
 def _classes(rows: PredictedRows | None) -> dict[str, Any]:
     """How many classes the test rows have, and which one of the models does not know."""
-    if rows is None or rows.kind == "regression":
+    if rows is None:
         return {}
+    if rows.kind != "classification":
+        return {"unknown_classes": rows.unknown()} if rows.classes else {}
     return {"classes": int(np.unique(rows.label).size), "unknown_classes": rows.unknown()}
 
 
@@ -156,4 +183,5 @@ def _evidence(
         "test_split": evaluation.split,
         "predictions": {"path": evaluation.predictions, "sha256": evaluation.sha256, "rows": evaluation.rows},
         "seed": pipeline.seed,
+        **({"task": pipeline.task} if pipeline.task else {}),
     }

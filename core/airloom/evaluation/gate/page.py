@@ -5,7 +5,7 @@ import html
 from typing import Any
 
 from airloom.evaluation import figures
-from airloom.evaluation.gate.decide import GateOutcome
+from airloom.evaluation.gate.decide import GateOutcome, PairedComparison
 from airloom.evaluation.gate.figures import interval
 from airloom.evaluation.predictions import PredictedRows
 
@@ -15,6 +15,9 @@ _STYLE = (
     "td,th{padding:.25em 1em;border-bottom:1px solid #ddd;text-align:left}img{max-width:48%;vertical-align:top}"
     ".passed{color:#176d2c}.refused{color:#a4161a}code{font-size:.9em}"
 )
+
+
+_SHOWN = ("accuracy", "log_loss", "mae", "mse")  # of slices
 
 
 def render(evidence: dict[str, Any], outcome: GateOutcome, rows: PredictedRows | None) -> str:
@@ -50,7 +53,9 @@ def _metrics(evidence: dict[str, Any]) -> str:
     ours, theirs = evidence["metrics"], evidence["champion_metrics"]
     version = evidence["champion_version"]
     rows = [[name, _number(value), _number(theirs.get(name))] for name, value in ours.items()]
-    return "<h2>Metrics on the test split</h2>" + _table(
+    task = evidence.get("task")
+    title = f"Metrics on the test split{f', task {html.escape(task)}' if task else ''}"
+    return f"<h2>{title}</h2>" + _table(
         ["metric", "candidate", f"champion, version {version}" if version else "no champion"], rows
     )
 
@@ -62,7 +67,7 @@ def _comparison(evidence: dict[str, Any], outcome: GateOutcome) -> str:
     margin = rule["non_inferior_by"] or 0.0
     rows = [
         ["rows", str(comparison.rows)],
-        ["better, worse", f"{comparison.better}, {comparison.worse}"],
+        *_drawn(comparison, rule),
         ["gain", f"{comparison.effect:+.5f}"],
         ["interval, two-sided", f"{comparison.interval[0]:+.5f} to {comparison.interval[1]:+.5f}"],
         *([f"lower bound, {name}", f"{bound:+.5f}"] for name, bound in comparison.bounds.items()),
@@ -75,17 +80,32 @@ def _comparison(evidence: dict[str, Any], outcome: GateOutcome) -> str:
     return f"<h2>Against the champion</h2>{image}{_table(['', ''], rows)}"
 
 
+def _drawn(comparison: PairedComparison, rule: dict[str, Any]) -> list[list[str]]:
+    """On how many rows one model is better; of a metric of all rows what was drawn."""
+    if comparison.units is None:
+        return [["better, worse", f"{comparison.better}, {comparison.worse}"]]
+    what = f"groups by {rule['group']}" if rule.get("group") else "rows"
+    return [["drawn", f"{comparison.units} {what}"]]
+
+
 def _slices(evidence: dict[str, Any]) -> str:
     if not evidence["slices"]:
         return ""
-    shown = [name for name in ("rows", "accuracy", "log_loss", "mae", "mse")]
+    metric = evidence["policy"]["against_champion"]["metric"]
+    shown = list(dict.fromkeys(["rows", *_SHOWN, metric]))
+    if evidence.get("task"):  # only what its slices have
+        shown = [name for name in shown if any(name in part for part in evidence["slices"].values())]
     rows = [[name, *(_number(part.get(metric)) for metric in shown)] for name, part in evidence["slices"].items()]
     return "<h2>Slices</h2>" + _table(["slice", *shown], rows)
 
 
 def _pictures(rows: PredictedRows | None) -> str:
-    if rows is None or rows.kind != "classification":
+    if rows is None:
         return ""
+    if rows.kind != "classification":
+        paints = rows.task.draw(rows.of(rows.candidate)) if rows.given else {}
+        images = [_image(figures.picture(paint), f"{name} of the candidate") for name, paint in paints.items()]
+        return f"<h2>The candidate</h2>{''.join(images)}" if images else ""
     images = [_image(figures.confusion_matrix(rows, rows.candidate), "confusion matrix of the candidate")]
     if rows.champion:
         images.append(_image(figures.confusion_matrix(rows, rows.champion), "confusion matrix of the champion"))

@@ -1,7 +1,7 @@
 """How often the gate errs: stored predictions, resampled where the null just holds, through the gate itself."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,9 +10,10 @@ import numpy as np
 
 from airloom.errors import GateError
 from airloom.evaluation import predictions
-from airloom.evaluation.evaluate import FOLDER, PREDICTIONS
+from airloom.evaluation.bootstrap import Pair
+from airloom.evaluation.evaluate import FOLDER, PREDICTIONS, tasks_of
 from airloom.evaluation.gate.alpha_spending import Tries
-from airloom.evaluation.gate.evidence import judge_rows
+from airloom.evaluation.gate.evidence import compared, judge_rows
 from airloom.evaluation.predictions import PredictedRows
 from airloom.settings import Settings
 from airloom.spec.gate import GateSection
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 CONFIDENCE = 0.95
+RESAMPLES = 2_000  # of each simulated decision by a metric of all rows, at most: thousands of decisions are simulated
+WEAKEST, STRONGEST = 0.05, 50.0  # tilt: beyond it one row alone would be drawn
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,11 @@ def simulate(settings: Settings, pipeline: Pipeline, trials: int = 500, seed: in
     client = mlflow_runs.client(settings)
     with mlflow_runs.connection_errors(settings):
         run, rows, collected = _newest(settings, client, pipeline)
+    rows = replace(rows, slices={})
+    if isinstance(compared(policy, rows)[0], Pair):
+        fewer = min(policy.against_champion.resamples, RESAMPLES)
+        against = policy.against_champion.model_copy(update={"resamples": fewer})
+        policy = policy.model_copy(update={"against_champion": against})
     rule, spent = policy.against_champion, Tries(tries, tries)
     size = rule.planned.rows or len(rows)
     generator = np.random.default_rng(seed)
@@ -94,12 +102,77 @@ def _share(
     generator: np.random.Generator,
     spent: Tries,
 ) -> Share:
-    population, chances = at_gain(rows, policy.against_champion.metric, gain)
-    promoted = 0
+    population, chances = population_at(policy, rows, gain)
+    draw, promoted = _drawing(population, chances, size / len(rows)), 0
     for number in range(trials):
-        sample = population.take(generator.choice(len(population), size, p=chances))
-        promoted += judge_rows(policy, {}, sample, spent, number).passed
+        try:
+            promoted += judge_rows(policy, {}, draw(generator), spent, number).passed
+        except GateError:  # a sample in which the metric is not defined promotes nobody
+            continue
     return Share(promoted, trials, gain, exact_interval(promoted, trials))
+
+
+def _drawing(population: PredictedRows, chances: Array, share: float) -> Callable[[np.random.Generator], PredictedRows]:
+    """Draws a test split from a population: rows, or whole groups where each has a chance.
+
+    Args:
+        population: the stored rows twice, see `population_at`.
+        chances: of each row or group.
+        share: the size of a sample by that of the stored rows.
+    """
+    count = round(len(chances) / 2 * share)
+    if population.groups is None:
+        return lambda generator: population.take(generator.choice(len(population), count, p=chances))
+    order = np.argsort(population.groups, kind="stable")
+    members = np.split(order, np.flatnonzero(np.diff(population.groups[order])) + 1)
+
+    def draw(generator: np.random.Generator) -> PredictedRows:
+        drawn = [members[place] for place in generator.choice(len(members), count, p=chances)]
+        sizes = [len(rows) for rows in drawn]  # a group that is drawn twice is two groups
+        return replace(population.take(np.concatenate(drawn)), groups=np.repeat(np.arange(count), sizes))
+
+    return draw
+
+
+def population_at(policy: GateSection, rows: PredictedRows, gain: float) -> tuple[PredictedRows, Array]:
+    """As `at_gain`; by a metric of all rows, or of groups, each row or group tilts by its influence on the difference.
+
+    Raises:
+        GateError: as `at_gain`.
+    """
+    rule = policy.against_champion
+    if not rule.group:
+        rows = replace(rows, groups=None)
+    if not isinstance(compared(policy, rows)[0], Pair):
+        return at_gain(rows, rule.metric, gain)
+    assert rows.champion is not None  # noqa: S101 - `_newest` looked
+    both = _joined(rows, replace(rows, candidate=rows.champion, champion=rows.candidate))
+    pair, _ = compared(policy, both)
+    assert isinstance(pair, Pair)  # noqa: S101 - as before
+    for drawn in (0, RESAMPLES):
+        influence, difference = pair.influence(drawn)
+        chances = _tilted(influence / max(np.abs(influence).max(), 1e-300), difference, gain)
+        if chances is not None:
+            return both, chances
+    message = f"on the stored rows the models differ by less than {gain:+g} in {rule.metric}"
+    raise GateError(message, "simulate after a run whose candidate differs from the champion")
+
+
+def _tilted(influence: Array, difference: Callable[[Array], float], gain: float) -> Array | None:
+    """The chances by which the gain is the one wanted; None where none are found.
+
+    Outwards, as so strong a tilt that one row alone is drawn turns back, or leaves a metric without a value.
+    """
+    direction, low, high = (1 if gain > difference(_weights(influence, 0.0)) else -1), 0.0, WEAKEST
+    while direction * (gain - difference(_weights(influence, direction * high))) > 0:
+        low, high = high, high * 1.5
+        if high > STRONGEST or not np.isfinite(difference(_weights(influence, direction * high))):
+            return None
+    for _ in range(40):
+        tilt = (low + high) / 2
+        beyond = direction * (difference(_weights(influence, direction * tilt)) - gain) >= 0
+        low, high = (low, tilt) if beyond else (tilt, high)
+    return _weights(influence, direction * low)
 
 
 def at_gain(rows: PredictedRows, metric: str, gain: float) -> tuple[PredictedRows, Array]:
@@ -133,15 +206,20 @@ def _weights(gains: Array, tilt: float) -> Array:
 def _joined(first: PredictedRows, second: PredictedRows) -> PredictedRows:
     def of(upper: Any, lower: Any) -> Any:
         predicted, loss = np.concatenate([upper.predicted, lower.predicted]), np.concatenate([upper.loss, lower.loss])
-        return type(upper)(predicted, loss)
+        kept = {name: np.concatenate([values, lower.kept[name]]) for name, values in upper.kept.items()}
+        return type(upper)(predicted, loss, kept=kept)
 
-    return PredictedRows(
-        first.kind,
-        np.concatenate([first.label, second.label]),
-        of(first.candidate, second.candidate),
-        of(first.champion, second.champion),
-        {name: np.concatenate([mask, second.slices[name]]) for name, mask in first.slices.items()},
-        first.classes,
+    groups = first.groups
+    if groups is not None:
+        numbers = np.unique(groups, return_inverse=True)[1]
+        groups = np.concatenate([numbers, numbers + numbers.max() + 1])
+    return replace(
+        first,
+        label=np.concatenate([first.label, second.label]),
+        candidate=of(first.candidate, second.candidate),
+        champion=of(first.champion, second.champion),
+        slices={name: np.concatenate([mask, second.slices[name]]) for name, mask in first.slices.items()},
+        groups=groups,
     )
 
 
@@ -166,7 +244,8 @@ def _newest(settings: Settings, client: "MlflowClient", pipeline: Pipeline) -> t
             continue
         with tempfile.TemporaryDirectory(prefix="airloom-simulate-") as folder:
             path = Path(client.download_artifacts(run_id, PREDICTIONS, folder))
-            return run_id, predictions.read(path, with_champion=True), collected
+            task, own = tasks_of(settings, pipeline)
+            return run_id, predictions.read(path, with_champion=True, task=task, own=own), collected
     if collected:
         message = f"no run of {pipeline.pipeline} has its stored predictions any more"
         gone = f"the file was collected in {len(collected)}: {', '.join(collected[:3])}"
@@ -179,7 +258,8 @@ def _comparing(settings: Settings, client: "MlflowClient", pipeline: Pipeline, h
     experiment = client.get_experiment_by_name(mlflow_runs.experiment_name(settings, pipeline.pipeline))
     if experiment is None:
         raise GateError(f"pipeline {pipeline.pipeline} has no stored predictions yet", hint)
-    metric = "mae" if pipeline.policy.against_champion.metric in ("mae", "mse") else "accuracy"
+    numbers = pipeline.policy.against_champion.metric in ("mae", "mse", "rmse", "r2")
+    metric = "size_mb" if pipeline.task or pipeline.evaluate.metrics else "mae" if numbers else "accuracy"
     query, newest_first = f"metrics.champion_test_{metric} >= 0", ["attributes.start_time DESC"]
     return mlflow_runs.pages(client.search_runs, [experiment.experiment_id], query, order_by=newest_first)
 

@@ -13,6 +13,7 @@ from airloom.pipeline.steps.base import Arguments, Step, light
 from airloom.project.packages import lock
 from airloom.settings import Settings, load
 from airloom.spec.load import definition
+from airloom.spec.tasks import added
 from airloom.tracking import runs
 from airloom.tracking.tags import Tag
 
@@ -29,6 +30,15 @@ def reads(settings: Settings, ctx: RunContext, arguments: Arguments) -> StepMani
         looked_at["gate.against_champion.metric"] = pipeline.gate.against_champion.metric
         if shown := sorted(name for name in pipeline.gate.named_metrics if name.startswith("recall_")):
             looked_at["gate.recalls"] = shown  # of many classes only the worst are kept, and these
+        if group := pipeline.gate.against_champion.group:
+            looked_at["gate.against_champion.group"] = group
+        if whole := sorted(name for name in pipeline.gate.named_metrics if added(name)):
+            looked_at["gate.metrics"] = whole
+    code = dict[str, str]()
+    if pipeline.task:
+        looked_at["task"] = pipeline.task
+    for reference in [*([pipeline.task] if pipeline.own_task else []), *pipeline.evaluate.metrics]:
+        code |= manifest.function_code(settings, reference)
     slices = pipeline.evaluate.model_dump(mode="json", exclude_defaults=True)
     models = {
         f"model {name}".strip(): f"{model['model_uri']} {manifest.digest_of(model['digests'])[:16]}"
@@ -36,7 +46,7 @@ def reads(settings: Settings, ctx: RunContext, arguments: Arguments) -> StepMani
     }
     return StepManifest(
         manifest.read_snapshot(ctx.snapshot),
-        {},
+        code,
         {},
         {},
         looked_at | manifest.flat(slices, "evaluate"),

@@ -95,7 +95,8 @@ def _declared(processing: Processing, folder: Path) -> list[str]:
     """The files that say what goes before and after the graph; none where nothing does."""
     if processing == Processing():
         return []
-    files = {FILE: processing.model_dump_json(indent=1)}
+    unsaid = None if processing.task else {"task"}  # what earlier releases can read stays such
+    files = {FILE: processing.model_dump_json(indent=1, exclude=unsaid)}
     parse(files[FILE].encode())  # what is too large for the server is told here
     texts = {name: part.tokenizer for name, part in processing.inputs.items() if part.tokenizer}
     for name, tokenizer in texts.items():  # for those who have the library, and nothing of ours

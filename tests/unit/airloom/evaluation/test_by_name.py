@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from airloom.errors import GateError
 from airloom.evaluation import by_class, figures, predictions
 from airloom.evaluation.gate.decide import decide
-from airloom.evaluation.metrics import UNKNOWN_LOSS, shown
 from airloom.evaluation.predictions import ModelAnswers, by_name
 from airloom.names import check_logged, loggable
 from airloom.spec.gate import GateSection
+from airloom.tasks.metrics import UNKNOWN_LOSS, shown
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=8)
 

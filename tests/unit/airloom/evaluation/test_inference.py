@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from airloom.errors import GateError
-from airloom.evaluation.inference import _joined, judge
+from airloom.evaluation.inference import judge
 
 
 @pytest.mark.parametrize("labels", [["0"] * 6, np.zeros(6)], ids=["classes", "numbers"])
@@ -22,9 +22,3 @@ def test_finite_answers_are_judged(small):
     rows = np.eye(64, dtype=np.float32)[:6].reshape(6, 1, 8, 8)
     judged = judge(small.settings, trained.model_uri, trained.digests, rows, list("012345"), 1)
     assert judged.answers.predicted.tolist() == [0, 1, 2, 3, 4, 5]
-
-
-def test_parts_of_several_lengths_are_filled_up():
-    short, long = np.ones((2, 1, 3)), np.full((1, 2, 3), 2.0)
-    assert _joined([short, long])[:, :, 0].tolist() == [[1, 0], [1, 0], [2, 2]]
-    assert np.array_equal(_joined([long, long]), np.full((2, 2, 3), 2.0))

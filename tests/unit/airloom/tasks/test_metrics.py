@@ -3,7 +3,7 @@ import pytest
 from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, recall_score
 
 from airloom.errors import GateError
-from airloom.evaluation.metrics import classification, confusion
+from airloom.tasks.metrics import classification, confusion
 
 
 @pytest.mark.parametrize("scale", [0.1, 1, 3])
