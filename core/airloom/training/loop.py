@@ -81,6 +81,8 @@ def fit(
     groups = Groups(training, _count("accumulate", accumulate), run.world_size)
     stepper = Stepper(run.prepare(model), loss, optimizer, by_step, clip_norm, precision, run.device)
     keep = {"optimizer": optimizer, "schedule": schedule, "scaler": stepper.scaler, "early_stopping": early_stopping}
+    if early_stopping is not None:
+        early_stopping.watch(model)
     pulse = Pulse(count, groups.batches, quiet=run.rank > 0)
     for epoch in run.epochs(count, model=model, **keep, **stepper.sums):
         model.train()
