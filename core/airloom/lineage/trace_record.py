@@ -108,9 +108,10 @@ class Lineage:
     prediction: str = ""  # its id, where a prediction was asked for
     logged: LoggedPrediction | None = None  # its row of the log; None where it was not kept
     models: list[str] | None = None  # where a run was asked for: the versions that it made
+    pretrained: dict[str, dict[str, Any]] = field(default_factory=dict)  # weights that the training began with
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON; `prediction` and `logged` are in it for a prediction only, `models` for a run only."""
+        """As JSON; what only a prediction, a run, or a training from pretrained weights has is left out elsewhere."""
         asked: dict[str, Any] = {"target": self.target}
         if self.prediction:
             asked |= {"prediction": self.prediction, "logged": self.logged.to_dict() if self.logged else None}
@@ -119,6 +120,7 @@ class Lineage:
             "run": self.run.to_dict(),
             "parameters": self.parameters,
             "code": self.code,
+            **({"pretrained": self.pretrained} if self.pretrained else {}),
             "snapshot": self.snapshot,
             "read": self.read.to_dict() if self.read else None,
             "dataset": self.dataset.to_dict(),

@@ -159,6 +159,8 @@ def _model(s: Sources) -> list[Fact]:
             "files", f"{len(digests)}, each with its sha256", f"airloom model show {s.model}/{s.version or 'VERSION'}"
         ),
     ]
+    for name, one in json.loads(s.tag("pretrained") or "{}").items():
+        facts.append(Fact(f"began with {name}", f"{one['found']}, sha256 {one['sha256']}", **trained))
     if collected := s.tag("collected"):
         facts.append(Fact("its files", f"were collected on {collected}", "airloom gc"))
     return facts

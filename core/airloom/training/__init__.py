@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from airloom.pictures import Picture as Picture
     from airloom.processing import Processing as Processing
     from airloom.processing import Tokenise as Tokenise
+    from airloom.training.adapters import load_adapter as load_adapter
     from airloom.training.loop import fit as fit
     from airloom.training.normalise import Normalise as Normalise
     from airloom.training.run import TrainingRun as TrainingRun
@@ -25,8 +26,19 @@ _PLACES = {
     "Tokenise": "airloom.processing",
     "TrainingRun": "airloom.training.run",
     "fit": "airloom.training.loop",
+    "load_adapter": "airloom.training.adapters",
 }
-__all__ = ["EarlyStopping", "Normalise", "Picture", "Processing", "TensorSource", "Tokenise", "TrainingRun", "fit"]
+__all__ = [
+    "EarlyStopping",
+    "Normalise",
+    "Picture",
+    "Processing",
+    "TensorSource",
+    "Tokenise",
+    "TrainingRun",
+    "fit",
+    "load_adapter",
+]
 
 
 def __getattr__(name: str) -> Any:

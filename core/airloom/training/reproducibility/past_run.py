@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airloom import processing
-from airloom.contracts import Snapshot
+from airloom.contracts import PretrainedWeights, Snapshot
 from airloom.errors import ConfigError, RegistryError
 from airloom.files import file_sha256
 from airloom.settings import Settings
@@ -45,6 +45,7 @@ class Past:
     inputs: list[Any] = field(default_factory=list)  # golden inputs and answers
     answers: list[Any] = field(default_factory=list)
     dtype: str = "torch.float32"  # of the golden inputs
+    pretrained: dict[str, PretrainedWeights] = field(default_factory=dict)  # that it began with
     named: bool = True  # the model keeps the names of its classes; those of earlier releases did not
 
 
@@ -93,8 +94,15 @@ def past_run(settings: Settings, target: str, candidate: str = "") -> Past:
         inputs=golden.get("inputs", []),
         answers=golden.get("outputs", []),
         dtype=golden.get("dtype", "torch.float32"),
+        pretrained=pretrained(tags),
         named=named or folder is None,
     )
+
+
+def pretrained(tags: dict[str, str]) -> dict[str, PretrainedWeights]:
+    """The weights that a training began with, by its tags."""
+    recorded = json.loads(tags.get(Tag.PRETRAINED, "{}"))
+    return {name: PretrainedWeights.from_dict(one) for name, one in recorded.items()}
 
 
 def _run_of(settings: Settings, client: "MlflowClient", target: str, candidate: str) -> "Run":
