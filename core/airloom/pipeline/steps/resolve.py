@@ -74,15 +74,16 @@ def fix(
     cache: bool = True,
     task: str = "",
     user: str = "",
+    trains: bool = True,
 ) -> RunContext:
-    """The same without a study; see `resolve`."""
+    """The same without a study; see `resolve`. A run that trains nothing needs no weights to begin with."""
     from airloom.datasets import versions
 
     values = read_values(file)
     pipeline = checked(values, where=str(file))
     declared(settings.project, pipeline.files)  # before anything is made: a wrong path is a mistake in the file
     python = pipeline.resources.interpreter or settings.job_python
-    weights = resolved(settings.project, pipeline.weights, python)
+    weights = resolved(settings.project, pipeline.weights if trains else [], python)
     name = key if isinstance(key, str) else key(pipeline.pipeline)
     overrides = dict(parameters or {})
     _check_overrides(values, pipeline, overrides)
@@ -91,7 +92,8 @@ def fix(
     read = versions.latest(settings, dataset.name) if version is None else versions.get(settings, dataset.name, version)
     prepared = snapshot_of(settings, dataset, read)
     experiment, run = _parent(settings, pipeline, name, read, prepared.id, overrides, task, user)
-    _same_weights(settings, run, name, weights)
+    if trains:
+        _same_weights(settings, run, name, weights)
     return RunContext(pipeline.pipeline, values, name, run, experiment, prepared, overrides, cache, weights=weights)
 
 
