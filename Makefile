@@ -22,7 +22,7 @@ install: .venv/.installed ## Make .venv with everything pinned by constraints.tx
 	@$(PIP) torch==2.13.0
 	@echo "[3/3] installing Airflow, MLflow, DVC, Optuna, Great Expectations and BentoML (some minutes the first time)"
 	@$(PIP) setuptools hatchling editables
-	@$(PIP) --no-build-isolation --use-pep517 --editable '.[airflow,training,serving,dev]'
+	@$(PIP) --no-build-isolation --use-pep517 --editable '.[airflow,training,serving,llm,dev]'
 	@$(RUN) -m compileall -qq -j 0 -x /tests/ .venv/lib || true  # on all cores, pip would on one; some templates are no Python
 	@touch .venv/.installed
 

@@ -68,12 +68,17 @@ def _references(key: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """The sections that a key holds: itself, one of a choice, in a list (`[]`) or by name (`.<name>`)."""
     if "$ref" in key:
         yield key["$ref"].rpartition("/")[2], ""
-    for choice in key.get("anyOf", []):
+    for choice in _choices(key):
         yield from _references(choice)
     if isinstance(key.get("items"), dict):
         yield from ((name, "[]" + rest) for name, rest in _references(key["items"]))
     if isinstance(key.get("additionalProperties"), dict):
         yield from ((name, ".<name>" + rest) for name, rest in _references(key["additionalProperties"]))
+
+
+def _choices(key: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a value may be; one with a default, such as the split, is told by that."""
+    return list(key.get("anyOf") or ([] if "default" in key else key.get("oneOf", [])))
 
 
 def _sentence(section: dict[str, Any]) -> list[str]:
@@ -92,8 +97,8 @@ def _type(key: dict[str, Any], schema: dict[str, Any]) -> str:
         return ", ".join(f"`{value}`" for value in key["enum"])
     if "$ref" in key:
         return "section" if "properties" in schema["$defs"][key["$ref"].rpartition("/")[2]] else "text"
-    if "anyOf" in key:
-        return " or ".join(dict.fromkeys(_type(one, schema) for one in key["anyOf"] if one.get("type") != "null"))
+    if choices := _choices(key):
+        return " or ".join(dict.fromkeys(_type(one, schema) for one in choices if one.get("type") != "null"))
     names = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false"}
     if key.get("type") == "array":
         return f"list of {_type(key['items'], schema)}" if isinstance(key.get("items"), dict) else "[low, high]"

@@ -23,7 +23,8 @@ from xdist.workermanage import WorkerController
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 PROJECT = Path(__file__).resolve().parents[1]
-MAY_LACK = ("GPU", "apache-airflow-providers-fab", "buildah")  # a machine; FAB is no dependency of ours
+# A machine; FAB is no dependency of ours; models that packages of a hundred megabytes bring.
+MAY_LACK = ("GPU", "apache-airflow-providers-fab", "buildah", "the extra llm")
 REPORT = PROJECT / "docs" / "acceptance" / "test-full.md"
 
 

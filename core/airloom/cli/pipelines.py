@@ -99,10 +99,13 @@ def _check_code(settings: Settings, pipeline: "Pipeline") -> None:
     """What can be known of the project without running any of it."""
     from airloom.cache.manifest import declared
     from airloom.evaluation import own
+    from airloom.project import weights
     from airloom.project.functions import source_file
     from airloom.tuning import samplers
 
-    declared(settings.project, pipeline.inputs)
+    declared(settings.project, pipeline.files)
+    python = pipeline.resources.interpreter or settings.job_python
+    weights.resolved(settings.project, pipeline.weights, python, fetch=False)
     for reference in filter(None, (pipeline.train, pipeline.tune.space_function if pipeline.tune else "")):
         source_file(settings.project, reference)
     own.load(settings.project, pipeline.evaluate.own)
@@ -166,6 +169,7 @@ def _context(settings: Settings, file: Path, pipeline: "Pipeline", version: int 
     from airloom.contracts import RunContext
     from airloom.datasets import versions
     from airloom.pipeline.steps.resolve import snapshot_of
+    from airloom.project.weights import resolved
     from airloom.spec.load import read_values
 
     dataset = pipeline.dataset
@@ -173,7 +177,10 @@ def _context(settings: Settings, file: Path, pipeline: "Pipeline", version: int 
         versions.latest(settings, dataset.name) if version is None else versions.get(settings, dataset.name, version)
     )
     prepared = snapshot_of(settings, dataset, chosen)
-    return RunContext(pipeline.pipeline, read_values(file), f"{pipeline.pipeline}/check", "", "", prepared)
+    python = pipeline.resources.interpreter or settings.job_python
+    weights = resolved(settings.project, pipeline.weights, python)
+    key, values = f"{pipeline.pipeline}/check", read_values(file)
+    return RunContext(pipeline.pipeline, values, key, "", "", prepared, weights=weights)
 
 
 @app.command(name="catch-up")

@@ -52,6 +52,7 @@ def check_determinism(
     from airloom.datasets import versions
     from airloom.pipeline.run import find_file
     from airloom.pipeline.steps.resolve import snapshot_of
+    from airloom.project.weights import resolved
     from airloom.training.reproducibility.reproduce import Trace, compare, parameters_of
 
     settings = load()
@@ -59,11 +60,14 @@ def check_determinism(
     name = spec.dataset.name
     chosen = versions.latest(settings, name) if version is None else versions.get(settings, name, version)
     prepared = snapshot_of(settings, spec.dataset, chosen)
+    python = spec.resources.interpreter or settings.job_python
+    weights = resolved(settings.project, spec.weights, python)
     arguments = {
         "function": spec.train,
         "parameters": parameters_of(spec, parse_parameters(parameter or [])),
         "seed": spec.seed,
         "snapshot": prepared.to_dict(),
+        "weights": {name: one.to_dict() for name, one in weights.items()},
     }
     step, threads = "airloom.training.reproducibility.reproduce:once", spec.resources.threads
     first, second = (Trace.from_dict(_run(settings, step, arguments, threads)) for _ in range(2))

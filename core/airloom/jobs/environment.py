@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 _NAMES = {
     *("PATH", "HOME", "LANG", "TMPDIR", "TZ", "PYTHONPATH", "LD_LIBRARY_PATH", "SSL_CERT_FILE"),
     *("MPLCONFIGDIR", "DVC_SITE_CACHE_DIR", "DO_NOT_TRACK"),
+    *("HF_HOME", "HF_HUB_CACHE", "HF_ENDPOINT", "HF_HUB_OFFLINE"),  # where a hub's models lie
 }
 _PREFIXES = ("LC_", "MLFLOW_", "XDG_")
 OWN = {  # those that `Settings.as_environment` has too

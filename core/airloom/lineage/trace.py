@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 from airloom.contracts import DatasetVersion, Snapshot
 from airloom.datasets import holders, versions
@@ -170,6 +171,7 @@ def _with_data(settings: Settings, lineage: Lineage, tags: dict[str, str]) -> Li
     identity = tags.get(Tag.DATASET_ID, "") or (behind[0].id if behind else "")
     return replace(
         lineage,
+        pretrained=json.loads(tags.get(Tag.PRETRAINED, "{}")),
         snapshot=tags.get(Tag.SNAPSHOT, ""),
         read=ReadRows(read.split, read.rows, read.since, read.tags, read.by) if read else None,
         dataset=TracedDataset(name, identity, tags.get(Tag.DATASET_COMMIT, ""), behind[0].redacted if behind else 0),
@@ -255,6 +257,7 @@ def render(lineage: Lineage) -> str:
     steps += [
         _run_line(run),
         "; ".join(text for text in (f"parameters {parameters or '-'}", code) if text),
+        *(_pretrained_line(name, weights) for name, weights in lineage.pretrained.items()),
         f"snapshot {lineage.snapshot}{_read_text(lineage.read)}",
         f"dataset {dataset.version} (id {dataset.id}){_redacted_text(dataset.redacted)}",
     ]
@@ -287,6 +290,10 @@ def _run_line(run: TracedRun) -> str:
     study = "" if run.study != NOT_TUNED else f", {NOT_TUNED}"
     line = f"run {run.pipeline_run} (MLflow {run.parent}{training}){study}"
     return f"{line}, {run.kind} {run.id} {run.name}" if run.id not in ("", run.parent, run.train) else line
+
+
+def _pretrained_line(name: str, weights: dict[str, Any]) -> str:
+    return f"began with {name}: {weights['found']}, sha256 {weights['sha256'][:12]}"
 
 
 def _read_text(read: ReadRows | None) -> str:

@@ -123,9 +123,10 @@ class Lineage:
     logged: LoggedPrediction | None = None  # its row of the log; None where it was not kept
     models: list[str] | None = None  # where a run was asked for: the versions that it made
     batch: TracedBatch | None = None  # that gave the prediction, or that was asked for by its run
+    pretrained: dict[str, dict[str, Any]] = field(default_factory=dict)  # weights that the training began with
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON; `prediction` and `logged` are in it for a prediction, `models` for a run, `batch` for a batch."""
+        """As JSON; what only a prediction, a run, a batch or pretrained weights have is left out elsewhere."""
         asked: dict[str, Any] = {"target": self.target}
         if self.batch:
             asked |= {"batch": self.batch.to_dict()}
@@ -136,6 +137,7 @@ class Lineage:
             "run": self.run.to_dict(),
             "parameters": self.parameters,
             "code": self.code,
+            **({"pretrained": self.pretrained} if self.pretrained else {}),
             "snapshot": self.snapshot,
             "read": self.read.to_dict() if self.read else None,
             "dataset": self.dataset.to_dict(),

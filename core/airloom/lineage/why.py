@@ -1,4 +1,4 @@
-"""Why two trainings differ: data, code, parameters, environment, seed, hardware, in this order, each with its size."""
+"""Why two trainings differ: data, weights, code, parameters, environment, seed, hardware, each with its size."""
 
 import difflib
 import json
@@ -31,6 +31,7 @@ _SINGULAR = {
     "packages": "package",
     "seeds": "seed",
     "properties": "property",
+    "weights": "weights",
 }
 SHOWN = 200  # lines of a diff in the text
 
@@ -62,6 +63,7 @@ def why(settings: Settings, first: str, second: str) -> TrainingDifference:
         first=a.run.id,
         second=b.run.id,
         data=_data(settings, a.snapshot, b.snapshot),
+        pretrained=_pretrained(a.run, b.run),
         code=_code(a, b),
         parameters=_values(a.run.parameters, b.run.parameters, "parameters"),
         environment=_environment(a, b),
@@ -153,6 +155,16 @@ def _sources(a: ComparedTraining, b: ComparedTraining) -> list[dict[str, str]]:
     return [{n: t for n, t in training.source.items() if "/" not in n and n != "changes.diff"} for training in (a, b)]
 
 
+def _pretrained(a: Run, b: Run) -> ValueDifference | None:
+    """The weights that they began with, by their digests; None where neither began with any."""
+    old, new = ({name: one["sha256"] for name, one in _record(run).items()} for run in (a, b))
+    return _values(old, new, "weights") if old or new else None
+
+
+def _record(run: Run) -> dict[str, dict[str, str]]:
+    return dict(json.loads(run.tags.get(Tag.PRETRAINED, "{}")))
+
+
 def _seed(run: Run) -> dict[str, str]:
     return {"seed": run.tags[Tag.SEED]} if Tag.SEED in run.tags else {}
 
@@ -173,8 +185,8 @@ def _hardware(run: Run) -> dict[str, str]:
 
 
 def _values(a: dict[str, str], b: dict[str, str], unit: str) -> ValueDifference:
-    """What differs by name; unknown where one of the two recorded nothing, but for parameters: there may be none."""
-    if not (a and b) and unit != "parameters":
+    """What differs by name; unknown where one of the two recorded nothing, but for what may be none."""
+    if not (a and b) and unit not in ("parameters", "weights"):
         silent = "one" if a or b else "neither"
         return ValueDifference(False, Size(0, unit), unknown=f"{silent} of the two recorded it")
     diff = {name: [a.get(name), b.get(name)] for name in sorted({*a, *b}) if a.get(name) != b.get(name)}

@@ -13,7 +13,7 @@ class Size(Record):
     """How large a difference is: a number and what it counts; 0 where it is none, or not known."""
 
     number: int
-    of: str  # rows, settings, lines, parameters, packages, seeds, properties
+    of: str  # rows, settings, lines, weights, parameters, packages, seeds, properties
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,7 @@ class TrainingDifference:
     first: str  # MLflow run of the training
     second: str
     data: DataDifference
+    pretrained: ValueDifference | None  # None: neither began with weights of the pipeline file
     code: CodeDifference
     parameters: ValueDifference
     environment: ValueDifference
@@ -94,8 +95,9 @@ class TrainingDifference:
 
     @property
     def parts(self) -> dict[str, DataDifference | CodeDifference | ValueDifference]:
-        """The kinds of difference by name, in their fixed order."""
-        return {name: getattr(self, name) for name in ORDER}
+        """The kinds of difference by name, in their fixed order; `pretrained` only where one of the two has weights."""
+        names = [name for name in ("data", "pretrained", *ORDER[1:]) if getattr(self, name) is not None]
+        return {name: getattr(self, name) for name in names}
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""

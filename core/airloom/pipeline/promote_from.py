@@ -99,7 +99,7 @@ def promote_from(
     key = _key(settings, policy, foreign, version)
     with one_at_a_time(settings, key, log_line):
         log_line(f"{source} is judged as run {key}")
-        context = fix(settings, file, key, version)
+        context = fix(settings, file, key, version, trains=False)
         with ending(settings, context):
             trained = take_over(settings, context, foreign)
             log_line(f"{source}: its files have their digests, and the checker has asked it")

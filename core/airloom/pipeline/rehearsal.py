@@ -181,6 +181,7 @@ def _text(folder: Path) -> str:
 def _steps(settings: Settings, ctx: RunContext) -> Iterator[str]:
     from airloom.datasets.snapshots.snapshot import open_snapshot
     from airloom.project.functions import load_function
+    from airloom.project.weights import Pretrained
     from airloom.training.few_rows import FewRows
     from airloom.training.reproducibility.reproduce import Memory
     from airloom.training.run import TrainingRun, execute
@@ -193,7 +194,8 @@ def _steps(settings: Settings, ctx: RunContext) -> Iterator[str]:
     size = parameters.get("batch_size")
     rows = size if isinstance(size, int) and size > 0 else ROWS
     source, sink = FewRows(SnapshotSplits(settings, ctx.snapshot), rows), Memory()
-    run = TrainingRun(parameters, pipeline.seed, source, sink, longest=1)
+    weights = Pretrained(settings.project, ctx.weights)
+    run = TrainingRun(parameters, pipeline.seed, source, sink, longest=1, weights=weights)
     execute(load_function(settings.project, pipeline.train), run, pipeline.train)
     yield f"{pipeline.train} trained on {len(source.dataset('train'))} rows in {time.monotonic() - began:.1f} s"
     _check_reports(pipeline, sink.history)

@@ -29,7 +29,7 @@ def lock(project: Path, interpreter: str = "") -> dict[str, str]:
     Raises:
         ConfigError: the interpreter does not start.
     """
-    version, places = (platform.python_version(), tuple(sys.path)) if not interpreter else _asked(interpreter)
+    version, places = _python(interpreter)
     versions = {"python": version}
     for place in places:
         if {"site-packages", "dist-packages"} & set(Path(place).parts):
@@ -39,6 +39,21 @@ def lock(project: Path, interpreter: str = "") -> dict[str, str]:
         text = pins.read_text(encoding="utf-8", errors="replace")
         versions |= {f"{CONSTRAINTS}: {_plain(name)}": pinned for name, pinned in _PINNED.findall(text)}
     return versions
+
+
+def distribution(name: str, interpreter: str = "") -> metadata.Distribution | None:
+    """A package that is installed for an interpreter; None where it is not.
+
+    Raises:
+        ConfigError: the interpreter does not start.
+    """
+    context = metadata.DistributionFinder.Context(name=name, path=list(_python(interpreter)[1]))
+    return next(iter(metadata.MetadataPathFinder.find_distributions(context)), None)
+
+
+def _python(interpreter: str) -> tuple[str, tuple[str, ...]]:
+    """The version of an interpreter, and its path."""
+    return _asked(interpreter) if interpreter else (platform.python_version(), tuple(sys.path))
 
 
 def _installed(place: str) -> dict[str, str]:

@@ -162,6 +162,8 @@ def _model(s: Sources) -> list[Fact]:
     task = s.evidence.get("task") or dict(s.evidence.get("definition", {})).get("task")
     if task:
         facts.insert(1, Fact("task", task, **s.artifact(s.tag("evidence"))))
+    for name, one in json.loads(s.tag("pretrained") or "{}").items():
+        facts.append(Fact(f"began with {name}", f"{one['found']}, sha256 {one['sha256']}", **trained))
     if collected := s.tag("collected"):
         facts.append(Fact("its files", f"were collected on {collected}", "airloom gc"))
     return facts

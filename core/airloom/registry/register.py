@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-KEPT = (Tag.CODE, Tag.ENVIRONMENT, Tag.SEED, Tag.TORCH, Tag.WEIGHTS, Tag.FROM)  # tags of the training run
+# Tags of the training run that its version has too.
+KEPT = (Tag.CODE, Tag.ENVIRONMENT, Tag.SEED, Tag.TORCH, Tag.WEIGHTS, Tag.PRETRAINED, Tag.FROM)
 
 
 def register(

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -143,6 +143,8 @@ def _explain(problem: Any) -> str:
     location = [str(part) for part in problem["loc"]]
     if location[:2] == ["dataset", "split"] and location[2:3] in (["shares"], ["column"], ["tags"]):
         del location[2]  # pydantic names the kind of split there, which is no key
+    if location[:1] == ["inputs"] and location[2:3] in (["file"], ["weights"]):
+        del location[2]  # the same
     key = ".".join(location) or "the file"
     if problem["type"] != "extra_forbidden":
         return f"{key}: {problem['msg']} (got {str(problem['input'])[:120]!r})"
@@ -156,6 +158,11 @@ def _keys_at(location: list[str]) -> list[str]:
     model: Any = Pipeline
     for part in location:
         annotation = model.model_fields[part].annotation if part in model.model_fields else None
-        nested = [t for t in (annotation, *getattr(annotation, "__args__", ())) if isinstance(t, type)]
-        model = next((t for t in nested if issubclass(t, BaseModel)), model)
+        model = next((t for t in _types(annotation) if issubclass(t, BaseModel)), model)
     return sorted(f.alias or name for name, f in model.model_fields.items())
+
+
+def _types(annotation: Any) -> list[type]:
+    """The classes that an annotation names, those within lists and unions too."""
+    parts = [found for part in get_args(annotation) for found in _types(part)]
+    return [annotation, *parts] if isinstance(annotation, type) and not get_origin(annotation) else parts

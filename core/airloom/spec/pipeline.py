@@ -21,6 +21,7 @@ from airloom.spec.gate import GateSection
 from airloom.spec.predict import PredictSection
 from airloom.spec.tasks import METRICS, has, known
 from airloom.spec.tuning import Distribution, TuneSection
+from airloom.spec.weights import InputEntry, WeightsSection
 
 MOST_PARAMETERS = 6000  # characters; what the search adds has to fit into the same tag of MLflow, which takes 8000
 BUILT = "pipeline:file"  # the tag of a DAG that was built from a pipeline file
@@ -150,8 +151,9 @@ class Pipeline(Section):
         description=f"what the answers are for: {', '.join(METRICS)}, or path.py:Class; left out, labels that are "
         "classes are told, and numbers predicted",
     )
-    inputs: list[str] = Field(
-        default=[], description="files, folders or patterns of the project that the training reads by path"
+    inputs: list[InputEntry] = Field(
+        default=[],
+        description="files, folders or patterns of the project that the training reads by path; pretrained weights",
     )
     cache: Annotated[CacheSection, BeforeValidator(_each)] = Field(
         default=CacheSection(), description="which steps may take the result of an earlier run; false: none"
@@ -193,6 +195,16 @@ class Pipeline(Section):
     def trains(self) -> str:
         """What trains, for people."""
         return self.train or (self.command if isinstance(self.command, str) else " ".join(self.command))
+
+    @property
+    def files(self) -> list[str]:
+        """Of its inputs the files, folders and patterns."""
+        return [entry for entry in self.inputs if isinstance(entry, str)]
+
+    @property
+    def weights(self) -> list[WeightsSection]:
+        """Of its inputs the weights."""
+        return [entry for entry in self.inputs if isinstance(entry, WeightsSection)]
 
     @property
     def dimensions(self) -> dict[str, Distribution]:
@@ -276,8 +288,11 @@ class Pipeline(Section):
 
     @field_validator("inputs")
     @classmethod
-    def _inside(cls, inputs: list[str]) -> list[str]:
-        for name in inputs:
+    def _inside(cls, inputs: list[InputEntry]) -> list[InputEntry]:
+        names = [entry.name for entry in inputs if isinstance(entry, WeightsSection)]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two weights are called {twice[0]!r}: rename one")
+        for name in (entry for entry in inputs if isinstance(entry, str)):
             if not name or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
                 raise ValueError(f"{name!r} is no path below the project's root")
         return inputs

@@ -47,6 +47,7 @@ class Tag:
 
     # Runs and versions: what came of it
     ENDED = "airloom.ended"
+    PRETRAINED = "airloom.pretrained"  # the weights that it began with, by name, as JSON
     WEIGHTS = "airloom.weights"  # sha256 of the trained weights
     MODEL_URI = "airloom.model_uri"
     DIGESTS = "airloom.digests"

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from airloom.inputs.tokenise import Tokenise as Tokenise
     from airloom.pictures import Picture as Picture
     from airloom.processing import Processing as Processing
+    from airloom.training.adapters import load_adapter as load_adapter
     from airloom.training.loop import fit as fit
     from airloom.training.normalise import Normalise as Normalise
     from airloom.training.prepared import Prepared as Prepared
@@ -29,6 +30,7 @@ _PLACES = {
     "Tokenise": "airloom.inputs.tokenise",
     "TrainingRun": "airloom.training.run",
     "fit": "airloom.training.loop",
+    "load_adapter": "airloom.training.adapters",
 }
 __all__ = [
     "EarlyStopping",
@@ -41,6 +43,7 @@ __all__ = [
     "Tokenise",
     "TrainingRun",
     "fit",
+    "load_adapter",
 ]
 
 

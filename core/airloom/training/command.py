@@ -77,6 +77,7 @@ def run_command(command: str | list[str], run: TrainingRun, source: "Source", pr
 
     - `AIRLOOM_PARAM_<NAME>`: each parameter, the name in capitals; all of them as JSON in the file `AIRLOOM_PARAMS`;
     - `AIRLOOM_SEED`;
+    - `AIRLOOM_WEIGHTS_<NAME>`: the file or folder of each of the weights that the pipeline file names;
     - `AIRLOOM_DATA`: a folder with `train` and `validation`: `.npz` with `inputs` (images as float32 0..1) and,
       where there are any, `labels`, or `.parquet` where the inputs are no single tensor;
     - `AIRLOOM_OUTPUT`: the folder to write to, which later attempts find as it is: metrics and model (see `outputs`),
@@ -162,6 +163,7 @@ def _variables(run: TrainingRun, source: "Source", folder: Path, output: Path) -
     return {
         **os.environ,
         **{f"AIRLOOM_PARAM_{name.upper()}": str(value) for name, value in run.params.items()},
+        **{f"AIRLOOM_WEIGHTS_{name.upper()}": str(run.weights(name)) for name in run.pretrained},
         **{f"AIRLOOM_{name}": str(value) for name, value in own.items()},
     }
 

@@ -112,6 +112,8 @@ def fit(
         None if average is None else lambda: average.update_parameters(unwrapped(model)),
     )
     keep = {"optimizer": optimizer, "schedule": schedule, "scaler": stepper.scaler, "early_stopping": early_stopping}
+    if early_stopping is not None:
+        early_stopping.watch(model)
     pulse = Pulse(count, groups.batches, quiet=run.rank > 0)
     judged = unwrapped(model) if average is None else average.module
     with recomputed(model, gradient_checkpointing):

@@ -3,6 +3,7 @@
 import logging
 import math
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,8 @@ from airloom.names import check_logged
 from airloom.pictures import Picture
 from airloom.processing import Processing
 from airloom.project.place import own_line
+from airloom.project.weights import Pretrained
+from airloom.training.adapters import write_adapter
 from airloom.training.checkpointing import random_state
 from airloom.training.checkpointing.checkpoints import Checkpoints
 from airloom.training.checkpointing.progress import Progress
@@ -85,6 +88,7 @@ class TrainingRun:
         world: World | None = None,
         deterministic: bool = True,
         longest: int | None = None,
+        weights: Pretrained | None = None,
     ) -> None:
         """Prepare one call of a training function.
 
@@ -99,6 +103,7 @@ class TrainingRun:
             world: the ranks; default: as torchrun's variables say.
             deterministic: have torch use deterministic kernels, where there are any.
             longest: rounds after which each loop ends, for a rehearsal; None: as many as the function says.
+            weights: that the pipeline file names.
 
         Raises:
             ConfigError: there are fewer devices than ranks on this machine.
@@ -108,6 +113,8 @@ class TrainingRun:
         self.params, self.seed, self.deterministic = dict(params), seed, deterministic
         self.device = device or device_of(self.world)
         self._source, self._sink, self._longest = source, sink, longest
+        self._weights = weights or Pretrained(Path(), {})
+        self._adapter: tempfile.TemporaryDirectory[str] | None = None
         self.processing, self.rtol = Processing(), RTOL
         self.empty_cells = ""  # which columns of the data read so far have some, as a sentence
         self.progress = Progress(
@@ -230,6 +237,25 @@ class TrainingRun:
             )
             log.warning("%s", self.empty_cells)
         return split
+
+    def weights(self, name: str) -> Path:
+        """The place of weights that the pipeline file names in its `inputs`, looked at before: a file, or a folder.
+
+        A model's folder of the hub's cache or of a package goes to `from_pretrained` as it is.
+
+        Args:
+            name: theirs in the pipeline file.
+
+        Raises:
+            ConfigError: the file names no such weights, or they are no longer there.
+            DataError: a file of them has changed since the run began.
+        """
+        return self._weights.path(name)
+
+    @property
+    def pretrained(self) -> list[str]:
+        """The names of the weights that the pipeline file names."""
+        return self._weights.names
 
     # -- the loop
 
@@ -357,6 +383,28 @@ class TrainingRun:
         example = Example.of(self.example() if example_input is None else example_input, model, dynamic)
         if self.rank == 0:
             self._sink.save(model, example.kept())
+
+    def save_adapter(self, model: Any, base: str) -> None:
+        """Keep what a model of peft has learned as the artifact `adapter` of the run; it names the digest of its base.
+
+        The model that is registered is what `save_model` gets, whole: base and adapter.
+
+        Args:
+            model: of `peft.get_peft_model`.
+            base: the name of its weights in the pipeline file.
+
+        Raises:
+            ConfigError: it is no model of peft, or the pipeline file names no such weights.
+        """
+        place = self.weights(base)
+        if self.rank == 0:
+            self._adapter = tempfile.TemporaryDirectory(prefix="airloom-adapter-")
+            write_adapter(unwrapped(model), Path(self._adapter.name), base, place)
+
+    @property
+    def adapter(self) -> Path | None:
+        """The folder of the adapter that `save_adapter` was given; in it the run's artifacts."""
+        return Path(self._adapter.name) if self._adapter else None
 
 
 def execute(function: Callable[[TrainingRun], Any], run: TrainingRun, reference: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from airloom.errors import ConfigError
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from torch.nn import Module
 
 
@@ -20,7 +21,8 @@ class EarlyStopping:
         patience: epochs without an improvement that end the training.
         mode: `min`: smaller is better.
         min_delta: what counts as an improvement.
-        restore_best: give the model the weights of its best epoch in the end. They are part of every checkpoint.
+        restore_best: give the model the weights of its best epoch in the end. They are part of every checkpoint, but
+            for those that are frozen and still what they were then.
     """
 
     metric: str = "validation_loss"
@@ -31,6 +33,11 @@ class EarlyStopping:
     best: float = field(default=math.inf, init=False)
     waited: int = field(default=0, init=False)
     weights: dict[str, Any] | None = field(default=None, init=False)
+    _model: "Module | None" = field(default=None, init=False, repr=False, compare=False)
+
+    def watch(self, model: "Module") -> None:
+        """Know the model from the beginning: its frozen weights are then not in every checkpoint once more."""
+        self._model = model
 
     def over(self, metrics: dict[str, float], model: "Module") -> bool:
         """Take the metrics of an epoch; True when the training is to end.
@@ -55,11 +62,24 @@ class EarlyStopping:
 
     def state_dict(self) -> dict[str, Any]:
         """For a checkpoint."""
-        return {"best": self.best, "waited": self.waited, "weights": self.weights}
+        weights = self.weights
+        if weights is not None and self._model is not None:
+            named = self._model.named_parameters(remove_duplicate=False)
+            frozen = {name: weight.detach() for name, weight in named if not weight.requires_grad}
+            weights = {name: value for name, value in weights.items() if not _equal(value, frozen.get(name))}
+        return {"best": self.best, "waited": self.waited, "weights": weights}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """From a checkpoint."""
+        """From a checkpoint; the model that it watches is restored already."""
         self.best, self.waited, self.weights = state["best"], state["waited"], state["weights"]
+        if self.weights is not None and self._model is not None:
+            self.weights = copy.deepcopy(self._model.state_dict()) | self.weights
+
+
+def _equal(value: Any, other: "Tensor | None") -> bool:
+    import torch
+
+    return other is not None and value.dtype == other.dtype and torch.equal(value, other)
 
 
 @dataclass(frozen=True)

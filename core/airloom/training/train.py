@@ -9,11 +9,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airloom.cache.manifest import files_of
+from airloom.cache.manifest import files_of, weights_read
 from airloom.contracts import RunContext, TrainedModel
 from airloom.errors import JobFailed, MlflowAway, StoppedByRequest
 from airloom.jobs import context
 from airloom.project.functions import load_function, source_file
+from airloom.project.weights import Pretrained
 from airloom.settings import Settings
 from airloom.spec.load import definition
 from airloom.spec.pipeline import Pipeline
@@ -31,6 +32,7 @@ from airloom.training.reproducibility.provenance import (
     keep_modules,
     keep_origin,
     note_read,
+    pretrained_tag,
 )
 from airloom.training.reproducibility.reproduce import weights_digest
 from airloom.training.run import TrainingRun, execute
@@ -87,7 +89,8 @@ def train(
         if begun["model"]:
             return TrainedModel.from_dict(begun["model"])
         with _folder(
-            state or (job.state if job else None), [begun["run"], code[0], values, pipeline.seed, ctx.snapshot.id]
+            state or (job.state if job else None),
+            [begun["run"], code[0], values, pipeline.seed, ctx.snapshot.id, *sorted(weights_read(ctx).items())],
         ) as (folder, survives):
             # Only the first rank reports.
             sink = (
@@ -102,6 +105,7 @@ def train(
                 state=folder if survives else None,
                 budget=budget,
                 world=world,
+                weights=Pretrained(settings.project, ctx.weights),
             )
             try:
                 if command:
@@ -170,7 +174,7 @@ def _record(
         log.warning("this attempt has %s threads, the one before had %s: the last bits will differ", threads, before)
     own = tags | {Tag.THREADS: threads, Tag.SEED: str(pipeline.seed)}
     own |= {Tag.SNAPSHOT_RECORD: json.dumps(ctx.snapshot.to_dict()), Tag.SNAPSHOT: ctx.snapshot.id}
-    own |= {Tag.DATASET: ctx.snapshot.version_name}
+    own |= {Tag.DATASET: ctx.snapshot.version_name} | pretrained_tag(ctx)
     # This very process trains, so that its torch counts, whatever environment the pipeline's steps are started from.
     own |= {Tag.HARDWARE: json.dumps(hardware()), Tag.TORCH: torch.__version__}
     for target, names in ((run_id, own), (ctx.mlflow_run, tags)):
@@ -216,6 +220,8 @@ def _end(
     note_read(api, settings.project, (run_id, ctx.mlflow_run), keep_modules(api, settings.project, run_id))
     if not isinstance(sink.model[0], Path):
         api.set_tag(run_id, Tag.WEIGHTS, weights_digest(sink.model[0]))
+    if run.adapter:
+        api.log_artifacts(run_id, str(run.adapter), "adapter")
     processing = declared(find(definition(ctx).task, settings.project), data.declare(run.processing))
     return store_model(run_id, *sink.model, run.params, sink.metrics, processing, run.rtol).to_dict()
 

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from airloom.cache.manifest import declared
-from airloom.contracts import DatasetVersion, RunContext, Snapshot
+from airloom.contracts import DatasetVersion, PretrainedWeights, RunContext, Snapshot
 from airloom.errors import ConfigError
 from airloom.files import read_json
 from airloom.names import check_logged
 from airloom.pipeline.steps import tune
 from airloom.project.person import caller
+from airloom.project.weights import resolved
 from airloom.registry import register
 from airloom.settings import Settings
 from airloom.spec.dataset import DatasetSection
@@ -73,13 +74,16 @@ def fix(
     cache: bool = True,
     task: str = "",
     user: str = "",
+    trains: bool = True,
 ) -> RunContext:
-    """The same without a study; see `resolve`."""
+    """The same without a study; see `resolve`. A run that trains nothing needs no weights to begin with."""
     from airloom.datasets import versions
 
     values = read_values(file)
     pipeline = checked(values, where=str(file))
-    declared(settings.project, pipeline.inputs)  # before anything is made: a wrong path is a mistake in the file
+    declared(settings.project, pipeline.files)  # before anything is made: a wrong path is a mistake in the file
+    python = pipeline.resources.interpreter or settings.job_python
+    weights = resolved(settings.project, pipeline.weights if trains else [], python)
     name = key if isinstance(key, str) else key(pipeline.pipeline)
     overrides = dict(parameters or {})
     _check_overrides(values, pipeline, overrides)
@@ -88,7 +92,9 @@ def fix(
     read = versions.latest(settings, dataset.name) if version is None else versions.get(settings, dataset.name, version)
     prepared = snapshot_of(settings, dataset, read)
     experiment, run = _parent(settings, pipeline, name, read, prepared.id, overrides, task, user)
-    return RunContext(pipeline.pipeline, values, name, run, experiment, prepared, overrides, cache)
+    if trains:
+        _same_weights(settings, run, name, weights)
+    return RunContext(pipeline.pipeline, values, name, run, experiment, prepared, overrides, cache, weights=weights)
 
 
 def snapshot_of(settings: Settings, dataset: DatasetSection, version: DatasetVersion) -> Snapshot:
@@ -205,6 +211,28 @@ def _parent(
         api.log_text(run, json.dumps({"version": version.number, "parameters": overrides}, indent=1), ASKED)
         api.set_tag(run, Tag.SPEC, digest(pipeline))
     return experiment, run
+
+
+def _same_weights(settings: Settings, run: str, key: str, weights: dict[str, PretrainedWeights]) -> None:
+    """Note on a run the weights that its trainings begin with; who goes on with it has the same ones.
+
+    Raises:
+        ConfigError: they are others now.
+    """
+    from airloom.tracking import runs
+
+    digests = {name: one.sha256 for name, one in weights.items()}
+    with runs.connection_errors(settings):
+        api = runs.client(settings)
+        before = json.loads(api.get_run(run).data.tags.get(Tag.PRETRAINED, "{}"))
+        for name, one in before.items():
+            if digests.get(name) != one["sha256"]:
+                now = f"not with {digests[name][:12]}" if name in digests else "and the pipeline file names none"
+                message = f"run {key} began with weights {name} of sha256 {one['sha256'][:12]}, {now}"
+                raise ConfigError(message, "put the file back, or start a new run: other weights are another run")
+        if weights and not before:
+            noted = {name: one.short for name, one in weights.items()}
+            api.set_tag(run, Tag.PRETRAINED, json.dumps(noted))
 
 
 def _check_overrides(values: dict[str, Any], pipeline: Pipeline, overrides: dict[str, Any]) -> None:

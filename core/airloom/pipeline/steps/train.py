@@ -63,6 +63,7 @@ def train(context: dict[str, Any]) -> dict[str, Any]:
     """
     from airloom.pipeline.rehearsal import before_training
     from airloom.project import watch
+    from airloom.project.weights import in_project
     from airloom.training.train import train as train_best
     from airloom.training.world import joined
 
@@ -77,7 +78,8 @@ def train(context: dict[str, Any]) -> dict[str, Any]:
             study = world.from_first(lambda: tune.finished(settings, ctx))
         best = study.get("best_parameters", {})
         before = _reads(settings, ctx, study)
-        with watch.reading(settings.project, settings.home, [*before.code, *before.inputs], read):
+        known = [*before.code, *before.inputs, *in_project(ctx.weights)]
+        with watch.reading(settings.project, settings.home, known, read):
             model = train_best(
                 settings, pipeline, ctx, best, command=pipeline.command or None, budget=_budget(pipeline)
             )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airloom.errors import ConfigError, StoppedByRequest
 from airloom.training.checkpointing import random_state
 from airloom.training.checkpointing.checkpoints import Checkpoints, Pace
+from airloom.training.checkpointing.frozen import Frozen
 from airloom.training.checkpointing.state import KeptObjects
 from airloom.training.checkpointing.stop import GOES_ON, Stop
 from airloom.training.named import rows_of
@@ -69,6 +70,7 @@ class Progress:
     def __post_init__(self) -> None:
         self._saved: dict[str, Any] | None = None  # of the loop that is resumed, while it is needed
         self._resume_loop = -1
+        self._frozen = Frozen()
         self._loader: Any = None  # whose place belongs to the position
         self._streamed = True  # batches of this epoch are given, or given already
         self._loaded = False
@@ -85,7 +87,9 @@ class Progress:
         """
         if self.stop.in_loop:
             raise ConfigError("a loop over run.epochs or run.steps stands inside another", "write one after the other")
-        self._kept = KeptObjects(objects, self.world)
+        self._kept = KeptObjects(objects, self.world, self._frozen)
+        if self.checkpoints is not None:
+            self._frozen.note(self._kept.modules())
         self._begin()
         if self._resume_loop > self.at.loop:
             return  # an earlier attempt got beyond this loop

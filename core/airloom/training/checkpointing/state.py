@@ -4,6 +4,7 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 from airloom.errors import ConfigError
+from airloom.training.checkpointing.frozen import Frozen, load
 from airloom.training.world import World
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ ADDED = {"loss_parts", "loss_names"}  # of `fit`; a checkpoint of an earlier rel
 class KeptObjects:
     """What `run.epochs` was given to keep.
 
-    - A module: its state, and whether each part is in training mode.
+    - A module: what of it is trained and its buffers, digests of what is frozen, and which parts are in training mode.
     - Anything else with `state_dict` and `load_state_dict`: optimizer, schedule, gradient scaler, averaged weights.
     - A tensor: a running sum of this rank, restored in place. At another number of ranks the first one gets the sum.
     - A dict of plain values, restored in place.
@@ -27,9 +28,9 @@ class KeptObjects:
         ConfigError: an object is nothing of these.
     """
 
-    def __init__(self, objects: dict[str, Any], world: World) -> None:
+    def __init__(self, objects: dict[str, Any], world: World, frozen: Frozen | None = None) -> None:
         self._objects = {name: unwrapped(value) for name, value in objects.items() if value is not None}
-        self._world = world
+        self._world, self._frozen = world, frozen or Frozen()
         for name, value in self._objects.items():
             if not (_is_tensor(value) or isinstance(value, dict) or hasattr(value, "load_state_dict")):
                 hint = "keep modules, optimizers, schedules, tensors, dicts, or what has state_dict and load_state_dict"
@@ -45,10 +46,16 @@ class KeptObjects:
 
         return [value for value in self._objects.values() if isinstance(value, Optimizer)]
 
+    def modules(self) -> "list[Module]":
+        """Those among the objects."""
+        return [value for value in self._objects.values() if _is_module(value)]
+
     def size(self) -> int:
         """About how many bytes a checkpoint will have; an optimizer may have no state yet, two numbers a weight."""
-        weights = [p for value in self._objects.values() if _is_module(value) for p in value.state_dict().values()]
-        return 3 * sum(int(weight.nbytes) for weight in weights if _is_tensor(weight))
+        modules = self.modules()
+        frozen = {id(p): int(p.nbytes) for module in modules for p in module.parameters() if not p.requires_grad}
+        weights = [weight for module in modules for weight in module.state_dict().values()]
+        return 3 * (sum(int(weight.nbytes) for weight in weights if _is_tensor(weight)) - sum(frozen.values()))
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Set every object to its saved state.
@@ -75,7 +82,9 @@ class KeptObjects:
         if isinstance(value, dict):
             return dict(value)
         if _is_module(value):
-            return {"state": value.state_dict(), "training": [part.training for part in value.modules()]}
+            frozen, training = self._frozen.of(value), [part.training for part in value.modules()]
+            state = {name: weight for name, weight in value.state_dict().items() if name not in frozen}
+            return {"state": state, "training": training} | ({"frozen": frozen} if frozen else {})
         return value.state_dict()
 
     def _set(self, value: Any, saved: Any) -> None:
@@ -98,7 +107,7 @@ def unwrapped(value: Any) -> Any:
 
 
 def _set_module(module: "Module", saved: dict[str, Any]) -> None:
-    module.load_state_dict(saved["state"])
+    load(module, saved["state"], saved.get("frozen", {}))  # those of earlier releases hold all of it
     for part, training in zip(module.modules(), saved["training"], strict=True):
         part.training = training
 

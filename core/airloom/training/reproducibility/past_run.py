@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airloom import processing
-from airloom.contracts import Snapshot
+from airloom.contracts import PretrainedWeights, Snapshot
 from airloom.errors import ConfigError, RegistryError
 from airloom.files import file_sha256
 from airloom.golden import Golden
@@ -45,6 +45,7 @@ class Past:
     history: dict[str, dict[str, float]]
     inputs: dict[str, Any] = field(default_factory=dict)  # golden inputs by name, and the answers of each output
     answers: list[Any] = field(default_factory=list)
+    pretrained: dict[str, PretrainedWeights] = field(default_factory=dict)  # that it began with
     named: bool = True  # the model keeps the names of its classes; those of earlier releases did not
 
 
@@ -92,8 +93,15 @@ def past_run(settings: Settings, target: str, candidate: str = "") -> Past:
         history=history,
         inputs=golden.inputs,
         answers=[answers.tolist() for answers in golden.outputs.values()],
+        pretrained=pretrained(tags),
         named=named or folder is None,
     )
+
+
+def pretrained(tags: dict[str, str]) -> dict[str, PretrainedWeights]:
+    """The weights that a training began with, by its tags."""
+    recorded = json.loads(tags.get(Tag.PRETRAINED, "{}"))
+    return {name: PretrainedWeights.from_dict(one) for name, one in recorded.items()}
 
 
 def _run_of(settings: Settings, client: "MlflowClient", target: str, candidate: str) -> "Run":

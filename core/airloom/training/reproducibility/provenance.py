@@ -1,6 +1,7 @@
 """What a training came from, as artifacts of its run: a dirty tree's diff, the project's modules, the packages."""
 
 import hashlib
+import json
 import os
 import platform
 import tempfile
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from airloom.contracts import RunContext
 from airloom.files import file_sha256
 from airloom.project.git import changes, head, remote, untracked, without_password
 from airloom.project.packages import installed
@@ -49,6 +51,12 @@ def code_tags(project: Path, reference: str, file: Path | None, read: Collection
         tags |= {Tag.CODE_COMMIT: commit, Tag.CODE_DIRTY: "true" if dirty or missing else "false"}
         tags |= {Tag.CODE_UNTRACKED: _listed(missing)} if missing else {}
     return tags
+
+
+def pretrained_tag(ctx: RunContext) -> dict[str, str]:
+    """The weights that a training begins with, as a tag; none where it begins with none."""
+    weights = {name: one.short for name, one in ctx.weights.items()}
+    return {Tag.PRETRAINED: json.dumps(weights)} if weights else {}
 
 
 def note_read(api: "MlflowClient", project: Path, runs: Iterable[str], read: Collection[str]) -> None:

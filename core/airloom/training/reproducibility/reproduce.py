@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airloom.contracts import Record, Snapshot
+from airloom.contracts import PretrainedWeights, Record, Snapshot
 from airloom.errors import ConfigError, JobFailed
 from airloom.settings import Settings, load
 from airloom.training.export.answers import answers_of
@@ -78,11 +78,20 @@ def step(run: str) -> dict[str, Any]:
     past = past_run(settings, run)
     with past_project(settings, past) as (project, notes):
         classes = None if past.named else _numbered_then(settings, past.snapshot)
-        again = trace(settings, project, past.function, past.parameters, past.seed, past.snapshot, past.inputs, classes)
+        asked, weights = past.inputs, past.pretrained
+        again = trace(
+            settings, project, past.function, past.parameters, past.seed, past.snapshot, asked, classes, weights
+        )
     return compare(Trace(past.weights, past.history, past.answers), again, [*notes, *_machine(past)]).to_dict()
 
 
-def once(function: str, parameters: dict[str, Any], seed: int, snapshot: dict[str, Any]) -> dict[str, Any]:
+def once(
+    function: str,
+    parameters: dict[str, Any],
+    seed: int,
+    snapshot: dict[str, Any],
+    weights: dict[str, dict[str, Any]] | None = None,
+) -> dict[str, Any]:
     """Job entry: train from nothing; a `Trace` as a dict.
 
     Args:
@@ -90,12 +99,14 @@ def once(function: str, parameters: dict[str, Any], seed: int, snapshot: dict[st
         parameters: of the function.
         seed: of every random decision.
         snapshot: the data, as a dict.
+        weights: that it begins with, by name, each as a dict.
 
     Raises:
         JobFailed: the function raised, or saved no model.
     """
     settings = load()
-    return trace(settings, settings.project, function, parameters, seed, Snapshot.from_dict(snapshot)).to_dict()
+    read, began = Snapshot.from_dict(snapshot), _weights(weights or {})
+    return trace(settings, settings.project, function, parameters, seed, read, weights=began).to_dict()
 
 
 def trace(
@@ -107,6 +118,7 @@ def trace(
     snapshot: Snapshot,
     asked: dict[str, Any] | None = None,
     classes: list[str] | None = None,
+    weights: Mapping[str, PretrainedWeights] | None = None,
 ) -> Trace:
     """Train from nothing, without MLflow and without checkpoints.
 
@@ -119,21 +131,28 @@ def trace(
         snapshot: the data.
         asked: what the trained model is asked, by input; None: nothing.
         classes: in the order of their numbers; None: as the snapshot says.
+        weights: that it begins with, by name.
 
     Raises:
         JobFailed: the function raised, or saved no model.
     """
     from airloom.project.functions import load_function
+    from airloom.project.weights import Pretrained
     from airloom.training.run import TrainingRun, execute
     from airloom.training.source import SnapshotSplits
 
     memory = Memory()
-    run = TrainingRun(dict(parameters), seed, SnapshotSplits(settings, snapshot, classes), memory)
+    began = Pretrained(settings.project, weights or {})
+    run = TrainingRun(dict(parameters), seed, SnapshotSplits(settings, snapshot, classes), memory, weights=began)
     execute(load_function(project, function), run, function)
     if memory.model is None or isinstance(memory.model[0], Path):
         raise JobFailed(f"{function} saved no module", "only functions that save a module can be compared")
     model = memory.model[0].cpu().eval()
     return Trace(weights_digest(model), memory.history, _answers(model, asked) if asked else [])
+
+
+def _weights(values: Mapping[str, dict[str, Any]]) -> dict[str, PretrainedWeights]:
+    return {name: PretrainedWeights.from_dict(one) for name, one in values.items()}
 
 
 def _numbered_then(settings: Settings, snapshot: Snapshot) -> list[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airloom.cache.manifest import files_of
 from airloom.errors import JobFailed, MlflowAway, MlflowRefused, StoppedByRequest
+from airloom.project.weights import in_project
 from airloom.tuning import ownership, study
 from airloom.tuning.slots import Slots
 from airloom.tuning.trials import OptunaTrials
@@ -59,7 +60,7 @@ def _run_lanes(worker: Worker) -> list[Lane]:
     lanes = [Lane(worker, number) for number in range(worker.pipeline.study.lanes)]
     try:
         # Once, and in one thread: Python 3.11 may fail when two parse at a time (gh-106905).
-        worker.reads = files_of(worker.settings, worker.pipeline)
+        worker.reads = [*files_of(worker.settings, worker.pipeline), *in_project(worker.ctx.weights)]
         with ThreadPoolExecutor(len(lanes), thread_name_prefix="airloom-lane") as pool:
             for ended in as_completed([pool.submit(_run_lane, worker, lane) for lane in lanes]):
                 ended.result()

@@ -5,12 +5,12 @@ number of `Report` and `Sync`, each of which waits for its `Reply`, and a `Trial
 """
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from types import UnionType
 from typing import Any, Self, TypeVar, get_args, get_origin
 
-from airloom.contracts import Record, Snapshot
+from airloom.contracts import PretrainedWeights, Record, Snapshot
 from airloom.errors import AirloomError
 
 SHOWN = 200  # characters of a broken message that its error shows
@@ -32,6 +32,7 @@ class Setup(Record):
         seed: of every trial.
         cpus: numbers of the CPUs to run on; empty for all.
         reads: files of the project that are known to be read.
+        weights: that each begins with, by name.
     """
 
     train: str
@@ -40,11 +41,13 @@ class Setup(Record):
     seed: int
     cpus: list[int]
     reads: list[str]
+    weights: dict[str, PretrainedWeights] = field(default_factory=dict)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Rebuild the snapshot too."""
-        return cls(**{**values, "snapshot": Snapshot.from_dict(values["snapshot"])})
+        """Rebuild the records in it too."""
+        weights = {name: PretrainedWeights.from_dict(one) for name, one in values.get("weights", {}).items()}
+        return cls(**{**values, "snapshot": Snapshot.from_dict(values["snapshot"]), "weights": weights})
 
 
 @dataclass(frozen=True)
@@ -144,9 +147,9 @@ def decode(line: bytes) -> Record:
         message = KINDS[values.pop("kind")].from_dict(values)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _broken(line, f"{type(error).__name__}: {error}") from None
-    for field in fields(message):
-        if not isinstance(getattr(message, field.name), _classes(field.type)):
-            raise _broken(line, f"its {field.name} is of another type")
+    for part in fields(message):
+        if not isinstance(getattr(message, part.name), _classes(part.type)):
+            raise _broken(line, f"its {part.name} is of another type")
     return message
 
 

@@ -127,6 +127,7 @@ class Trainer:
 
     def __init__(self, pipe: Pipe, setup: Setup) -> None:
         from airloom.project.functions import load_function
+        from airloom.project.weights import Pretrained
         from airloom.training.run import deterministic
         from airloom.training.source import SnapshotSplits
 
@@ -134,6 +135,7 @@ class Trainer:
             os.sched_setaffinity(0, setup.cpus)
         self._pipe, self._setup, self._settings = pipe, setup, load()
         self._read: dict[str, str] = {}  # sha256 by path of files that no manifest names
+        self._weights = Pretrained(self._settings.project, setup.weights)
         self._function = load_function(self._settings.project, setup.train) if setup.train else None
         self._source = SnapshotSplits(self._settings, setup.snapshot)
         deterministic()  # imports much of torch: before the first trial, so that its time is its own
@@ -146,7 +148,8 @@ class Trainer:
         sink, folder = TrialSink(self._pipe), Path(trial.folder)
         used = _cpu_seconds()
         try:
-            sink.run = run = TrainingRun(trial.parameters, self._setup.seed, self._source, sink, state=folder)
+            parts, weights = (trial.parameters, self._setup.seed, self._source, sink), self._weights
+            sink.run = run = TrainingRun(*parts, state=folder, weights=weights)
             self._train(run, folder)
             ended = TrialEnd(End.COMPLETE, samples=run.progress.at.samples)
         except Pruned:

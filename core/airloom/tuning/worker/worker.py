@@ -94,6 +94,7 @@ class Worker:
             seed=self.pipeline.seed,
             cpus=cpus[lane::lanes] if lanes > 1 and len(cpus) >= lanes else [],
             reads=self.reads,
+            weights=self.ctx.weights,
         )
 
 

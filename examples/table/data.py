@@ -1,0 +1,30 @@
+"""Make the example's data: 3,000 customers, two numbers and two categories each, and whether they left."""
+
+import csv
+import math
+import random
+import sys
+from pathlib import Path
+
+# A category is a code; 0 is left for one that nobody has seen.
+CITIES = {1: -1.2, 2: 0.4, 3: 1.5, 4: -0.3, 5: 0.8}
+PLANS = {1: 0.9, 2: -0.8, 3: 0.0}
+
+
+def main(file: Path, count: int = 3000) -> None:
+    """Write a CSV file with the columns age, spent, city, plan and left."""
+    draw = random.Random(7)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w", newline="", encoding="utf-8") as opened:
+        table = csv.writer(opened)
+        table.writerow(["age", "spent", "city", "plan", "left"])
+        for _ in range(count):
+            age, spent = draw.randint(18, 90), round(draw.lognormvariate(3, 0.6), 2)
+            city, plan = draw.choice(list(CITIES)), draw.choice(list(PLANS))
+            # What a city means depends on the plan: neither alone says much.
+            score = 3 * CITIES[city] * PLANS[plan] + (age - 54) / 40 - math.log(spent) / 2 + 1.5
+            table.writerow([age, spent, city, plan, "yes" if draw.random() < 1 / (1 + math.exp(-3 * score)) else "no"])
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "data/customers.csv"))

