@@ -75,7 +75,7 @@ screenshots: .venv/.installed ## Renew the pictures of the README from the runni
 lock: ## Resolve everything anew into constraints.txt
 	@rm -rf .venv-lock && "$(PYTHON)" -m venv .venv-lock
 	@.venv-lock/bin/python -m pip install --quiet torch==2.13.0 hatchling editables
-	@.venv-lock/bin/python -m pip install --quiet '.[airflow,training,serving,dev]'
+	@.venv-lock/bin/python -m pip install --quiet '.[airflow,training,serving,llm,dev]'
 	@set -o pipefail; { echo "# One resolution of everything, for every role. \`make lock\` renews it."; \
 	   .venv-lock/bin/python -m pip freeze --exclude airloom | sed -E 's/\+[a-z0-9.]+$$//' | grep '==' | sort -f; } > .venv-lock/new
 	@cp .venv-lock/new constraints.txt && rm -rf .venv-lock
