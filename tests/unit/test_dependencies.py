@@ -29,6 +29,7 @@ TRAINING = (
     "datasets/types",
     "evaluation",
     "inference",
+    "prediction",
     "inputs",
     "tasks",
     "demo",

@@ -163,5 +163,6 @@ class InputProcessing(_Part):
             raise ConfigError(f"the tokenizer cannot be read: {str(error)[:300]}", "give a tokenizer.json") from None
         encoder.no_padding()
         cut = {key: value for key, value in (encoder.truncation or {}).items() if key != "max_length"}
+        assert self.length is not None  # noqa: S101 - beside a tokenizer
         encoder.enable_truncation(self.length, **cut)
         return encoder

@@ -62,7 +62,7 @@ def test_a_dead_rank_ends_the_job_and_is_named(training):
     os.kill(victim, signal.SIGKILL)
     began = time.monotonic()
     ended = wait(training.settings, first, seconds=200)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60  # the other rank would wait for half an hour
     assert ended.state == "FAILED"
     assert f"rank 1 (process {victim}) died" in ended.reason
 
