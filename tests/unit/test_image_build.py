@@ -10,8 +10,10 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from images import files
 from images.processes import free_port
@@ -110,7 +112,14 @@ def _well(build: Builder, container: str, target: str) -> None:
                 assert process.poll() is None and time.monotonic() < end
                 time.sleep(2)
     finally:
+        # `buildah run` ends without what it started: the server inside would live on.
+        started = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
         process.terminate()
+        for each in started:
+            with suppress(psutil.NoSuchProcess):
+                each.terminate()
+        for each in psutil.wait_procs(started, 30)[1]:
+            each.kill()
         process.wait(60)
 
 
