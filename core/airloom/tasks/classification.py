@@ -50,7 +50,8 @@ class Classification(Task):
         scores = declared.scores(output)
         if scores.ndim != 2 or scores.shape[1] < len(declared.classes):
             scores_of = scores.shape[1] if scores.ndim == 2 else scores.shape
-            message = f"{asked.model}: {len(declared.classes)} classes do not fit a model of {scores_of} classes"
+            which = f", in {next(iter(outputs))!a}, the first of {len(outputs)} outputs" if len(outputs) > 1 else ""
+            message = f"{asked.model}: {len(declared.classes)} classes do not fit a model of {scores_of} classes{which}"
             hint = (
                 "have it answer with a score for each of run.classes; whole numbers that are no classes, but are to be"
             )

@@ -16,7 +16,6 @@ from airloom.jobs import context
 from airloom.project.functions import load_function, source_file
 from airloom.project.weights import Pretrained
 from airloom.settings import Settings
-from airloom.spec.load import definition
 from airloom.spec.pipeline import Pipeline
 from airloom.tasks import declared, find
 from airloom.tracking import runs
@@ -115,7 +114,7 @@ def train(
                 sink.sync()
                 world.wait()  # until each rank has written down what it used
                 place = (begun["run"], ctx)
-                model = world.from_first(lambda: _end(settings, code[0], run, data, folder, sink, place))
+                model = world.from_first(lambda: _end(settings, code[0], run, data, folder, sink, place, pipeline.task))
             except BaseException as error:
                 _failed(settings, sink, begun["run"], error)
                 raise
@@ -206,6 +205,7 @@ def _end(
     folder: Path,
     sink: OtherRank,
     place: tuple[str, RunContext],
+    task: str,
 ) -> dict[str, Any]:
     """In the first rank: the last metrics, the cost, the model. `place` is its MLflow run, and where that belongs."""
     run_id, ctx = place
@@ -222,7 +222,7 @@ def _end(
         api.set_tag(run_id, Tag.WEIGHTS, weights_digest(sink.model[0]))
     if run.adapter:
         api.log_artifacts(run_id, str(run.adapter), "adapter")
-    processing = declared(find(definition(ctx).task, settings.project), data.declare(run.processing))
+    processing = declared(find(task, settings.project), data.declare(run.processing))
     return store_model(run_id, *sink.model, run.params, sink.metrics, processing, run.rtol).to_dict()
 
 

@@ -98,8 +98,8 @@ def test_a_loop_of_any_length_takes_one_round(rehearse):
         ("silent", {}, JobFailed, "saved no model", "run.save_model"),
         ("other", {}, ConfigError, "the objective 'accuracy' was never reported; reported: loss", "tune.objective"),
         ("at", {}, ConfigError, "MLflow takes no metric called 'hit@1'", "hit_1"),
-        ("whole", {}, ConfigError, "the example is int32", "x.long()"),
-        ("two", {}, JobFailed, "returns a tuple of 2", "return the one"),
+        ("whole", {}, JobFailed, "does not take its example, int32", "as the module gets them"),
+        ("two", {}, GateError, "the first of 2 outputs", "a score for each of run.classes"),
         ("one", {}, GateError, "do not fit a model of 1 classes", ""),
         ("missing", {}, ConfigError, "no function 'missing'", "train"),
         (
@@ -174,8 +174,8 @@ def test_the_command_says_what_would_run_and_rehearses_in_a_process_of_its_own(r
     assert "gate: accuracy at least 0.5; against the champion accuracy worse by less than 0.05" in done.stdout
     assert "answered one row: " in done.stdout
     failed = rehearse("two", how=lambda settings, ctx: check(settings, ctx, "--run")).exception
-    assert isinstance(failed, JobFailed)
-    assert "returns a tuple of 2" in str(failed)
+    assert isinstance(failed, GateError)
+    assert "the first of 2 outputs" in str(failed)
     assert rehearse("two", how=check).exit_code == 0  # without --run nothing of it is known
     missing = rehearse(how=check, train="nowhere.py:train").exception
     assert isinstance(missing, ConfigError)
