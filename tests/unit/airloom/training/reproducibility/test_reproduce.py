@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,7 +62,8 @@ def test_a_model_of_tokens_is_asked_with_whole_numbers():
     import torch
 
     model = torch.nn.Embedding(4, 2)
-    assert reproduce._answers(model, [[1, 3]], "torch.int64") == model(torch.tensor([[1, 3]])).tolist()
+    asked = {"input": np.array([[1, 3]], np.int64)}
+    assert reproduce._answers(model, asked) == [model(torch.tensor([[1, 3]])).tolist()]
 
 
 @pytest.mark.parametrize("change", ["value", "name", "type", "shape"])
