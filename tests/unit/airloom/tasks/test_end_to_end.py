@@ -26,7 +26,7 @@ from airloom.training import Processing
 
 def learn(run, model, loss, inputs, labels):
     optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
-    for step in run.steps(int(run.params.get("steps", 60)), model=model, optimizer=optimizer):
+    for step in run.steps(run.params["steps"], model=model, optimizer=optimizer):
         optimizer.zero_grad()
         value = loss(model(inputs), labels)
         value.backward()
@@ -69,6 +69,7 @@ class Project:
         made = self.settings.project / f"{name}.yaml"
         gate = {"first_model": "minimums", **gate}
         values = {"pipeline": name, "dataset": {"name": name}, "train": f"model.py:{name}", "task": task, "gate": gate}
+        values["parameters"] = {"steps": 60}
         made.write_text(yaml.safe_dump(values | {"deploy": {"steps": ["champion"]}, "rehearse": False} | more))
         return made
 

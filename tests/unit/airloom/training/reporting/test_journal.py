@@ -30,6 +30,11 @@ def run_id(api):
     return api.create_run("0").info.run_id
 
 
+def none(path, run_id):
+    """No pictures of that run."""
+    return Pictures(path.parent / "pictures", run_id)
+
+
 def history(api, run_id, name="loss"):
     return [(point.step, point.value, point.timestamp) for point in api.get_metric_history(run_id, name)]
 
@@ -82,7 +87,7 @@ assert [e.step for e in journal.entries(0)] == [0, 1, 2, 3, 4]
 
 def test_mlflow_gets_each_report_once_with_its_own_time(path, api, run_id):
     journal = Journal(path)
-    uploader = Uploader(journal, path.with_suffix(".sent"), api, run_id, Pictures(path.parent / "pictures", run_id))
+    uploader = Uploader(journal, path.with_suffix(".sent"), api, run_id, none(path, run_id))
     for step in range(2500):
         journal.add(step, {"loss": step / 7})
     uploader.close()
@@ -102,10 +107,10 @@ def test_after_a_crash_what_mlflow_has_not_got_is_sent_and_nothing_twice(path, a
     )
     sent.write_text(f"{entries[3].end}\n")
     time.sleep(0.01)
-    Uploader(Journal(path), sent, api, run_id, Pictures(path.parent / "pictures", run_id)).close()
+    Uploader(Journal(path), sent, api, run_id, none(path, run_id)).close()
     assert history(api, run_id) == [(e.step, e.metrics["loss"], e.time) for e in entries]
     sent.write_text(str(entries[3].end)[:1])  # cut by the crash: everything is sent again
-    Uploader(Journal(path), sent, api, run_id, Pictures(path.parent / "pictures", run_id)).close()
+    Uploader(Journal(path), sent, api, run_id, none(path, run_id)).close()
     assert len(history(api, run_id)) == 10
 
 
@@ -127,7 +132,7 @@ def test_mlflow_away_does_not_disturb_and_catches_up(path, api, run_id, monkeypa
     monkeypatch.setattr("airloom.training.reporting.upload.INTERVAL", 0.02)
     journal = Journal(path)
     away = Away(api, 3)
-    uploader = Uploader(journal, path.with_suffix(".sent"), away, run_id, Pictures(path.parent / "pictures", run_id))
+    uploader = Uploader(journal, path.with_suffix(".sent"), away, run_id, none(path, run_id))
     for step in range(5):
         journal.add(step, {"loss": 1.0})
     until = time.monotonic() + 60
@@ -144,19 +149,17 @@ def test_mlflow_away_does_not_disturb_and_catches_up(path, api, run_id, monkeypa
 def test_mlflow_away_to_the_end_is_said_and_the_next_attempt_sends(path, api, run_id):
     journal = Journal(path)
     journal.add(0, {"loss": 1.0})
-    uploader = Uploader(
-        journal, path.with_suffix(".sent"), Away(api, 10**6), run_id, Pictures(path.parent / "pictures", run_id)
-    )
+    uploader = Uploader(journal, path.with_suffix(".sent"), Away(api, 10**6), run_id, none(path, run_id))
     with pytest.raises(RegistryError, match=r"the last 1 reports of run .*refused"):
         uploader.close(timeout=0.1)
-    Uploader(Journal(path), path.with_suffix(".sent"), api, run_id, Pictures(path.parent / "pictures", run_id)).close()
+    Uploader(Journal(path), path.with_suffix(".sent"), api, run_id, none(path, run_id)).close()
     assert len(history(api, run_id)) == 1
 
 
 def test_what_mlflow_refuses_is_told_at_once_and_never_as_mlflow_being_away(path, api, run_id, monkeypatch):
     monkeypatch.setattr("airloom.training.reporting.upload.INTERVAL", 0.02)
     journal = Journal(path)
-    uploader = Uploader(journal, path.with_suffix(".sent"), api, run_id, Pictures(path.parent / "pictures", run_id))
+    uploader = Uploader(journal, path.with_suffix(".sent"), api, run_id, none(path, run_id))
     uploader.check()
     journal.add(0, {"hit@1": 1.0})
     until = time.monotonic() + 60
