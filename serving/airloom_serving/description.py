@@ -38,7 +38,8 @@ class Prediction(BaseModel):
     """The answers to a request, one entry for each instance."""
 
     predictions: list[Any] = Field(
-        description="A class, as its label is in the data, or a number; an object of a model of several outputs."
+        description="As the model's task has it: a class, as its label is in the data, a list of such, a number or "
+        "several, a mask, a vector; of a model of several outputs an object."
     )
     model: str
     version: str = Field(description="Of the registered model.")

@@ -135,7 +135,8 @@ def of_impact(impact: Impact) -> Graph:
     models = list[ColumnEntry]()
     for model in impact.models:
         run = ("run", model.run[:12])
-        lines = [f"{model.predictions:,} predictions", *(f"@{alias}" for alias in model.aliases)]
+        given = "counted elsewhere" if model.predictions is None else f"{model.predictions:,} predictions"
+        lines = [given, *(f"@{alias}" for alias in model.aliases)]
         models.append((f"{model.name}/{model.version}", lines, [run if run in graph.nodes else rest]))
     graph.add_some("model", models)
     shown = [node for node in graph.nodes if node[0] == "model"]

@@ -34,6 +34,8 @@ def test_an_impact_is_drawn_to_the_predictions(world) -> None:
     found = replace(found, models=[model for model in found.models if model.name == made.model])
     shown = texts(draw(of_impact(found)))
     assert {"digits@v1", "digits@v2", f"{made.model}/1", "0 predictions"} <= set(shown)
+    elsewhere = replace(found, models=[replace(model, predictions=None) for model in found.models])
+    assert "counted elsewhere" in texts(draw(of_impact(elsewhere)))
 
 
 def test_a_long_column_ends_in_one_node_for_the_rest() -> None:
