@@ -184,7 +184,7 @@ def test_a_task_and_a_metric_of_ones_own(project) -> None:
     rows = {"x": inputs, "y": labels, "patient": np.arange(300) // 2}
     commit(project.settings, "numbers", from_arrays(rows, Layout("generic", "y")), message="first", author="Ada")
     (project.settings.project / "own.py").write_text(OWN)
-    rule = {"metric": "gained", "non_inferior_by": 1.5, "resamples": 100, "group": "patient"}
+    rule = {"metric": "gained", "non_inferior_by": 0.1, "resamples": 100, "group": "patient"}
     gate = {"at_least": {"close": 0.01}, "against_champion": rule}
     own = {"evaluate": {"metrics": "own.py:gained"}}
     file = project.file("numbers", "own.py:Close", gate, **own)
