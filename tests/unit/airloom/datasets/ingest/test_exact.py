@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from pyarrow import feather
 
-from airloom.datasets.ingest import Reading, open_source
+from airloom.datasets.ingest import Reading, open_source, text_values
 from airloom.datasets.storage.schema import Layout
 from airloom.errors import ConfigError, DataError
 
@@ -95,7 +95,7 @@ def written(value):
     return str(value)
 
 
-EMPTY = {"", "NA", "NaN", "null", "nan"}
+EMPTY = set(text_values.EMPTY)
 
 
 def same(text, value):
@@ -124,6 +124,7 @@ def same(text, value):
 @example(cells=["2026-01-01T10:00:00+02:00"], alike=None)
 @example(cells=["1e-400"], alike=None)
 @example(cells=["NA", "5"], alike="NA")
+@example(cells=["NULL"], alike="0.0")
 def test_csv_keeps_every_cell_or_refuses_it(source, cells, alike):
     cells = cells if alike is None else [alike, *cells, alike]
     try:
