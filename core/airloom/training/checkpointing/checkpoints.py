@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from airloom.errors import ConfigError
-from airloom.files import file_sha256
+from airloom.files import file_sha256, sync
 
 KEEP = 2
 FIRST = 0.01  # seconds that a small checkpoint is guessed to cost, until one was written
@@ -51,7 +51,7 @@ class Checkpoints:
             self._prove(temporary)
             path = self.folder / f"{self._next():08d}-{writer.digest}.pt"
             temporary.rename(path)
-            _sync(self.folder)
+            sync(self.folder)
         except (AttributeError, TypeError, pickle.PicklingError) as error:
             raise ConfigError(f"a checkpoint cannot hold this: {str(error)[:200]}", _PLAIN) from None
         except (OSError, RuntimeError) as error:
@@ -172,11 +172,3 @@ class Pace:
         """A checkpoint took so long."""
         self._cost = max(seconds, (self._cost + seconds) / 2)
         self._due = time.monotonic() + self._cost / self._share
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
