@@ -14,12 +14,12 @@ from airloom.evaluation.evaluate import read_predictions, tasks_of
 from airloom.evaluation.gate import nothing_new, page, tries
 from airloom.evaluation.gate.alpha_spending import Tries
 from airloom.evaluation.gate.decide import GateOutcome, SliceRows, decide
+from airloom.evaluation.gate.facts import facts
 from airloom.evaluation.gate.nothing_new import EVIDENCE, PAGE
 from airloom.evaluation.predictions import PredictedRows
 from airloom.registry import models
 from airloom.settings import Settings
 from airloom.spec.gate import GateSection
-from airloom.spec.load import digest, full
 from airloom.spec.pipeline import Pipeline
 from airloom.tasks.metrics import shown
 from airloom.tasks.whole import sign
@@ -168,20 +168,10 @@ def _evidence(
         "passed": outcome.passed,
         "reasons": outcome.reasons,
         "policy": pipeline.policy.model_dump(),
-        "definition": full(pipeline),
-        "definition_sha256": digest(pipeline),
-        "metrics": evaluation.metrics,
-        "slices": evaluation.slices,
-        "candidates": evaluation.candidates,
-        "champion_version": evaluation.champion_version,
-        "champion_metrics": evaluation.champion_metrics,
+        **facts(pipeline, ctx, evaluation),
         "comparison": asdict(outcome.comparison) if outcome.comparison else None,
         "slice_comparisons": {name: asdict(comparison) for name, comparison in outcome.slices.items()},
         "tries": {"first": spent.first, "last": spent.last, "alpha": spent.alpha(rule.alpha), "of": rule.alpha},
-        "snapshot": ctx.snapshot.id,
-        "dataset": ctx.snapshot.version_name,
-        "test_split": evaluation.split,
-        "predictions": {"path": evaluation.predictions, "sha256": evaluation.sha256, "rows": evaluation.rows},
         "seed": pipeline.seed,
         **({"task": pipeline.task} if pipeline.task else {}),
     }

@@ -5,8 +5,9 @@ import json
 
 from airloom.contracts import Decision, Evaluation, RunContext
 from airloom.errors import GateError
+from airloom.evaluation.gate.facts import facts
 from airloom.settings import Settings
-from airloom.spec.load import definition, digest, full
+from airloom.spec.load import definition
 from airloom.tracking import runs
 from airloom.tracking.tags import NOT_JUDGED, Tag
 
@@ -32,22 +33,7 @@ def keep(settings: Settings, ctx: RunContext, evaluation: Evaluation) -> Decisio
     if pipeline.gate is not None:
         message = f"pipeline {ctx.pipeline} has a gate, and nobody asked it"
         raise GateError(message, "hand on what `GateOperator` returned, or leave `gate` out of the pipeline file")
-    evidence = {
-        "judged": False,
-        "reasons": [NOT_JUDGED],
-        "definition": full(pipeline),
-        "definition_sha256": digest(pipeline),
-        "metrics": evaluation.metrics,
-        "slices": evaluation.slices,
-        "candidates": evaluation.candidates,
-        "champion_version": evaluation.champion_version,
-        "champion_metrics": evaluation.champion_metrics,
-        "champion_problem": evaluation.champion_problem,
-        "snapshot": ctx.snapshot.id,
-        "dataset": ctx.snapshot.version_name,
-        "test_split": evaluation.split,
-        "predictions": {"path": evaluation.predictions, "sha256": evaluation.sha256, "rows": evaluation.rows},
-    }
+    evidence = {"judged": False, "reasons": [NOT_JUDGED], **facts(pipeline, ctx, evaluation)}
     text, client = json.dumps(evidence, indent=1), runs.client(settings)
     with runs.connection_errors(settings):
         client.log_text(ctx.mlflow_run, text, EVIDENCE)
