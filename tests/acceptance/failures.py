@@ -156,7 +156,9 @@ def _known(api: AirflowApi, dag: str) -> bool:
 
 
 def _print_failure(api: AirflowApi, run: str, task: str, text: str) -> None:
-    index = 0 if task == "tune" else -1
+    """Of a mapped task the one that is tried again; another may still be at its first attempt."""
+    tried = (t for t in api.tasks("digits", run) if t["task_id"] == task)
+    index = max(tried, key=lambda t: t["try_number"])["map_index"]
     lines = api.log("digits", run, task, 1, index).splitlines()
     print(f"log of {task}:", next((line for line in lines if text in line), f"nothing about {text!r}: {lines[-20:]}"))
 
