@@ -10,6 +10,8 @@ from airloom.cli.console import Dataset, Json, Redacted, Version, answer, size
 from airloom.settings import Settings, load
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from airloom.contracts import DatasetVersion
 
 
@@ -82,9 +84,17 @@ def show(name: Version, json_: Json = False) -> None:
         "equal_inputs": policy_of("", manifest, manifest.layout),
         "rows_apart_from_equals": rows_apart(Store(settings), manifest),
         "rows_by_part": rows_by_part(Store(settings), manifest) if manifest.layout.split else {},
-        "statistics": merge(shard.statistics for shard in manifest.shards),
+        "statistics": _named(merge(shard.statistics for shard in manifest.shards), manifest.arrow_schema),
     }
     answer(record, json_, _describe(record))
+
+
+def _named(statistics: dict[str, Any], schema: "pa.Schema") -> dict[str, Any]:
+    """The counts of truth values under the names that they have as classes: shards keep them as Python writes them."""
+    for name, column in statistics.items():
+        if "counts" in column and str(schema.field(name).type) == "bool":
+            column["counts"] = {value.lower(): count for value, count in column["counts"].items()}
+    return statistics
 
 
 def _forgotten(settings: Settings, version: "DatasetVersion") -> dict[str, Any]:

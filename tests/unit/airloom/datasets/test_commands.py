@@ -119,10 +119,10 @@ def said(story: dict[str, Done], command: str) -> str:
         ("commit", r"flights@v2: 60 rows, id [0-9a-f]{12}\n"),
         ("list", r"flights@v2 +tabular +60 rows  February"),
         ("log", r"flights@v2  \S+  60 rows  .+: February  \[month=2\]\nflights@v1 .*January"),
-        ("show", r"(?s)rows +60.*key +flight.*changed +added 30, deleted 0.*hour: min 0.*late: False: 40, True: 20"),
+        ("show", r"(?s)rows +60.*key +flight.*changed +added 30, deleted 0.*hour: min 0.*late: false: 40, true: 20"),
         (
             "diff",
-            r"(?s)flights@v1 -> flights@v2\nrows: 30 added, 0 removed, 30 kept\nshards: 1 added.*miles: mean .*PSI",
+            r"(?s)flights@v1 -> flights@v2\nrows: 30 added, 0 removed, 30 kept\nshards: 1 added.*label false: 20 -> 40\nlabel true: 10 -> 20.*miles: mean .*PSI",
         ),
         ("verify", r"flights@v2: 4 objects are whole, 0 were fetched anew"),
         ("fix", r"flights@v3: 60 rows"),
