@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -65,7 +66,8 @@ def bad_input(settings: Settings) -> None:
             continue
         with tempfile.TemporaryDirectory() as folder:
             tests.lay_out(row, Path(folder))
-            done = _airloom(*(argument.replace("{tmp}", folder) for argument in row["arguments"][1:]))
+            arguments = (argument.replace("{tmp}", folder) for argument in row["arguments"][1:])
+            done = _airloom(*arguments, variables=row.get("variables", {}))
         missing = [text for text in row["says"] if text not in done.stderr]
         assert done.returncode and not missing and "Traceback" not in done.stderr, (row, done.stderr)
         refused += 1
@@ -73,9 +75,9 @@ def bad_input(settings: Settings) -> None:
     print(f"{refused} refused by name, no traceback, the same datasets as before")
 
 
-def _airloom(*arguments: str) -> "subprocess.CompletedProcess[str]":
+def _airloom(*arguments: str, variables: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "airloom", "dataset", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | (variables or {}))
 
 
 def speed(settings: Settings) -> None:
