@@ -4,10 +4,8 @@ import json
 from http import HTTPStatus
 from typing import Any
 
-from airloom_serving.security import App, Receive, Scope, Send
-
-OWN_ROUTES = frozenset({"/predict", "/status", "/metrics", "/readyz", "/docs", "/docs.json"})
-ROUTES = OWN_ROUTES | {"/", "/livez", "/healthz", "/schema.json"}  # the others are BentoML's
+from airloom_serving.asgi import App, Receive, Scope, Send
+from airloom_serving.routes import OWN_ROUTES
 
 
 class Front:

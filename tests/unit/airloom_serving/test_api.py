@@ -10,9 +10,9 @@ from starlette.testclient import TestClient
 
 from airloom.monitoring import prediction_id
 from airloom.processing import Pixels, Processing
-from airloom_serving import api
+from airloom_serving import api, served
 from airloom_serving.api import build
-from airloom_serving.limits import MOST_INSTANCES, RUNS_A_MODEL, WAITING_A_MODEL
+from airloom_serving.limits import MOST_INSTANCES
 from airloom_serving.metrics import Measured
 from airloom_serving.served import ServedModel
 
@@ -148,13 +148,14 @@ def test_a_graph_that_does_not_end_is_ended_and_stops_no_other(server, client, m
     server.reconciler.models["loop"] = ServedModel("loop", "1", endless(), (3,))
     assert ask(client, "loop", [[-1, 0, 0]]).json()["predictions"] == [1]
     monkeypatch.setattr(api, "RUN_SECONDS", 1.0)
+    monkeypatch.setattr(served, "MOST_ASKED", 40)
 
     async def all_of_them():
         async with httpx.AsyncClient(transport=httpx.ASGITransport(client.app), base_url="http://server") as asked:
-            bodies = [{"model": "loop", "instances": [[1, 0, 0]]}] * (RUNS_A_MODEL + WAITING_A_MODEL + 1)
+            bodies = [{"model": "loop", "instances": [[1, 0, 0]]}] * 41
             slow = [asyncio.ensure_future(asked.post("/predict", json=body)) for body in bodies]
             quick = await asked.post("/predict", json={"model": "small", "instances": [[1, 2, 3]]})
-            first = [task.done() for task in slow[:RUNS_A_MODEL]]
+            first = [task.done() for task in slow[:4]]
             return quick, first, await asyncio.gather(*slow)
 
     quick, first, slow = asyncio.run(all_of_them())
