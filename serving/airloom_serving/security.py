@@ -30,6 +30,7 @@ class Guard:
         self.expected = f"Bearer {token}".encode() if token else b""
         self.in_flight = in_flight or InFlight()
         self._requests = 0
+        self._clock = Clock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer for the app, or let it."""
@@ -44,7 +45,7 @@ class Guard:
         if not length.isdigit() or len(length) > 20 or int(length) > BODY_LIMIT:  # int() takes 4300 digits at most
             await refusal(413, TOO_LARGE).send(send)
             return
-        body = _Body(receive, self.in_flight)
+        body = _Body(receive, self.in_flight, self._clock)
         self._requests += 1
         try:
             if self._requests > MOST_REQUESTS or not body.take(int(length)):
@@ -83,14 +84,41 @@ class TooSlow(Exception):
         return TOO_SLOW
 
 
+class Clock:
+    """Ends bodies that come too slowly: one timer for all, since one for each would cost more than reading most."""
+
+    def __init__(self) -> None:
+        self._reading: dict[_Body, float] = {}  # when each began, by the loop's clock; the oldest first
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, body: "_Body") -> None:
+        """It is waited for from now on."""
+        loop = asyncio.get_running_loop()
+        self._reading[body] = loop.time()
+        if self._timer is None:
+            self._timer = loop.call_later(BODY_SECONDS, self._look)
+
+    def end(self, body: "_Body") -> None:
+        """It came, or nobody waits for it any more."""
+        self._reading.pop(body, None)
+
+    def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        late = loop.time() - BODY_SECONDS
+        for body in [body for body, began in self._reading.items() if began <= late]:
+            body.late()
+        oldest = next(iter(self._reading.values()), None)
+        self._timer = None if oldest is None else loop.call_at(oldest + BODY_SECONDS, self._look)
+
+
 class _Body:
     """Counts the bytes that really come: a chunked body has no length to trust."""
 
-    def __init__(self, receive: Receive, in_flight: InFlight) -> None:
-        self._receive, self._in_flight = receive, in_flight
+    def __init__(self, receive: Receive, in_flight: InFlight, clock: Clock) -> None:
+        self._receive, self._in_flight, self._clock = receive, in_flight, clock
         self._seen = self._taken = 0
-        self._whole = False
-        self._until = 0.0  # by the loop's clock
+        self._reader: asyncio.Task[Any] | None = None  # while it is waited for
+        self._is_begun = self._is_whole = self._is_late = False
 
     def take(self, size: int) -> bool:
         """Take room for so many bytes in all."""
@@ -102,20 +130,38 @@ class _Body:
 
     def give_back(self) -> None:
         """The request is over."""
+        self._clock.end(self)
         self._in_flight.give(self._taken)
         self._taken = 0
 
+    def late(self) -> None:
+        """Its time is over."""
+        self._clock.end(self)
+        self._is_late = True
+        if self._reader is not None:
+            self._reader.cancel()
+
     async def __call__(self) -> MutableMapping[str, Any]:
-        if self._whole:  # whoever asks now waits until the client hangs up
+        if self._is_whole:  # whoever asks now waits until the client hangs up
             return await self._receive()
-        if not self._until:
-            self._until = asyncio.get_running_loop().time() + BODY_SECONDS
+        if not self._is_begun:
+            self._is_begun = True
+            self._clock.begin(self)
+        self._reader = asyncio.current_task()
         try:
-            async with asyncio.timeout_at(self._until):
-                message = await self._receive()
-        except TimeoutError:
-            raise TooSlow from None
-        self._whole = not message.get("more_body")
+            message = await self._receive()
+        except asyncio.CancelledError:
+            if self._is_late and self._reader is not None:
+                self._reader.uncancel()
+                raise TooSlow from None
+            raise
+        finally:
+            self._reader = None
+        if self._is_late:
+            raise TooSlow
+        if not message.get("more_body"):
+            self._is_whole = True
+            self._clock.end(self)
         self._seen += len(message.get("body", b""))
         if self._seen > BODY_LIMIT:
             raise TooLarge

@@ -202,7 +202,8 @@ class LoadedModel:
             bad = self.task.bad_rows(outputs)
         else:
             several = len(outputs) > 1  # which are answered as they are, and JSON has no infinity
-            bad = np.unique(np.concatenate([not_finite(output, every=several) for output in outputs.values()]))
+            parts = [not_finite(output, every=several) for output in outputs.values()]
+            bad = np.unique(np.concatenate(parts)) if several else parts[0]
         if len(bad):
             cells = np.concatenate([output[bad[0]].reshape(-1) for output in outputs.values()])
             raise NotFinite(

@@ -257,3 +257,45 @@ def test_paths_that_are_no_route_are_counted_together(server):
     text = asked.get("/metrics").text
     assert 'airloom_requests_total{route="other",status="404"} 3.0' in text
     assert "unknown" not in text
+
+
+def test_each_request_has_an_id_and_some_have_a_line(server, client, caplog):
+    caplog.set_level("INFO", "airloom_serving.access_log")
+
+    def lines():
+        return [record.getMessage() for record in caplog.records if record.name == "airloom_serving.access_log"]
+
+    asked = TestClient(Measured(client.app, server.metrics), raise_server_exceptions=False)
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    for given, kept in (("mine-7", True), ("no id\n", False), ("x" * 129, False), (None, False)):
+        headers = {"traceparent": f"00-{trace}-b7ad6b7169203331-01"} | ({"X-Request-Id": given} if given else {})
+        answer = asked.get("/status", headers=headers)
+        assert (answer.headers["x-request-id"] == given) is kept
+        assert "GET /status 200" in lines()[-1]
+        assert f"request={answer.headers['x-request-id']} trace={trace}" in lines()[-1]
+    for _ in range(50):
+        asked.get("/status")
+    assert len(lines()) < 40
+    server.reconciler = None
+    assert asked.get("/status").status_code == 500
+    assert "GET /status 500" in lines()[-1]
+
+
+def test_many_requests_at_once_get_each_its_own_answer(server, client, make_session):
+    """Whatever is run together, no answer goes to another's rows."""
+    steady = ServedModel("steady", "1", make_session(), (3,), steady=True, apart=True)
+    server.reconciler.models = {**server.reconciler.models, "steady": steady}
+
+    async def all_of_them():
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(client.app), base_url="http://server") as asked:
+            rows = [np.eye(3)[[place % 3] * (1 + place % 5)].tolist() for place in range(200)]
+            models = ["small", "steady"]
+            bodies = [{"model": models[place % 2], "instances": part} for place, part in enumerate(rows)]
+            return rows, await asyncio.gather(*(asked.post("/predict", json=body) for body in bodies))
+
+    rows, answers = asyncio.run(all_of_them())
+    ids = set()
+    for part, answer in zip(rows, answers, strict=True):
+        assert answer.json()["predictions"] == np.asarray(part).argmax(axis=1).tolist()
+        ids.update(answer.json()["prediction_ids"])
+    assert len(ids) == sum(map(len, rows))
