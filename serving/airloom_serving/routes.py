@@ -10,15 +10,34 @@ from airloom_serving.asgi import Answer, HungUp, Receive, Refused, Scope, Send, 
 from airloom_serving.security import SOON, NoRoom, TooLarge, TooSlow
 from airloom_serving.served import Busy, TookTooLong
 
-OWN_ROUTES = frozenset({"/predict", "/status", "/metrics", "/readyz", "/docs", "/docs.json"})
-ROUTES = OWN_ROUTES | {"/", "/livez", "/healthz", "/schema.json"}  # the others are BentoML's
+FIXED = frozenset(
+    {"/predict", "/status", "/metrics", "/readyz", "/docs", "/docs.json"}
+    | {"/v1/models", "/v2", "/v2/health/live", "/v2/health/ready"}
+)
+_V2 = ("", "/ready", "/infer")
+OF_A_MODEL = frozenset(
+    {"/v1/models/{model}", "/v1/models/{model}/predict"}
+    | {f"/v2/models/{{model}}{version}{path}" for version in ("", "/versions/{version}") for path in _V2}
+)
+BENTOMLS = frozenset({"/", "/livez", "/healthz", "/schema.json"})
 OTHER = "other"  # stands for any path that is none of these
+PARAMETERS = "airloom.parameters"  # of the path, by name: a key of the scope
 log = logging.getLogger(__name__)
 
 
-def route_of(path: str) -> str:
-    """The name of a path among the routes, for the metrics: one of a fixed set."""
-    return path if path in ROUTES else OTHER
+def match(path: str) -> tuple[str, dict[str, str]]:
+    """The route that a path is of, one of a fixed set, and what stands in its places."""
+    if path in FIXED or path in BENTOMLS:
+        return path, {}
+    parts = path.split("/")  # "", "v2", "models", the name, and what is asked of it
+    if len(parts) < 4 or parts[2] != "models" or not parts[3]:
+        return OTHER, {}
+    found, route, rest = {"model": parts[3]}, [*parts[:3], "{model}"], parts[4:]
+    if len(rest) > 1 and rest[0] == "versions":
+        found["version"] = rest[1]
+        route, rest = [*route, "versions", "{version}"], rest[2:]
+    name = "/".join([*route, *rest])
+    return (name, found) if name in OF_A_MODEL else (OTHER, {})
 
 
 @dataclass(frozen=True)
@@ -50,7 +69,8 @@ class Routes:
         await answer.send(send)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
-        route = self._routes.get(scope["path"])
+        name, scope[PARAMETERS] = match(scope["path"])
+        route = self._routes.get(name)
         if route is None:
             raise Refused(404, "there is no such route; / shows those that there are")
         method = scope["method"]

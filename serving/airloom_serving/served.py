@@ -82,7 +82,16 @@ class ServedModel(LoadedModel):
                 f"at most {max(1, MOST_VALUES // values)} instances a request, as each becomes {values} numbers; "
                 f"these are {len(instances)}"
             )
-        judged = super().parse(instances)
+        return self.limited(super().parse(instances))
+
+    def limited(self, judged: Instances) -> Instances:
+        """The same instances, where they are few enough.
+
+        Raises:
+            TooMany: a request may hold fewer.
+        """
+        if judged.rows > MOST_INSTANCES:
+            raise TooMany(f"at most {MOST_INSTANCES} instances a request; these are {judged.rows}")
         if judged.rows * judged.width > MOST_VALUES:  # how long rows of any length are is known only now
             fits = max(1, MOST_VALUES // judged.width)
             raise TooMany(

@@ -8,12 +8,13 @@ import bentoml  # noqa: TID253 - this file is what BentoML itself loads, nothing
 from _bentoml_sdk import Service
 
 from airloom.settings import load
-from airloom_serving.api import Server, build
+from airloom_serving.api import build
 from airloom_serving.asgi import App
 from airloom_serving.description import INSTANCES, SCORES, TOP, Prediction, complete
 from airloom_serving.front import Front
 from airloom_serving.metrics import Measured
 from airloom_serving.security import Guard
+from airloom_serving.server import Server
 
 # The reconciler asks again two seconds later by itself; a long retry would only delay it.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")

@@ -10,7 +10,8 @@ from starlette.testclient import TestClient
 
 from airloom.monitoring import prediction_id
 from airloom.processing import Pixels, Processing
-from airloom_serving import api, served
+from airloom_serving import served
+from airloom_serving import server as process
 from airloom_serving.api import build
 from airloom_serving.limits import MOST_INSTANCES
 from airloom_serving.metrics import Measured
@@ -147,7 +148,7 @@ def endless():
 def test_a_graph_that_does_not_end_is_ended_and_stops_no_other(server, client, monkeypatch):
     server.reconciler.models["loop"] = ServedModel("loop", "1", endless(), (3,))
     assert ask(client, "loop", [[-1, 0, 0]]).json()["predictions"] == [1]
-    monkeypatch.setattr(api, "RUN_SECONDS", 1.0)
+    monkeypatch.setattr(process, "RUN_SECONDS", 1.0)
     monkeypatch.setattr(served, "MOST_ASKED", 40)
 
     async def all_of_them():
