@@ -91,9 +91,9 @@ class Batches:
             if not self._inline(batch):
                 self._task = loop.create_task(self._in_thread(batch))  # kept, else it may be collected
                 return
-            began = time.perf_counter()
+            began = time.thread_time()
             _give(batch, self._answers(batch, None))
-            self._took(batch, time.perf_counter() - began)
+            self._took(batch, time.thread_time() - began)
         self._busy = False
 
     def _next(self, now: float) -> list[Waiting]:
@@ -125,7 +125,7 @@ class Batches:
         return self._model.steady and self._seconds * sum(one.rows for one in batch) < INLINE_SECONDS
 
     def _took(self, batch: list[Waiting], seconds: float) -> None:
-        """What rows cost: of the runs so far, the newer the heavier."""
+        """What rows cost: of the runs so far, the newer the heavier. By the CPU, as on a busy machine all is slow."""
         row = seconds / sum(one.rows for one in batch)
         self._seconds = row if self._seconds == float("inf") else 0.8 * self._seconds + 0.2 * row
 
@@ -134,8 +134,8 @@ class Batches:
         deadline = loop.call_at(min(one.until for one in batch), terminate, options)
 
         def work() -> tuple[list[Result], float]:
-            began = time.perf_counter()
-            return self._answers(batch, options), time.perf_counter() - began
+            began = time.thread_time()
+            return self._answers(batch, options), time.thread_time() - began
 
         try:
             results, seconds = await loop.run_in_executor(self._pool, work)

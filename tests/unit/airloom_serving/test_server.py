@@ -151,6 +151,8 @@ def test_the_documentation_describes_our_routes(served: Served) -> None:
         asked = document["components"]["schemas"][asked["$ref"].rpartition("/")[2]]
     assert set(asked["properties"]) == {"model", "instances", "scores", "top"}
     assert "get" in document["paths"]["/status"]
+    shown = {(path, method) for path, methods in document["paths"].items() for method in methods}
+    assert {("/v1/models/{model}/predict", "post"), ("/v2/models/{model}/infer", "post")} <= shown
 
 
 def test_the_first_champion_comes_to_serve(served: Served) -> None:
