@@ -9,7 +9,7 @@ Earlier releases wrote the bare values of one input and one output, and `dtype`,
 """
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -75,6 +75,11 @@ class Golden:
     def rows(self) -> int:
         """How many."""
         return len(next(iter(self.inputs.values())))
+
+    def first(self) -> "Golden":
+        """The first row alone, and what was answered to it beside the others."""
+        inputs, outputs = ({n: a[:1] for n, a in side.items()} for side in (self.inputs, self.outputs))
+        return replace(self, inputs=inputs, outputs=outputs)
 
     def dumps(self) -> str:
         """The file's text."""

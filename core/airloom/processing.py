@@ -250,6 +250,9 @@ def parse(data: bytes) -> Processing:
         ) from None
 
 
+_NONE = np.zeros(0, np.int64)
+
+
 def not_finite(outputs: Array, every: bool = False) -> Array:
     """The rows, (k,), whose outputs (n, …) are no answer: NaN, or infinite.
 
@@ -259,8 +262,10 @@ def not_finite(outputs: Array, every: bool = False) -> Array:
         outputs: of one output of the graph.
         every: whether each number is to be finite, as none of them is a score.
     """
+    good = np.isfinite(outputs.reshape(len(outputs), -1))
+    if good.all():  # nearly always
+        return _NONE
     rows = outputs.reshape(len(outputs), -1)
-    good = np.isfinite(rows)
     if rows.shape[1] > 1 and not every:
         good = (good | np.isneginf(rows)) & good.any(axis=1, keepdims=True)
     return np.flatnonzero(~good.all(axis=1))

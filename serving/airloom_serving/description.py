@@ -12,10 +12,24 @@ ERRORS = {
     400: "The body is no JSON, or has another form.",
     401: "The bearer token is missing or wrong.",
     404: "No such model is served.",
+    408: "The body did not come in time.",
     413: "The body, the instances or the probabilities that were asked for are too many.",
     422: "The instances do not fit the model, or its answer to one of them is not finite.",
     503: "Other requests take the room; ask again in a second.",
     504: "The model did not answer in time.",
+}
+MORE = {
+    "/status": ("get", "What serves and since when, what is being loaded, and what could not be loaded."),
+    "/v1/models": ("get", "What serves: versions, since when, requests, inputs and outputs."),
+    "/v1/models/{model}": ("get", "The same of one model."),
+    "/v2": ("get", "Open Inference Protocol: the server."),
+    "/v2/models/{model}": ("get", "Open Inference Protocol: the tensors of a model."),
+    "/v2/models/{model}/ready": ("get", "Open Inference Protocol: whether it serves."),
+    "/v2/models/{model}/infer": (
+        "post",
+        "Open Inference Protocol: tensors in, the graph's outputs out, in JSON or as bytes behind it. "
+        "https://github.com/kserve/open-inference-protocol",
+    ),
 }
 INSTANCES = Field(
     min_length=1,
@@ -72,6 +86,10 @@ def _told(name: str, kind: str, shape: tuple[int | str, ...]) -> dict[str, Any]:
     return {"name": name, "type": kind, "shape": list(shape)}
 
 
+def _in_path(name: str) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+
+
 def complete(specification: dict[str, Any]) -> dict[str, Any]:
     """BentoML's OpenAPI document with the routes and errors that it does not know of."""
     schemas = specification["components"]["schemas"]
@@ -81,17 +99,23 @@ def complete(specification: dict[str, Any]) -> dict[str, Any]:
     predict = specification["paths"]["/predict"]["post"]
     answers = {str(status): answer for status, answer in predict["responses"].items()}
     predict["responses"] = {"200": answers["200"], **refusals}
-    specification["paths"]["/status"] = {
-        "get": {
-            "tags": predict["tags"],
-            "operationId": "airloom__status",
-            "description": "What serves and since when, what is being loaded, and what could not be loaded.",
-            "responses": {
-                "200": {"description": "A JSON object.", "content": {"application/json": {"schema": {}}}},
-                "401": refusals["401"],
-            },
+    named = dict(predict, operationId="airloom__predict_by_name", parameters=[_in_path("model")])
+    specification["paths"]["/v1/models/{model}/predict"] = {"post": named}
+    for path, (method, text) in MORE.items():
+        names = [part[1:-1] for part in path.split("/") if part.startswith("{")]
+        some = refusals if method == "post" else {"401": refusals["401"]} | ({"404": refusals["404"]} if names else {})
+        specification["paths"][path] = {
+            method: {
+                "tags": predict["tags"],
+                "operationId": "airloom_" + "_".join(part.strip("{}") for part in path.split("/")),
+                "description": text,
+                "parameters": [_in_path(name) for name in names],
+                "responses": {
+                    "200": {"description": "A JSON object.", "content": {"application/json": {"schema": {}}}},
+                    **some,
+                },
+            }
         }
-    }
     specification["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
     specification["security"] = [{"token": []}]
     for path in ("/livez", "/readyz", "/healthz", "/metrics"):

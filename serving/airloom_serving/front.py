@@ -4,10 +4,8 @@ import json
 from http import HTTPStatus
 from typing import Any
 
-from airloom_serving.security import App, Receive, Scope, Send
-
-OWN_ROUTES = frozenset({"/predict", "/status", "/metrics", "/readyz", "/docs", "/docs.json"})
-ROUTES = OWN_ROUTES | {"/", "/livez", "/healthz", "/schema.json"}  # the others are BentoML's
+from airloom_serving.asgi import App, Receive, Scope, Send
+from airloom_serving.routes import BENTOMLS, OTHER, match
 
 
 class Front:
@@ -25,10 +23,10 @@ class Front:
         """Have one of the two answer."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
-        elif scope["path"] in OWN_ROUTES:
-            await self._own(scope, receive, send)
-        else:
+        elif (route := match(scope["path"])[0]) == OTHER or route in BENTOMLS:
             await self.app(scope, receive, _OneForm(send))
+        else:
+            await self._own(scope, receive, send)
 
 
 class _OneForm:

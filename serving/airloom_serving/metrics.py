@@ -9,10 +9,10 @@ import warnings
 from importlib import import_module
 from typing import Any
 
-from airloom_serving.front import ROUTES
-from airloom_serving.security import App, Receive, Scope, Send
+from airloom_serving.access_log import AccessLog, names_of
+from airloom_serving.asgi import App, Receive, Scope, Send
+from airloom_serving.routes import match
 
-OTHER = "other"  # stands for any path that is none of ours
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
@@ -32,6 +32,8 @@ class Metrics:
 
         self._requests = make(counter, "requests", "Requests by route and status.", ["route", "status"])
         self._seconds = make(histogram, "request_seconds", "Seconds of a request.", ["route"], buckets=SECONDS)
+        self._bound: dict[tuple[str, int], Any] = {}
+        self._answered: dict[tuple[str, str], Any] = {}
         of_model = ["model", "version"]
         self.predictions = make(counter, "predictions", "Answered instances.", of_model)
         self.not_finite = make(counter, "not_finite", "Requests whose answer was NaN or infinite.", of_model)
@@ -45,12 +47,26 @@ class Metrics:
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """Count one."""
-        self._requests.labels(route, str(status)).inc()
-        self._seconds.labels(route).observe(seconds)
+        counted = self._bound.get((route, status))
+        if counted is None:  # looking a label up costs more than counting
+            counted = self._requests.labels(route, str(status)).inc, self._seconds.labels(route).observe
+            self._bound[route, status] = counted
+        inc, observe = counted
+        inc()
+        observe(seconds)
+
+    def answered(self, model: str, version: str, rows: int, outside: int) -> None:
+        """Count the answered instances of a request, and those beyond what was observed in training."""
+        counted = self._answered.get((model, version))
+        if counted is None:
+            counted = tuple(counter.labels(model, version).inc for counter in (self.predictions, self.outside))
+            self._answered[model, version] = counted
+        counted[0](rows)
+        counted[1](outside)
 
 
 class Measured:
-    """ASGI middleware: counts the requests of each route; those for any other path stand under one name.
+    """ASGI middleware: counts the requests of each route and gives each its id; those for any other path have one name.
 
     Args:
         app: what is measured.
@@ -58,7 +74,7 @@ class Measured:
     """
 
     def __init__(self, app: App, metrics: Metrics) -> None:
-        self.app, self._metrics = app, metrics
+        self.app, self._metrics, self._log = app, metrics, AccessLog()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the app answer, and count it."""
@@ -66,14 +82,18 @@ class Measured:
             await self.app(scope, receive, send)
             return
         began, status = time.perf_counter(), 500
+        request_id, trace = names_of(scope)
 
         async def watched(message: Any) -> None:
             nonlocal status
-            status = message.get("status", status)
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id)]
             await send(message)
 
         try:
             await self.app(scope, receive, watched)
         finally:
-            route = scope["path"] if scope["path"] in ROUTES else OTHER
-            self._metrics.request(route, status, time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+            self._metrics.request(match(scope["path"])[0], status, seconds)
+            self._log.add(scope, status, seconds, request_id, trace)

@@ -1,18 +1,19 @@
-"""A model that answers requests: in threads of its own, and no more of them at once than the limits say."""
+"""A model that answers requests, and no more of them at once than the limits say."""
 
-import asyncio
-from collections.abc import Callable
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
+from airloom import agreement
+from airloom.golden import Golden
 from airloom.inference.instances import Instances, TooMany
 from airloom.inference.model import LoadedModel
-from airloom_serving.limits import MOST_INSTANCES, MOST_VALUES, RUNS_A_MODEL, WAITING_A_MODEL
-
-T = TypeVar("T")
+from airloom_serving.batches import Batches
+from airloom_serving.limits import MOST_ASKED, MOST_INSTANCES, MOST_VALUES, THREADS_A_MODEL
 
 
 class TookTooLong(Exception):
@@ -27,38 +28,44 @@ class Busy(Exception):
     status = 503
 
 
-class Threads:
-    """The few threads of one model. No graph runs on the event loop, and a slow one takes no other's threads."""
-
-    def __init__(self, name: str) -> None:
-        self._name, self._asked = name, 0
-        self._pool = ThreadPoolExecutor(RUNS_A_MODEL, thread_name_prefix=f"model-{name[:40]}")
-
-    async def run(self, work: Callable[[], T]) -> T:
-        """Do the work when its turn comes.
-
-        Raises:
-            Busy: too many wait already.
-        """
-        if self._asked >= RUNS_A_MODEL + WAITING_A_MODEL:
-            raise Busy(f"{self._asked} requests wait for {self._name}; ask again later")
-        self._asked += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
-        finally:
-            self._asked -= 1
-
-
 @dataclass
 class ServedModel(LoadedModel):
     """What answers the requests for one registered model."""
 
     loaded_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    asked: int = 0  # requests that are answered or wait
+    apart: bool = False  # its answer to a row does not depend on the rows beside it
+
+    def _loaded(self, golden: Golden) -> None:
+        """A model that looks at the rows beside a row never gets those of two requests at once."""
+        if self.steady and golden.rows > 1:  # the checker has tried all of them together only
+            first = golden.first()
+            self.apart = not agreement.of_golden(first, self.outputs(first.inputs), self.processing)
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """A place among the requests that are answered or wait.
+
+        Raises:
+            Busy: too many wait already.
+        """
+        if self.asked >= MOST_ASKED:
+            raise Busy(f"{self.asked} requests wait for {self.name}; ask again later")
+        self.asked += 1
+        try:
+            yield
+        finally:
+            self.asked -= 1
 
     @cached_property
-    def threads(self) -> Threads:
-        """Where it answers."""
-        return Threads(self.name)
+    def pool(self) -> ThreadPoolExecutor:
+        """Where large requests are answered, and whatever takes long: a slow model takes no other's threads."""
+        return ThreadPoolExecutor(THREADS_A_MODEL, thread_name_prefix=f"model-{self.name[:40]}")
+
+    @cached_property
+    def batches(self) -> Batches:
+        """Where small requests are answered, together with others."""
+        return Batches(self, self.pool)
 
     def parse(self, instances: Any) -> Instances:
         """Judge what came as a list of JSON.
@@ -75,7 +82,16 @@ class ServedModel(LoadedModel):
                 f"at most {max(1, MOST_VALUES // values)} instances a request, as each becomes {values} numbers; "
                 f"these are {len(instances)}"
             )
-        judged = super().parse(instances)
+        return self.limited(super().parse(instances))
+
+    def limited(self, judged: Instances) -> Instances:
+        """The same instances, where they are few enough.
+
+        Raises:
+            TooMany: a request may hold fewer.
+        """
+        if judged.rows > MOST_INSTANCES:
+            raise TooMany(f"at most {MOST_INSTANCES} instances a request; these are {judged.rows}")
         if judged.rows * judged.width > MOST_VALUES:  # how long rows of any length are is known only now
             fits = max(1, MOST_VALUES // judged.width)
             raise TooMany(

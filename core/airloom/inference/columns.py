@@ -181,6 +181,7 @@ class ColumnInstances(Instances):
         width = signature.width(columns)
         super().__init__(len(next(iter(columns.values()))), first, width)
         self._signature, self._columns = signature, columns
+        self.heavy = bool(signature.pictures)
 
     def __iter__(self) -> Iterator[dict[str, Array]]:
         size, asked = rows_at_once(self.width), self._signature

@@ -183,6 +183,8 @@ class Instances:
         width: how many numbers the longest of them becomes.
     """
 
+    heavy = False  # making their arrays takes far longer than reading them did
+
     def __init__(self, rows: int, first: int, width: int) -> None:
         self.rows, self.first, self.width = rows, first, width
 
@@ -219,6 +221,8 @@ class Texts(Instances):
 
 class Pictures(Instances):
     """Picture files, which are decoded only when their turn comes: pixels take far more room."""
+
+    heavy = True
 
     def __init__(self, port: Port, files: list[bytes], processing: Processing, values: int, first: int) -> None:
         super().__init__(len(files), first, values)

@@ -1,6 +1,6 @@
 """One loaded model version: an ONNX session whose files were checked, and whose golden answers it repeats."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,8 @@ from airloom.signature import Signature
 from airloom.tracking.artifacts import GOLDEN, ONNX, PROCESSING, read_checked
 
 Array = np.ndarray[Any, Any]
+# How the protobuf of a node names its operator. What only looks like it is no worse than asked in vain.
+_CONTROL = tuple(bytes([0x22, len(name)]) + name.encode() for name in ("Loop", "Scan", "If"))
 _SHORT = ("classification", "multilabel")  # tasks whose answer is much smaller than what the graph gives
 _MOST_VALUES = 16  # numbers of a graph's answers for each probability that an answer may hold
 
@@ -61,6 +63,7 @@ class LoadedModel:
     processing: Processing = field(default_factory=Processing)
     whole: bool = False  # the graph takes whole numbers: tokens
     is_open: bool = True  # dimensions that the graph leaves open are; earlier releases fixed them
+    steady: bool = False  # the graph has no loop and no branch, so that alike inputs take alike time
 
     @classmethod
     def load(cls, name: str, version: str, folder: Path, digests: dict[str, str], checked: bool = False) -> Self:
@@ -91,10 +94,15 @@ class LoadedModel:
         except ConfigError as error:
             raise CorruptFile(f"{name} version {version}: {error.message}", error.hint) from None
         inputs = next(iter(golden.inputs.values()))
-        model = cls(name, version, session, inputs.shape[1:], declared, inputs.dtype.kind in "iu", golden.is_named)
+        whole, steady = inputs.dtype.kind in "iu", not any(word in data for word in _CONTROL)
+        model = cls(name, version, session, inputs.shape[1:], declared, whole, golden.is_named, steady)
         if not checked:
             model._repeat(golden)
+        model._loaded(golden)
         return model
+
+    def _loaded(self, golden: Golden) -> None:
+        """Called once with its golden answers, for those who want to know more of it."""
 
     def _repeat(self, golden: Golden) -> None:
         """Compare the golden answers."""
@@ -128,6 +136,10 @@ class LoadedModel:
         """The graph's inputs and outputs."""
         return Signature.of(self.session)
 
+    @cached_property
+    def _outputs(self) -> list[str]:
+        return [port.name for port in self.graph.outputs]
+
     def parse(self, instances: Any) -> Instances:
         """Judge rows as JSON has them.
 
@@ -149,9 +161,28 @@ class LoadedModel:
             InstancesRefused: the graph refuses these instances, or has no probabilities.
             Ended: `terminate` was set.
         """
+        parts = ((values, self.run(values, options)) for values in instances)
+        return self.answered(instances, parts, extras)
+
+    def answered(
+        self,
+        instances: Instances,
+        parts: Iterable[tuple[dict[str, Array], dict[str, Array]]],
+        extras: Extras | None = None,
+    ) -> Answers:
+        """The same, where the graph was run already.
+
+        Args:
+            instances: as `parse` gives them.
+            parts: what went into the graph and what came out of it, (n, …) by name, in the order of the instances.
+            extras: what is wanted besides.
+
+        Raises:
+            NotFinite, InstancesRefused: as above.
+        """
         answers, extras, first = Answers(), extras or Extras(), instances.first
-        for values in instances:
-            rows, outputs = _rows(values), self.run(values, options)
+        for values, outputs in parts:
+            rows = _rows(values)
             self._check(outputs, rows, first)
             if isinstance(self.signature, InputSignature):
                 answers.outside += self.processing.outside(next(iter(values.values())))
@@ -171,7 +202,8 @@ class LoadedModel:
             bad = self.task.bad_rows(outputs)
         else:
             several = len(outputs) > 1  # which are answered as they are, and JSON has no infinity
-            bad = np.unique(np.concatenate([not_finite(output, every=several) for output in outputs.values()]))
+            parts = [not_finite(output, every=several) for output in outputs.values()]
+            bad = np.unique(np.concatenate(parts)) if several else parts[0]
         if len(bad):
             cells = np.concatenate([output[bad[0]].reshape(-1) for output in outputs.values()])
             raise NotFinite(
@@ -288,8 +320,7 @@ class LoadedModel:
 
     def outputs(self, inputs: dict[str, Array], options: Any = None) -> dict[str, Array]:
         """The same, or the graph's own error."""
-        names = [port.name for port in self.graph.outputs]
-        return dict(zip(names, self.session.run(names, inputs, options), strict=True))
+        return dict(zip(self._outputs, self.session.run(self._outputs, inputs, options), strict=True))
 
 
 def _rows(arrays: dict[str, Array]) -> int:

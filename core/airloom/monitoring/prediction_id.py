@@ -20,8 +20,14 @@ _MASK = (1 << _LOW) - 1
 
 def new(model: str, version: str) -> str:
     """A fresh id: 48 bits of milliseconds, 42 random bits, 32 bits of hash."""
-    number = int.from_bytes(os.urandom(6)) % NUMBERS
-    return numbered(model, version, time.time_ns() // 1_000_000, [number])[0]
+    return several(model, version, 1)[0]
+
+
+def several(model: str, version: str, count: int) -> list[str]:
+    """As many fresh ids."""
+    drawn = os.urandom(6 * count)
+    numbers = [int.from_bytes(drawn[at : at + 6]) % NUMBERS for at in range(0, 6 * count, 6)]
+    return numbered(model, version, time.time_ns() // 1_000_000, numbers)
 
 
 def numbered(model: str, version: str, milliseconds: int, numbers: Iterable[int]) -> list[str]:

@@ -6,7 +6,7 @@ import onnxruntime  # noqa: TID253 - a test of ONNX code
 import pytest
 from onnx import TensorProto, helper
 
-from airloom_serving.api import Server
+from airloom_serving.server import Server
 from airloom_serving.verdicts import Checkers
 
 

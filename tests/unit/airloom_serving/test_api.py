@@ -10,9 +10,10 @@ from starlette.testclient import TestClient
 
 from airloom.monitoring import prediction_id
 from airloom.processing import Pixels, Processing
-from airloom_serving import api
+from airloom_serving import served
+from airloom_serving import server as process
 from airloom_serving.api import build
-from airloom_serving.limits import MOST_INSTANCES, RUNS_A_MODEL, WAITING_A_MODEL
+from airloom_serving.limits import MOST_INSTANCES
 from airloom_serving.metrics import Measured
 from airloom_serving.served import ServedModel
 
@@ -147,14 +148,15 @@ def endless():
 def test_a_graph_that_does_not_end_is_ended_and_stops_no_other(server, client, monkeypatch):
     server.reconciler.models["loop"] = ServedModel("loop", "1", endless(), (3,))
     assert ask(client, "loop", [[-1, 0, 0]]).json()["predictions"] == [1]
-    monkeypatch.setattr(api, "RUN_SECONDS", 1.0)
+    monkeypatch.setattr(process, "RUN_SECONDS", 1.0)
+    monkeypatch.setattr(served, "MOST_ASKED", 40)
 
     async def all_of_them():
         async with httpx.AsyncClient(transport=httpx.ASGITransport(client.app), base_url="http://server") as asked:
-            bodies = [{"model": "loop", "instances": [[1, 0, 0]]}] * (RUNS_A_MODEL + WAITING_A_MODEL + 1)
+            bodies = [{"model": "loop", "instances": [[1, 0, 0]]}] * 41
             slow = [asyncio.ensure_future(asked.post("/predict", json=body)) for body in bodies]
             quick = await asked.post("/predict", json={"model": "small", "instances": [[1, 2, 3]]})
-            first = [task.done() for task in slow[:RUNS_A_MODEL]]
+            first = [task.done() for task in slow[:4]]
             return quick, first, await asyncio.gather(*slow)
 
     quick, first, slow = asyncio.run(all_of_them())
@@ -256,3 +258,45 @@ def test_paths_that_are_no_route_are_counted_together(server):
     text = asked.get("/metrics").text
     assert 'airloom_requests_total{route="other",status="404"} 3.0' in text
     assert "unknown" not in text
+
+
+def test_each_request_has_an_id_and_some_have_a_line(server, client, caplog):
+    caplog.set_level("INFO", "airloom_serving.access_log")
+
+    def lines():
+        return [record.getMessage() for record in caplog.records if record.name == "airloom_serving.access_log"]
+
+    asked = TestClient(Measured(client.app, server.metrics), raise_server_exceptions=False)
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    for given, kept in (("mine-7", True), ("no id\n", False), ("x" * 129, False), (None, False)):
+        headers = {"traceparent": f"00-{trace}-b7ad6b7169203331-01"} | ({"X-Request-Id": given} if given else {})
+        answer = asked.get("/status", headers=headers)
+        assert (answer.headers["x-request-id"] == given) is kept
+        assert "GET /status 200" in lines()[-1]
+        assert f"request={answer.headers['x-request-id']} trace={trace}" in lines()[-1]
+    for _ in range(50):
+        asked.get("/status")
+    assert len(lines()) < 40
+    server.reconciler = None
+    assert asked.get("/status").status_code == 500
+    assert "GET /status 500" in lines()[-1]
+
+
+def test_many_requests_at_once_get_each_its_own_answer(server, client, make_session):
+    """Whatever is run together, no answer goes to another's rows."""
+    steady = ServedModel("steady", "1", make_session(), (3,), steady=True, apart=True)
+    server.reconciler.models = {**server.reconciler.models, "steady": steady}
+
+    async def all_of_them():
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(client.app), base_url="http://server") as asked:
+            rows = [np.eye(3)[[place % 3] * (1 + place % 5)].tolist() for place in range(200)]
+            models = ["small", "steady"]
+            bodies = [{"model": models[place % 2], "instances": part} for place, part in enumerate(rows)]
+            return rows, await asyncio.gather(*(asked.post("/predict", json=body) for body in bodies))
+
+    rows, answers = asyncio.run(all_of_them())
+    ids = set()
+    for part, answer in zip(rows, answers, strict=True):
+        assert answer.json()["predictions"] == np.asarray(part).argmax(axis=1).tolist()
+        ids.update(answer.json()["prediction_ids"])
+    assert len(ids) == sum(map(len, rows))

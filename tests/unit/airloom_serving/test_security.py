@@ -7,8 +7,9 @@ from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
+from airloom_serving import security
 from airloom_serving.limits import BODY_LIMIT, InFlight
-from airloom_serving.security import OPEN_PATHS, Guard, NoRoom, TooLarge
+from airloom_serving.security import OPEN_PATHS, Guard, NoRoom, TooLarge, TooSlow
 
 RIGHT = {"Authorization": "Bearer secret"}
 
@@ -86,3 +87,62 @@ def test_bodies_share_the_room_that_there_is_and_give_it_back():
     with pytest.raises(NoRoom):  # without a length, it is seen while it comes
         client.post("/predict", content=iter([b"x" * 7]))
     assert guard.in_flight.taken == 4
+
+
+def test_a_body_that_does_not_come_is_given_up(monkeypatch):
+    """BentoML's own timer would watch for it, and is passed by; one timer watches all bodies."""
+    monkeypatch.setattr(security, "BODY_SECONDS", 0.2)
+    ended = []
+
+    async def app(scope, receive, send):
+        try:
+            await receive()
+        except TooSlow as error:
+            ended.append(str(error))
+
+    guard = Guard(app, "secret")
+    scope = {"type": "http", "path": "/predict", "headers": [(b"authorization", b"Bearer secret")]}
+
+    async def never():
+        await asyncio.sleep(60)
+
+    async def at_once():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def some():
+        slow = [asyncio.ensure_future(guard(scope, never, never)) for _ in range(3)]
+        await guard(scope, at_once, never)
+        assert len(ended) == 0
+        await asyncio.wait_for(asyncio.gather(*slow), 10)
+        gone = asyncio.ensure_future(guard(scope, never, never))  # its client hung up
+        await asyncio.sleep(0)
+        gone.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+
+    asyncio.run(some())
+    assert len(ended) == 3
+    assert not guard._clock._reading
+    assert guard.in_flight.taken == 0
+
+
+def test_requests_at_once_have_a_limit(monkeypatch):
+    monkeypatch.setattr(security, "MOST_REQUESTS", 2)
+    statuses = []
+
+    async def app(scope, receive, send):
+        await asyncio.sleep(0.1)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def send(message):
+        statuses.append(message.get("status"))
+
+    guard = Guard(app, "secret")
+    scope = {"type": "http", "path": "/predict", "headers": [(b"authorization", b"Bearer secret")]}
+
+    async def some():
+        await asyncio.gather(*(guard(scope, None, send) for _ in range(5)))
+        await guard(scope, None, send)
+
+    asyncio.run(some())
+    assert [status for status in statuses if status] == [503, 503, 503, 200, 200, 200]

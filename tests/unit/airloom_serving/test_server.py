@@ -1,6 +1,7 @@
 """A real `bentoml serve` on a free port of 127.0.0.1 over a real MLflow store; one server for all, in this order."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -150,6 +151,8 @@ def test_the_documentation_describes_our_routes(served: Served) -> None:
         asked = document["components"]["schemas"][asked["$ref"].rpartition("/")[2]]
     assert set(asked["properties"]) == {"model", "instances", "scores", "top"}
     assert "get" in document["paths"]["/status"]
+    shown = {(path, method) for path, methods in document["paths"].items() for method in methods}
+    assert {("/v1/models/{model}/predict", "post"), ("/v2/models/{model}/infer", "post")} <= shown
 
 
 def test_the_first_champion_comes_to_serve(served: Served) -> None:
@@ -176,6 +179,21 @@ def test_bentomls_own_client_asks(served: Served) -> None:
         assert [row[0]["class"] for row in found["top"]] == [4, 2]
         with pytest.raises(bentoml.exceptions.BentoMLException, match="no model 'other' is served"):
             client.predict(model="other", instances=images(4))
+
+
+def test_the_open_inference_protocol_answers_beside_it(served: Served) -> None:
+    rows = np.asarray(images(4, 2), np.float32)
+    head = {"name": "input", "datatype": "FP32", "shape": [2, 1, 8, 8]}
+    head |= {"parameters": {"binary_data_size": rows.nbytes}}
+    text = json.dumps({"inputs": [head], "parameters": {"binary_data_output": True}}).encode()
+    headers = {"Inference-Header-Content-Length": str(len(text))}
+    told = served.client.post("/v2/models/digits/infer", content=text + rows.tobytes(), headers=headers)
+    served.answered += 2
+    size = int(told.raise_for_status().headers["inference-header-content-length"])
+    about = json.loads(told.content[:size])
+    scores = np.frombuffer(told.content[size:], np.float32).reshape(about["outputs"][0]["shape"])
+    assert (scores.argmax(axis=1).tolist(), about["parameters"]["predictions"]) == ([4, 2], [4, 2])
+    assert served.client.get("/v2/health/ready").status_code == 200
 
 
 def test_probabilities_come_when_they_are_wanted(served: Served) -> None:

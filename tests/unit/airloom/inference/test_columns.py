@@ -16,8 +16,9 @@ from airloom.evaluation import inference
 from airloom.inference.model import Extras, LoadedModel
 from airloom.interactive.models import Model
 from airloom.training.prepared import Prepared
-from airloom_serving.api import Server, build
+from airloom_serving.api import build
 from airloom_serving.description import described
+from airloom_serving.server import Server
 
 
 def picture(grey):

@@ -25,8 +25,9 @@ from airloom.registry import keys, model_files, models
 from airloom.settings import Settings
 from airloom.tracking import runs
 from airloom.tracking.tags import Tag
-from airloom_serving.api import Server, build
+from airloom_serving.api import build
 from airloom_serving.served import ServedModel
+from airloom_serving.server import Server
 
 GENERATOR = np.random.default_rng(1)
 PICTURES = GENERATOR.integers(0, 256, (2500, 1, 4, 4), np.uint8)
