@@ -5,6 +5,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
 	&& { command -v "$$p"; break; }; done)
 RUN := .venv/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check install --quiet --no-compile --constraint constraints.txt
+unexport PYTHONDONTWRITEBYTECODE  # containers set it; each of some thousand processes would compile what it imports
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo down test test-full lint types imports unit reference wheel bench accept mutants crash-matrix screenshots lock clean
