@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from airloom.datasets.reading.form import MASK
 from airloom.inputs.declared import InputProcessing
 from airloom.inputs.prepare import Rows, columns_of, prepare
 from airloom.processing import Processing
@@ -51,6 +52,18 @@ class Prepared:
         columns = columns_of(raw, self._signature({}), self._inputs)
         arrays = prepare(self._signature(columns), self._inputs, columns, Rows("row of the batch"))
         return {name: torch.from_numpy(array) for name, array in arrays.items()}, labels
+
+    @classmethod
+    def filled(cls, pad: Mapping[str, float], example: Mapping[str, Any]) -> "Prepared":
+        """What is declared of inputs that a loader filled up: by what, and which of them are their masks.
+
+        Args:
+            pad: the number that fills up, by column.
+            example: the model's inputs by name.
+        """
+        inputs = {name: InputProcessing(pad=number) for name, number in pad.items() if name in example}
+        masks = {f"{name}{MASK}": InputProcessing(mask=name) for name in inputs if f"{name}{MASK}" in example}
+        return cls({**inputs, **masks})
 
     def example(self, run: Any) -> "dict[str, Tensor]":
         """The first two training rows, as `run.save_model` takes them."""
