@@ -93,10 +93,12 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _reading() -> ModuleType | None:
-    """The DAG file that Airflow reads in this process."""
-    from airflow.sdk.definitions._internal.contextmanager import DagContext
-
-    return sys.modules.get(DagContext.current_autoregister_module_name or "")
+    """The DAG file that Airflow reads in this process; Airflow says it where an Airflow of another version may not."""
+    try:
+        from airflow.sdk.definitions._internal.contextmanager import DagContext
+    except ImportError:
+        return None
+    return sys.modules.get(getattr(DagContext, "current_autoregister_module_name", None) or "")
 
 
 def _others(kept: dict[str, Any], own: str) -> dict[str, str]:
