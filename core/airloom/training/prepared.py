@@ -68,7 +68,19 @@ class Prepared:
     def example(self, run: Any) -> "dict[str, Tensor]":
         """The first two training rows, as `run.save_model` takes them."""
         inputs, _ = self(run.example())
-        return {name: tensor[:2] for name, tensor in inputs.items()}
+        return self.widened({name: tensor[:2] for name, tensor in inputs.items()})
+
+    def widened(self, example: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
+        """The example with room for two values where rows are of any length: an export of one fixes that."""
+        wide = dict(example)
+        for name in self.dynamic:
+            rows, size, *rest = wide[name].shape
+            if size < 2:
+                import torch
+
+                room = wide[name].new_full((rows, 2 - size, *rest), self._inputs[name].pad or 0)  # 0 of a mask
+                wide[name] = torch.cat([wide[name], room], dim=1)
+        return wide
 
     @cached_property
     def dynamic(self) -> dict[str, dict[int, str]]:

@@ -387,6 +387,7 @@ class TrainingRun:
             filled = Declared.filled(self._filled, example_input)
             given = given.model_copy(update={"inputs": filled.processing.inputs})
             dynamic = {**filled.dynamic, **(dynamic or {})}
+            example_input = filled.widened(example_input)
         if not given.inputs:  # which say each for itself what becomes of a picture
             given = given.model_copy(update={"picture": given.picture or self.processing.picture})
         self.processing, self.rtol = given, rtol
