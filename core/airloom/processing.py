@@ -117,11 +117,13 @@ class Processing(_Part):
         """
         if self.tokenise is not None:
             if not isinstance(raw, list) or not all(isinstance(text, str) for text in raw):
-                raise DataError("the model takes texts", "give a list of text")
+                hint = "give a list of text, or a dataset of type text"
+                raise DataError(f"the model takes texts{_instead(raw)}", hint)
             return self.tokenise(raw)
         if self.picture is not None:
             if not isinstance(raw, list) or any(isinstance(cell, str) for cell in raw):
-                raise DataError("the model takes picture files", "give a list of their bytes")
+                hint = "give a list of their bytes, or a dataset of pictures"
+                raise DataError(f"the model takes picture files{_instead(raw)}", hint)
             return self.pictures(raw)
         if isinstance(raw, dict):
             return self._stacked(raw)
@@ -288,3 +290,8 @@ def _unnamed(number: int) -> str:
 
 def _few(names: Sequence[str]) -> str:
     return ", ".join(map(ascii, names[:10])) + (", …" if len(names) > 10 else "")
+
+
+def _instead(raw: Any) -> str:
+    """What rows of a table have, where something else was asked for."""
+    return f", and these rows have the columns {_few([str(name) for name in raw])}" if isinstance(raw, dict) else ""

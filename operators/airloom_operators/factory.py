@@ -13,6 +13,7 @@ from airloom.spec.pipeline import BUILT, SKIP_MISSED, Pipeline
 from airloom_operators.announce import announcer_id, build_announcer
 from airloom_operators.assets import each_version
 from airloom_operators.connections import Place
+from airloom_operators.dag_ids import dag_ids
 from airloom_operators.deploy import DeployOperator
 from airloom_operators.evaluate import EvaluateOperator
 from airloom_operators.gate import GateOperator, OverrideOperator
@@ -34,7 +35,8 @@ def build_dags(folder: str | Path, connection_id: str = "") -> dict[str, DAG]:
         folder: of `*.yaml`, absolute, as the working folder of Airflow's processes is their own.
         connection_id: of a connection of type `airloom`, whose settings come before `airloom.toml` and the environment.
 
-    A file that is wrong hides no other: its DAG has one task that says what is wrong, and no schedule.
+    A file that is wrong hides no other: its DAG has one task that says what is wrong, and no schedule. So it is with a
+    pipeline that has the name of another one which this Airflow has, from another folder or DAG file.
 
     Returns:
         The DAGs by their id.
@@ -48,18 +50,27 @@ def build_dags(folder: str | Path, connection_id: str = "") -> dict[str, DAG]:
         raise ConfigError(f"build_dags({str(folder)!r}): there is no such folder, by an absolute path", hint)
     wanted = get_parsing_context().dag_id
     pipelines, wrong = read_folder(folder)
+    with dag_ids() as ids:
+        for file, pipeline in list(pipelines.items()):
+            if there := ids.take(pipeline.pipeline, file):
+                wrong[file] = _is_taken(pipelines.pop(file).pipeline, file, there)
+        announced = {announcer_id(name): name for name in sorted({one.dataset.name for one in pipelines.values()})}
+        told = {wrong_id(file, ids, announced): (file, error) for file, error in wrong.items()}
     if wrong and not pipelines:
         raise next(iter(wrong.values()))
-    files = {pipeline.pipeline: file for file, pipeline in pipelines.items()}
-    announced = {announcer_id(name): name for name in sorted({one.dataset.name for one in pipelines.values()})}
     place = Place(connection_id, "" if connection_id or os.environ.get("AIRLOOM_PROJECT") else str(folder))
-    dags = [build_dag(file, place) for name, file in files.items() if wanted in (None, name)]
+    dags = [build_dag(file, place) for file, pipeline in pipelines.items() if wanted in (None, pipeline.pipeline)]
     dags += [
         build_announcer(name, **place.arguments()) for dag_id, name in announced.items() if wanted in (None, dag_id)
     ]
-    told = {wrong_id(file, {*files, *announced}): (file, error) for file, error in wrong.items()}
     dags += [build_wrong(dag_id, *what) for dag_id, what in told.items() if wanted in (None, dag_id)]
     return {dag.dag_id: dag for dag in dags}
+
+
+def _is_taken(name: str, file: Path, there: str) -> ConfigError:
+    """What is wrong with a pipeline of another project, folder or DAG file that is called as one that is there."""
+    hint = "an Airflow has each name once: rename one of them, in its file, or take out one call of build_dags"
+    return ConfigError(f"{file} and {there} are both of pipeline {name!r}", hint)
 
 
 def build_dag(file: Path, place: Place = Place()) -> DAG:

@@ -15,6 +15,7 @@ from airloom.errors import ConfigError
 from airloom.spec.load import load_pipeline, pipeline_files
 from airloom.spec.pipeline import Pipeline
 from airloom_operators.base import AirloomOperator
+from airloom_operators.dag_ids import DagIds
 
 WRONG = "pipeline:wrong"  # the tag of such a DAG
 
@@ -58,10 +59,17 @@ def read_folder(folder: Path) -> tuple[dict[Path, Pipeline], dict[Path, ConfigEr
     return {file: pipeline for file, pipeline in pipelines.items() if file not in wrong}, wrong
 
 
-def wrong_id(file: Path, taken: Collection[str]) -> str:
-    """The id of the DAG of a wrong file: the file's name, as the DAG that it had is mostly called."""
+def wrong_id(file: Path, ids: DagIds, reserved: Collection[str]) -> str:
+    """Take an id for the DAG of a wrong file: the file's name, as the DAG that it had is mostly called.
+
+    Args:
+        file: the pipeline file.
+        ids: that others have.
+        reserved: further ids of the same call.
+    """
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", file.stem)[:200]
-    return f"{name}.wrong" if name in taken else name
+    names = (name, f"{name}.wrong", *(f"{name}.wrong{number}" for number in range(2, 1000)))
+    return next(one for one in names if one not in reserved and not ids.take(one, file))
 
 
 def build_wrong(dag_id: str, file: Path, error: ConfigError) -> DAG:

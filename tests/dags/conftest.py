@@ -17,6 +17,12 @@ os.environ.update(
 )
 
 
+@pytest.fixture(autouse=True)
+def no_dag_files_of_other_tests() -> None:
+    """Each test is an Airflow of its own: two have DAGs of one name."""
+    (home / "airloom_dag_ids.json").unlink(missing_ok=True)
+
+
 @pytest.fixture(scope="session")
 def register() -> Callable[..., None]:
     """Write DAGs that a test built into Airflow's database, as the DAG processor does."""

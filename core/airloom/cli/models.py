@@ -45,7 +45,9 @@ def show(version: Reference, json_: Json = False) -> None:
 
     details = models.show(load(), version)
     values = details.to_dict()
-    lines = [f"{name:20} {_text(value)}" for name, value in values.items() if name != "packages"]
+    texts = {name: _text(value) for name, value in values.items() if name != "packages"}
+    texts |= {"signature": _ports(details.signature)}
+    lines = [f"{name:20} {text}" for name, text in texts.items()]
     packages = f"{len(details.packages)}, in environment/requirements.txt of run {values.get('train_run', 'unknown')}"
     answer(values, json_, "\n".join([*lines, f"{'packages':20} {packages}"]))
     if details.refused:
@@ -187,6 +189,20 @@ def _line(name: str, version: "ListedVersion") -> str:
     metrics = " ".join(f"{key} {version.metrics[key]:.4g}" for key in ("accuracy", "mae") if key in version.metrics)
     overridden = "overridden" if version.overridden else ""
     return f"{name}/{version.version:4} {created}  {version.dataset:16} {metrics:18} {overridden} {aliases}".rstrip()
+
+
+def _ports(signature: dict[str, Any]) -> str:
+    """What goes in and comes out, of MLflow's form of a signature: name, type and shape of each."""
+    if "error" in signature or not signature:
+        return _text(signature)
+    sides = [json.loads(signature.get(side) or "[]") for side in ("inputs", "outputs")]
+    return " -> ".join(", ".join(_port(port) for port in side) or "nothing" for side in sides)
+
+
+def _port(port: dict[str, Any]) -> str:
+    tensor = port.get("tensor-spec", {})
+    shape = f" ({', '.join('any' if size == -1 else str(size) for size in tensor['shape'])})" if tensor else ""
+    return f"{port.get('name', '')} {tensor.get('dtype', port['type'])}{shape}".strip()
 
 
 def _text(value: Any) -> str:

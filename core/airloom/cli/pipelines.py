@@ -1,6 +1,7 @@
 """`airloom pipeline …`: pipeline files, and the runs of versions that one missed."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,14 +32,17 @@ def check(
     pipeline: Annotated[str, typer.Argument(help="A pipeline's name, or the path of its file.")],
     run: Annotated[bool, typer.Option("--run", help="Rehearse it: train on a few rows, export, evaluate.")] = False,
     version: Annotated[int | None, typer.Option(help="Dataset version; the newest when left out.")] = None,
+    json_: Json = False,
 ) -> None:
     """Check a pipeline file and say what it would run; every mistake names its key and what is allowed.
 
-    A published split is tried on the dataset, where it is here. With --run the training function is called on one or
-    two batches, its model exported, evaluated and asked for one answer: what a whole study would otherwise end with.
+    Of a dataset that is here the label, the columns of slices and a published split are looked at. With --run the
+    training function is called on one or two batches, its model exported, evaluated and asked for one answer: what a
+    whole study would otherwise end with.
     """
+    from airloom.pipeline.checks import check_metrics
     from airloom.pipeline.run import find_file
-    from airloom.spec.load import load_pipeline
+    from airloom.spec.load import full, load_pipeline
 
     settings = load()
     file = find_file(settings, pipeline)
@@ -46,15 +50,26 @@ def check(
     several = {name: load_pipeline(file, name) for name in whole.candidates} or {"": whole}
     for candidate in several.values():
         _check_code(settings, candidate)
+    check_metrics(whole)
     trials = f"{whole.tune.trials} trials" if whole.tune else "no study"
-    typer.echo(f"{file}: pipeline {whole.pipeline} on dataset {whole.dataset.name}, {trials}")
-    for name, candidate in several.items():
-        typer.echo("\n".join(_told(name, candidate)))
-    typer.echo("\n".join(_end_of(whole)))
-    for line in [*_published(settings, whole, version), *_labels(settings, whole, version)]:
-        typer.echo(line)
+    lines = [f"{file}: pipeline {whole.pipeline} on dataset {whole.dataset.name}, {trials}"]
+    lines += [line for name, candidate in several.items() for line in _told(name, candidate)] + _end_of(whole)
+    shown = _shown(lines, as_json=json_)  # before what may fail
+    shown += _shown(_published(settings, whole, version) + _labels(settings, whole, version), as_json=json_)
     if run:
-        _rehearse(settings, file, several, version)
+        shown += _rehearse(settings, file, several, version, as_json=json_)
+    if json_:
+        typer.echo(json.dumps({"file": str(file), "pipeline": full(whole), "says": shown}, indent=1))
+
+
+def _shown(lines: Iterable[str], *, as_json: bool) -> list[str]:
+    """Print lines as they come, and return them; JSON has them all in the end."""
+    kept = []
+    for line in lines:
+        kept.append(line.strip())
+        if not as_json:
+            typer.echo(line)
+    return kept
 
 
 def _published(settings: Settings, pipeline: "Pipeline", number: int | None) -> list[str]:
@@ -82,32 +97,31 @@ def _labels(settings: Settings, pipeline: "Pipeline", number: int | None) -> lis
     """What the answers are for; labels of the wrong kind are an error, where the dataset is here."""
     from airloom import tasks
     from airloom.datasets import versions
+    from airloom.pipeline.checks import check_slices, missing_datasets
     from airloom.pipeline.rehearsal import check_labels
 
-    task = tasks.find(pipeline.task, settings.project)
-    if task is None and not (pipeline.gate and pipeline.gate.against_champion.group):
-        return []
-    name = pipeline.dataset.name
-    if name in versions.list_datasets(settings):
+    tasks.find(pipeline.task, settings.project)
+    datasets, name = versions.list_datasets(settings), pipeline.dataset.name
+    if name in datasets and (pipeline.task or pipeline.gate or pipeline.evaluate.slices):
         version = versions.latest(settings, name) if number is None else versions.get(settings, name, number)
         manifest = versions.manifest_of(settings, version)
         check_labels(settings, pipeline, manifest.arrow_schema, manifest.layout.label)
-    return [f"  task: {pipeline.task}"] if pipeline.task else []
+        check_slices(pipeline, manifest)
+    return [*([f"  task: {pipeline.task}"] if pipeline.task else []), *missing_datasets(pipeline, datasets)]
 
 
 def _check_code(settings: Settings, pipeline: "Pipeline") -> None:
     """What can be known of the project without running any of it."""
     from airloom.cache.manifest import declared
     from airloom.evaluation import own
+    from airloom.pipeline.checks import check_functions
     from airloom.project import weights
-    from airloom.project.functions import source_file
     from airloom.tuning import samplers
 
     declared(settings.project, pipeline.files)
     python = pipeline.resources.interpreter or settings.job_python
     weights.resolved(settings.project, pipeline.weights, python, fetch=False)
-    for reference in filter(None, (pipeline.train, pipeline.tune.space_function if pipeline.tune else "")):
-        source_file(settings.project, reference)
+    check_functions(settings, pipeline)
     own.load(settings.project, pipeline.evaluate.own)
     if pipeline.tune:
         samplers.check(pipeline)
@@ -154,14 +168,17 @@ def _dimension(d: "Distribution") -> str:
     return f"{low:g} to {high:g}" + (", log" if d.log else "") + (f", by {d.step:g}" if d.step else "")
 
 
-def _rehearse(settings: Settings, file: Path, several: "dict[str, Pipeline]", version: int | None) -> None:
+def _rehearse(
+    settings: Settings, file: Path, several: "dict[str, Pipeline]", version: int | None, *, as_json: bool
+) -> list[str]:
     from airloom.pipeline.rehearsal import rehearse
 
-    context = _context(settings, file, next(iter(several.values())), version)
+    context, shown = _context(settings, file, next(iter(several.values())), version), list[str]()
     for name in several:
         say(f"rehearsal{f' of {name}' if name else ''} on {context.snapshot.version_name} …")
-        for line in rehearse(settings, context.of_candidate(name) if name else context):
-            typer.echo(f"  {line}")
+        lines = rehearse(settings, context.of_candidate(name) if name else context)
+        shown += _shown((f"  {line}" for line in lines), as_json=as_json)
+    return shown
 
 
 def _context(settings: Settings, file: Path, pipeline: "Pipeline", version: int | None) -> "RunContext":

@@ -23,6 +23,7 @@ from airloom.errors import AirloomError, ConfigError, GateError, JobFailed
 from airloom.files import write_private
 from airloom.jobs import processes
 from airloom.jobs.results import Failure
+from airloom.pipeline.checks import check_slices
 from airloom.settings import Settings, load
 from airloom.spec.gate import GateSection
 from airloom.spec.load import definition
@@ -190,6 +191,7 @@ def _steps(settings: Settings, ctx: RunContext) -> Iterator[str]:
     pipeline, began = definition(ctx), time.monotonic()
     opened = open_snapshot(settings, ctx.snapshot)
     check_labels(settings, pipeline, opened.schema, opened.layout.label)
+    check_slices(pipeline, opened.manifest)
     parameters = _parameters(settings, pipeline, ctx.parameters)
     size = parameters.get("batch_size")
     rows = size if isinstance(size, int) and size > 0 else ROWS

@@ -1,6 +1,7 @@
 """Find the user's training function."""
 
 import ast
+import difflib
 import hashlib
 import importlib
 import importlib.util
@@ -50,6 +51,52 @@ def source_file(project: Path, reference: str) -> Path:
     return Path(spec.origin)
 
 
+def check_function(project: Path, reference: str, key: str = "train") -> None:
+    """Look whether the file of a function has it, without importing anything.
+
+    A file that imports `*`, or defines `__getattr__`, may have any.
+
+    Args:
+        project: the project's root.
+        reference: `path/in/project.py:function` or `installed.module:function`.
+        key: of the pipeline file, which names it.
+
+    Raises:
+        ConfigError: there is no such file, or it has no such function.
+    """
+    place, _, name = reference.partition(":")
+    try:
+        file = source_file(project, reference)
+    except ConfigError as error:
+        raise ConfigError(error.message.replace("train: ", f"{key}: ", 1), error.hint) from None
+    if file.suffix != ".py":
+        return
+    try:
+        names = _names(ast.parse(file.read_bytes()))
+    except (SyntaxError, ValueError) as error:
+        line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+        raise ConfigError(f"{key}: {place}{line} is no Python: {error}", "mend the file") from None
+    if not names & {name, "*", "__getattr__"}:
+        close = difflib.get_close_matches(name, names, 1)
+        guess = f" (did you mean {close[0]}?)" if close else ""
+        there = ", ".join(_functions(file)) or "no function"
+        raise ConfigError(f"{key}: {place} has no function {name!r}{guess}", f"the file has: {there}")
+
+
+def _names(tree: ast.AST) -> set[str]:
+    """What a module may have by name: whatever is defined, imported or assigned in it outside of functions."""
+    names = set[str]()
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {(one.asname or one.name).partition(".")[0] for one in node.names}
+        else:
+            names |= {node.id} if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) else set()
+            names |= _names(node)
+    return names
+
+
 def _inside(project: Path, place: str) -> Path:
     root = project.resolve()
     path = (root / place).resolve()
@@ -91,4 +138,8 @@ def _load_module(place: str) -> ModuleType:
 
 def _functions(path: Path) -> list[str]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    return [node.name for node in tree.body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")]
+    return [
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
+    ]

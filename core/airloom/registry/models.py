@@ -212,7 +212,7 @@ def get_version(settings: Settings, name: str, version: str) -> "ModelVersion":
             if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
                 raise
             message = f"there is no version {version} of model {_shown(settings, name)}"
-            raise RegistryError(message, "see the MLflow UI") from None
+            raise RegistryError(message, "`airloom model list --all` shows those that there are") from None
     if registered.tags.get(Tag.STATE) != READY:
         hint = "run its `register` task again"
         raise RegistryError(

@@ -145,21 +145,36 @@ def _explain(problem: Any) -> str:
         del location[2]  # pydantic names the kind of split there, which is no key
     if location[:1] == ["inputs"] and location[2:3] in (["file"], ["weights"]):
         del location[2]  # the same
-    key = ".".join(location) or "the file"
+    key, message = ".".join(location), problem["msg"].removeprefix("Value error, ")
+    if not key:  # about several keys, which it names
+        return str(message)
+    if problem["type"] == "string_pattern_mismatch":  # a pattern teaches nobody
+        message = f"does not fit: {_described(location)}"
     if problem["type"] != "extra_forbidden":
-        return f"{key}: {problem['msg']} (got {str(problem['input'])[:120]!r})"
+        return f"{key}: {message} (got {str(problem['input'])[:120]!r})"
     allowed = _keys_at(location[:-1])
     close = difflib.get_close_matches(location[-1], allowed, 1)
     guess = f"; did you mean {close[0]!r}?" if close else ""
     return f"{key}: unknown key{guess} (allowed: {', '.join(allowed)})"
 
 
+def _described(location: list[str]) -> str:
+    """The sentence of a key, as the reference has it."""
+    fields = {field.alias or name: field for name, field in _section(location[:-1]).model_fields.items()}
+    described = fields[location[-1]].description if location[-1] in fields else ""
+    return described or "of another form"
+
+
 def _keys_at(location: list[str]) -> list[str]:
+    return sorted(f.alias or name for name, f in _section(location).model_fields.items())
+
+
+def _section(location: list[str]) -> Any:
     model: Any = Pipeline
     for part in location:
         annotation = model.model_fields[part].annotation if part in model.model_fields else None
         model = next((t for t in _types(annotation) if issubclass(t, BaseModel)), model)
-    return sorted(f.alias or name for name, f in model.model_fields.items())
+    return model
 
 
 def _types(annotation: Any) -> list[type]:

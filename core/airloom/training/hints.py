@@ -3,7 +3,13 @@
 from typing import Any
 
 _TRACEBACK = "the log has the traceback"
+_COLUMNS = (
+    "the inputs of a table, or of a dataset of other columns, are a dict by column: fit(named=True) and "
+    "run.loader(named=True) give forward the columns that it names"
+)
 _KNOWN = {
+    "must be Tensor, not dict": _COLUMNS,
+    "'dict' object has no attribute": _COLUMNS,
     "Expected more than 1 value per channel": (
         "a batch of one row reached a BatchNorm, mostly the last batch of an epoch: "
         "drop_last=True leaves it out (of fit, run.loader and DataLoader), or choose another batch_size"

@@ -23,14 +23,14 @@ class Columns:
 
     def __init__(self, data: Any) -> None:
         layout, names = getattr(data, "layout", None), getattr(data, "names", [])
-        self._label = layout.label if layout else LABEL
-        inputs = [name for name in names if name != self._label]
+        self.label = layout.label if layout else LABEL
+        inputs = [name for name in names if name != self.label]
         self._input = inputs[0] if inputs else INPUT
 
     def __call__(self, inputs: Any, labels: Any) -> dict[str, Any]:
         """The columns of a pair."""
         columns = dict(inputs) if isinstance(inputs, Mapping) else {self._input: inputs}
-        return columns if labels is None else {**columns, self._label: labels}
+        return columns if labels is None else {**columns, self.label: labels}
 
 
 class Prepared:

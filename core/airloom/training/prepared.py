@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from airloom.datasets.reading.form import MASK
 from airloom.inputs.declared import InputProcessing
 from airloom.inputs.prepare import Rows, columns_of, prepare
 from airloom.processing import Processing
@@ -52,10 +53,34 @@ class Prepared:
         arrays = prepare(self._signature(columns), self._inputs, columns, Rows("row of the batch"))
         return {name: torch.from_numpy(array) for name, array in arrays.items()}, labels
 
+    @classmethod
+    def filled(cls, pad: Mapping[str, float], example: Mapping[str, Any]) -> "Prepared":
+        """What is declared of inputs that a loader filled up: by what, and which of them are their masks.
+
+        Args:
+            pad: the number that fills up, by column.
+            example: the model's inputs by name.
+        """
+        inputs = {name: InputProcessing(pad=number) for name, number in pad.items() if name in example}
+        masks = {f"{name}{MASK}": InputProcessing(mask=name) for name in inputs if f"{name}{MASK}" in example}
+        return cls({**inputs, **masks})
+
     def example(self, run: Any) -> "dict[str, Tensor]":
         """The first two training rows, as `run.save_model` takes them."""
         inputs, _ = self(run.example())
-        return {name: tensor[:2] for name, tensor in inputs.items()}
+        return self.widened({name: tensor[:2] for name, tensor in inputs.items()})
+
+    def widened(self, example: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
+        """The example with room for two values where rows are of any length: an export of one fixes that."""
+        wide = dict(example)
+        for name in self.dynamic:
+            rows, size, *rest = wide[name].shape
+            if size < 2:
+                import torch
+
+                room = wide[name].new_full((rows, 2 - size, *rest), self._inputs[name].pad or 0)  # 0 of a mask
+                wide[name] = torch.cat([wide[name], room], dim=1)
+        return wide
 
     @cached_property
     def dynamic(self) -> dict[str, dict[int, str]]:

@@ -24,6 +24,7 @@ from airloom.training.checkpointing.state import unwrapped
 from airloom.training.export.example import Dynamic, Example
 from airloom.training.hints import hint_of
 from airloom.training.named import Columns, Prepared
+from airloom.training.prepared import Prepared as Declared
 from airloom.training.splits import Source
 from airloom.training.stopping import Budget
 from airloom.training.tracked_loader import TrackedLoader
@@ -115,6 +116,7 @@ class TrainingRun:
         self._source, self._sink, self._longest = source, sink, longest
         self._weights = weights or Pretrained(Path(), {})
         self._adapter: tempfile.TemporaryDirectory[str] | None = None
+        self._filled: dict[str, float] = {}  # what filled up the rows of the last example, by column
         self.processing, self.rtol = Processing(), RTOL
         self.empty_cells = ""  # which columns of the data read so far have some, as a sentence
         self.progress = Progress(
@@ -216,14 +218,21 @@ class TrainingRun:
     def example(self, **options: Any) -> Any:
         """The first two training inputs, a tensor (2, …) or a dict: an export from one row would fix the batch at 1.
 
+        With `named` the label is left out, which is no input. What `pad` fills up is declared for those who ask the
+        model, where `save_model` gets this example.
+
         Args:
             options: of `loader`, such as `pad` or `named`.
 
         Raises:
             ConfigError: the training split is empty.
         """
+        label = Columns(self.data("train")).label if options.get("named") else ""
+        self._filled = dict(options.get("pad") or {})
         for batch in self._loader("train", 2, shuffle=False, **options):
-            return batch if isinstance(batch, dict) else batch[0]
+            if isinstance(batch, dict):
+                return {name: part for name, part in batch.items() if name != label}
+            return batch[0]
         raise ConfigError("the training split is empty", "commit more rows to the dataset")
 
     def _readable(self, split: str) -> str:
@@ -374,6 +383,11 @@ class TrainingRun:
                 f"save_model: rtol is {rtol}", "give a share of the answers' size, above 0 and at most 0.1"
             )
         given = processing or self.processing
+        if self._filled and isinstance(example_input, Mapping) and not given.inputs:
+            filled = Declared.filled(self._filled, example_input)
+            given = given.model_copy(update={"inputs": filled.processing.inputs})
+            dynamic = {**filled.dynamic, **(dynamic or {})}
+            example_input = filled.widened(example_input)
         if not given.inputs:  # which say each for itself what becomes of a picture
             given = given.model_copy(update={"picture": given.picture or self.processing.picture})
         self.processing, self.rtol = given, rtol

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airloom.errors import ConfigError, CorruptFile, DataError
+from airloom.pictures import Picture
 from airloom.processing import LARGEST, Processing, Tokenise, not_finite, parse
 
 
@@ -140,3 +141,15 @@ def test_what_cannot_be_classes_is_refused():
         Processing().of_classes(["x" * 1001])
     with pytest.raises(ValueError, match="stands twice"):
         Processing(classes=["1", 1])
+
+
+@pytest.mark.parametrize(
+    ("processing", "message"),
+    [
+        (Processing(tokenise=Tokenise(vocabulary=["a"], length=2)), "takes texts, and these rows"),
+        (Processing(picture=Picture(height=8, width=8)), "takes picture files, and these rows"),
+    ],
+)
+def test_a_table_for_a_model_of_something_else_is_told_by_its_columns(processing, message):
+    with pytest.raises(DataError, match=f"{message} have the columns 'x', 'y'"):
+        processing.single({"x": np.zeros(2), "y": np.zeros(2)})

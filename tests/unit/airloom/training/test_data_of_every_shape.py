@@ -15,7 +15,7 @@ from airloom.datasets.ingest import Reading, from_table, open_source
 from airloom.datasets.snapshots import snapshot
 from airloom.datasets.storage.schema import Layout
 from airloom.errors import DataError
-from airloom.training import TensorSource, fit
+from airloom.training import InputProcessing, Processing, TensorSource, fit
 from airloom.training.run import TrainingRun
 from airloom.training.source import SnapshotSplits
 from airloom.training.world import World
@@ -114,6 +114,33 @@ def test_a_training_gets_padded_batches_of_like_length_and_goes_on(shared_home, 
     assert all(torch.equal(a, b) for a, b in zip(weights, same, strict=True))
     assert again[3] == reports[3]
     assert run_of(source).example(named=True, pad={"tokens": 0})["tokens_mask"].shape[0] == 2
+
+
+def test_an_example_of_padded_rows_has_no_label_and_says_how_they_were_filled_up(shared_home, tokens):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed, self.head = nn.Embedding(10, 8), nn.Linear(8, 2)
+
+        def forward(self, tokens, tokens_mask):
+            return self.head((self.embed(tokens) * tokens_mask.unsqueeze(-1)).sum(1))
+
+    class Kept(Sink):
+        def save(self, model, example):
+            self.example = example
+
+    source, sink = SnapshotSplits(shared_home, snapshot.prepare(shared_home, tokens[1], SPLIT)), Kept()
+    run = run_of(source, sink)
+    example = run.example(named=True, pad={"tokens": 0})
+    assert "label" not in example
+    inputs = {name: example[name] for name in ("tokens", "tokens_mask")}  # the dataset has a column more
+    run.save_model(Net(), inputs)
+    declared = run.processing.inputs
+    assert (declared["tokens"].pad, declared["tokens_mask"].mask) == (0, "tokens")
+    assert sink.example.open["tokens"].keys() == sink.example.open["tokens_mask"].keys() == {1}
+    ours = InputProcessing(pad=7)
+    run.save_model(Net(), inputs, processing=Processing(inputs={"tokens": ours}), dynamic={})
+    assert run.processing.inputs == {"tokens": ours}
 
 
 def test_lists_of_one_length_are_told_how_to_stay_open(tmp_path):

@@ -69,3 +69,13 @@ def test_texts_alone_need_no_column():
     inputs, _ = prepared(["well", "well well no"])
     assert inputs["ids"].tolist() == [[2, 0, 0], [2, 2, 1]]
     assert inputs["mask"].tolist() == [[1, 0, 0], [1, 1, 1]]
+
+
+def test_an_example_of_short_rows_has_room_for_two_values():
+    prepare = Prepared({"ids": InputProcessing(pad=7), "mask": InputProcessing(mask="ids"), "size": InputProcessing()})
+    short = {"ids": torch.tensor([[3], [4]]), "mask": torch.ones(2, 1, dtype=torch.int64), "size": torch.ones(2)}
+    wide = prepare.widened(short)
+    assert wide["ids"].tolist() == [[3, 7], [4, 7]]
+    assert wide["mask"].tolist() == [[1, 0], [1, 0]]
+    assert wide["size"] is short["size"]
+    assert prepare.widened(wide)["ids"] is wide["ids"]
