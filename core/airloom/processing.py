@@ -261,6 +261,8 @@ def not_finite(outputs: Array, every: bool = False) -> Array:
     """
     rows = outputs.reshape(len(outputs), -1)
     good = np.isfinite(rows)
+    if good.all():
+        return np.zeros(0, np.intp)
     if rows.shape[1] > 1 and not every:
         good = (good | np.isneginf(rows)) & good.any(axis=1, keepdims=True)
     return np.flatnonzero(~good.all(axis=1))

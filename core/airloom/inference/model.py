@@ -19,6 +19,7 @@ from airloom.signature import Signature
 from airloom.tracking.artifacts import GOLDEN, ONNX, PROCESSING, read_checked
 
 Array = np.ndarray[Any, Any]
+CPU = ("CPUExecutionProvider",)
 _SHORT = ("classification", "multilabel")  # tasks whose answer is much smaller than what the graph gives
 _MOST_VALUES = 16  # numbers of a graph's answers for each probability that an answer may hold
 
@@ -63,7 +64,15 @@ class LoadedModel:
     is_open: bool = True  # dimensions that the graph leaves open are; earlier releases fixed them
 
     @classmethod
-    def load(cls, name: str, version: str, folder: Path, digests: dict[str, str], checked: bool = False) -> Self:
+    def load(
+        cls,
+        name: str,
+        version: str,
+        folder: Path,
+        digests: dict[str, str],
+        checked: bool = False,
+        providers: Sequence[Any] = CPU,
+    ) -> Self:
         """Load a model, each file checked in the very bytes that are parsed, and compare its golden answers.
 
         Args:
@@ -72,6 +81,7 @@ class LoadedModel:
             folder: with the model's files.
             digests: the recorded sha256 of each file, by path.
             checked: its golden answers were compared already, in a process whose time and memory are limited.
+            providers: of ONNX Runtime, the first that can be loaded answers.
 
         Raises:
             CorruptFile: a file is damaged, or the session answers otherwise than at registration.
@@ -83,7 +93,7 @@ class LoadedModel:
         data = read_checked(folder, ONNX, digests)
         has = PROCESSING in digests
         declared = processing.parse(read_checked(folder, PROCESSING, digests)) if has else Processing()
-        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(data, options, providers=list(providers))
         golden = Golden.parse(read_checked(folder, GOLDEN, digests), Signature.of(session))
         check(Signature.of(session), declared.inputs)
         try:
@@ -171,7 +181,8 @@ class LoadedModel:
             bad = self.task.bad_rows(outputs)
         else:
             several = len(outputs) > 1  # which are answered as they are, and JSON has no infinity
-            bad = np.unique(np.concatenate([not_finite(output, every=several) for output in outputs.values()]))
+            parts = [not_finite(output, every=several) for output in outputs.values()]
+            bad = np.unique(np.concatenate(parts)) if several else parts[0]
         if len(bad):
             cells = np.concatenate([output[bad[0]].reshape(-1) for output in outputs.values()])
             raise NotFinite(
