@@ -27,7 +27,8 @@ def flipped(images: Any) -> Any:
     import torch
 
     chosen = torch.rand(len(images)) < 0.5
-    return torch.where(chosen.view(-1, 1, 1, 1), images.flip(-1), images)
+    images[chosen] = images[chosen].flip(-1)
+    return images
 
 
 def _flipped_pair(images: Any, labels: Any) -> Any:
