@@ -52,7 +52,7 @@ def numbered(model: str, version: str, milliseconds: int, numbers: "Sequence[int
     nibbles = np.stack([octets >> 4, octets & 15], axis=2).reshape(len(each), 32)
     text = np.full((len(each), 36), ord("-"), np.uint8)
     text[:, _DIGITS] = np.frombuffer(b"0123456789abcdef", np.uint8)[nibbles]
-    return text.view("S36").astype("U36").ravel().tolist()  # type: ignore[no-any-return]
+    return text.view("S36").astype("U36").ravel().tolist()
 
 
 def number_in(prediction_id: str) -> int:
