@@ -32,7 +32,7 @@ def _try(patch: Path) -> tuple[str, str]:
     test = patch.read_text().splitlines()[0].removeprefix("test: ")
     with tempfile.TemporaryDirectory(prefix="airloom-mutant-") as folder:
         tree = Path(folder) / "tree"
-        shutil.copytree(PROJECT, tree, ignore=shutil.ignore_patterns(".venv", ".airloom", ".*_cache", ".git"))
+        shutil.copytree(PROJECT, tree, ignore=shutil.ignore_patterns(".venv", ".airloom", ".cache", ".*_cache", ".git"))
         green_before = _passes(tree, test)
         subprocess.run(
             ["git", "apply", "-C1", "--unsafe-paths", f"--directory={tree}", str(patch)], cwd="/", check=True
