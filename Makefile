@@ -8,7 +8,7 @@ PIP := $(RUN) -m pip --disable-pip-version-check install --quiet --no-compile --
 unexport PYTHONDONTWRITEBYTECODE  # containers set it; each of some thousand processes would compile what it imports
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo down test test-full lint types imports unit reference wheel bench accept mutants crash-matrix screenshots lock clean
+.PHONY: help install demo down test test-full lint types imports unit reference wheel bench accept mutants crash-matrix gpu-check screenshots lock clean
 
 help: ## Show what there is
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -69,6 +69,9 @@ mutants: .venv/.installed ## Switch off one guard at a time; its test must go re
 
 crash-matrix: .venv/.installed ## SIGKILL of every process at every point; keeps docs/acceptance/crash-matrix.md
 	@PYTHONPATH=tests $(RUN) -m crash.matrix
+
+gpu-check: .venv/.installed ## What only a GPU can show, in 8 minutes; keeps docs/acceptance/gpu-check.md
+	@PYTHONPATH=tests $(RUN) -m gpu.check
 
 screenshots: .venv/.installed ## Renew the pictures of the README from the running demo
 	@$(RUN) docs/screenshots.py

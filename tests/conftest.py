@@ -66,6 +66,7 @@ LONGEST = (
     "tests/dags/test_dataset_operators.py",
     "tests/unit/airloom/installations/test_two.py",
     "tests/unit/test_types.py",
+    "tests/unit/test_gpu_check.py",
     "tests/unit/airloom/datasets/test_killed.py",
     "tests/unit/airloom/prediction/test_killed.py",
     "tests/unit/airloom/pipeline/test_workers.py",

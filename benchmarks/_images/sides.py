@@ -1,5 +1,6 @@
 """One side of the race, in a process of its own: `python -m benchmarks._images.sides FOLDER SIDE digest|time`."""
 
+import gc
 import hashlib
 import json
 import os
@@ -10,13 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from airloom.contracts import Snapshot
 from airloom.pictures import Picture
 from airloom.training.source import SnapshotSplits
-from benchmarks._datasets.measure import clock
+from benchmarks._datasets.measure import Cost, now
 from benchmarks._images import data
 
+Epoch = Callable[[], Iterable[Any]]  # each call is one
+Side = Callable[[Path], Epoch]
 PICTURE = Picture(height=160, width=160)
 BATCH = 64
 os.environ["DISABLE_VERSION_CHECK"] = "1"  # litdata would ask the package index at each import
@@ -27,25 +31,26 @@ def flipped(images: Any) -> Any:
     import torch
 
     chosen = torch.rand(len(images)) < 0.5
-    return torch.where(chosen.view(-1, 1, 1, 1), images.flip(-1), images)
+    images[chosen] = images[chosen].flip(-1)
+    return images
 
 
 def _flipped_pair(images: Any, labels: Any) -> Any:
     return flipped(images), labels
 
 
-def _own(folder: Path) -> Iterator[Any]:
+def _own(folder: Path) -> Epoch:
     """Decoded in threads, and augmented there."""
     source = SnapshotSplits(data.home(folder), _snapshot(folder, "pictures")).framed(PICTURE)
     augment = _flipped_pair if TIMED else None
-    return (images for images, _ in source.loader("train", BATCH, transform=augment, threads=2))
+    loader = source.loader("train", BATCH, transform=augment, threads=2)
+    return lambda: (images for images, _ in loader)
 
 
-def _floor(folder: Path) -> Iterator[Any]:
+def _floor(folder: Path) -> Epoch:
     """The bare decode and resize of the same library in one loop; the files are in memory."""
     rows = [path.read_bytes() for path in data.files(folder)]
-    for start in range(0, len(rows), BATCH):
-        yield PICTURE.frames(rows[start : start + BATCH])
+    return lambda: (PICTURE.frames(rows[start : start + BATCH]) for start in range(0, len(rows), BATCH))
 
 
 def _decoded(cells: list[bytes]) -> Any:
@@ -54,12 +59,11 @@ def _decoded(cells: list[bytes]) -> Any:
     return torch.from_numpy(PICTURE.frames(cells)).float().div_(255)
 
 
-def _augmented(batches: Iterable[Any]) -> Iterator[Any]:
-    for batch in batches:
-        yield flipped(batch) if TIMED else batch
+def _augmented(batches: Iterable[Any]) -> Epoch:
+    return lambda: (flipped(batch) if TIMED else batch for batch in batches)
 
 
-def _image_folder(folder: Path, workers: int) -> Iterator[Any]:
+def _image_folder(folder: Path, workers: int) -> Epoch:
     import torch
     from torch.utils.data import DataLoader
 
@@ -69,8 +73,8 @@ def _image_folder(folder: Path, workers: int) -> Iterator[Any]:
     from torchvision.datasets import ImageFolder
 
     found = ImageFolder(str(folder / "pictures"), loader=_frame_of)
-    loader: Any = DataLoader(found, BATCH, shuffle=True, num_workers=workers)
-    return _augmented(images for images, _ in loader)
+    loader: Any = DataLoader(found, BATCH, shuffle=True, num_workers=workers, persistent_workers=workers > 0)
+    return lambda: (flipped(images) if TIMED else images for images, _ in loader)
 
 
 def _frame_of(path: str) -> Any:
@@ -79,12 +83,13 @@ def _frame_of(path: str) -> Any:
     return torch.from_numpy(PICTURE.frame(Path(path).read_bytes())).float().div_(255)
 
 
-def _hf(folder: Path, workers: int) -> Iterator[Any]:
+def _hf(folder: Path, workers: int) -> Epoch:
     import datasets
     from torch.utils.data import DataLoader
 
     rows: Any = datasets.load_from_disk(str(folder / "hf"))
-    loader: Any = DataLoader(rows, BATCH, shuffle=True, num_workers=workers, collate_fn=_of_dicts)
+    kept = {"num_workers": workers, "persistent_workers": workers > 0}
+    loader: Any = DataLoader(rows, BATCH, shuffle=True, collate_fn=_of_dicts, **kept)
     return _augmented(loader)
 
 
@@ -92,14 +97,14 @@ def _of_dicts(rows: list[dict[str, bytes]]) -> Any:
     return _decoded([row["image"] for row in rows])
 
 
-def _litdata(folder: Path, workers: int) -> Iterator[Any]:
+def _litdata(folder: Path, workers: int) -> Epoch:
     import litdata
 
     rows = litdata.StreamingDataset(str(folder / "litdata"), shuffle=True)
     return _augmented(litdata.StreamingDataLoader(rows, batch_size=BATCH, num_workers=workers, collate_fn=_decoded))
 
 
-def _webdataset(folder: Path, workers: int) -> Iterator[Any]:
+def _webdataset(folder: Path, workers: int) -> Epoch:
     import webdataset
 
     shards = str(folder / "webdataset" / "0000.tar")
@@ -112,18 +117,19 @@ def _first(row: tuple[bytes]) -> bytes:
     return row[0]
 
 
-def _own_tokens(folder: Path) -> Iterator[Any]:
+def _own_tokens(folder: Path) -> Epoch:
     loader = SnapshotSplits(data.home(folder), _snapshot(folder, "tokens")).loader("train", BATCH, pad={"tokens": 0})
-    return ((inputs["tokens"], inputs["tokens_mask"]) for inputs, _ in loader)
+    return lambda: ((inputs["tokens"], inputs["tokens_mask"]) for inputs, _ in loader)
 
 
-def _list(folder: Path) -> Iterator[Any]:
+def _list(folder: Path) -> Epoch:
     """A list of tensors in memory, and a stock DataLoader."""
     import torch
     from torch.utils.data import DataLoader
 
     rows = [torch.from_numpy(row) for row in data.tokens(int((folder / "texts").read_text()))]
-    return iter(DataLoader(rows, BATCH, shuffle=True, collate_fn=_padded))  # type: ignore[arg-type]
+    loader = DataLoader(rows, BATCH, shuffle=True, collate_fn=_padded)  # type: ignore[arg-type]
+    return lambda: loader
 
 
 def _padded(rows: list[Any]) -> Any:
@@ -136,8 +142,7 @@ def _padded(rows: list[Any]) -> Any:
 
 
 TIMED = len(sys.argv) > 3 and sys.argv[3] == "time"
-Epoch = Callable[[Path], Iterable[Any]]
-PICTURES: dict[str, Epoch] = {
+PICTURES: dict[str, Side] = {
     "airloom": _own,
     "floor": _floor,
     "imagefolder, 2 workers": partial(_image_folder, workers=2),
@@ -148,7 +153,7 @@ PICTURES: dict[str, Epoch] = {
         if (name, workers) != ("webdataset", 2)  # one file of it cannot be shared
     },
 }
-TOKENS: dict[str, Epoch] = {"padded": _own_tokens, "list": _list}
+TOKENS: dict[str, Side] = {"padded": _own_tokens, "list": _list}
 
 
 def _snapshot(folder: Path, dataset: str) -> Snapshot:
@@ -176,20 +181,36 @@ def _rows(batch: Any) -> Iterator[bytes]:
 
 
 def main(folder: Path, side: str, what: str) -> None:
-    """Print the digest of an epoch, or what one costs after another."""
+    """Print the digest of an epoch, or what a second one costs, and what the first one did.
+
+    The first one imports, opens, starts workers, reads files into the page cache and, on our side, compares each
+    shard with its digest; a training has many epochs.
+    """
     import torch
 
     torch.set_num_threads(1)
-    epoch = (PICTURES | TOKENS)[side]
     if what == "digest":
-        print(json.dumps(_digest(epoch(folder))))
+        print(json.dumps(_digest((PICTURES | TOKENS)[side](folder)())))
         return
-    for _ in epoch(folder):  # warm: files in the page cache, modules imported
+    began = _now()
+    epoch = (PICTURES | TOKENS)[side](folder)
+    _consume(epoch)
+    gc.collect()
+    first = _now()
+    _consume(epoch)
+    spent = _now() - first
+    print(json.dumps({"cpu": spent.cpu, "wall": spent.wall, "first_cpu": (first - began).cpu}))
+
+
+def _consume(epoch: Epoch) -> None:
+    for _ in epoch():
         pass
-    with clock() as cost:
-        for _ in epoch(folder):
-            pass
-    print(json.dumps({"cpu": cost.cpu, "wall": cost.wall}))
+
+
+def _now() -> Cost:
+    """The clocks, with the CPU of workers that live on."""
+    alive = [child.cpu_times() for child in psutil.Process().children(recursive=True)]
+    return now() + Cost(sum(times.user + times.system for times in alive))
 
 
 if __name__ == "__main__":

@@ -98,6 +98,19 @@ class Picture(BaseModel):
             made[place] = self.frame(cell, f"the picture of {kind} {first + place}", most_pixels)
         return made
 
+    def floats(self, cells: Sequence[Encoded], into: "np.ndarray[Any, Any]") -> None:
+        """The same as float32 0..1, into an array (n, channels, height, width) that is there.
+
+        Raises:
+            DataError: one is no picture; see `frame`.
+        """
+        import numpy as np
+
+        frame = np.empty(self.shape, np.uint8)  # in one order, which divides twice as fast
+        for place, cell in enumerate(cells):
+            frame[:] = self.frame(cell, f"the picture of row {place}")
+            np.divide(frame, np.float32(255), out=into[place])
+
 
 class Seen(NamedTuple):
     """What is measured of a picture: its sides in pixels, as it is looked at, and its mean brightness, 0..1."""

@@ -49,7 +49,8 @@ def _is_red(patch: Path, test: str) -> bool:
     """Whether the test fails without the guard."""
     with tempfile.TemporaryDirectory(prefix="airloom-mutant-") as folder:
         tree = Path(folder) / "tree"
-        shutil.copytree(PROJECT, tree, ignore=shutil.ignore_patterns(".venv", ".airloom", ".*_cache", ".git"))
+        left_out = shutil.ignore_patterns(".venv", ".airloom", ".cache", ".*_cache", ".git")
+        shutil.copytree(PROJECT, tree, ignore=left_out)
         apply = ["git", "apply", "-C1", "--unsafe-paths", f"--directory={tree}", str(patch)]
         subprocess.run(apply, cwd="/", check=True)
         return _pytest(tree, "-x", test).returncode != 0

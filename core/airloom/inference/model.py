@@ -21,6 +21,7 @@ from airloom.tracking.artifacts import GOLDEN, ONNX, PROCESSING, read_checked
 Array = np.ndarray[Any, Any]
 # How the protobuf of a node names its operator. What only looks like it is no worse than asked in vain.
 _CONTROL = tuple(bytes([0x22, len(name)]) + name.encode() for name in ("Loop", "Scan", "If"))
+CPU = ("CPUExecutionProvider",)
 _SHORT = ("classification", "multilabel")  # tasks whose answer is much smaller than what the graph gives
 _MOST_VALUES = 16  # numbers of a graph's answers for each probability that an answer may hold
 
@@ -66,7 +67,15 @@ class LoadedModel:
     steady: bool = False  # the graph has no loop and no branch, so that alike inputs take alike time
 
     @classmethod
-    def load(cls, name: str, version: str, folder: Path, digests: dict[str, str], checked: bool = False) -> Self:
+    def load(
+        cls,
+        name: str,
+        version: str,
+        folder: Path,
+        digests: dict[str, str],
+        checked: bool = False,
+        providers: Sequence[Any] = CPU,
+    ) -> Self:
         """Load a model, each file checked in the very bytes that are parsed, and compare its golden answers.
 
         Args:
@@ -75,6 +84,7 @@ class LoadedModel:
             folder: with the model's files.
             digests: the recorded sha256 of each file, by path.
             checked: its golden answers were compared already, in a process whose time and memory are limited.
+            providers: of ONNX Runtime, the first that can be loaded answers.
 
         Raises:
             CorruptFile: a file is damaged, or the session answers otherwise than at registration.
@@ -86,7 +96,7 @@ class LoadedModel:
         data = read_checked(folder, ONNX, digests)
         has = PROCESSING in digests
         declared = processing.parse(read_checked(folder, PROCESSING, digests)) if has else Processing()
-        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(data, options, providers=list(providers))
         golden = Golden.parse(read_checked(folder, GOLDEN, digests), Signature.of(session))
         check(Signature.of(session), declared.inputs)
         try:

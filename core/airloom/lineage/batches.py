@@ -5,14 +5,17 @@ No file of answers is read: the id of a prediction tells the number of its row, 
 
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 from airloom.contracts import Record
 from airloom.lineage.ledger import Ledger
 from airloom.monitoring import prediction_id as ids
 from airloom.tracking.tags import Tag
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True)
@@ -46,10 +49,12 @@ class BatchRecord(Record):
         """The number that the id of row 0 tells; the others count on from it, so that none comes twice."""
         return int.from_bytes(hashlib.sha256(self.content.encode()).digest()[:6]) % ids.NUMBERS
 
-    def ids(self, rows: Collection[int]) -> list[str]:
+    def ids(self, rows: "Sequence[int] | np.ndarray[Any, Any]") -> list[str]:
         """The ids of the predictions of rows, by their numbers in the dataset version."""
-        first = self._first
-        return ids.numbered(self.model, self.version, self.time, ((first + row) % ids.NUMBERS for row in rows))
+        import numpy as np
+
+        numbers = (np.asarray(rows, np.int64) + self._first) % ids.NUMBERS
+        return ids.numbered(self.model, self.version, self.time, numbers)
 
     def row_of(self, prediction: str) -> int | None:
         """The row that a prediction's id tells; None where the id is none of this dataset version.

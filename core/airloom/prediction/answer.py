@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from airloom.datasets.snapshots.snapshot import open_snapshot
 from airloom.datasets.storage.rows import VersionRows
 from airloom.datasets.storage.store import Store
 from airloom.errors import CorruptFile
-from airloom.inference.model import Extras, LoadedModel
+from airloom.inference.model import CPU, Extras, LoadedModel
 from airloom.jobs import context
 from airloom.lineage.batches import BatchRecord
 from airloom.prediction import planning, rows
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from airloom.datasets.snapshots.data import SnapshotData
 
 Array = np.ndarray[Any, Any]
+CUDA = "CUDAExecutionProvider"
 EVERY = 2.0  # seconds between two lines of progress
 log = logging.getLogger(__name__)
 
@@ -136,7 +137,7 @@ def answer(settings: Settings, request: Request, folder: Folder, threads: int = 
 
 
 def load(settings: Settings, request: Request) -> LoadedModel:
-    """The model version, loaded as the server loads it; on the devices that the job has leased.
+    """The model version, loaded as the server loads it; on a device that the job has leased.
 
     Raises:
         SignatureRefused: no key that is trusted here signed it as it is.
@@ -145,20 +146,32 @@ def load(settings: Settings, request: Request) -> LoadedModel:
     version = models.get_version(settings, request.model, request.version)
     files, digests = model_files.fetch_signed(settings, version, settings.home / "cache" / "models")
     name, _, number = request.shown(settings).rpartition("/")
-    loaded = LoadedModel.load(name, number, files, digests)
     job = context.current()
-    if job and job.devices:
-        _use_devices(loaded)
-    return loaded
+    return _on_devices(job.devices if job else (), lambda on: LoadedModel.load(name, number, files, digests, False, on))
 
 
-def _use_devices(loaded: LoadedModel) -> None:
+def _on_devices(devices: Sequence[str], load: Callable[[Sequence[Any]], LoadedModel]) -> LoadedModel:
+    """A model on the first of the leased devices; its golden answers are compared there. Else the CPU, with a warning.
+
+    Args:
+        devices: that the job has leased.
+        load: with the providers of ONNX Runtime, as `LoadedModel.load`.
+    """
     import onnxruntime
 
-    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-        loaded.session.set_providers(["CUDAExecutionProvider", "CPUExecutionProvider"])
-    else:
+    if not devices:
+        return load(CPU)
+    if CUDA not in onnxruntime.get_available_providers():
         log.warning("ONNX Runtime here knows no CUDA (`pip install onnxruntime-gpu`): the CPU answers")
+        return load(CPU)
+    preload = getattr(onnxruntime, "preload_dlls", None)  # of torch's packages, where the system has none
+    if preload is not None:
+        preload()
+    # TF32 has 10 bits of a number: the answers would not be those that the gate judged.
+    loaded = load([(CUDA, {"use_tf32": "0"}), *CPU])
+    if CUDA not in loaded.session.get_providers():
+        log.warning("ONNX Runtime could not load CUDA's libraries, its messages say which: the CPU answers")
+    return loaded
 
 
 def _kind(folder: Folder) -> pa.DataType:

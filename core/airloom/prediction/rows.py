@@ -127,7 +127,7 @@ def table(
     """
     said = [name_of(label) for label in given.predictions] if kind == pa.string() else given.predictions
     columns: dict[str, Any] = {
-        "prediction_id": pa.array(record.ids(numbers.tolist()), pa.string()),
+        "prediction_id": pa.array(record.ids(numbers), pa.string()),
         "model": pa.repeat(pa.scalar(f"{model.name}/{model.version}"), len(numbers)),
         "dataset": pa.repeat(pa.scalar(record.dataset), len(numbers)),
         "row": pa.array(numbers, pa.int64()),

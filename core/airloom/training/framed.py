@@ -3,6 +3,9 @@
 import os
 from typing import Any
 
+import numpy as np
+
+from airloom.datasets.reading.buffers import Buffers
 from airloom.errors import ConfigError
 from airloom.pictures import Picture
 from airloom.training.scaled import scaled
@@ -27,14 +30,17 @@ class Framed(Around):
     def tensors(self, split: str) -> tuple[Any, Any]:
         """See `Source`."""
         if split not in self._kept:
-            self._kept[split] = self._decoded(*self._source.tensors(split))
+            self._kept[split] = self._decoded(*self._source.tensors(split), Buffers(1))
         return self._kept[split]
 
     def loader(self, split: str, batch_size: int, *, transform: Any = None, **options: Any) -> Any:
         """See `Source`. Decoded ahead in `threads` (default: one a core, up to 4), before `transform`."""
 
+        # As many as can wait, be in work and be held at once; a batch of 64 is some 20 MB, whose page faults cost time.
+        buffers = Buffers(2 * options.get("prefetch", 16) + 2)
+
         def prepare(inputs: Any, labels: Any) -> Any:
-            pair = self._decoded(inputs, labels)
+            pair = self._decoded(inputs, labels, buffers)
             return pair if transform is None else transform(*pair)
 
         options = {"threads": min(_THREADS, os.cpu_count() or 1), "views": not options.get("processes"), **options}
@@ -44,10 +50,14 @@ class Framed(Around):
         """See `Source`."""
         return self._source.framed(picture)
 
-    def _decoded(self, inputs: Any, labels: Any) -> tuple[Any, Any]:
+    def _decoded(self, inputs: Any, labels: Any, buffers: Buffers) -> tuple[Any, Any]:
+        """Files as float32 0..1: each is divided while its bytes are in the processor's caches."""
         import torch
 
         if not isinstance(inputs, list) or (inputs and isinstance(inputs[0], str)):
             hint = "leave run.pictures out: it is for picture files"
             raise ConfigError("the inputs of this dataset are no picture files", hint)
-        return scaled(torch.from_numpy(self.picture.frames(inputs)), labels)
+        shape, dtype = (len(inputs), *self.picture.shape), np.dtype(np.float32)
+        floats = buffers.take("pictures", shape, dtype)
+        self.picture.floats(inputs, floats)
+        return scaled(torch.from_numpy(floats), labels)

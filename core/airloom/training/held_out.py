@@ -42,7 +42,7 @@ def evaluate(
     model.eval()
     totals: dict[str, Tensor] = {}
     rows, taker = 0, Taker(model)
-    with torch.inference_mode():
+    with torch.no_grad():  # what a model keeps of a forward pass in inference mode could not be trained with
         for batch in batches:
             taken = taker.take(batch, device)
             if not taken.rows:

@@ -131,12 +131,19 @@ def rows_of(batch: Any) -> int:
 
 
 def move(part: Any, device: str) -> Any:
-    """A batch's inputs or labels on the device, or a batch of columns."""
+    """A batch's inputs or labels on the device, whatever they are nested in; what is no tensor stays as it is."""
     if device == "cpu":
         return part
     if isinstance(part, Mapping):
         return {name: move(value, device) for name, value in part.items()}
-    return part.to(device, non_blocking=True) if hasattr(part, "to") else part
+    if hasattr(part, "to"):
+        return part.to(device, non_blocking=True)
+    if not isinstance(part, tuple | list):
+        return part
+    moved = [move(value, device) for value in part]
+    if isinstance(part, list):
+        return moved
+    return type(part)(*moved) if hasattr(part, "_fields") else tuple(moved)
 
 
 def tensors_in(answer: Any) -> Iterator[Any]:

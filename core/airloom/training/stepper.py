@@ -23,11 +23,10 @@ class Stepper:
         model: as `TrainingRun.prepare` returns it.
         loss: (outputs, labels or batch) -> scalar, a mean over the rows, or several by name.
         optimizer: over the model's parameters.
-        schedule: has `step()`, called after each step; None: none.
+        schedule: has `step()`, called after each step, but not after one of fp16 that is left out; None: none.
         clip_norm: greatest norm of a step's gradient.
         precision: of the forward pass.
         device: where.
-
         averaged: follows the model after each step: a moving average of its weights.
 
     Raises:
@@ -140,16 +139,22 @@ class Stepper:
     def _step(self) -> None:
         if self._clip_norm is not None:
             self._clip()
+        stepped = self._optimize()
+        self._optimizer.zero_grad()
+        if stepped and self._average is not None:
+            self._average()
+        if stepped and self._schedule is not None:
+            self._schedule.step()
+
+    def _optimize(self) -> bool:
+        """Change the weights; False where the scaled gradients were infinite, and the scaler leaves the step out."""
         if self.scaler is None:
             self._optimizer.step()
-        else:
-            self.scaler.step(self._optimizer)
-            self.scaler.update()
-        self._optimizer.zero_grad()
-        if self._average is not None:
-            self._average()
-        if self._schedule is not None:
-            self._schedule.step()
+            return True
+        before = self.scaler.get_scale()
+        self.scaler.step(self._optimizer)
+        self.scaler.update()
+        return bool(self.scaler.get_scale() >= before)
 
     def _clip(self) -> None:
         from torch.nn.utils import clip_grad_norm_

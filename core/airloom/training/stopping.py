@@ -79,7 +79,7 @@ class EarlyStopping:
 def _equal(value: Any, other: "Tensor | None") -> bool:
     import torch
 
-    return other is not None and value.dtype == other.dtype and torch.equal(value, other)
+    return other is not None and value.dtype == other.dtype and torch.equal(value.to(other.device), other)
 
 
 @dataclass(frozen=True)

@@ -126,3 +126,12 @@ def test_too_many_pixels_are_refused_before_they_are_decoded():
         Picture(height=4, width=4).frames([data], first=3, most_pixels=9_999)
     photo = encoded(Image.new("L", (100, 100)), "JPEG")  # of which an eighth is decoded
     assert Picture(height=4, width=4).frames([photo], most_pixels=9_999).shape == (1, 3, 4, 4)
+
+
+def test_floats_are_the_same_pixels_divided():
+    picture, cells = Picture(height=7, width=5), [encoded(halves()), encoded(halves((9, 30)), "JPEG")]
+    into = np.full((2, *picture.shape), np.nan, np.float32)
+    picture.floats(cells, into)
+    np.testing.assert_array_equal(into, picture.frames(cells) / np.float32(255))
+    with pytest.raises(DataError, match="the picture of row 1"):
+        picture.floats([cells[0], b"none"], into)

@@ -43,3 +43,11 @@ def test_a_numbered_id_tells_its_number_and_later_ones_sort_later(numbers, milli
         assert (uuid.UUID(one).version, uuid.UUID(one).variant) == (7, uuid.RFC_4122)
         assert ids.milliseconds(one) == milliseconds
         assert ids.matches(one, "small", "1")
+
+
+@given(st.integers(0, ids.NUMBERS - 1), st.integers(0, 2**48 - 1), st.text(max_size=20))
+def test_ids_made_at_once_are_what_the_rfc_says_digit_by_digit(number, milliseconds, model):
+    (made,) = ids.numbered(model, "3", milliseconds, [number])
+    value = milliseconds << 80 | 7 << 76 | (number >> 30) << 64 | 0b10 << 62 | (number & (1 << 30) - 1) << 32
+    assert made == str(uuid.UUID(int=value | ids.short_hash(model, "3")))
+    assert ids.numbered(model, "3", milliseconds, []) == []

@@ -68,3 +68,11 @@ def test_without_keeping_all_memory_is_fresh():
 
 def test_it_goes_through_pickle():
     assert take(pickle.loads(pickle.dumps(Buffers(2)))).shape == (4, 3)  # noqa: S301  # our own bytes
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (1,), (5, 3), (1000, 7)])
+def test_memory_begins_where_torch_makes_no_copy(shape):
+    buffers = Buffers(keep=3)
+    arrays = [buffers.take("c", shape, np.dtype(kind)) for kind in (np.uint8, np.float32, np.int64)]
+    assert [address(array) % 64 for array in arrays if array.size] == [0] * 3 * bool(arrays[0].size)
+    assert all(array.shape == shape and array.flags.writeable and array.flags.c_contiguous for array in arrays)
