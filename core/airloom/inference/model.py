@@ -9,14 +9,15 @@ from typing import Any, Self
 import numpy as np
 
 from airloom import agreement, processing, tasks
-from airloom.errors import ConfigError, CorruptFile, InstancesRefused
+from airloom.errors import ConfigError, CorruptFile, InstancesRefused, RegistryError
 from airloom.golden import Golden
 from airloom.inference.columns import ColumnSignature
 from airloom.inference.instances import InputSignature, Instances, TooMany
 from airloom.inputs.prepare import check
 from airloom.processing import Processing, not_finite
+from airloom.registry.python_models import INSTEAD, NOT_SERVED
 from airloom.signature import Signature
-from airloom.tracking.artifacts import GOLDEN, ONNX, PROCESSING, read_checked
+from airloom.tracking.artifacts import GOLDEN, ONNX, PROCESSING, PYTHON, read_checked
 
 Array = np.ndarray[Any, Any]
 _SHORT = ("classification", "multilabel")  # tasks whose answer is much smaller than what the graph gives
@@ -63,7 +64,15 @@ class LoadedModel:
     is_open: bool = True  # dimensions that the graph leaves open are; earlier releases fixed them
 
     @classmethod
-    def load(cls, name: str, version: str, folder: Path, digests: dict[str, str], checked: bool = False) -> Self:
+    def load(
+        cls,
+        name: str,
+        version: str,
+        folder: Path,
+        digests: dict[str, str],
+        checked: bool = False,
+        project: Path | None = None,
+    ) -> Self:
         """Load a model, each file checked in the very bytes that are parsed, and compare its golden answers.
 
         Args:
@@ -72,18 +81,15 @@ class LoadedModel:
             folder: with the model's files.
             digests: the recorded sha256 of each file, by path.
             checked: its golden answers were compared already, in a process whose time and memory are limited.
+            project: whose repository has the code of a Python model; None: such a model is refused.
 
         Raises:
             CorruptFile: a file is damaged, or the session answers otherwise than at registration.
+            RegistryError: it is a Python model, and no project is given.
         """
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        data = read_checked(folder, ONNX, digests)
         has = PROCESSING in digests
         declared = processing.parse(read_checked(folder, PROCESSING, digests)) if has else Processing()
-        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        session = _session(f"{name} version {version}", folder, digests, project)
         golden = Golden.parse(read_checked(folder, GOLDEN, digests), Signature.of(session))
         check(Signature.of(session), declared.inputs)
         try:
@@ -290,6 +296,21 @@ class LoadedModel:
         """The same, or the graph's own error."""
         names = [port.name for port in self.graph.outputs]
         return dict(zip(names, self.session.run(names, inputs, options), strict=True))
+
+
+def _session(label: str, folder: Path, digests: dict[str, str], project: Path | None) -> Any:
+    if PYTHON in digests:
+        if project is None:
+            raise RegistryError(f"{label} {NOT_SERVED}", INSTEAD)
+        from airloom.training.export.session import CodedFiles, PythonSession
+
+        return PythonSession(CodedFiles.of(folder, digests, project))
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    data = read_checked(folder, ONNX, digests)
+    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
 
 def _rows(arrays: dict[str, Array]) -> int:

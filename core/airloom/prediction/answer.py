@@ -21,7 +21,7 @@ from airloom.lineage.batches import BatchRecord
 from airloom.prediction import planning, rows
 from airloom.prediction.folder import Folder
 from airloom.prediction.request import Request
-from airloom.registry import model_files, models
+from airloom.registry import model_files, models, python_models
 from airloom.settings import Settings
 
 if TYPE_CHECKING:
@@ -144,8 +144,9 @@ def load(settings: Settings, request: Request) -> LoadedModel:
     """
     version = models.get_version(settings, request.model, request.version)
     files, digests = model_files.fetch_signed(settings, version, settings.home / "cache" / "models")
+    project = python_models.project_of(settings, version)
     name, _, number = request.shown(settings).rpartition("/")
-    loaded = LoadedModel.load(name, number, files, digests)
+    loaded = LoadedModel.load(name, number, files, digests, project=project)
     job = context.current()
     if job and job.devices:
         _use_devices(loaded)
@@ -155,7 +156,9 @@ def load(settings: Settings, request: Request) -> LoadedModel:
 def _use_devices(loaded: LoadedModel) -> None:
     import onnxruntime
 
-    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+    if not isinstance(loaded.session, onnxruntime.InferenceSession):
+        log.warning("a Python model is asked on the CPU: the devices are not used")
+    elif "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         loaded.session.set_providers(["CUDAExecutionProvider", "CPUExecutionProvider"])
     else:
         log.warning("ONNX Runtime here knows no CUDA (`pip install onnxruntime-gpu`): the CPU answers")
