@@ -101,7 +101,10 @@ def paths_of(project: Path, root: Path, path: str) -> list[str]:
         root: of the commit's files.
         path: the folder below it from which the class is imported.
     """
-    today = project.resolve()
+    today, environment = project.resolve(), Path(sys.prefix).resolve()  # which may lie in the project
     entries = [Path(entry).resolve() for entry in sys.path if entry]
-    moved = [root / entry.relative_to(today) if in_project(today, entry) else entry for entry in entries]
+    moved = [
+        root / entry.relative_to(today) if in_project(today, entry) and not entry.is_relative_to(environment) else entry
+        for entry in entries
+    ]
     return list(dict.fromkeys(map(str, [*moved, root / path, root])))

@@ -19,7 +19,7 @@ from airloom.pipeline.steps import promote
 from airloom.prediction.delivery import Target
 from airloom.prediction.job import carry_out
 from airloom.prediction.request import Asked, fix
-from airloom.registry import card, model_files, models, python_models
+from airloom.registry import card, model_files, models
 from airloom.registry.register import register
 from airloom.spec.pipeline import Pipeline
 from airloom.tracking.artifacts import ONNX, PYTHON, WEIGHTS
@@ -100,8 +100,6 @@ def test_it_is_judged_registered_and_answers_with_the_code_of_its_commit(here, t
     folder, digests = model_files.fetch_signed(settings, version, tmp_path / "cache")
     with pytest.raises(RegistryError, match="which the model server does not run"):
         LoadedModel.load("net", "1", folder, digests)  # as the server and its checker do
-    with pytest.raises(RegistryError, match="of another installation"):
-        python_models.project_of(replace(settings, installation="other"), version)
 
 
 def test_a_pipeline_that_would_serve_it_is_refused_before_it_is_stored(here) -> None:

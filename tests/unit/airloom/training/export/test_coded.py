@@ -16,7 +16,7 @@ from airloom.project.functions import load_function
 from airloom.signature import Signature
 from airloom.training.export.coded import Coded
 from airloom.training.export.coded_export import AsPython, CodedModel, keep_code
-from airloom.training.export.commit_code import check_class
+from airloom.training.export.commit_code import check_class, paths_of
 from airloom.training.export.example import Example
 from airloom.training.export.onnx import export
 from airloom.training.export.session import CodedFiles, PythonSession
@@ -226,6 +226,18 @@ def test_a_class_of_a_package_below_a_folder(project: Path, tmp_path: Path, monk
     assert (kept.files.coded.code, kept.files.coded.path) == ("shop_of_nets.net:Net", "src")
     (package / "layers.py").write_text("raise RuntimeError('today')")
     PythonSession(kept.files)  # the installed path leads to today's files, and is not followed
+
+
+def test_the_project_s_own_folders_are_those_of_the_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    today, then = tmp_path / "project", tmp_path / "then"
+    environment = today / "env" / "lib"
+    monkeypatch.setattr(sys, "prefix", str(today / "env"))
+    monkeypatch.setattr(sys, "path", ["", str(today / "src"), str(environment), "/elsewhere"])
+    assert paths_of(today, then, "lib") == [
+        *map(str, (then / "src", environment)),
+        "/elsewhere",
+        *map(str, (then / "lib", then)),
+    ]
 
 
 class Exponential(torch.nn.Module):
