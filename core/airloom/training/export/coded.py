@@ -13,6 +13,7 @@ It names code and holds none. The code is taken from the project's own repositor
 """
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -48,6 +49,8 @@ class Coded:
             made = cls(**values, signature=Signature(*ports))
             if not all(isinstance(text, str) for text in (made.code, made.path, made.commit)):
                 raise TypeError("code, path and commit are texts")
+            if not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", made.commit):  # a branch would be today's code
+                raise ValueError(f"{made.commit[:80]!a} is no commit")
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             message = f"{FILE} does not say which code answers: {type(error).__name__}: {str(error)[:200]}"
             raise CorruptFile(message, "register the model again") from None

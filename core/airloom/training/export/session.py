@@ -143,7 +143,11 @@ class PythonSession:
                 answer = receive(self._process.stdout)
             except (BrokenPipeError, ValueError):
                 answer = None
+            except BaseException:  # Ctrl-C: what it says next would be the answer to another question
+                self._process.kill()
+                raise
         if answer is None:
+            self._process.kill()
             code = self._process.wait()
             raise JobFailed(f"the process of {self._code} ended with {code}", "what it printed may say why")
         if "error" in answer[0]:

@@ -6,6 +6,7 @@ A process of its own: two versions of a module cannot be imported into one, and 
 import hashlib
 import importlib
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Build what the first message says, then answer until standard input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who asks ends it
     asks, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what the code prints is no answer
     first = receive(asks)

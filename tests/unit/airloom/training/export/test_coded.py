@@ -14,6 +14,7 @@ from airloom.errors import AirloomError, ConfigError, CorruptFile, JobFailed
 from airloom.golden import Golden
 from airloom.project.functions import load_function
 from airloom.signature import Signature
+from airloom.training.export import session as session_module
 from airloom.training.export.coded import Coded
 from airloom.training.export.coded_export import AsPython, CodedModel, keep_code
 from airloom.training.export.commit_code import check_class, paths_of
@@ -153,7 +154,11 @@ def test_a_class_that_cannot_be_named_is_refused(project: Path, model: object, a
         check_class(given, arguments)
 
 
-def test_the_code_of_the_commit_answers_as_the_module_did(project: Path, tmp_path: Path) -> None:
+def interrupted(pipe: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_the_code_of_the_commit_answers_as_the_module_did(project: Path, tmp_path: Path, monkeypatch) -> None:
     x = torch.randn(5, 4) * 9
     model = made(project, width=5)
     with pytest.raises(JobFailed):
@@ -173,6 +178,11 @@ def test_the_code_of_the_commit_answers_as_the_module_did(project: Path, tmp_pat
     np.testing.assert_allclose(session.run(["output"], {"input": x.numpy()})[0], expected, rtol=1e-6)
     process, folder = session._process, Path(session._folder.name)
     assert process.poll() is None and folder.is_dir()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(session_module, "receive", interrupted)
+        session.run(None, {"input": x.numpy()})
+    with pytest.raises(JobFailed, match="ended with"):  # and never the answer to what was asked before
+        session.run(None, {"input": x.numpy()})
     del session
     assert process.poll() is not None and not folder.exists()
     _damaged_and_lost(kept, tmp_path)
@@ -194,7 +204,13 @@ def _damaged_and_lost(kept: CodedModel, tmp_path: Path) -> None:
         with pytest.raises(JobFailed, match=says):
             PythonSession(CodedFiles(coded, kept.files.weights, kept.files.sha256, kept.files.project))
     values = json.loads(kept.record.read_text())
-    for wrong in ("[]", "{", json.dumps({**values, "code": 3}), json.dumps({**values, "inputs": 3})):
+    for wrong in (
+        "[]",
+        "{",
+        json.dumps({**values, "code": 3}),
+        json.dumps({**values, "commit": "main"}),
+        json.dumps({**values, "inputs": 3}),
+    ):
         with pytest.raises(CorruptFile, match="does not say which code"):
             Coded.parse(wrong)
 
