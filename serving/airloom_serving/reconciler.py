@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from airloom.errors import MlflowAway
 from airloom.names import shown_model
-from airloom.registry import model_files, models
+from airloom.registry import model_files, models, python_models
 from airloom.settings import Settings
 from airloom.tracking import runs
 from airloom_serving.served import ServedModel
@@ -159,5 +159,6 @@ class Reconciler:
         if version is None or str(version.version) != number:
             return None
         folder, digests = model_files.fetch_signed(self._settings, version, self._settings.home / "cache" / "served")
+        python_models.check_served(self._settings, version)
         self._checkers.judge(version.name, number, folder, digests)
         return ServedModel.load(version.name, number, folder, digests, checked=True)

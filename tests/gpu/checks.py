@@ -165,7 +165,7 @@ def answers(place: Place) -> str:
     inputs = np.random.default_rng(3).random((rows, 3, _prediction.SIDE, _prediction.SIDE), np.float32)
     found, speeds = [], []
     for devices in ((), ("cuda:0",) if place.kind == "cuda" else ()):
-        model = _on_devices(devices, lambda on: LoadedModel.load("net", "1", folder, digests, False, on))
+        model = _on_devices(devices, lambda on: LoadedModel.load("net", "1", folder, digests, providers=on))
         assert not devices or CUDA in model.session.get_providers(), "CUDA's libraries could not be loaded"
         model.outputs({"input": inputs[:64]})
         began = time.monotonic()

@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -25,6 +26,10 @@ from airloom.tasks.classification import CHANCES
 from airloom.tasks.whole import ranked
 from airloom.tracking import artifacts
 
+if TYPE_CHECKING:
+    from airloom.training.export.session import CodedFiles
+
+Program: TypeAlias = "bytes | CodedFiles"
 Array = np.ndarray[Any, Any]
 BATCH = 1024
 DECODED = 1 << 24  # pixels of a part
@@ -96,7 +101,7 @@ def judge(
     """
     folder = settings.home / "cache" / "models" / artifacts.model_id(uri)
     root = artifacts.fetch_model(settings, uri, digests, folder)
-    data = artifacts.read_checked(root, artifacts.ONNX, digests)
+    data = _program(settings, root, digests)
     has = artifacts.PROCESSING in digests
     declared = processing.parse(artifacts.read_checked(root, artifacts.PROCESSING, digests)) if has else Processing()
     golden = artifacts.read_checked(root, artifacts.GOLDEN, digests) if artifacts.GOLDEN in digests else b""
@@ -108,7 +113,7 @@ def judge(
 
 def answered(
     name: str,
-    data: bytes,
+    data: Program,
     golden: bytes,
     declared: Processing,
     raw: Any,
@@ -120,7 +125,7 @@ def answered(
 
     Args:
         name: of the model, for messages.
-        data: its ONNX file.
+        data: its ONNX file, or which code answers.
         golden: its `golden.json`; empty where there is none.
         declared: what goes before and after its graph.
         raw: the rows' inputs, as the dataset's type gives them.
@@ -154,7 +159,10 @@ def answered(
         more = own_metrics.kept(looks.own, kept.outputs(), task.trained(labels, answers), looks.columns)
         answers = replace(answers, kept=answers.kept | more)
     one = declared.arrays(_some(raw, slice(1)), signature)
-    cost = {"latency_ms": _latency(session, one), "size_mb": len(data) / 1e6}
+    cost = {
+        "latency_ms": _latency(session, one),
+        "size_mb": (len(data) if isinstance(data, bytes) else data.size) / 1e6,
+    }
     return Judged(answers, kept.scores(), cost)
 
 
@@ -219,7 +227,19 @@ class _Kept:
         return np.concatenate(self._scores) if self._scores else None
 
 
-def _session(data: bytes, threads: int) -> Any:
+def _program(settings: Settings, root: Path, digests: dict[str, str]) -> Program:
+    if artifacts.PYTHON not in digests:
+        return artifacts.read_checked(root, artifacts.ONNX, digests)
+    from airloom.training.export.session import CodedFiles
+
+    return CodedFiles.of(root, digests, settings.project)
+
+
+def _session(data: Program, threads: int) -> Any:
+    if not isinstance(data, bytes):
+        from airloom.training.export.session import PythonSession
+
+        return PythonSession(data, threads)
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -257,11 +277,11 @@ def _parts(
         at, size = part.stop + (rows == 0), max(1, min(size, MOST_ANSWERS // values_of_row))
 
 
-def one_answer(data: bytes, declared: Processing, raw: Any, task: Task) -> Any:
+def one_answer(data: Program, declared: Processing, raw: Any, task: Task) -> Any:
     """What a model in memory would be served to say to the first row.
 
     Args:
-        data: its ONNX file.
+        data: its ONNX file, or which code answers.
         declared: what goes before and after its graph.
         raw: rows, as the dataset's type gives them.
         task: what its answers are for.
@@ -290,7 +310,7 @@ def _latency(session: Any, row: Outputs) -> float:
     return 1000 * statistics.median(taken)
 
 
-def _taken(data: bytes) -> str:
+def _taken(data: Program) -> str:
     try:
         return "; ".join(f"{wanted.type} {wanted.shape}" for wanted in _session(data, 1).get_inputs())
     except Exception as error:

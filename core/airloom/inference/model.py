@@ -9,14 +9,15 @@ from typing import Any, Self
 import numpy as np
 
 from airloom import agreement, processing, tasks
-from airloom.errors import ConfigError, CorruptFile, InstancesRefused
+from airloom.errors import ConfigError, CorruptFile, InstancesRefused, RegistryError
 from airloom.golden import Golden
 from airloom.inference.columns import ColumnSignature
 from airloom.inference.instances import InputSignature, Instances, TooMany
 from airloom.inputs.prepare import check
 from airloom.processing import Processing, not_finite
+from airloom.registry.python_models import INSTEAD, NOT_SERVED
 from airloom.signature import Signature
-from airloom.tracking.artifacts import GOLDEN, ONNX, PROCESSING, read_checked
+from airloom.tracking.artifacts import GOLDEN, ONNX, PROCESSING, PYTHON, read_checked
 
 Array = np.ndarray[Any, Any]
 # How the protobuf of a node names its operator. What only looks like it is no worse than asked in vain.
@@ -74,7 +75,9 @@ class LoadedModel:
         folder: Path,
         digests: dict[str, str],
         checked: bool = False,
+        *,
         providers: Sequence[Any] = CPU,
+        project: Path | None = None,
     ) -> Self:
         """Load a model, each file checked in the very bytes that are parsed, and compare its golden answers.
 
@@ -85,18 +88,15 @@ class LoadedModel:
             digests: the recorded sha256 of each file, by path.
             checked: its golden answers were compared already, in a process whose time and memory are limited.
             providers: of ONNX Runtime, the first that can be loaded answers.
+            project: whose repository has the code of a Python model; None: such a model is refused.
 
         Raises:
             CorruptFile: a file is damaged, or the session answers otherwise than at registration.
+            RegistryError: it is a Python model, and no project is given.
         """
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        data = read_checked(folder, ONNX, digests)
         has = PROCESSING in digests
         declared = processing.parse(read_checked(folder, PROCESSING, digests)) if has else Processing()
-        session = onnxruntime.InferenceSession(data, options, providers=list(providers))
+        session, steady = _session(f"{name} version {version}", folder, digests, providers, project)
         golden = Golden.parse(read_checked(folder, GOLDEN, digests), Signature.of(session))
         check(Signature.of(session), declared.inputs)
         try:
@@ -104,7 +104,7 @@ class LoadedModel:
         except ConfigError as error:
             raise CorruptFile(f"{name} version {version}: {error.message}", error.hint) from None
         inputs = next(iter(golden.inputs.values()))
-        whole, steady = inputs.dtype.kind in "iu", not any(word in data for word in _CONTROL)
+        whole = inputs.dtype.kind in "iu"
         model = cls(name, version, session, inputs.shape[1:], declared, whole, golden.is_named, steady)
         if not checked:
             model._repeat(golden)
@@ -331,6 +331,25 @@ class LoadedModel:
     def outputs(self, inputs: dict[str, Array], options: Any = None) -> dict[str, Array]:
         """The same, or the graph's own error."""
         return dict(zip(self._outputs, self.session.run(self._outputs, inputs, options), strict=True))
+
+
+def _session(
+    label: str, folder: Path, digests: dict[str, str], providers: Sequence[Any], project: Path | None
+) -> tuple[Any, bool]:
+    """What answers, and whether it is a graph without loop and branch."""
+    if PYTHON in digests:
+        if project is None:
+            raise RegistryError(f"{label} {NOT_SERVED}", INSTEAD)
+        from airloom.training.export.session import CodedFiles, PythonSession
+
+        return PythonSession(CodedFiles.of(folder, digests, project)), False
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    data = read_checked(folder, ONNX, digests)
+    session = onnxruntime.InferenceSession(data, options, providers=list(providers))
+    return session, not any(word in data for word in _CONTROL)
 
 
 def _rows(arrays: dict[str, Array]) -> int:

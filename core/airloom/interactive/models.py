@@ -20,7 +20,8 @@ def load_model(model: str) -> "Model":
 
     As by the server, the signature is verified first (a version that no key trusted here has signed is refused, also
     one of another installation), each file is compared with its digest, and the golden answers must be repeated. The
-    server tries a model in a process that may die of it; here it is loaded into the caller's own.
+    server tries a model in a process that may die of it; here it is loaded into the caller's own. A Python model
+    (`save_model(serve="python")`) runs in a process of its own, with the code of its commit.
 
     Example: `airloom.load_model("digits@champion").predict(rows)`
 
@@ -31,12 +32,13 @@ def load_model(model: str) -> "Model":
         SignatureRefused: nobody who is trusted here vouches for it.
         CorruptFile: a file is damaged, or the model answers otherwise than when it was registered.
         RegistryError: there is no such version, its files were collected, or MLflow does not answer.
-        ConfigError: ONNX Runtime is not installed.
+        ConfigError: ONNX Runtime is not installed; of a Python model torch is not, or the project's repository does not
+            have the commit of its code.
     """
     if find_spec("onnxruntime") is None:
         raise ConfigError("onnxruntime, which runs models, is not installed here", "pip install 'airloom[serving]'")
     from airloom.inference.model import LoadedModel
-    from airloom.registry import model_files, models
+    from airloom.registry import model_files, models, python_models
 
     settings = load()
     version = models.find(settings, model)
@@ -45,8 +47,9 @@ def load_model(model: str) -> "Model":
     except OSError as error:
         message = f"the model's files cannot be kept in {settings.home / 'cache'}: {error.strerror or error}"
         raise StateError(message, "make room, or set AIRLOOM_HOME to a state folder of your own") from None
+    project = python_models.project_of(settings, version)
     shown = shown_model(version.name, settings.installation)
-    return Model(settings, LoadedModel.load(shown, str(version.version), folder, digests))
+    return Model(settings, LoadedModel.load(shown, str(version.version), folder, digests, project=project))
 
 
 @dataclass(frozen=True)

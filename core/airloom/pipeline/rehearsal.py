@@ -24,6 +24,7 @@ from airloom.files import write_private
 from airloom.jobs import processes
 from airloom.jobs.results import Failure
 from airloom.pipeline.checks import check_slices
+from airloom.project.git import head
 from airloom.settings import Settings, load
 from airloom.spec.gate import GateSection
 from airloom.spec.load import definition
@@ -187,6 +188,7 @@ def _steps(settings: Settings, ctx: RunContext) -> Iterator[str]:
     from airloom.training.reproducibility.reproduce import Memory
     from airloom.training.run import TrainingRun, execute
     from airloom.training.source import SnapshotSplits
+    from airloom.training.train import check_serves
 
     pipeline, began = definition(ctx), time.monotonic()
     opened = open_snapshot(settings, ctx.snapshot)
@@ -203,7 +205,9 @@ def _steps(settings: Settings, ctx: RunContext) -> Iterator[str]:
     _check_reports(pipeline, sink.history)
     if sink.model is None:
         raise JobFailed(f"{pipeline.train} saved no model", "call run.save_model(model, run.example())")
-    yield from _served(settings, pipeline, ctx, run, sink.model)
+    check_serves(pipeline, run)
+    with tempfile.TemporaryDirectory(prefix="airloom-model-") as folder:
+        yield from _served(settings, pipeline, ctx, run, sink.model, Path(folder))
 
 
 def _parameters(settings: Settings, pipeline: Pipeline, given: dict[str, Any]) -> dict[str, Any]:
@@ -233,9 +237,9 @@ def _check_reports(pipeline: Pipeline, history: dict[str, Any]) -> None:
 
 
 def _served(
-    settings: Settings, pipeline: Pipeline, ctx: RunContext, run: "TrainingRun", saved: tuple[Any, Any]
+    settings: Settings, pipeline: Pipeline, ctx: RunContext, run: "TrainingRun", saved: tuple[Any, Any], folder: Path
 ) -> Iterator[str]:
-    """Export the model, evaluate it on rows of the validation split, and ask it for one answer."""
+    """Export the model into a folder, evaluate it on rows of the validation split, and ask it for one answer."""
     from airloom import tasks
     from airloom.datasets.snapshots.snapshot import open_snapshot
     from airloom.evaluation import flat_columns
@@ -243,8 +247,8 @@ def _served(
     from airloom.evaluation.inference import Looks, answered, one_answer
     from airloom.evaluation.predictions import by_name
     from airloom.tasks.metrics import shown
-    from airloom.training.export.adopt import adopt
-    from airloom.training.export.onnx import export, load_program
+    from airloom.training.export.coded_export import AsPython
+    from airloom.training.export.tried import tried
     from airloom.training.few_rows import FewRows
 
     model, example = saved
@@ -252,14 +256,9 @@ def _served(
     task, own = tasks_of(settings, pipeline)
     split, processing = opened.split("validation"), run.processing.of_classes(opened.labels_of_classes)
     processing = tasks.declared(task, processing)
-    with tempfile.TemporaryDirectory(prefix="airloom-model-") as name:
-        if isinstance(model, Path) and model.suffix == ".onnx":
-            files = adopt(model, example, Path(name), run.rtol)
-        else:
-            module = load_program(model) if isinstance(model, Path) else model.cpu().eval()
-            files = export(module, example, Path(name), processing, run.rtol)
-        data, golden = files.onnx.read_bytes(), files.golden.read_bytes()
-    yield f"exported to ONNX, {len(data) / 1e6:.1f} MB; it answers as the model does"
+    how = None if run.code is None else AsPython(run.code, settings.project, head(settings.project)[0])
+    data, golden, told = tried(model, example, folder, processing, run.rtol, how)
+    yield told
     places = FewRows.spread(len(split), ROWS)
     asked = rows_of(split, places, task)
     flat = flat_columns.read(opened, "validation") if own else {}
@@ -274,8 +273,8 @@ def _served(
         if not rows.whole(rule.metric):
             rows.merit(rows.candidate, rule.metric)
         _check_gate(pipeline.gate, measured, opened.all_classes, also(pipeline, asked.task))
-    told = ", ".join(f"{name} {value:.4g}" for name, value in shown(measured).items())
-    yield f"evaluated on {len(asked.labels)} rows: {told}"
+    figures = ", ".join(f"{name} {value:.4g}" for name, value in shown(measured).items())
+    yield f"evaluated on {len(asked.labels)} rows: {figures}"
     yield f"answered one row: {_short(one_answer(data, processing, _first(asked.raw), asked.task))}"
 
 

@@ -21,7 +21,7 @@ from airloom.lineage.batches import BatchRecord
 from airloom.prediction import planning, rows
 from airloom.prediction.folder import Folder
 from airloom.prediction.request import Request
-from airloom.registry import model_files, models
+from airloom.registry import model_files, models, python_models
 from airloom.settings import Settings
 
 if TYPE_CHECKING:
@@ -145,9 +145,18 @@ def load(settings: Settings, request: Request) -> LoadedModel:
     """
     version = models.get_version(settings, request.model, request.version)
     files, digests = model_files.fetch_signed(settings, version, settings.home / "cache" / "models")
+    project = python_models.project_of(settings, version)
     name, _, number = request.shown(settings).rpartition("/")
     job = context.current()
-    return _on_devices(job.devices if job else (), lambda on: LoadedModel.load(name, number, files, digests, False, on))
+    devices = job.devices if job else ()
+    if project is not None and devices:
+        log.warning("a Python model is asked on the CPU: the devices are not used")
+        devices = ()
+
+    def load(providers: Sequence[Any]) -> LoadedModel:
+        return LoadedModel.load(name, number, files, digests, providers=providers, project=project)
+
+    return _on_devices(devices, load)
 
 
 def _on_devices(devices: Sequence[str], load: Callable[[Sequence[Any]], LoadedModel]) -> LoadedModel:

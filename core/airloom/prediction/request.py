@@ -12,7 +12,7 @@ from airloom.datasets.snapshots import snapshot as snapshots
 from airloom.datasets.snapshots.split import COLUMN, Published
 from airloom.errors import ConfigError, DataError
 from airloom.names import JobKey, RunKey, near, shown_model
-from airloom.registry import models, signatures
+from airloom.registry import models, python_models, signatures
 from airloom.settings import Settings
 from airloom.tracking import runs
 from airloom.tracking.tags import Tag
@@ -125,6 +125,7 @@ def fix(settings: Settings, asked: Asked) -> Request:
     model = models.find(settings, asked.model)
     signatures.check(settings, model)
     models.check_collected(settings, model)
+    python_models.project_of(settings, model)
     version = versions.find(settings, asked.dataset)
     versions.check_whole(settings, version, allow_redacted=asked.allow_redacted)
     _check_columns(settings, version, asked.columns)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airloom.errors import AirloomError
 from airloom.names import shown_model
-from airloom.registry import models, signatures
+from airloom.registry import models, python_models, signatures
 from airloom.settings import Settings
 from airloom.tracking import runs
 from airloom.tracking.tags import Tag
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 MARKDOWN, HTML = "card/card.md", "card/card.html"  # artifacts of the training run
+PYTHON_LACKS = (
+    "the model server and `deploy` refuse it, ONNX Runtime and MLflow's own clients cannot load it; it needs torch, "
+    "the project's repository and what its code imports, and is slower"
+)
 NOT_MEASURED, NOT_JUDGED = "not measured", "not judged"
 
 
@@ -159,6 +163,11 @@ def _model(s: Sources) -> list[Fact]:
             "files", f"{len(digests)}, each with its sha256", f"airloom model show {s.model}/{s.version or 'VERSION'}"
         ),
     ]
+    if python_models.is_python(s.tags):
+        facts += [
+            Fact("kept as", f"Python code of commit {s.tag('code.commit')[:12]}, and its weights: no graph", **trained),
+            Fact("it lacks", PYTHON_LACKS, "docs/how-to/python-models.md"),
+        ]
     task = s.evidence.get("task") or dict(s.evidence.get("definition", {})).get("task")
     if task:
         facts.insert(1, Fact("task", task, **s.artifact(s.tag("evidence"))))

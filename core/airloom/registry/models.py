@@ -10,7 +10,7 @@ from airloom.contracts import RunContext
 from airloom.errors import RegistryError, SignatureRefused
 from airloom.files import is_new
 from airloom.names import ModelName, near, owner_of, shown_model
-from airloom.registry import signatures
+from airloom.registry import python_models, signatures
 from airloom.registry.model_records import ListedModel, ListedVersion, VersionDetails, VersionDifference
 from airloom.settings import Settings
 from airloom.tracking import artifacts, runs
@@ -230,12 +230,14 @@ def deployable(settings: Settings, name: str, version: str) -> None:
         version: its number.
 
     Raises:
-        RegistryError: there is no such version, its registration was interrupted, or its files were collected.
+        RegistryError: there is no such version, its registration was interrupted, its files were collected, or it is
+            Python code.
         SignatureRefused: no key that is trusted here signed it as it is.
     """
     registered = get_version(settings, name, version)
     signatures.check(settings, registered)
     check_collected(settings, registered)
+    python_models.check_served(settings, registered)
 
 
 def check_collected(settings: Settings, version: "ModelVersion") -> None:

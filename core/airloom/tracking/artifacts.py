@@ -14,6 +14,8 @@ from airloom.tracking import runs
 ONNX = "extra_files/model.onnx"
 GOLDEN = "extra_files/golden.json"
 PROCESSING = "extra_files/processing.json"
+PYTHON = "extra_files/python.json"  # in place of a graph: which code of which commit answers, see ADR 52
+WEIGHTS = "extra_files/model.safetensors"
 
 
 def model_id(uri: str) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from airloom.errors import AirloomError, ConfigError, JobFailed
 from airloom.golden import RTOL
-from airloom.names import check_logged
+from airloom.names import check_logged, near
 from airloom.pictures import Picture
 from airloom.processing import Processing
 from airloom.project.place import own_line
@@ -21,6 +21,8 @@ from airloom.training.checkpointing import random_state
 from airloom.training.checkpointing.checkpoints import Checkpoints
 from airloom.training.checkpointing.progress import Progress
 from airloom.training.checkpointing.state import unwrapped
+from airloom.training.export.coded import SERVED_BY
+from airloom.training.export.commit_code import check_class
 from airloom.training.export.example import Dynamic, Example
 from airloom.training.hints import hint_of
 from airloom.training.named import Columns, Prepared
@@ -74,6 +76,7 @@ class TrainingRun:
         progress: where the training stands.
         processing: what `save_model` was told to go before and after the model.
         rtol: by how much of their size the answers of two programs of the model may differ.
+        code: the arguments of the module's class, where `save_model` was told to keep it as Python; else None.
     """
 
     def __init__(
@@ -118,6 +121,7 @@ class TrainingRun:
         self._adapter: tempfile.TemporaryDirectory[str] | None = None
         self._filled: dict[str, float] = {}  # what filled up the rows of the last example, by column
         self.processing, self.rtol = Processing(), RTOL
+        self.code: dict[str, Any] | None = None
         self.empty_cells = ""  # which columns of the data read so far have some, as a sentence
         self.progress = Progress(
             self.world,
@@ -360,6 +364,8 @@ class TrainingRun:
         processing: Processing | None = None,
         rtol: float = RTOL,
         dynamic: Dynamic | None = None,
+        serve: str = "onnx",
+        arguments: Mapping[str, Any] | None = None,
     ) -> None:
         """Hand over the trained model, once, with an input of at least two rows (default: `example()`).
 
@@ -374,6 +380,10 @@ class TrainingRun:
             rtol: by how much of their size the served model's answers may differ from torch's.
             dynamic: the dimensions of any size besides the batch, by input and place, each with a name:
                 `{"input_ids": {1: "length"}}`; of one tensor the input is `input`. An ONNX file says them itself.
+            serve: `onnx`; or `python` for a module that ONNX cannot express: its weights are kept, and which class of
+                the project's commit answers with them. `airloom predict` and `airloom.load_model` run it, the model
+                server does not, nor does a pipeline with `deploy`.
+            arguments: of that class, by name, as JSON has them: how it is built again.
 
         Raises:
             ConfigError: the example has fewer than two rows, is no tensor, or of a type that is not served.
@@ -391,9 +401,16 @@ class TrainingRun:
         if not given.inputs:  # which say each for itself what becomes of a picture
             given = given.model_copy(update={"picture": given.picture or self.processing.picture})
         self.processing, self.rtol = given, rtol
+        if serve not in SERVED_BY:
+            raise ConfigError(f"save_model: serve is {serve!r:.80}", f"{near(str(serve), SERVED_BY)}onnx, or python")
+        if arguments is not None and serve != "python":
+            raise ConfigError("save_model: arguments are those of a class, and serve is onnx", "leave them out")
         if dynamic and isinstance(model, Path):
             raise ConfigError(f"save_model: dynamic is for a module, and {model.name} says itself what is open in it")
         model = model if isinstance(model, Path) else unwrapped(model)
+        self.code = None if serve == "onnx" else dict(arguments or {})
+        if self.code is not None:
+            check_class(model, self.code)
         example = Example.of(self.example() if example_input is None else example_input, model, dynamic)
         if self.rank == 0:
             self._sink.save(model, example.kept())

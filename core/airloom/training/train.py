@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airloom.cache.manifest import files_of, weights_read
 from airloom.contracts import RunContext, TrainedModel
-from airloom.errors import JobFailed, MlflowAway, StoppedByRequest
+from airloom.errors import ConfigError, JobFailed, MlflowAway, StoppedByRequest
 from airloom.jobs import context
 from airloom.project.functions import load_function, source_file
 from airloom.project.weights import Pretrained
@@ -22,6 +22,7 @@ from airloom.tracking import runs
 from airloom.tracking.inputs import log_input
 from airloom.tracking.tags import Tag
 from airloom.training.command import name_of, run_command, script_of
+from airloom.training.export.coded_export import AsPython
 from airloom.training.export.store import store_model, stored_model
 from airloom.training.reporting import cost
 from airloom.training.reporting.sinks import FirstRank, OtherRank
@@ -114,7 +115,7 @@ def train(
                 sink.sync()
                 world.wait()  # until each rank has written down what it used
                 place = (begun["run"], ctx)
-                model = world.from_first(lambda: _end(settings, code[0], run, data, folder, sink, place, pipeline.task))
+                model = world.from_first(lambda: _end(settings, pipeline, code[0], run, data, folder, sink, place))
             except BaseException as error:
                 _failed(settings, sink, begun["run"], error)
                 raise
@@ -199,19 +200,20 @@ def _folder(state: Path | None, what: list[Any]) -> Iterator[tuple[Path, bool]]:
 
 def _end(
     settings: Settings,
+    pipeline: Pipeline,
     reference: str,
     run: TrainingRun,
     data: Source,
     folder: Path,
     sink: OtherRank,
     place: tuple[str, RunContext],
-    task: str,
 ) -> dict[str, Any]:
     """In the first rank: the last metrics, the cost, the model. `place` is its MLflow run, and where that belongs."""
     run_id, ctx = place
     assert isinstance(sink, FirstRank)  # noqa: S101 - the first rank's
     if sink.model is None:
         raise JobFailed(f"{reference} saved no model", "call run.save_model(model, run.example())")
+    check_serves(pipeline, run)
     sink.close()
     api = runs.client(settings)
     used = cost.total(folder, run.progress.at.samples, run.progress.seconds)
@@ -222,8 +224,24 @@ def _end(
         api.set_tag(run_id, Tag.WEIGHTS, weights_digest(sink.model[0]))
     if run.adapter:
         api.log_artifacts(run_id, str(run.adapter), "adapter")
-    processing = declared(find(task, settings.project), data.declare(run.processing))
-    return store_model(run_id, *sink.model, run.params, sink.metrics, processing, run.rtol).to_dict()
+    processing = declared(find(pipeline.task, settings.project), data.declare(run.processing))
+    commit = api.get_run(run_id).data.tags.get(Tag.CODE_COMMIT, "")
+    how = None if run.code is None else AsPython(run.code, settings.project, commit)
+    return store_model(run_id, *sink.model, run.params, sink.metrics, processing, run.rtol, how).to_dict()
+
+
+def check_serves(pipeline: Pipeline, run: TrainingRun) -> None:
+    """Refuse a model that is kept as Python where the pipeline would have the model server answer with it.
+
+    Raises:
+        ConfigError: it would.
+    """
+    if run.code is not None and pipeline.deploy is not None:
+        message = 'save_model(serve="python") keeps Python code, which the model server does not run, and the '
+        hint = f"leave `deploy` out, and ask it by `airloom predict {pipeline.pipeline}/VERSION` or airloom.load_model"
+        raise ConfigError(
+            f"{message}pipeline file has `deploy`", f"{hint}; or write forward so that ONNX can express it"
+        )
 
 
 def _failed(settings: Settings, sink: OtherRank, run_id: str, error: BaseException) -> None:

@@ -96,7 +96,11 @@ def left_to_people(settings: Settings, context: RunContext, registered: Register
         context: of the pipeline run.
         registered: the version.
     """
+    from airloom.registry import models, python_models
+
     version = f"{shown_model(registered.model, settings.installation)}/{registered.version}"
+    if python_models.is_python(models.get_version(settings, registered.model, registered.version).tags):
+        return f"{version} is registered; it {python_models.NOT_SERVED}: {python_models.INSTEAD}"
     whose = "" if definition(context).gate else "nobody judged it, and "
     return (
         f"{version} is registered; {whose}the pipeline file has no `deploy`, so that no run makes it serve: "

@@ -1,5 +1,6 @@
 """What a model must be to be served, told where it is saved: tensors in and out, of types that the server has."""
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from airloom.errors import ConfigError, JobFailed
@@ -12,11 +13,15 @@ TYPES = "float32, int64 or int32 for token numbers and other whole ones, bool fo
 PICTURES = "say what the model takes, before anything is read: run.pictures(Picture(height=224, width=224))"
 FIXED_BATCH = "forward fixes the size of the batch: write x.shape[0] where a number of rows stands, as in x.reshape(…)"
 FIXED_SIZE = "forward fixes the size: write x.shape[1] where a length stands; or leave the dimension out of `dynamic`"
+AS_PYTHON = 'keep it as Python code, which the model server does not run: run.save_model(model, serve="python")'
+_UNKNOWN = re.compile(r"No ONNX function found for <OpOverload\(op='([^']+)', overload='([^']+)'")
 # What torch.export says, and what to do about it. The first that fits counts; names of classes come first in the text.
 _HINTS = {
     ("data-dependent", "Dynamic control flow", "GuardOnDataDependent", "Could not guard", "_local_scalar"): (
-        "forward decides by values (`if x.sum() > 0`, `.item()`, a loop over them): use torch.where or masks"
+        "forward decides by values (`if x.sum() > 0`, `.item()`, a loop over them): use torch.where or masks; or "
+        + AS_PYTHON
     ),
+    ("No ONNX function found",): f"write it with other operations; or {AS_PYTHON}",
     ("Constraints violated", "specialized", "was inferred to be a constant", "ConstraintViolation"): FIXED_BATCH,
 }
 
@@ -105,6 +110,9 @@ def check_answer(answer: "Tensor", rows: int, name: str = "") -> None:
 def cause_of(error: BaseException) -> str:
     """What torch.export has against a model, in a line: the exporter itself says how to report it to PyTorch."""
     cause = _chain(error)[-1]
+    if unknown := _UNKNOWN.search(str(cause)):
+        overload = "" if unknown[2] == "default" else f".{unknown[2]}"
+        return f"ONNX has no operation for {unknown[1]}{overload}, which forward calls"
     first = next((line.strip() for line in str(cause).splitlines() if line.strip()), "no message")
     return f"{type(cause).__name__}: {first[:300]} ({own_line(cause)})"
 

@@ -16,7 +16,7 @@ from airloom.inputs.prepare import check
 from airloom.processing import Processing
 from airloom.signature import Signature
 from airloom.training.export.answers import answers_of, flat
-from airloom.training.export.check import FIXED_BATCH, FIXED_SIZE, cause_of, hint_of
+from airloom.training.export.check import AS_PYTHON, FIXED_BATCH, FIXED_SIZE, cause_of, hint_of
 from airloom.training.export.example import BATCH, OUTPUT, Example
 
 if TYPE_CHECKING:
@@ -72,20 +72,19 @@ def export(
     path, example = folder / "model.onnx", Example.of(example, model)
     _check_size(model)
     answers = answers_of(model, example)
-    if bad := [name for name, answer in answers.items() if not answer.isfinite().all()]:
-        hint = "look at the training curves, and at what forward divides by or takes a root or logarithm of"
-        where = f" in its output {bad[0]!a}" if len(answers) > 1 else ""
-        raise JobFailed(f"the model answers its own example with NaN or infinity{where}", hint)
+    check_finite(answers)
     with _quiet() as printed:
         try:
             _write(model, example, list(answers), path)
         except Exception as error:
-            hint = hint_of(error) or printed.getvalue()[-500:] or "use operations that torch.export knows"
+            hint = (
+                hint_of(error) or printed.getvalue()[-500:] or f"use operations that torch.export knows; or {AS_PYTHON}"
+            )
             raise JobFailed(f"the model cannot be exported to ONNX: {cause_of(error)}", hint) from error
     session, differences = _session(path), dict.fromkeys(answers, 0.0)
     check(Signature.of(session), processing.inputs if processing else {})
-    for asked, what in _trials(model, example):
-        expected, answer = _both(model, session, asked, what)
+    for asked, what in trials(model, example):
+        expected, answer = both(model, session, asked, what)
         if problem := first_disagreement(expected, answer, processing, rtol):
             raise JobFailed(f"ONNX does not answer as torch does: {problem.message}", problem.hint)
         differences = {name: max(most, share(expected[name], answer[name])) for name, most in differences.items()}
@@ -102,7 +101,19 @@ def _check_size(model: "Module") -> None:
         raise JobFailed(message, "save a smaller one")
 
 
-def _trials(model: "Module", example: Example) -> Iterator[tuple[Example, str]]:
+def check_finite(answers: "dict[str, Tensor]") -> None:
+    """Refuse a model that has no answer to its own example.
+
+    Raises:
+        JobFailed: some of it is NaN or infinite.
+    """
+    if bad := [name for name, answer in answers.items() if not answer.isfinite().all()]:
+        hint = "look at the training curves, and at what forward divides by or takes a root or logarithm of"
+        where = f" in its output {bad[0]!a}" if len(answers) > 1 else ""
+        raise JobFailed(f"the model answers its own example with NaN or infinity{where}", hint)
+
+
+def trials(model: "Module", example: Example) -> Iterator[tuple[Example, str]]:
     """The example in several batch sizes, and in several sizes of each open dimension that torch itself takes.
 
     Raises:
@@ -179,8 +190,14 @@ def _session(path: Path) -> Any:
         raise JobFailed(f"the exported model cannot be loaded: {str(error)[:300]}", FIXED_BATCH) from error
 
 
-def _both(model: "Module", session: Any, example: Example, what: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The answers of torch and of ONNX to the same rows, by output.
+def both(model: "Module", session: Any, example: Example, what: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The answers of torch and of a session to the same rows, by output.
+
+    Args:
+        model: in evaluation mode.
+        session: of what was made of it.
+        example: the rows.
+        what: they are, for the message.
 
     Raises:
         JobFailed: one of them does not take such rows.

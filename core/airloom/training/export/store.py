@@ -14,6 +14,7 @@ from airloom.processing import FILE, Processing, parse
 from airloom.signature import Port, Signature
 from airloom.tracking.tags import Tag
 from airloom.training.export.adopt import adopt
+from airloom.training.export.coded_export import AsPython, CodedModel, keep_code
 from airloom.training.export.example import Example
 from airloom.training.export.onnx import ExportedModel, export, load_program
 
@@ -34,6 +35,7 @@ def store_model(
     metrics: dict[str, float],
     processing: Processing | None = None,
     rtol: float = RTOL,
+    how: AsPython | None = None,
 ) -> TrainedModel:
     """Log the model under the run, tag the run with what was logged, and end the run as FINISHED.
 
@@ -45,9 +47,11 @@ def store_model(
         metrics: the last ones.
         processing: what goes before and after the graph.
         rtol: by how much of their size answers may differ.
+        how: the module is kept as Python; None: as ONNX.
 
     Raises:
-        JobFailed: the ONNX export failed or its answers differ from torch's.
+        JobFailed: the ONNX export failed or its answers differ from torch's; or the commit's code differs.
+        ConfigError: the code of a module that is kept as Python is in no commit.
     """
     import mlflow
 
@@ -59,6 +63,9 @@ def store_model(
             adopted = adopt(model, example, Path(folder), rtol)
             check(adopted.signature, processing.inputs)
             uri = _log_onnx(adopted, extra)
+        elif how is not None and not isinstance(model, Path):
+            coded = keep_code(model, Example.of(example, model), Path(folder), how, processing, rtol)
+            uri = _log_coded(run_id, coded, extra, Path(folder) / "coded")
         else:
             uri = _log(model, Example.of(example, model), Path(folder), extra, processing, rtol)
         digests = _digests(uri, Path(folder) / "check")
@@ -153,6 +160,24 @@ def _log_onnx(exported: ExportedModel, extra: list[str]) -> str:
             extra_files=[str(exported.onnx), str(exported.golden), *extra],
         )
     return str(info.model_uri)
+
+
+def _log_coded(run_id: str, coded: CodedModel, extra: list[str], folder: Path) -> str:
+    """MLflow has no flavour that keeps a module without a pickle or a program: it gets files and a signature."""
+    import mlflow
+    from mlflow.models import Model
+
+    api = mlflow.MlflowClient()
+    experiment = api.get_run(run_id).info.experiment_id
+    (folder / "extra_files").mkdir(parents=True)
+    for path in (coded.files.weights, coded.golden, coded.record, *map(Path, extra)):
+        path.rename(folder / "extra_files" / path.name)
+    model = api.create_logged_model(experiment, name="model", source_run_id=run_id)
+    signature = _mlflow_signature(coded.files.coded.signature)
+    Model(run_id=run_id, model_id=model.model_id, signature=signature).save(str(folder / "MLmodel"))
+    api.log_model_artifacts(model.model_id, str(folder))
+    api.finalize_logged_model(model.model_id, "READY")
+    return f"models:/{model.model_id}"
 
 
 def _mlflow_signature(signature: Signature) -> "ModelSignature":

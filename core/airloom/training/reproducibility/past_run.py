@@ -3,8 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
-import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +15,7 @@ from airloom.contracts import PretrainedWeights, Snapshot
 from airloom.errors import ConfigError, RegistryError
 from airloom.files import file_sha256
 from airloom.golden import Golden
+from airloom.project.checkout import check_out
 from airloom.settings import Settings
 from airloom.tracking import artifacts, runs
 from airloom.tracking.tags import Tag
@@ -199,7 +198,7 @@ def past_project(settings: Settings, past: Past) -> Iterator[tuple[Path, list[st
         return
     with tempfile.TemporaryDirectory(prefix="airloom-code-") as folder:
         root = Path(folder)
-        clean = past.commit and not past.changed and _checkout(settings.project, past.commit, root)
+        clean = past.commit and not past.changed and check_out(settings.project, past.commit, root)
         client = runs.client(settings)
         _copies(client, past, root)
         if clean and _digest(root / place) == past.sha256:
@@ -230,17 +229,3 @@ def _copies(client: "MlflowClient", past: Past, root: Path) -> None:
 
 def _digest(path: Path) -> str:
     return file_sha256(path) if path.is_file() else ""
-
-
-def _checkout(project: Path, commit: str, target: Path) -> bool:
-    """The files of a commit; False where git does not have it."""
-    archive = target / "code.tar"
-    command = ["git", "-C", str(project), "archive", "--output", str(archive), commit]
-    if subprocess.run(command, capture_output=True, check=False).returncode:
-        return False
-    with tarfile.open(archive) as files:
-        # Python before 3.11.4 has no filters. Nothing in a tree of git lies outside of it, or behind a link.
-        files.extraction_filter = getattr(tarfile, "data_filter", None)
-        files.extractall(target)  # noqa: S202 - as above
-    archive.unlink()
-    return True
