@@ -120,6 +120,8 @@ class InputProcessing(_Part):
             raise ValueError(f"an input is made by one of these only: {', '.join(kinds)}")
         if (self.tokenizer is None) != (self.length is None):
             raise ValueError("tokenizer and length belong together")
+        if self.picture and self.picture.label:
+            raise ValueError("what of the label lies on a picture is said to run.pictures")
         if self.columns and (self.categories or self.numbers or self.mask):
             raise ValueError(f"{kinds[0]} names its columns itself")
         if len(self.columns) > 1 and (self.tokenizer or self.picture or self.pad is not None):

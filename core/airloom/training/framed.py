@@ -3,6 +3,7 @@
 import os
 from typing import Any
 
+from airloom import picture_labels
 from airloom.errors import ConfigError
 from airloom.pictures import Picture
 from airloom.training.scaled import scaled
@@ -12,7 +13,7 @@ _THREADS = 4  # that decode ahead, at most: Pillow lets the others run meanwhile
 
 
 class Framed(Around):
-    """Another source, its inputs decoded.
+    """Another source, its inputs decoded, and with them the labels that lie on them.
 
     Args:
         source: whose inputs are picture files.
@@ -50,4 +51,10 @@ class Framed(Around):
         if not isinstance(inputs, list) or (inputs and isinstance(inputs[0], str)):
             hint = "leave run.pictures out: it is for picture files"
             raise ConfigError("the inputs of this dataset are no picture files", hint)
-        return scaled(torch.from_numpy(self.picture.frames(inputs)), labels)
+        if not self.picture.label:
+            if isinstance(labels, list) and labels and isinstance(labels[0], bytes | memoryview):
+                raise ConfigError("the labels of this dataset are picture files", 'say Picture(…, label="mask")')
+            return scaled(torch.from_numpy(self.picture.frames(inputs)), labels)
+        lying = picture_labels.framed(self.picture, inputs, labels.numpy() if hasattr(labels, "numpy") else labels)
+        lying = list(map(torch.from_numpy, lying)) if isinstance(lying, list) else torch.from_numpy(lying)
+        return scaled(torch.from_numpy(self.picture.frames(inputs)), lying)
