@@ -100,7 +100,10 @@ def _declared(processing: Processing, folder: Path) -> list[str]:
     """The files that say what goes before and after the graph; none where nothing does."""
     if processing == Processing():
         return []
-    unsaid = None if processing.task else {"task"}  # what earlier releases can read stays such
+    # What earlier releases can read stays such.
+    unsaid: dict[str, Any] = {} if processing.task else {"task": True}
+    unsaid |= {"inputs": {"__all__": {"picture": {"label"}}}}
+    unsaid |= {"picture": {"label"}} if processing.picture and not processing.picture.label else {}
     files = {FILE: processing.model_dump_json(indent=1, exclude=unsaid)}
     parse(files[FILE].encode())  # what is too large for the server is told here
     texts = {name: part.tokenizer for name, part in processing.inputs.items() if part.tokenizer}

@@ -2,6 +2,7 @@
 
 import json
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -18,9 +19,11 @@ from airloom.errors import ConfigError, DataError
 from airloom.evaluation.evaluate import evaluate, rows_of
 from airloom.picture_labels import framed
 from airloom.pictures import Picture
+from airloom.processing import Processing, parse
 from airloom.spec.pipeline import Pipeline
 from airloom.tasks import Segmentation
 from airloom.tracking import runs
+from airloom.training.export.store import _declared
 from airloom.training.few_rows import FewRows
 from airloom.training.run import TrainingRun
 from airloom.training.source import SnapshotSplits
@@ -137,6 +140,13 @@ def test_a_mask_of_another_size_than_its_picture_is_refused_with_its_row(shared_
     files[3] = png(masks[3][1:])
     with pytest.raises(DataError, match=r"row 3: the mask has 27 x 22 pixels, and its picture 27 x 23"):
         committed(shared_home, "other_size", images, files, suite)
+
+
+def test_a_model_whose_label_lies_on_no_picture_is_one_that_earlier_releases_read(tmp_path):
+    (file,) = _declared(Processing(picture=Picture(height=8, width=8)), tmp_path)
+    assert "label" not in json.loads(Path(file).read_text())["picture"]
+    _declared(Processing(picture=FRAME), tmp_path)
+    assert parse(Path(file).read_bytes()).picture == FRAME
 
 
 @pytest.mark.long
