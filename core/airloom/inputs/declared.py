@@ -109,7 +109,7 @@ class InputProcessing(_Part):
                 values = [category(cell, place) for place, cell in enumerate(plain(cells))]
             except CellRefused as error:
                 raise ConfigError(f"row {error.place} of the column {name!a} {error.problem}", "leave it out") from None
-            there = {name_of(value): value for value in values if value is not None}
+            there: dict[str, Any] = {name_of(value): value for value in values if value is not None}
             found[name] = [there[key] for key in sorted(there)]
         return cls(categories=found)
 
