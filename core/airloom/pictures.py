@@ -44,6 +44,9 @@ class Picture(BaseModel):
     fit: Literal["crop", "pad", "stretch"] = Field(
         default="crop", description="what sticks out is cut off, black is put around, or the sides are scaled apart"
     )
+    label: Literal["", "mask", "boxes"] = Field(
+        default="", description="what of the label lies on the picture, and is brought to the same size"
+    )
 
     @property
     def shape(self) -> tuple[int, int, int]:

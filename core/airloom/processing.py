@@ -12,7 +12,7 @@ rest stands in `processing.json` beside the model, data without any code:
     pixels      what those who ask give: `unit` for 0..1, `bytes` for 0..255; any other value is refused
     picture     mode and size of pictures that are given as files: PNG, JPEG or WebP
     task        what the answers are for, where the pipeline file says it: decides what is answered
-    observed    smallest and largest value of a table's columns in training: what lies beyond is answered, and counted
+    observed    smallest and largest value of columns of numbers in training: what lies beyond is answered, and counted
     inputs      of a graph of several inputs: what becomes each of them, by its name; see `airloom.inputs.declared`.
                 An input that does not stand here takes the column of its own name, as it is
 """

@@ -1,47 +1,36 @@
-"""LoRA (Hu et al. 2021, arXiv 2106.09685) of a small language model: SmolLM2-135M learns to tell good from bad."""
+"""LoRA (Hu et al. 2021, arXiv 2106.09685) of a small language model: SmolLM2-135M learns how guests talk."""
+
+from typing import Any
 
 import torch  # noqa: TID253 - a training script; nothing light imports it
 from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn  # noqa: TID253 - as above
-from transformers import AutoModel
+from transformers import AutoModelForCausalLM
 
-from airloom.training import Processing, TrainingRun, fit
-
-PADDING = 2  # of SmolLM2
+from airloom.training import InputProcessing, Prepared, TrainingRun, fit
 
 
-class Judge(nn.Module):
-    """Token numbers (B, length), filled up in front, to logits float32 (B, classes) by the state of the last token."""
-
-    def __init__(self, language: nn.Module, width: int, classes: int) -> None:
-        super().__init__()
-        self.language, self.head = language, nn.Linear(width, classes)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        numbers = tokens.long()  # columns of a dataset come as float32, exact up to 2**24
-        there = (numbers != PADDING).long()
-        states = self.language(input_ids=numbers, attention_mask=there, use_cache=False).last_hidden_state
-        logits: Tensor = self.head(states[:, -1])
-        return logits
-
-
-def split(run: TrainingRun, name: str) -> tuple[Tensor, Tensor]:
-    """The tokens of a split, float32 (N, length), and the labels (N,)."""
-    columns, labels = run.tensors(name)
-    return columns["tokens"].float(), labels
+def loss(outputs: Any, batch: dict[str, Tensor]) -> Tensor:
+    """Cross entropy of each token by those before it; what was filled up counts for nothing."""
+    tokens, there = batch["input_ids"][:, 1:], batch["attention_mask"][:, 1:]
+    return nn.functional.cross_entropy(outputs.logits[:, :-1].flatten(0, 1), tokens.where(there == 1, -100).flatten())
 
 
 def train(run: TrainingRun) -> None:
-    """Train on the parameters layers (of the base that are used, the first ones), rank, lr, epochs and batch_size."""
-    base = AutoModel.from_pretrained(run.weights("base"), dtype=torch.float32, attn_implementation="eager")
-    base.layers = base.layers[: run.params.get("layers", len(base.layers))]
+    """Train on the parameters layers (the first ones of the base), length (tokens), rank, lr, epochs and batch_size."""
+    place, size = run.weights("base"), run.params["batch_size"]
+    base = AutoModelForCausalLM.from_pretrained(
+        place, dtype=torch.float32, attn_implementation="eager", use_cache=False
+    )
+    base.model.layers = base.model.layers[: run.params.get("layers", len(base.model.layers))]
     rank = run.params["rank"]
     adapted = get_peft_model(base, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=["q_proj", "v_proj"]))
-    model = Judge(adapted, base.config.hidden_size, len(run.classes))
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer, loss = torch.optim.AdamW(trained, lr=run.params["lr"]), nn.functional.cross_entropy
-    data = split(run, "train")
-    fit(run, model, loss=loss, optimizer=optimizer, data=data, validation=split(run, "validation"))
+    tokens = InputProcessing.tokens((place / "tokenizer.json").read_text(), run.params["length"], columns=["text"])
+    prepare = Prepared({"input_ids": tokens, "attention_mask": InputProcessing(mask="input_ids")})
+    data, held_out = (run.loader(split, size, transform=prepare) for split in ("train", "validation"))
+    trained = [parameter for parameter in adapted.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=run.params["lr"])
+    fit(run, adapted, loss=loss, optimizer=optimizer, data=data, validation=held_out)
     run.save_adapter(adapted, "base")
-    model.language = adapted.merge_and_unload()  # what is registered is whole: base and adapter in one
-    run.save_model(model, data[0][:2], processing=Processing(columns=["tokens"]))
+    whole = adapted.merge_and_unload()  # what is registered is whole: base and adapter in one
+    run.save_model(whole, prepare.example(run), processing=prepare.processing, dynamic=prepare.dynamic)

@@ -6,24 +6,24 @@ import random
 import sys
 from pathlib import Path
 
-# A category is a code; 0 is left for one that nobody has seen.
-CITIES = {1: -1.2, 2: 0.4, 3: 1.5, 4: -0.3, 5: 0.8}
-PLANS = {1: 0.9, 2: -0.8, 3: 0.0}
+CITIES = {"Bern": -1.2, "Graz": 0.4, "Lyon": 1.5, "Porto": -0.3, "Turku": 0.8}
+PLANS = {"basic": 0.9, "family": -0.8, "student": 0.0}
 
 
 def main(file: Path, count: int = 3000) -> None:
-    """Write a CSV file with the columns age, spent, city, plan and left."""
+    """Write a CSV file with the columns age, spent, city, plan and left; now and then a cell is empty."""
     draw = random.Random(7)
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w", newline="", encoding="utf-8") as opened:
         table = csv.writer(opened)
         table.writerow(["age", "spent", "city", "plan", "left"])
-        for _ in range(count):
+        for number in range(count):
             age, spent = draw.randint(18, 90), round(draw.lognormvariate(3, 0.6), 2)
             city, plan = draw.choice(list(CITIES)), draw.choice(list(PLANS))
             # What a city means depends on the plan: neither alone says much.
             score = 3 * CITIES[city] * PLANS[plan] + (age - 54) / 40 - math.log(spent) / 2 + 1.5
-            table.writerow([age, spent, city, plan, "yes" if draw.random() < 1 / (1 + math.exp(-3 * score)) else "no"])
+            left = "yes" if draw.random() < 1 / (1 + math.exp(-3 * score)) else "no"
+            table.writerow(["" if number % 50 == 0 else age, spent, "" if number % 70 == 0 else city, plan, left])
 
 
 if __name__ == "__main__":

@@ -44,6 +44,16 @@ def digits(**changes: np.ndarray) -> bytes:
     return npz(**arrays | changes)
 
 
+def masked(mask: bytes) -> bytes:
+    """A table of two pictures and their masks, the second of which is this."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    sink, files = io.BytesIO(), [picture(size=(9, 8)), picture(size=(7, 8))]
+    pq.write_table(pa.table({"image": files, "mask": [picture(size=(9, 8)), mask]}), sink)
+    return sink.getvalue()
+
+
 def bomb() -> bytes:
     """An archive whose directory says that a small member inflates to 2 GiB."""
     data = npz(np.savez_compressed, images=np.zeros((999, 1, 8, 8), np.float32))
@@ -65,6 +75,9 @@ MADE: dict[str, Callable[[], bytes]] = {
     "a picture of 90 million pixels": lambda: picture("1", (9_500, 9_500)),
     "a cut picture": lambda: picture()[:-30],
     "a picture of 400 million pixels": lambda: picture("1", (20_000, 20_000)),
+    "a mask of another size": lambda: masked(picture(size=(8, 7))),
+    "a mask of colours": lambda: masked(picture("RGB", (7, 8))),
+    "a cut mask": lambda: masked(picture(size=(7, 8))[:-30]),
     "deep JSON": lambda: b'{"x":' + b"[" * 5000 + b"]" * 5000 + b"}\n",
     "deep YAML": lambda: b"a: " + b"[" * 5000 + b"]" * 5000 + b"\n",
     "a long name": lambda: b"x" * 300 + b",label\n1,2\n",

@@ -112,6 +112,8 @@ def evaluate_all(
         try:
             digests, trained_on = registered_models.digests_of(serving), serving.tags.get(Tag.DATASET, "")
             champion = ask(registered_models.uri_of(serving), digests, trained_on)
+            problem = (task or test.task).incomparable(judged[best].answers, champion.answers)
+            champion = None if problem else champion
         except GateError as error:
             problem = error.message
     parts = masks(data, ctx.snapshot, pipeline.evaluate.slices)
@@ -207,7 +209,7 @@ def digest(raw: Any, labels: Array | list[Any] | None) -> str:
         right = np.ascontiguousarray(labels).tobytes()
     else:
         cells = labels.tolist() if isinstance(labels, np.ndarray) else labels
-        right = b"" if cells is None else json.dumps(cells, default=lambda cell: cell.tolist()).encode()
+        right = b"" if cells is None else json.dumps(cells, default=_plain).encode()
     sha256 = hashlib.sha256(right)
     for name, cells in sorted(raw.items()) if isinstance(raw, dict) else [("", raw)]:
         sha256.update(name.encode())
@@ -219,6 +221,11 @@ def digest(raw: Any, labels: Array | list[Any] | None) -> str:
         else:
             sha256.update(json.dumps([str(cell) for cell in cells]).encode())
     return sha256.hexdigest()
+
+
+def _plain(cell: Any) -> Any:
+    """A cell of labels that JSON has no form of: an array, or a file."""
+    return hashlib.sha256(cell).hexdigest() if isinstance(cell, bytes) else cell.tolist()
 
 
 def _keep(

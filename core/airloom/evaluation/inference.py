@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from airloom import agreement, processing
+from airloom import agreement, picture_labels, processing
 from airloom.errors import AirloomError, ConfigError, DataError, GateError
 from airloom.evaluation import own as own_metrics
 from airloom.evaluation.own import OwnMetric
@@ -138,7 +138,7 @@ def answered(
     """
     looks = looks or Looks()
     task = looks.of(labels)
-    kept = _Kept(name, task, declared, labels, len(labels))
+    kept = _Kept(name, task, declared, labels, len(labels), raw)
     try:
         session = _session(data, threads)
         signature = Signature.of(session)
@@ -156,7 +156,8 @@ def answered(
         raise GateError(f"{name} does not answer rows like these: {str(error)[:200]} (it takes {shape})") from None
     answers = kept.answers()
     if looks.own:
-        more = own_metrics.kept(looks.own, kept.outputs(), task.trained(labels, answers), looks.columns)
+        right = task.trained(kept.labels(slice(len(labels))), answers)
+        more = own_metrics.kept(looks.own, kept.outputs(), right, looks.columns)
         answers = replace(answers, kept=answers.kept | more)
     one = declared.arrays(_some(raw, slice(1)), signature)
     cost = {
@@ -169,8 +170,11 @@ def answered(
 class _Kept:
     """What is kept of a model's answers, a part of the rows at a time: masks and texts of all would not fit."""
 
-    def __init__(self, name: str, task: Task, declared: Processing, labels: Labels, count: int) -> None:
+    def __init__(
+        self, name: str, task: Task, declared: Processing, labels: Labels, count: int, raw: Any = None
+    ) -> None:
         self._name, self._task, self._declared, self._labels, self._count = name, task, declared, labels, count
+        self._raw = raw
         self._bad, self._parts, self._outputs = list[int](), list[ModelAnswers](), list[Outputs]()
         self._scores = list[Array]()
 
@@ -188,12 +192,19 @@ class _Kept:
     def _judged(self, rows: slice, inputs: Outputs, outputs: Outputs) -> ModelAnswers:
         asked = Asked(self._name, self._declared, inputs, rows.start)
         try:
-            return self._task.judge(outputs, self._labels[rows], asked)
+            return self._task.judge(outputs, self.labels(rows), asked)
         except AirloomError as error:
             raise GateError(error.message, error.hint) from None
         except Exception as error:  # of a task of one's own
             message = f"{type(self._task).__name__} raised {type(error).__name__}: {str(error)[:200]}"
             raise GateError(f"{message} ({own_line(error)})", "a task gets outputs and labels of some rows") from error
+
+    def labels(self, rows: slice) -> Any:
+        """Of some rows; such as lie on pictures, as the model's frame has them."""
+        frame = self._declared.picture
+        if frame is None or not frame.label:
+            return self._labels[rows]
+        return picture_labels.framed(frame, self._raw[rows], self._labels[rows], rows.start or 0)
 
     def answers(self) -> ModelAnswers:
         """Of all rows.

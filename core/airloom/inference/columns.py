@@ -14,6 +14,7 @@ from airloom.inference.instances import Instances
 from airloom.inference.limits import MOST_PIXELS, rows_at_once
 from airloom.inputs.cells import DEEPEST, Cells, called, sizes
 from airloom.inputs.declared import InputProcessing
+from airloom.inputs.observed import outside
 from airloom.inputs.prepare import Rows, needed, prepare
 from airloom.names import near
 from airloom.processing import Processing
@@ -182,6 +183,11 @@ class ColumnInstances(Instances):
         super().__init__(len(next(iter(columns.values()))), first, width)
         self._signature, self._columns = signature, columns
         self.heavy = bool(signature.pictures)
+
+    @property
+    def outside(self) -> int:
+        """See `Instances`."""
+        return outside(self._columns, self._signature.parts, self._signature.processing.observed)
 
     def __iter__(self) -> Iterator[dict[str, Array]]:
         size, asked = rows_at_once(self.width), self._signature

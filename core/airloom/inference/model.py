@@ -201,6 +201,7 @@ class LoadedModel:
             else:
                 self._add(answers, outputs, extras, instances.rows)
             first += rows
+        answers.outside += instances.outside
         return answers
 
     def _check(self, outputs: dict[str, Array], rows: int, first: int) -> None:

@@ -29,6 +29,11 @@ class CellRefused(Exception):
         self.place, self.problem, self.hint = place, problem, hint
 
 
+def plain(cells: Any) -> Cells:
+    """Cells without torch: a tensor as an array."""
+    return cells.numpy() if hasattr(cells, "numpy") else cells  # type: ignore[no-any-return]
+
+
 def texts(cells: Cells) -> list[str]:
     """Texts; a missing one is empty."""
     made = []
@@ -61,17 +66,19 @@ def categories(cells: Cells, places: Mapping[str, int]) -> Array:
     """
     made = np.full(len(cells), UNKNOWN, np.int64)
     for place, cell in enumerate(cells):
-        value = category(cell)
-        if value is not None and not isinstance(value, str | int):
-            raise CellRefused(place, f"is {called(type(cell))}, and no category")
+        value = category(cell, place)
         made[place] = UNKNOWN if value is None else places.get(name_of(value), UNKNOWN)
     return made
 
 
-def category(cell: Any) -> Any:
+def category(cell: Any, place: int) -> str | int | None:
     """A cell as a category; None where it is missing. A whole number in a column with gaps came as a fraction."""
     value = cell.item() if isinstance(cell, np.generic) else cell
-    return (int(value) if value.is_integer() else None) if isinstance(value, float) else value
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
+    if value is not None and not isinstance(value, str | int):
+        raise CellRefused(place, f"is {called(type(cell))}, and no category")
+    return value
 
 
 def tensors(cells: Cells, port: Port) -> Array | list[Array]:

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, model_
 
 from airloom.classes import name_of
 from airloom.errors import ConfigError
-from airloom.inputs.cells import Cells, category, numbers
+from airloom.inputs.cells import CellRefused, Cells, category, numbers, plain
 from airloom.inputs.pixels import Pixels
 from airloom.pictures import Picture
 
@@ -75,14 +75,18 @@ class InputProcessing(_Part):
         """Standardisation by the mean and deviation of some rows, missing cells left out.
 
         Args:
-            columns: cells by column.
+            columns: cells by column, as `run.tensors` gives them, or arrays, or lists.
 
         Raises:
-            ConfigError: a column has no number.
+            ConfigError: a column has no number, or something that is none.
         """
         scales = {}
         for name, cells in columns.items():
-            values = numbers(cells)
+            try:
+                values = numbers(plain(cells))
+            except CellRefused as error:
+                message = f"row {error.place} of the column {name!a} {error.problem}"
+                raise ConfigError(message, error.hint or "take it as a category, or leave it out") from None
             there = values[~np.isnan(values)]
             if not len(there):
                 raise ConfigError(f"the column {name!a} has no number to learn a mean of", "leave it out")
@@ -94,12 +98,18 @@ class InputProcessing(_Part):
         """A vocabulary of each column: its values in their order.
 
         Args:
-            columns: cells by column, text, whole numbers or booleans.
+            columns: cells by column, text, whole numbers or booleans, as `run.tensors` gives them, or lists.
+
+        Raises:
+            ConfigError: a column has something else.
         """
         found = {}
         for name, cells in columns.items():
-            values = [category(cell) for cell in cells]
-            there = {name_of(value): value for value in values if value is not None}
+            try:
+                values = [category(cell, place) for place, cell in enumerate(plain(cells))]
+            except CellRefused as error:
+                raise ConfigError(f"row {error.place} of the column {name!a} {error.problem}", "leave it out") from None
+            there: dict[str, Any] = {name_of(value): value for value in values if value is not None}
             found[name] = [there[key] for key in sorted(there)]
         return cls(categories=found)
 
@@ -110,6 +120,8 @@ class InputProcessing(_Part):
             raise ValueError(f"an input is made by one of these only: {', '.join(kinds)}")
         if (self.tokenizer is None) != (self.length is None):
             raise ValueError("tokenizer and length belong together")
+        if self.picture and self.picture.label:
+            raise ValueError("what of the label lies on a picture is said to run.pictures")
         if self.columns and (self.categories or self.numbers or self.mask):
             raise ValueError(f"{kinds[0]} names its columns itself")
         if len(self.columns) > 1 and (self.tokenizer or self.picture or self.pad is not None):

@@ -149,7 +149,7 @@ def load(settings: Settings, request: Request) -> LoadedModel:
     name, _, number = request.shown(settings).rpartition("/")
     job = context.current()
     devices = job.devices if job else ()
-    if project is not None and devices:
+    if devices and python_models.is_python(version.tags):
         log.warning("a Python model is asked on the CPU: the devices are not used")
         devices = ()
 

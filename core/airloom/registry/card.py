@@ -130,6 +130,7 @@ def compose(settings: Settings, client: "MlflowClient", name: str, version: str,
         f"{name} version {version}" if version else name,
         {
             "Model": _model(sources),
+            "Inputs and outputs": _graph(sources),
             "Data": _data(sources),
             "Metrics on the test split": _metrics(sources),
             "Slices": _slices(sources),
@@ -176,6 +177,19 @@ def _model(s: Sources) -> list[Fact]:
     if collected := s.tag("collected"):
         facts.append(Fact("its files", f"were collected on {collected}", "airloom gc"))
     return facts
+
+
+def _graph(s: Sources) -> list[Fact]:
+    """Names, types and shapes, a dimension of any size by its name; and how far the graph was from torch."""
+    graph, trained = json.loads(s.tag("graph") or "{}"), s.artifact("", s.tag("train_run"))
+    if not graph:
+        return [_missing("inputs and outputs", s.again)]
+    ports = [(side, port.rpartition(": ")) for side in ("input", "output") for port in graph[f"{side}s"]]
+    facts = [Fact(f"{side} {name}", what, **trained) for side, (name, _, what) in ports]
+    facts.append(Fact("tolerance", f"{graph['rtol']:g} of the answers' size", **trained))
+    found = {name: f"{value:.1e}" for name, value in graph["differences"].items()}
+    told = _pairs(found) if found else "none: it was trained as ONNX, or came so"
+    return [*facts, Fact("difference from torch, of the answers' size", told, **trained)]
 
 
 def _data(s: Sources) -> list[Fact]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 # Tags of the training run that its version has too.
-KEPT = (Tag.CODE, Tag.ENVIRONMENT, Tag.SEED, Tag.TORCH, Tag.WEIGHTS, Tag.PRETRAINED, Tag.FROM)
+KEPT = (Tag.CODE, Tag.ENVIRONMENT, Tag.SEED, Tag.TORCH, Tag.WEIGHTS, Tag.PRETRAINED, Tag.GRAPH, Tag.FROM)
 
 
 def register(

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from airloom.spec.base import Duration, Section
 from airloom.spec.tasks import is_share
 
+COSTS = {"latency_ms", "size_mb"}  # which say nothing of how good the answers are
 Method = Literal["paired_bootstrap", "score", "mcnemar"]
 
 
@@ -88,9 +89,9 @@ class SliceRule(Section):
 class GateSection(Section):
     """The rules that let a candidate through. No evidence, no promotion."""
 
-    at_least: dict[str, float] = Field(min_length=1, description="absolute minimum by metric, first model included")
+    at_least: dict[str, float] = Field(default={}, description="absolute minimum by metric, first model included")
     at_most: dict[str, float] = Field(
-        default={}, description="greatest value by metric: latency_ms, size_mb, log_loss, mae, mse"
+        default={}, description="greatest value by metric: latency_ms, size_mb, log_loss, perplexity, mae, mse"
     )
     against_champion: AgainstChampion = Field(description="the statistical comparison with what serves")
     slices: dict[str, SliceRule] = Field(default={}, description="rules by name of a slice in evaluate.slices")
@@ -111,6 +112,12 @@ class GateSection(Section):
     def named_metrics(self) -> set[str]:
         """The metrics that rules name."""
         return {*self.at_least, *self.at_most, *(name for rule in self.slices.values() for name in rule.at_least)}
+
+    @model_validator(mode="after")
+    def _some_minimum(self) -> "GateSection":
+        if not self.at_least and not set(self.at_most) - COSTS:
+            raise ValueError("needs at_least: {accuracy: 0.85}, or at_most of a metric of errors: {log_loss: 0.4}")
+        return self
 
     @model_validator(mode="after")
     def _margins(self) -> "GateSection":

@@ -116,6 +116,10 @@ class Task:
         label = labels if models[0].label is None else models[0].label
         return np.asarray(label), [Answers(m.predicted, m.loss, m.known, m.kept) for m in models], ()
 
+    def incomparable(self, one: ModelAnswers, other: ModelAnswers) -> str:  # noqa: ARG002 - for the subclasses
+        """Why the answers of a champion, the other, cannot be compared with a candidate's; empty where they can."""
+        return ""
+
     def trained(self, labels: Any, answers: ModelAnswers) -> Any:  # noqa: ARG002 - for the subclasses
         """The labels as the model was trained on them, which a metric of one's own gets."""
         return labels

@@ -38,22 +38,29 @@ class Segmentation(Task):
         kind = None if label is None else label.type
         while kind is not None and (pa.types.is_fixed_size_list(kind) or pa.types.is_large_list(kind)):
             kind = kind.value_type
+        if label is not None and pa.types.is_large_binary(label.type):
+            return  # files of masks, beside picture files
         if label is not None and (kind == label.type or not pa.types.is_integer(kind)):
             message = f"task segmentation needs masks of whole numbers as labels; {label.name!a} is {label.type}"
             raise ConfigError(message, "give an array (rows, height, width) of the number of each pixel's class")
 
     def labels(self, stored: Any, rows: int) -> Any:
-        """Masks, int64 (n, height, width); a list of them where their sizes differ."""
+        """Masks, int64 (n, height, width); as they are stored where each has the size of its picture."""
         super().labels(stored, rows)
+        if isinstance(stored, list):
+            return stored
         cells = stored if isinstance(stored, np.ndarray) and stored.dtype.kind in "iu" else None
         if cells is not None and cells.ndim >= 3:
             return cells.reshape(rows, *cells.shape[-2:]).astype(np.int64)
         message = "the masks of the test split are not whole numbers of one height and width"
         raise GateError(message, "give each row a mask of the same size")
 
-    def judge(self, outputs: Outputs, labels: Array, asked: Asked) -> ModelAnswers:
+    def judge(self, outputs: Outputs, labels: Any, asked: Asked) -> ModelAnswers:
         """Counts of pixels by class, and the mean log loss of a pixel."""
         scores = first(outputs)
+        if not isinstance(labels, np.ndarray):
+            message = "the masks of the test split have no common height and width"
+            raise GateError(message, 'have them brought to one with their pictures: Picture(…, label="mask")')
         if scores.ndim != 4 or scores.shape[2:] != labels.shape[1:]:
             wanted = ", ".join(map(str, ("n", "classes", *labels.shape[1:])))
             mask = f"the mask of row {asked.first} has {' x '.join(map(str, labels.shape[1:]))} pixels"
@@ -82,6 +89,11 @@ class Segmentation(Task):
         answers = [Answers(spread(m.predicted, m.outputs), m.loss, m.known, m.kept) for m in models]
         assert models[0].label is not None  # noqa: S101 - `judge` gave it
         return spread(models[0].label, models[0].outputs), answers, tuple(classes)
+
+    def incomparable(self, one: ModelAnswers, other: ModelAnswers) -> str:
+        """See `Task`: the pixels of two sizes of a picture are no pairs."""
+        here, there = (0 if answers.label is None else int(answers.label.sum()) for answers in (one, other))
+        return "" if here == there else f"it was asked with {there} labelled pixels, and the candidate {here}"
 
     def bad_rows(self, outputs: Outputs) -> Array:
         """See `Task`; minus infinity is a probability of 0."""

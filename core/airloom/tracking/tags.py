@@ -51,6 +51,7 @@ class Tag:
     WEIGHTS = "airloom.weights"  # sha256 of the trained weights
     MODEL_URI = "airloom.model_uri"
     DIGESTS = "airloom.digests"
+    GRAPH = "airloom.graph"  # inputs and outputs of the graph, rtol, and how far it was from torch, as JSON
     METRICS = "airloom.metrics"
     PARAMETERS = "airloom.parameters"
     GATE = "airloom.gate"  # of a run: passed, refused, overridden, not judged; of a version: the reasons

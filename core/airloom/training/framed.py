@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from airloom import picture_labels
 from airloom.datasets.reading.buffers import Buffers
 from airloom.errors import ConfigError
 from airloom.pictures import Picture
@@ -15,7 +16,7 @@ _THREADS = 4  # that decode ahead, at most: Pillow lets the others run meanwhile
 
 
 class Framed(Around):
-    """Another source, its inputs decoded.
+    """Another source, its inputs decoded, and with them the labels that lie on them.
 
     Args:
         source: whose inputs are picture files.
@@ -57,7 +58,14 @@ class Framed(Around):
         if not isinstance(inputs, list) or (inputs and isinstance(inputs[0], str)):
             hint = "leave run.pictures out: it is for picture files"
             raise ConfigError("the inputs of this dataset are no picture files", hint)
+        if not self.picture.label and isinstance(labels, list) and labels and isinstance(labels[0], bytes | memoryview):
+            raise ConfigError("the labels of this dataset are picture files", 'say Picture(…, label="mask")')
         shape, dtype = (len(inputs), *self.picture.shape), np.dtype(np.float32)
         floats = buffers.take("pictures", shape, dtype)
         self.picture.floats(inputs, floats)
-        return scaled(torch.from_numpy(floats), labels)
+        pictures = torch.from_numpy(floats)
+        if not self.picture.label:
+            return scaled(pictures, labels)
+        lying = picture_labels.framed(self.picture, inputs, labels.numpy() if hasattr(labels, "numpy") else labels)
+        lying = list(map(torch.from_numpy, lying)) if isinstance(lying, list) else torch.from_numpy(lying)
+        return scaled(pictures, lying)

@@ -74,7 +74,8 @@ class Taker:
     """Takes batches for one model.
 
     A pair is `model(inputs)` and `loss(outputs, labels)`; without labels the loss gets the inputs, as they were before
-    the `transform`. Of a dict the model gets the columns that its `forward` names, and the loss the whole dict.
+    the `transform`. Inputs that are a dict go to the parameters of `forward` that have their names, where it has no
+    others. Of a batch that is a dict the model gets the columns that its `forward` names, and the loss the whole dict.
 
     Args:
         model: itself, not what it is wrapped in to train.
@@ -82,7 +83,9 @@ class Taker:
 
     def __init__(self, model: "Module") -> None:
         base = getattr(model, "get_base_model", lambda: model)()  # peft's models name no columns themselves
-        self._parameters = inspect.signature(base.forward).parameters
+        parameters = inspect.signature(base.forward).parameters
+        by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+        self._named = {name: parameter for name, parameter in parameters.items() if parameter.kind in by_name}
 
     def take(self, batch: Any, device: str, transform: "Callable[[Any], Any] | None" = None) -> Taken:
         """The batch, for the model.
@@ -105,18 +108,21 @@ class Taker:
         inputs, labels = (move(part, device) for part in batch)
         given = inputs if transform is None else transform(inputs)
         target = inputs if labels is None else labels
+        if isinstance(given, Mapping) and self._fits(given):
+            return Taken((), self._columns(given), target, rows_of((target,)))
         return Taken((given,), {}, target, rows_of((target,)))
 
     def _columns(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        kinds = inspect.Parameter
-        by_name = (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY)
-        named = {name: p for name, p in self._parameters.items() if p.kind in by_name}
-        missing = [name for name, p in named.items() if p.default is kinds.empty and name not in batch]
-        if missing or not set(named) & set(batch):
-            wants = ", ".join(named) or "no names"
+        if not self._fits(batch):
+            wants = ", ".join(self._named) or "no names"
             message = f"forward takes {wants}; the batch has the columns {', '.join(map(str, batch))}"
             raise ConfigError(message, "call the parameters of forward as the columns, or rename them by `transform`")
-        return {name: batch[name] for name in named if name in batch}
+        return {name: batch[name] for name in self._named if name in batch}
+
+    def _fits(self, columns: Mapping[str, Any]) -> bool:
+        """Whether these are what `forward` needs."""
+        needs = {name for name, parameter in self._named.items() if parameter.default is inspect.Parameter.empty}
+        return needs <= set(columns) and bool(set(self._named) & set(columns))
 
 
 def rows_of(batch: Any) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from airloom.datasets.reading.form import MASK
+from airloom.inputs.cells import plain
 from airloom.inputs.declared import InputProcessing
 from airloom.inputs.prepare import Rows, columns_of, prepare
 from airloom.processing import Processing
@@ -113,6 +114,4 @@ class Prepared:
 
 def _cells(part: Any) -> Any:
     """Tensors as arrays."""
-    if isinstance(part, list):
-        return [cell.numpy() if hasattr(cell, "numpy") else cell for cell in part]
-    return part.numpy() if hasattr(part, "numpy") else part
+    return list(map(plain, part)) if isinstance(part, list) else plain(part)

@@ -10,6 +10,7 @@ from airloom.datasets.reading import draws
 from airloom.datasets.reading.cursor import Cursor, resumed
 from airloom.datasets.reading.order import Order, rank_slice
 from airloom.errors import ConfigError
+from airloom.inputs.observed import ranged
 from airloom.inputs.pixels import Pixels
 from airloom.pictures import Picture
 from airloom.processing import Processing
@@ -68,21 +69,21 @@ class SnapshotSplits:
         return list(self._open().classes)
 
     def declare(self, processing: Processing) -> Processing:
-        """See `Source`. Pixels have a physical range, 0..1; the columns of a table have one that was observed.
+        """See `Source`. Pixels have a physical range, 0..1; columns of numbers have one that was observed.
 
         Raises:
             ConfigError: the names that the training function gives are neither the classes nor others for each.
         """
         data = self._open()
         processing = processing.of_classes(data.labels_of_classes)
-        if processing.inputs:  # which say each for itself what range it has
-            return processing
+        if processing.inputs:  # which say each for itself what becomes of pixels
+            names = [name for name in ranged(processing.inputs) if _is_number(data.schema, name)]
+            seen = {} if processing.observed or not names else _ranges(data, names)
+            return processing.model_copy(update={"observed": seen}) if seen else processing
         if data.layout.type == "image" and processing.pixels is None and processing.picture is None:
             return processing.model_copy(update={"pixels": Pixels.UNIT})
         if data.layout.type == "tabular" and not processing.observed:
-            statistics, names = data.statistics("train"), data.layout.inputs(data.schema)
-            columns = {name: statistics[name] for name in names if "min" in statistics.get(name, {})}
-            ranges = {name: (column["min"], column["max"]) for name, column in columns.items()}
+            ranges = _ranges(data, data.layout.inputs(data.schema))
             return processing.model_copy(update={"observed": ranges})
         return processing
 
@@ -95,6 +96,20 @@ class SnapshotSplits:
         if self._framed is None or self._framed.picture != picture:
             self._framed = Framed(self, picture)
         return self._framed
+
+
+def _ranges(data: Any, names: list[str]) -> dict[str, tuple[float, float]]:
+    """The smallest and the largest value of columns in training, where they have some."""
+    statistics = data.statistics("train")
+    columns = {name: statistics[name] for name in names if "min" in statistics.get(name, {})}
+    return {name: (column["min"], column["max"]) for name, column in columns.items()}
+
+
+def _is_number(schema: Any, name: str) -> bool:
+    import pyarrow as pa
+
+    kind = schema.field(name).type if name in schema.names else pa.null()
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
 
 
 class TensorSource:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from airloom.agreement import disagreement, of_golden
+from airloom.agreement import disagreement, first_disagreement, of_golden
 from airloom.golden import RTOL, Golden
 from airloom.processing import Processing
 
@@ -103,3 +103,78 @@ def test_golden_answers_have_their_own_tolerance_and_those_of_earlier_releases_t
     assert differs(100.0, RTOL, 100.5)
     assert not differs(1e-5, None, 9e-5)  # as earlier releases wrote it
     assert differs(1e-5, RTOL, 9e-5)
+
+
+def task(name, **more):
+    return Processing(task=name, **more)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "axis", "says"),
+    [
+        ("segmentation", (2, 3, 4, 5), 1, "row 1, pixel 2, 3 is class 'disc' instead of 'square'"),
+        ("tokens", (2, 6, 3), 2, "row 1, token 4 is class 'disc' instead of 'square'"),
+        ("language_model", (2, 6, 3), 2, "row 1, token 4 is class 'disc' instead of 'square'"),
+    ],
+)
+def test_the_class_of_each_pixel_and_token_stays(name, shape, axis, says):
+    named = task(name, classes=["none", "disc", "square"])
+    before = np.zeros(shape, np.float32)
+    np.moveaxis(before, axis, -1)[..., 2] = 1
+    cell = (1, 2, 3) if axis == 1 else (1, 4)
+    close = before.copy()
+    np.moveaxis(close, axis, -1)[cell] = [0, 1 - 1e-3, 1]
+    turned = close.copy()
+    np.moveaxis(turned, axis, -1)[cell] = [0, 1, 1 - 1e-3]
+    assert disagreement(close, close, named) is None
+    problem = disagreement(close, turned, named, rtol=0.1)
+    assert problem is not None
+    assert says in problem.message
+    assert "no tolerance is wide enough" in problem.hint
+    tie, other = close.copy(), close.copy()
+    np.moveaxis(tie, axis, -1)[cell] = [0, 1, 1 - 1e-6]  # closer than float32 can tell
+    np.moveaxis(other, axis, -1)[cell] = [0, 1 - 1e-6, 1]
+    assert disagreement(tie, other, named) is None
+    assert disagreement(close, turned, task("custom"), rtol=0.1) is None  # whose channels are no classes
+
+
+def test_a_label_of_several_is_given_by_both_or_by_none():
+    labels = task("multilabel", classes=["red", "round"])
+    before, now = np.array([[0.001, -3.0]], np.float32), np.array([[-0.001, -3.0]], np.float32)
+    assert "row 0 has no longer the label 'red'" in disagreement(before, now, labels, rtol=0.1).message
+    assert "row 0 has now the label 'red'" in disagreement(now, before, labels, rtol=0.1).message
+    assert disagreement(before, now, task("multilabel", threshold=0.9), rtol=0.1) is None  # neither gives it
+    assert disagreement(np.array([[1e-6, -3.0]]), np.array([[-1e-6, -3.0]]), labels) is None
+    assert disagreement(before, before[:, ::-1], labels, rtol=0.1) is not None
+
+
+def test_a_number_is_held_to_the_size_of_its_own_column():
+    before = np.array([[512_345.6, 0.5], [498_001.2, 0.25]], np.float32)
+    now = before + np.array([[0, 0.01], [0, 0]], np.float32)
+    assert disagreement(before, now, task("regression")) is not None
+    assert disagreement(before, np.nextafter(before, np.float32(1e9)), task("regression")) is None
+
+
+def test_a_vector_is_held_to_its_own_length():
+    before = np.array([[300.0, 400.0], [0.3, 0.4]], np.float32)
+    now = before + np.array([[0, 0], [0.01, 0]], np.float32)
+    assert "row 1" in disagreement(before, now, task("embedding")).message
+    assert disagreement(before, before * np.float32(1 + 1e-6), task("embedding")) is None
+
+
+def test_a_task_decides_by_the_first_of_several_outputs():
+    scores, boxes = np.array([[0.0, 1.0]], np.float32), np.array([[3.0, 3.001]], np.float32)
+    swapped = boxes[:, ::-1]
+    expected = {"scores": scores, "boxes": boxes}
+    assert first_disagreement(expected, {"scores": scores, "boxes": swapped}, task("classification"), 0.1) is None
+    problem = first_disagreement(expected, {"scores": scores[:, ::-1], "boxes": boxes}, task("classification"), 0.1)
+    assert "output 'scores', row 0 is class" in problem.message
+
+
+@given(
+    arrays.arrays(np.float32, (2, 3, 2, 2), elements=st.floats(-100, 100, width=32)),
+    st.sampled_from(["segmentation", "regression", "custom"]),
+)
+@settings(deadline=None)
+def test_what_is_the_same_never_differs(answers, name):
+    assert disagreement(answers, answers.copy(), task(name)) is None

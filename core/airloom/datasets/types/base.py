@@ -101,7 +101,8 @@ def check_roles(schema: pa.Schema, layout: Layout) -> None:
 
 
 def check_class_label(schema: pa.Schema, layout: Layout) -> None:
-    """A label is of whole numbers (int64) or text: a class. Or several of a row: lists of names, of numbers, or a mask.
+    """A label is of whole numbers (int64) or text: a class. Or several of a row: lists of names, of numbers, or a mask,
+    which beside picture files may be one, too.
 
     Rows may have none, for an autoencoder or a language model.
 
@@ -111,7 +112,8 @@ def check_class_label(schema: pa.Schema, layout: Layout) -> None:
     if not layout.label:
         return
     kind = schema.field(layout.label).type
-    if kind not in (pa.int64(), pa.large_string()) and not _is_several(kind):
+    of_files = layout.type == "image" and kind == pa.large_binary() == one_input(schema, layout).type
+    if kind not in (pa.int64(), pa.large_string()) and not _is_several(kind) and not of_files:
         message = f"the label {layout.label!a} is {kind}; {layout.type} classification needs whole numbers or text"
         one = pa.types.is_fixed_size_list(kind) and kind.list_size == 1
         raise DataError(message, "save labels.reshape(-1)" if one else "give classes, or use the type tabular")

@@ -20,6 +20,7 @@ from airloom.datasets.types.labels import label_tensor
 from airloom.datasets.types.measures import of_label
 from airloom.datasets.types.tensors import tensor
 from airloom.errors import DataError
+from airloom.picture_labels import check_size
 from airloom.pictures import Seen, look
 
 if TYPE_CHECKING:
@@ -116,9 +117,15 @@ class ImageType:
 def _profile_of_files(column: pa.ChunkedArray, table: pa.Table, layout: Layout) -> "pd.DataFrame":
     import pandas as pd
 
+    masks = table.column(layout.label) if layout.label else column
+    has_masks = layout.label and pa.types.is_large_binary(masks.type)
+
     def measure(place: int) -> Seen:
         try:
-            return look(column[place].as_buffer(), "the picture")
+            seen = look(column[place].as_buffer(), "the picture")
+            if has_masks:
+                check_size(masks[place].as_buffer(), seen.width, seen.height)
+            return seen
         except DataError as error:
             raise WrongRow(place, error.message, error.hint) from None
 

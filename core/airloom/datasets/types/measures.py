@@ -32,7 +32,8 @@ def of_label(name: str, column: pa.ChunkedArray) -> "dict[str, pd.Series]":
     """A label under its own name; several labels, numbers or a mask by what can be said of any column."""
     kind = column.type
     nested = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    return generic(name, column) if nested or pa.types.is_struct(kind) else {name: series(column)}
+    other = nested or pa.types.is_struct(kind) or pa.types.is_large_binary(kind)
+    return generic(name, column) if other else {name: series(column)}
 
 
 def generic(name: str, column: pa.ChunkedArray) -> "dict[str, pd.Series]":

@@ -4,7 +4,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +38,7 @@ class ExportedModel:
         signature: of the graph.
         inputs: the example, (B, …) by name.
         outputs: what was answered to it.
+        differences: how far torch and ONNX were apart, of the answers' size, by output; none of an ONNX file of others.
     """
 
     onnx: Path
@@ -45,6 +46,7 @@ class ExportedModel:
     signature: Signature
     inputs: dict[str, Any]
     outputs: dict[str, Any]
+    differences: dict[str, float] = field(default_factory=dict)
 
 
 def export(
@@ -90,7 +92,7 @@ def export(
         differences = {name: max(most, share(expected[name], answer[name])) for name, most in differences.items()}
     outputs = {name: answer.numpy() for name, answer in answers.items()}
     golden = write_golden(folder, example, outputs, rtol, differences)
-    return ExportedModel(path, golden, Signature.of(session), example.arrays(), outputs)
+    return ExportedModel(path, golden, Signature.of(session), example.arrays(), outputs, differences)
 
 
 def _check_size(model: "Module") -> None:

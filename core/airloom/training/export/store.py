@@ -60,20 +60,27 @@ def store_model(
         processing = processing or Processing()
         extra = _declared(processing, Path(folder))
         if isinstance(model, Path) and model.suffix == ".onnx":
-            adopted = adopt(model, example, Path(folder), rtol)
-            check(adopted.signature, processing.inputs)
-            uri = _log_onnx(adopted, extra)
+            exported = adopt(model, example, Path(folder), rtol)
+            check(exported.signature, processing.inputs)
+            uri, described = _log_onnx(exported, extra), _described(exported.signature, exported.differences, rtol)
         elif how is not None and not isinstance(model, Path):
             coded = keep_code(model, Example.of(example, model), Path(folder), how, processing, rtol)
             uri = _log_coded(run_id, coded, extra, Path(folder) / "coded")
+            described = _described(coded.files.coded.signature, {}, rtol)
         else:
-            uri = _log(model, Example.of(example, model), Path(folder), extra, processing, rtol)
+            model = load_program(model) if isinstance(model, Path) else model
+            example = Example.of(example, model)
+            exported = export(model, example, Path(folder), processing, rtol)
+            uri = _log(model, example, exported, extra)
+            described = _described(exported.signature, exported.differences, rtol)
         digests = _digests(uri, Path(folder) / "check")
         trained = TrainedModel(run_id, uri, digests, metrics, parameters)
         # Last before the run ends: a FINISHED run with these tags is a complete one.
         tags = {Tag.MODEL_URI: uri, Tag.DIGESTS: json.dumps(digests), Tag.METRICS: json.dumps(metrics)}
-        if len(tags[Tag.METRICS]) > LONGEST_TAG:
-            del tags[Tag.METRICS]  # MLflow would cut it, and half a JSON is none; the run has its metrics anyway
+        tags[Tag.GRAPH] = json.dumps(described)
+        for tag in (Tag.METRICS, Tag.GRAPH):  # the run has its metrics, the model its graph
+            if len(tags[tag]) > LONGEST_TAG:
+                del tags[tag]  # MLflow would cut it, and half a JSON is none
         mlflow.MlflowClient().log_batch(run_id, tags=[mlflow.entities.RunTag(*item) for item in tags.items()])
     return trained
 
@@ -102,7 +109,10 @@ def _declared(processing: Processing, folder: Path) -> list[str]:
     """The files that say what goes before and after the graph; none where nothing does."""
     if processing == Processing():
         return []
-    unsaid = None if processing.task else {"task"}  # what earlier releases can read stays such
+    # What earlier releases can read stays such.
+    unsaid: dict[str, Any] = {} if processing.task else {"task": True}
+    unsaid |= {"inputs": {"__all__": {"picture": {"label"}}}}
+    unsaid |= {"picture": {"label"}} if processing.picture and not processing.picture.label else {}
     files = {FILE: processing.model_dump_json(indent=1, exclude=unsaid)}
     parse(files[FILE].encode())  # what is too large for the server is told here
     texts = {name: part.tokenizer for name, part in processing.inputs.items() if part.tokenizer}
@@ -113,15 +123,17 @@ def _declared(processing: Processing, folder: Path) -> list[str]:
     return [str(folder / name) for name in files]
 
 
-def _log(
-    model: "Module | Path", example: Example, folder: Path, extra: list[str], processing: Processing, rtol: float
-) -> str:
+def _described(signature: Signature, differences: dict[str, float], rtol: float) -> dict[str, Any]:
+    """What a card says of the graph."""
+    ports = {"inputs": [str(port) for port in signature.inputs], "outputs": [str(port) for port in signature.outputs]}
+    return {**ports, "rtol": rtol, "differences": differences}
+
+
+def _log(model: "Module", example: Example, exported: ExportedModel, extra: list[str]) -> str:
     """MLflow's pyfunc takes a torch program of one tensor in and one out only: all others are asked as ONNX there."""
     import mlflow
     import torch
 
-    model = load_program(model) if isinstance(model, Path) else model
-    exported = export(model, example, folder, processing, rtol)
     if not example.is_plain or len(exported.outputs) > 1:
         return _log_onnx(exported, extra)
     (inputs,) = exported.inputs.values()

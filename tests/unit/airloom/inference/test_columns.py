@@ -169,3 +169,15 @@ def test_a_part_of_many_rows_is_as_its_rows_alone(several):
 def test_an_answer_has_at_most_so_many_numbers(several):
     with pytest.raises(InstancesRefused, match="at most 11 numbers, these were 3 times 4"):
         several.answers(several.signature.judge(ROWS), Extras(most=11))
+
+
+def test_what_no_training_row_was_like_is_answered_and_counted(several, client):
+    """A number beyond those that training saw, and a category that it did not; a missing cell is none of both."""
+    several.processing = several.processing.model_copy(update={"observed": {"miles": (0.1, 150.0), "hour": (0, 23)}})
+    image = picture(9)
+    row = {"words": [1], "miles": float(np.float32(0.1)), "hour": 23, "kind": "bus", "image": image}
+    asked = [row, {**row, "miles": None, "kind": None}, {**row, "miles": 0.0}, {**row, "hour": 24, "kind": "boat"}]
+    asked += [{**row, "kind": "boat"}]
+    assert several.answers(several.parse(asked), Extras()).outside == 3
+    assert ask(client, as_json(asked)).status_code == 200
+    assert 'airloom_outside_total{model="several",version="1"} 3.0' in client.get("/metrics").text

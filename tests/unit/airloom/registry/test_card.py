@@ -38,6 +38,7 @@ def facts(made: card.Card) -> dict[str, card.Fact]:
 def test_each_value_names_its_evidence_or_the_command_that_measures_it(world, registered):
     made = card.card(world.settings, registered.model, registered.version)
     found = facts(made)
+    assert found["Inputs and outputs: inputs and outputs"].value == card.NOT_MEASURED  # of an earlier release
     assert found["Metrics on the test split: accuracy"].value == "1"
     assert found["Metrics on the test split: accuracy"].evidence.endswith("evaluation/metrics.json")
     assert found["Data: dataset"].value.startswith("digits@v2, id ")
@@ -93,6 +94,31 @@ def test_a_version_without_an_evaluation_says_so(world):
     found = facts(card.card(world.settings, made.model, made.version))
     assert found["Slices: slices"].value == found["Limits: latency_ms"].value == card.NOT_MEASURED
     assert found["Limits: latency_ms"].evidence == f"airloom run {made.model}"
+
+
+def test_the_card_says_what_the_graph_takes_and_how_far_it_was_from_torch(world):
+    ctx, client = world.ctx("with a graph"), runs.client(world.settings)
+    trained = world.train(ctx)
+    graph = {
+        "inputs": ["input_ids: int64 (batch, length)", "a: b: float32 (batch,)"],
+        "outputs": ["logits: float32 (batch, 4)"],
+        "rtol": 1e-4,
+        "differences": {"logits": 2.04e-7},
+    }
+    client.set_tag(trained.mlflow_run, Tag.GRAPH, json.dumps(graph))
+    evaluation = Evaluation({"accuracy": 1.0}, "", {}, "evaluation/predictions.parquet", 10)
+    made = register.register(
+        world.settings, ctx, trained, evaluation, Decision(True, ["passed"], "gate/evidence.json", None)
+    )
+    found = facts(card.card(world.settings, made.model, made.version))
+    said = {name.partition(": ")[2]: fact.value for name, fact in found.items() if name.startswith("Inputs and")}
+    assert said == {
+        "input input_ids": "int64 (batch, length)",
+        "input a: b": "float32 (batch,)",
+        "output logits": "float32 (batch, 4)",
+        "tolerance": "0.0001 of the answers' size",
+        "difference from torch, of the answers' size": "logits 2.0e-07",
+    }
 
 
 class Tags(HTMLParser):

@@ -55,7 +55,8 @@ def test_the_schema_describes_every_top_level_key() -> None:
         ({"dataset__name": "../evil"}, ["dataset.name", "../evil"]),
         ({"pipeline": "x" * 200}, ["pipeline"]),
         ({"train": "no function here"}, ["train", "no function here"]),
-        ({"gate__at_least": {}}, ["gate.at_least"]),
+        ({"gate__at_least": {}}, ["gate", "needs at_least: {accuracy: 0.85}, or at_most"]),
+        ({"gate__at_least": {}, "gate__at_most": {"latency_ms": 5}}, ["gate", "needs at_least"]),
         ({"gate__against_champion__alpha": 0.9}, ["gate.against_champion.alpha", "0.9"]),
         ({"deploy__steps": ["moon"]}, ["deploy.steps", "'champion'"]),
         ({"tune__space__lr": {"float": [0, float("inf")]}}, ["tune.space.lr.float.1: inf is no finite number"]),
@@ -137,3 +138,9 @@ def test_margins_are_in_the_unit_of_the_metric(tmp_path: Path) -> None:
     assert load_pipeline(path).gate.against_champion.margin == 5000
     with pytest.raises(ConfigError, match=r"slices\.bright\.non_inferior_by is 9000"):
         load_pipeline(write(tmp_path, gate__slices=slices))
+
+
+def test_a_metric_of_errors_has_a_maximum_for_a_minimum(tmp_path: Path) -> None:
+    """A language model has no other: its loss and perplexity are the less the better."""
+    policy = load_pipeline(write(tmp_path, gate__at_least={}, gate__at_most={"log_loss": 2.5})).gate
+    assert policy.at_most == {"log_loss": 2.5}

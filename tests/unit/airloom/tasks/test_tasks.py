@@ -166,8 +166,10 @@ def test_a_mask_of_another_size_or_with_a_class_without_a_channel_is_refused():
     masks[1, 0, 0] = 9
     with pytest.raises(GateError, match="the mask of row 1 has the class 9, and the model has 2: 0, 1"):
         judged(task, {"o": np.zeros((2, 2, 4, 4))}, masks)
+    with pytest.raises(GateError, match="the masks of the test split have no common height and width"):
+        judged(task, {"o": np.zeros((2, 2, 4, 4))}, task.labels([[[1, 2]], [[1], [2]]], 2))
     with pytest.raises(GateError, match="not whole numbers of one height and width"):
-        task.labels([[[1, 2]], [[1], [2]]], 2)
+        task.labels(np.zeros((2, 4, 4)), 2)
 
 
 # -- tokens, language models, embeddings
@@ -349,3 +351,14 @@ def test_an_answer_that_is_none_names_its_rows():
         with pytest.raises(GateError, match="has no finite answer to 2 of 3 rows, among them 0, 2"):
             judged(tasks.of_name(name), outputs, np.zeros((3, 2)), parts=3)
     assert Asked("m", Processing()).first == 0
+
+
+def test_masks_of_two_frames_are_no_pairs():
+    task, generator = tasks.Segmentation(), np.random.default_rng(0)
+    small, large = (
+        judged(task, {"output": generator.normal(size=(4, 3, side, side))}, generator.integers(0, 3, (4, side, side)))
+        for side in (4, 8)
+    )
+    assert task.incomparable(small, small) == ""
+    assert task.incomparable(small, large) == "it was asked with 256 labelled pixels, and the candidate 64"
+    assert tasks.Regression().incomparable(small, large) == ""

@@ -9,6 +9,7 @@ from torch import nn  # noqa: TID253
 
 from airloom.errors import ConfigError
 from airloom.training import EarlyStopping, TensorSource, fit
+from airloom.training.named import Taker
 
 LOSS = nn.functional.cross_entropy
 
@@ -74,6 +75,30 @@ def test_a_model_gets_the_columns_that_its_forward_names(start, data):
 
     reports = start(function).reports
     assert reports[2]["validation_loss"] < reports[0]["validation_loss"]
+
+
+def test_inputs_that_are_a_dict_go_to_the_parameters_of_their_names(start, data):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(64, 10)
+
+        def forward(self, image, scale):
+            return self.linear(image.flatten(1)) * scale
+
+    inputs, labels = data.tensors("train")
+    batches = [({"scale": torch.ones(1), "image": inputs[:32]}, labels[:32])]
+
+    def function(run):
+        model = Net()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        fit(run, model, loss=LOSS, optimizer=optimizer, epochs=3, data=batches, validation=batches)
+
+    reports = start(function).reports
+    assert reports[2]["validation_loss"] < reports[0]["validation_loss"]
+    assert reports[2]["validation_accuracy"] > 0
+    taken = Taker(nn.Linear(4, 1)).take(({"other": inputs}, labels), "cpu")  # a model that takes the dict as it is
+    assert list(taken.inputs[0]) == ["other"]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch  # noqa: TID253 - a test of training code
 
-from airloom.errors import DataError
+from airloom.errors import ConfigError, DataError
 from airloom.inputs.declared import InputProcessing
 from airloom.inputs.prepare import Rows, prepare
 from airloom.signature import Port, Signature
@@ -79,3 +79,15 @@ def test_an_example_of_short_rows_has_room_for_two_values():
     assert wide["mask"].tolist() == [[1, 0], [1, 0]]
     assert wide["size"] is short["size"]
     assert prepare.widened(wide)["ids"] is wide["ids"]
+
+
+def test_what_a_split_gives_is_learned_from_as_it_is():
+    """Columns of numbers come as tensors, texts as lists."""
+    numbers = InputProcessing.learned_numbers({"miles": torch.tensor([1.0, torch.nan, 3.0])})
+    assert numbers.numbers["miles"].mean == 2
+    kinds = InputProcessing.learned_categories({"kind": torch.tensor([7, 2, 7]), "late": torch.tensor([True, False])})
+    assert kinds.categories == {"kind": [2, 7], "late": [False, True]}
+    with pytest.raises(ConfigError, match="row 1 of the column 'city' is text, and no number"):
+        InputProcessing.learned_numbers({"city": [1, "Bern"]})
+    with pytest.raises(ConfigError, match="row 1 of the column 'city' is a list, and no category"):
+        InputProcessing.learned_categories({"city": ["Bern", ["Bern"]]})

@@ -11,6 +11,7 @@ from airloom.datasets.ingest import from_table
 from airloom.datasets.snapshots.snapshot import prepare
 from airloom.datasets.storage.schema import Layout
 from airloom.errors import ConfigError
+from airloom.inputs.declared import InputProcessing, Scale
 from airloom.processing import Pixels, Processing
 from airloom.training.scaled import scaled
 from airloom.training.source import SnapshotSplits, TensorLoader, TensorSource
@@ -92,3 +93,15 @@ def test_a_table_declares_the_ranges_that_were_seen_in_training(shared_home, tmp
     expected = {name: (float(values.min()), float(values.max())) for name, values in inputs.items()}
     assert set(expected) == {"hour", "miles"}
     assert splits.declare(Processing()).observed == expected
+    several = Processing(
+        inputs={
+            "numbers": InputProcessing(numbers={"miles": Scale(mean=1, deviation=2)}),
+            "hour": InputProcessing(),
+            "kind": InputProcessing(categories={"late": [0, 1]}),
+        }
+    )
+    assert splits.declare(several).observed == expected
+    own = several.model_copy(update={"observed": {"hour": (0.0, 1.0)}})
+    assert splits.declare(own).observed == {"hour": (0.0, 1.0)}
+    few = several.model_copy(update={"inputs": {"kind": several.inputs["kind"]}})
+    assert splits.declare(few).observed == {}
