@@ -139,7 +139,7 @@ def _values(label: Any, size: tuple[int, int], row: str) -> Array:
 def _nearest(start: float, length: float, count: int, most: int) -> Array:
     """The pixel under the middle of each of `count` pixels."""
     places = np.floor(start + (np.arange(count) + 0.5) * (length / count)).astype(np.int64)
-    return np.clip(places, 0, most - 1)
+    return places.clip(0, most - 1)
 
 
 def _boxes(at: Placement, label: Any, row: str) -> Array:

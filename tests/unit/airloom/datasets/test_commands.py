@@ -122,7 +122,8 @@ def said(story: dict[str, Done], command: str) -> str:
         ("show", r"(?s)rows +60.*key +flight.*changed +added 30, deleted 0.*hour: min 0.*late: false: 40, true: 20"),
         (
             "diff",
-            r"(?s)flights@v1 -> flights@v2\nrows: 30 added, 0 removed, 30 kept\nshards: 1 added.*label false: 20 -> 40\nlabel true: 10 -> 20.*miles: mean .*PSI",
+            r"(?s)flights@v1 -> flights@v2\nrows: 30 added, 0 removed, 30 kept\nshards: 1 added"
+            r".*label false: 20 -> 40\nlabel true: 10 -> 20.*miles: mean .*PSI",
         ),
         ("verify", r"flights@v2: 4 objects are whole, 0 were fetched anew"),
         ("fix", r"flights@v3: 60 rows"),
