@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from airloom.settings import Settings, load
+from benchmarks import _registered
 
 SIDE, CLASSES = 32, 10
 
@@ -113,33 +114,9 @@ def prepare(settings: Settings, rows: str) -> dict[str, Any]:
 
 
 def _register(settings: Settings, net: str) -> str:
-    """As training and the step `register` do it, without a training."""
-    import mlflow
-
-    from airloom.contracts import Decision, Evaluation, RunContext, Snapshot, TrainedModel
-    from airloom.files import file_sha256
-    from airloom.registry.register import register
-    from airloom.spec.pipeline import Pipeline
-    from airloom.tracking import runs
-
-    api = runs.client(settings)
-    values = {"pipeline": net, "dataset": {"name": "pictures"}, "train": "model.py:train"}
-    Pipeline.model_validate(values)
-    experiment, run = runs.ensure_parent(settings, net, f"{net}/bench", {})
-    ctx = RunContext(net, values, f"{net}/bench", run, experiment, Snapshot("s", "pictures", 1, "v", "c", {}, {}))
-    training = runs.ensure_child(api, ctx, "train")
-    folder = settings.home / "made" / net
-    write(NETS[net](), folder / "extra_files")
-    (folder / "MLmodel").write_text("flavors: {}\n")
-    logged = api.create_logged_model(experiment, name="model", source_run_id=training)
-    api.log_model_artifacts(logged.model_id, str(folder))
-    api.finalize_logged_model(logged.model_id, "READY")
-    back = Path(mlflow.artifacts.download_artifacts(artifact_uri=f"models:/{logged.model_id}"))
-    digests = {str(file.relative_to(back)): file_sha256(file) for file in back.rglob("*") if file.is_file()}
-    trained = TrainedModel(training, f"models:/{logged.model_id}", digests, {}, {})
-    nobody = Decision(False, ["no gate"], "", None, judged=False)
-    made = register(settings, ctx, trained, Evaluation({"accuracy": 0.1}, "", {}, "", 1), nobody)
-    return f"{made.model}/{made.version}"
+    graph = settings.home / "graphs" / net
+    write(NETS[net](), graph)
+    return _registered.register(settings, net, graph, "pictures")
 
 
 def predict(settings: Settings, model: str) -> dict[str, Any]:

@@ -171,8 +171,8 @@ def _fit(data: dict[str, Any], sink: Any = None, state: Path | None = None) -> t
     from torch.nn.functional import cross_entropy
 
     from airloom.training import TensorSource, TrainingRun, fit
+    from airloom.training.execute import execute
     from airloom.training.reproducibility.reproduce import Memory
-    from airloom.training.run import execute
 
     measured: list[tuple[Seconds, float]] = []
 

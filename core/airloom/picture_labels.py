@@ -138,8 +138,8 @@ def _values(label: Any, size: tuple[int, int], row: str) -> Array:
 
 def _nearest(start: float, length: float, count: int, most: int) -> Array:
     """The pixel under the middle of each of `count` pixels."""
-    places = np.floor(start + (np.arange(count) + 0.5) * (length / count)).astype(np.int64)
-    return places.clip(0, most - 1)
+    places: Array = np.floor(start + (np.arange(count) + 0.5) * (length / count)).astype(np.int64).clip(0, most - 1)
+    return places
 
 
 def _boxes(at: Placement, label: Any, row: str) -> Array:

@@ -14,7 +14,7 @@ from torch import nn  # noqa: TID253
 
 from airloom.training import TensorSource, TrainingRun, fit
 from airloom.training.checkpointing import checkpoints
-from airloom.training.run import execute
+from airloom.training.execute import execute
 from gpu.place import Place
 
 CLASSES, SIDE = 10, 32

@@ -91,7 +91,7 @@ def forks() -> Iterator[Forks]:
 def _serve(channel: socket.socket) -> None:
     from airloom.project import functions, watch  # noqa: F401 - with what follows, all that a trial process imports
     from airloom.training import command, source  # noqa: F401
-    from airloom.training.run import deterministic
+    from airloom.training.execute import deterministic
 
     deterministic()
     gc.freeze()

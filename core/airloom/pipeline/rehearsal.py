@@ -184,9 +184,10 @@ def _steps(settings: Settings, ctx: RunContext) -> Iterator[str]:
     from airloom.datasets.snapshots.snapshot import open_snapshot
     from airloom.project.functions import load_function
     from airloom.project.weights import Pretrained
+    from airloom.training.execute import execute
     from airloom.training.few_rows import FewRows
     from airloom.training.reproducibility.reproduce import Memory
-    from airloom.training.run import TrainingRun, execute
+    from airloom.training.run import TrainingRun
     from airloom.training.source import SnapshotSplits
     from airloom.training.train import check_serves
 

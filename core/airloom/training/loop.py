@@ -10,7 +10,8 @@ from airloom.training.held_out import Metrics, evaluate
 from airloom.training.named import Taker
 from airloom.training.recompute import recomputed
 from airloom.training.reporting.progress_line import Pulse
-from airloom.training.run import TrainingRun, check_finite
+from airloom.training.reporting.sink import check_finite
+from airloom.training.run import TrainingRun
 from airloom.training.stepper import Precision, Stepper
 from airloom.training.stopping import EarlyStopping
 

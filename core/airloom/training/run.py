@@ -1,32 +1,28 @@
 """What a training function is given. It knows neither MLflow nor Optuna: a sink takes what it reports."""
 
 import logging
-import math
-import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from airloom.errors import AirloomError, ConfigError, JobFailed
+from airloom.errors import ConfigError
 from airloom.golden import RTOL
 from airloom.names import check_logged, near
 from airloom.pictures import Picture
 from airloom.processing import Processing
-from airloom.project.place import own_line
 from airloom.project.weights import Pretrained
 from airloom.training.adapters import write_adapter
-from airloom.training.checkpointing import random_state
 from airloom.training.checkpointing.checkpoints import Checkpoints
 from airloom.training.checkpointing.progress import Progress
 from airloom.training.checkpointing.state import unwrapped
 from airloom.training.export.coded import SERVED_BY
 from airloom.training.export.commit_code import check_class
 from airloom.training.export.example import Dynamic, Example
-from airloom.training.hints import hint_of
 from airloom.training.named import Columns, Prepared
 from airloom.training.prepared import Prepared as Declared
+from airloom.training.reporting.sink import ReportSink, check_finite
 from airloom.training.splits import Source
 from airloom.training.stopping import Budget
 from airloom.training.tracked_loader import TrackedLoader
@@ -38,30 +34,6 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "validation")
 log = logging.getLogger(__name__)
-
-
-class Pruned(Exception):
-    """The study stops this trial early. A training function lets it pass."""
-
-
-class Diverged(JobFailed):
-    """A metric is NaN or infinite."""
-
-
-class ReportSink(Protocol):
-    """Where reports and the model go. Only the first rank has one."""
-
-    def report(self, step: int, metrics: dict[str, float]) -> None:
-        """Take the metrics of a step; may raise `Pruned`."""
-
-    def picture(self, step: int, name: str, png: Callable[[], bytes]) -> None:
-        """Take a picture of a step, which is drawn when it is asked for."""
-
-    def sync(self) -> None:
-        """Have what was reported on the disk: a checkpoint that comes after it is about to be written."""
-
-    def save(self, model: "Module | Path", example: Example) -> None:
-        """Take the trained model and inputs of at least two rows."""
 
 
 class TrainingRun:
@@ -436,51 +408,3 @@ class TrainingRun:
     def adapter(self) -> Path | None:
         """The folder of the adapter that `save_adapter` was given; in it the run's artifacts."""
         return Path(self._adapter.name) if self._adapter else None
-
-
-def execute(function: Callable[[TrainingRun], Any], run: TrainingRun, reference: str) -> None:
-    """Seed everything and call the user's function.
-
-    Raises:
-        JobFailed: the function raised; names type, message and the user's own line. The traceback is logged.
-        AirloomError, Pruned: pass unchanged.
-    """
-    random_state.seed(run.seed, run.rank)
-    if run.deterministic:
-        deterministic()
-    try:
-        with run.progress.stop.listening():
-            function(run)
-    except Diverged as error:
-        if not run.empty_cells:
-            raise
-        raise JobFailed(f"{error.message}; {run.empty_cells}", "fill them in, or leave such rows out") from None
-    except (AirloomError, Pruned):
-        raise
-    except Exception as error:
-        log.exception("%s failed", reference)
-        file = getattr(getattr(function, "__code__", None), "co_filename", "")
-        message = f"{reference} raised {type(error).__name__}: {error} ({own_line(error, file)})"
-        raise JobFailed(message, hint_of(error, run.params)) from error
-
-
-def check_finite(name: str, value: float, where: str) -> None:
-    """Stop a diverged training at once.
-
-    Raises:
-        Diverged: `value` is NaN or infinite.
-    """
-    if not math.isfinite(value):
-        hint = "lower the learning rate, or look for bad values in the data"
-        raise Diverged(f"training diverged: {name} is {value} in {where}", hint)
-
-
-def deterministic() -> None:
-    """Have torch use kernels that give the same result each time, where there are any."""
-    import torch
-
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is not deterministic without
-    # Only warn: a user's layer may have no deterministic kernel, and that is no reason to refuse it.
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.backends.cudnn.benchmark = False
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # finds bugs, costs time

@@ -22,6 +22,7 @@ from airloom.tracking import runs
 from airloom.tracking.inputs import log_input
 from airloom.tracking.tags import Tag
 from airloom.training.command import name_of, run_command, script_of
+from airloom.training.execute import execute
 from airloom.training.export.coded_export import AsPython
 from airloom.training.export.store import store_model, stored_model
 from airloom.training.reporting import cost
@@ -35,7 +36,7 @@ from airloom.training.reproducibility.provenance import (
     pretrained_tag,
 )
 from airloom.training.reproducibility.reproduce import weights_digest
-from airloom.training.run import TrainingRun, execute
+from airloom.training.run import TrainingRun
 from airloom.training.source import SnapshotSplits
 from airloom.training.splits import Source
 from airloom.training.stopping import Budget

@@ -138,7 +138,8 @@ def trace(
     """
     from airloom.project.functions import load_function
     from airloom.project.weights import Pretrained
-    from airloom.training.run import TrainingRun, execute
+    from airloom.training.execute import execute
+    from airloom.training.run import TrainingRun
     from airloom.training.source import SnapshotSplits
 
     memory = Memory()

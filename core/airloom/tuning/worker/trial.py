@@ -96,7 +96,7 @@ class TrialSink:
         Raises:
             Pruned: the study stops the trial.
         """
-        from airloom.training.run import Pruned
+        from airloom.training.reporting.sink import Pruned
 
         self._pipe.send(Report(step, metrics, self.run.progress.resumed if self.run else -1))
         if not self._pipe.receive(Reply).go:
@@ -128,7 +128,7 @@ class Trainer:
     def __init__(self, pipe: Pipe, setup: Setup) -> None:
         from airloom.project.functions import load_function
         from airloom.project.weights import Pretrained
-        from airloom.training.run import deterministic
+        from airloom.training.execute import deterministic
         from airloom.training.source import SnapshotSplits
 
         if setup.cpus:
@@ -143,7 +143,8 @@ class Trainer:
 
     def run(self, trial: RunTrial) -> TrialEnd:
         """Run one trial; returns how it ended."""
-        from airloom.training.run import Pruned, TrainingRun
+        from airloom.training.reporting.sink import Pruned
+        from airloom.training.run import TrainingRun
 
         sink, folder = TrialSink(self._pipe), Path(trial.folder)
         used = _cpu_seconds()
@@ -168,7 +169,7 @@ class Trainer:
     def _train(self, run: "TrainingRun", folder: Path) -> None:
         from airloom.project import watch
         from airloom.training.command import run_command
-        from airloom.training.run import execute
+        from airloom.training.execute import execute
 
         if self._function:
             seen, project = len(self._read), self._settings.project

@@ -17,7 +17,7 @@ from airloom.settings import Settings
 from airloom.spec.pipeline import Pipeline
 from airloom.tracking import runs as mlflow_runs
 from airloom.training import TensorSource, TrainingRun
-from airloom.training.run import execute
+from airloom.training.execute import execute
 
 MODEL = """
 import os, signal

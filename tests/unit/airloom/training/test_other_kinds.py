@@ -19,7 +19,9 @@ from airloom.inference.model import LoadedModel
 from airloom.registry import register
 from airloom.spec.pipeline import Pipeline
 from airloom.tracking import artifacts, runs
-from airloom.training.run import ReportSink, TrainingRun, execute
+from airloom.training.execute import execute
+from airloom.training.reporting.sink import ReportSink
+from airloom.training.run import TrainingRun
 from airloom.training.source import SnapshotSplits
 from airloom.training.train import train
 
