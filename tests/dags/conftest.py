@@ -1,6 +1,7 @@
 """Airflow with a database of its own; set before Airflow is imported for the first time."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,11 @@ os.environ.update(
     AIRFLOW__CORE__LOAD_EXAMPLES="False",
     AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{home}/airflow.db",
 )
+
+
+def pytest_sessionfinish() -> None:
+    """Of each process that collects these tests."""
+    shutil.rmtree(home, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)
