@@ -58,7 +58,7 @@ SPACE = {"cnn": {"train": "a.py:train", "space": {"width": {"int": [4, 8]}}}}
         (without(tune=None), ["tune: ", "the key stands there without a value", "leave it out"]),
         (without(gate=None), ["gate: ", "the key stands there without a value"]),
         (without(deploy=None), ["deploy: ", "the key stands there without a value"]),
-        (without("deploy", gate={}), ["gate.at_least: Field required"]),
+        (without("deploy", gate={}), ["gate.against_champion: Field required"]),
         (without("gate", "deploy", evaluate={"slices": {"x": {}}}), ["evaluate.slices.x"]),
     ],
 )
