@@ -5,7 +5,7 @@ from http import HTTPStatus
 from typing import Any
 
 from airloom_serving.asgi import App, Receive, Scope, Send
-from airloom_serving.routes import BENTOMLS, OTHER, match
+from airloom_serving.routes import BENTOMLS, OTHER, route_of
 
 
 class Front:
@@ -23,7 +23,7 @@ class Front:
         """Have one of the two answer."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
-        elif (route := match(scope["path"])[0]) == OTHER or route in BENTOMLS:
+        elif (route := route_of(scope)) == OTHER or route in BENTOMLS:
             await self.app(scope, receive, _OneForm(send))
         else:
             await self._own(scope, receive, send)

@@ -11,7 +11,7 @@ from typing import Any
 
 from airloom_serving.access_log import AccessLog, names_of
 from airloom_serving.asgi import App, Receive, Scope, Send
-from airloom_serving.routes import match
+from airloom_serving.routes import route_of
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -95,5 +95,5 @@ class Measured:
             await self.app(scope, receive, watched)
         finally:
             seconds = time.perf_counter() - began
-            self._metrics.request(match(scope["path"])[0], status, seconds)
+            self._metrics.request(route_of(scope), status, seconds)
             self._log.add(scope, status, seconds, request_id, trace)

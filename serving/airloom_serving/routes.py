@@ -21,7 +21,7 @@ OF_A_MODEL = frozenset(
 )
 BENTOMLS = frozenset({"/", "/livez", "/healthz", "/schema.json"})
 OTHER = "other"  # stands for any path that is none of these
-PARAMETERS = "airloom.parameters"  # of the path, by name: a key of the scope
+ROUTE, PARAMETERS = "airloom.route", "airloom.parameters"  # keys of the scope: what `match` says of its path
 log = logging.getLogger(__name__)
 
 
@@ -38,6 +38,13 @@ def match(path: str) -> tuple[str, dict[str, str]]:
         route, rest = [*route, "versions", "{version}"], rest[2:]
     name = "/".join([*route, *rest])
     return (name, found) if name in OF_A_MODEL else (OTHER, {})
+
+
+def route_of(scope: Scope) -> str:
+    """The route of a request, which is looked for once: it and its parameters stand in the scope from then on."""
+    if ROUTE not in scope:
+        scope[ROUTE], scope[PARAMETERS] = match(scope["path"])
+    return str(scope[ROUTE])
 
 
 @dataclass(frozen=True)
@@ -69,8 +76,7 @@ class Routes:
         await answer.send(send)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
-        name, scope[PARAMETERS] = match(scope["path"])
-        route = self._routes.get(name)
+        route = self._routes.get(route_of(scope))
         if route is None:
             raise Refused(404, "there is no such route; / shows those that there are")
         method = scope["method"]

@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -114,6 +115,7 @@ def _parsed(prediction_id: str) -> uuid.UUID:
     return value
 
 
+@lru_cache(maxsize=1024)
 def short_hash(model: str, version: str) -> int:
     """The first 32 bits of sha256 over `model/version`."""
     return int.from_bytes(hashlib.sha256(f"{model}/{version}".encode()).digest()[:4])
