@@ -93,8 +93,8 @@ def test_a_table_with_categories(play, tmp_path) -> None:
 
 @pytest.mark.long
 def test_pictures_of_many_sizes(play, tmp_path) -> None:
-    load(EXAMPLES / "pictures" / "data.py").main(tmp_path / "shapes", 240)
-    _, _, metrics = play("pictures", tmp_path / "shapes", {}, {"epochs": 6, "size": 32, "width": 8, "lr": 0.003})
+    load(EXAMPLES / "pictures" / "data.py").main(tmp_path / "shapes", 600)
+    _, _, metrics = play("pictures", tmp_path / "shapes", {}, {"epochs": 12, "size": 64, "width": 16, "lr": 0.001})
     assert metrics["accuracy"] > 0.6
 
 
