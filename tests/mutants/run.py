@@ -24,8 +24,8 @@ def main(only: list[str]) -> int:
     green = _green(sorted(set(tests)))
     survived = 0
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # each waits for pytest in a tree of its own
-        for patch, test, red in zip(patches, tests, pool.map(_is_red, patches, tests), strict=True):
-            colour = ("red" if red else "SURVIVED") if test in green else "RED BEFORE"
+        for patch, test, without in zip(patches, tests, pool.map(_without, patches, tests), strict=True):
+            colour = without if test in green else "RED BEFORE"
             survived += colour != "red"
             print(f"{patch.stem:28} {test:110} {colour}", flush=True)
     return int(bool(survived))
@@ -45,15 +45,16 @@ def _any(names: list[str], test: str) -> bool:
     return any(name.split(" - ", 1)[0] == test or name.startswith((f"{test}[", f"{test}::")) for name in names)
 
 
-def _is_red(patch: Path, test: str) -> bool:
-    """Whether the test fails without the guard."""
+def _without(patch: Path, test: str) -> str:
+    """What becomes of the test without the guard."""
     with tempfile.TemporaryDirectory(prefix="airloom-mutant-") as folder:
         tree = Path(folder) / "tree"
         left_out = shutil.ignore_patterns(".venv", ".airloom", ".cache", ".*_cache", ".git")
         shutil.copytree(PROJECT, tree, ignore=left_out)
         apply = ["git", "apply", "-C1", "--unsafe-paths", f"--directory={tree}", str(patch)]
-        subprocess.run(apply, cwd="/", check=True)
-        return _pytest(tree, "-x", test).returncode != 0
+        if subprocess.run(apply, cwd="/", check=False).returncode:
+            return "DOES NOT APPLY"  # the code has changed: make the patch anew
+        return "red" if _pytest(tree, "-x", test).returncode else "SURVIVED"
 
 
 def _pytest(tree: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
