@@ -15,6 +15,7 @@ from airloom.contracts import PretrainedWeights, Snapshot
 from airloom.errors import ConfigError, RegistryError
 from airloom.files import file_sha256
 from airloom.golden import Golden
+from airloom.names import ModelName
 from airloom.project.checkout import check_out
 from airloom.settings import Settings
 from airloom.tracking import artifacts, runs
@@ -49,7 +50,7 @@ class Past:
 
 
 def past_run(settings: Settings, target: str, candidate: str = "") -> Past:
-    """Look up a training by the id of its run or of its pipeline's run, or by its model: `digits/3`, `digits@champion`.
+    """Look up a training by its run, its pipeline's run, or its model: `digits/3`, `digits@champion`, `digits` for the same.
 
     Args:
         settings: of this installation.
@@ -107,17 +108,20 @@ def _run_of(settings: Settings, client: "MlflowClient", target: str, candidate: 
     from mlflow.exceptions import MlflowException
 
     name = target.removeprefix("models:/")
+    hint = "give the id of a run, or a model as digits/3, digits@champion, or digits for the same"
     try:
         if re.fullmatch(r"[0-9a-f]{32}", name):
             return _training(client, client.get_run(name), candidate)
-        model, at, alias = name.partition("@")
-        number = "" if at else name.partition("/")[2]
-        model = model if at else name.partition("/")[0]
-        model = settings.registered(model)
-        version = client.get_model_version_by_alias(model, alias) if at else client.get_model_version(model, number)
+        asked = ModelName.match(name)
+        if asked is None:
+            raise RegistryError(f"{target[:100]!r} is no run and no model", hint)
+        asked = asked.registered(settings.installation)
+        if asked.version:
+            version = client.get_model_version(asked.name, asked.version)
+        else:
+            version = client.get_model_version_by_alias(asked.name, asked.alias or "champion")
         return _only(client.get_run(version.run_id), candidate)
     except MlflowException as error:
-        hint = "give the id of a run, or a model as digits/3 or digits@champion"
         raise RegistryError(f"there is no run or model {target[:100]!r}: {str(error)[:200]}", hint) from None
 
 

@@ -49,6 +49,24 @@ def test_a_run_of_several_candidates_asks_which(small, trained) -> None:
         past_run(small.settings, names["cnn"], "cnn")
 
 
+def test_a_model_is_named_as_at_every_other_door(small, trained) -> None:
+    run, client = trained(small.ctx(), ""), runs.client(small.settings)
+    name = small.settings.registered("small")
+    client.create_registered_model(name)
+    version = client.create_model_version(name, "somewhere", run_id=run).version
+    client.set_registered_model_alias(name, "champion", version)
+    for target in ("small", "small@champion", f"small/{version}", f"models:/small/{version}"):
+        assert past_run(small.settings, target).run == run
+    for wrong, told in (
+        ("nothing", "no run or model 'nothing'"),
+        ("small/9", "no run or model"),
+        ("a b", "'a b' is no run"),
+    ):
+        with pytest.raises(RegistryError, match=told) as refused:
+            past_run(small.settings, wrong)
+        assert "digits@champion" in refused.value.hint
+
+
 def test_the_golden_inputs_keep_their_type_and_a_model_says_whether_it_keeps_names(
     small, trained, tmp_path, monkeypatch
 ) -> None:
