@@ -256,6 +256,13 @@ def test_a_flipped_byte(world, kind, seed):
         assert same or re.search(expected, found, re.S), (use, found)
 
 
+def test_a_record_of_quarantine_that_says_something_else_is_named(world):
+    """It is still JSON, with every key in its place."""
+    for use in harmed(world, "quarantine's record", lambda good: good.replace(b'"dataset": "d', b'"dataset": "D')):
+        found = outcome(world, use)
+        assert re.search(FLIPPED["quarantine's record"].get(use, "^right$"), found, re.S), (use, found)
+
+
 @pytest.mark.matrix(("kind", "harm"), [(k, h) for k in FILES for h in ("cut", "emptied", "gone", "zeros")], sample=8)
 def test_a_cut_emptied_lost_or_zeroed_file(world, kind, harm):
     """Right or named, whichever use: the listed uses may come out right, as what has another size is fetched again."""
