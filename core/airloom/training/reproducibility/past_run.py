@@ -50,7 +50,7 @@ class Past:
 
 
 def past_run(settings: Settings, target: str, candidate: str = "") -> Past:
-    """Look up a training by its run, its pipeline's run, or its model: `digits/3`, `digits@champion`, `digits` for the same.
+    """Look up a training by its run, its pipeline's run, or its model: `digits/3`, `digits@champion`, `digits`.
 
     Args:
         settings: of this installation.
