@@ -38,10 +38,11 @@ class AccessLog:
         second = int(time.monotonic())
         if second != self._second:
             self._second, self._lines = second, 0
-        if status < 500 and self._lines >= LINES:
+        failed = status >= 500 and status != 503  # which says "later", to each probe before the first model is there
+        if not failed and self._lines >= LINES:
             return
         self._lines += 1
         where = ascii(scope["path"][:200])[1:-1]
         trace = f" trace={trace}" if trace else ""
         text = f"{scope['method']} {where} {status} {seconds * 1000:.1f} ms request={request_id.decode()}{trace}"
-        log.log(logging.WARNING if status >= 500 else logging.INFO, "%s", text)
+        log.log(logging.WARNING if failed else logging.INFO, "%s", text)

@@ -139,7 +139,7 @@ class Batches:
 
         try:
             results, seconds = await loop.run_in_executor(self._pool, work)
-        except RuntimeError as error:  # the threads are closed: the server ends
+        except Exception as error:  # the threads are closed, as the server ends; whatever it is, who waits is told
             results, seconds = [error] * len(batch), 0.0
         finally:
             deadline.cancel()
@@ -150,13 +150,19 @@ class Batches:
     def _answers(self, batch: list[Waiting], options: Any) -> list[Result]:
         """What each of a batch gets. Where the graph refuses them together each is asked alone: one is to blame."""
         if len(batch) > 1:
-            whole = {name: np.concatenate([one.values[name] for one in batch]) for name in batch[0].values}
-            outputs = self._tried(whole, options)
+            outputs = self._together(batch, options)
             if isinstance(outputs, Ended):
                 return [outputs] * len(batch)
             if isinstance(outputs, dict) and (parts := _parted(outputs, [one.rows for one in batch])):
                 return list(parts)
         return [self._tried(one.values, options) for one in batch]
+
+    def _together(self, batch: list[Waiting], options: Any) -> Result:
+        try:
+            whole = {name: np.concatenate([one.values[name] for one in batch]) for name in batch[0].values}
+        except Exception as error:  # no memory for all of them
+            return error
+        return self._tried(whole, options)
 
     def _tried(self, values: Arrays, options: Any) -> Result:
         try:

@@ -1,6 +1,7 @@
 """`bentoml serve airloom_serving.service:ModelServer`"""
 
 import gc
+import logging
 import os
 from typing import Any
 
@@ -42,6 +43,7 @@ class ModelServer:
     """Serves the champion of every registered model."""
 
     def __init__(self) -> None:
+        logging.getLogger("airloom_serving").setLevel(logging.INFO)  # BentoML lets warnings of others through only
         gc.freeze()  # the collector need not look through what was imported because a request has many lists
         server.start()
 

@@ -14,6 +14,7 @@ from onnx import TensorProto, helper
 from airloom.errors import InstancesRefused
 from airloom.golden import Golden
 from airloom.inference.model import Ended
+from airloom_serving import batches
 from airloom_serving.batches import Batches
 from airloom_serving.served import ServedModel
 
@@ -42,9 +43,9 @@ def together(graph, requests, seconds=20.0):
 
     async def ask():
         with ThreadPoolExecutor(4) as pool:
-            batches = Batches(graph, pool)
+            queue = Batches(graph, pool)
             until = asyncio.get_running_loop().time() + seconds
-            asked = (batches.run({"input": np.asarray(values, np.float32)}, until) for values in requests)
+            asked = (queue.run({"input": np.asarray(values, np.float32)}, until) for values in requests)
             return await asyncio.gather(*asked, return_exceptions=True)
 
     return asyncio.run(ask())
@@ -74,10 +75,10 @@ def test_while_a_graph_runs_the_next_batch_gathers():
 
     async def ask():
         with ThreadPoolExecutor(4) as pool:
-            batches, until = Batches(graph, pool), asyncio.get_running_loop().time() + 20
-            first = asyncio.ensure_future(batches.run({"input": np.ones((1, 2))}, until))
+            queue, until = Batches(graph, pool), asyncio.get_running_loop().time() + 20
+            first = asyncio.ensure_future(queue.run({"input": np.ones((1, 2))}, until))
             await asyncio.sleep(0.01)
-            others = [asyncio.ensure_future(batches.run({"input": np.ones((1, 2))}, until)) for _ in range(10)]
+            others = [asyncio.ensure_future(queue.run({"input": np.ones((1, 2))}, until)) for _ in range(10)]
             await asyncio.gather(first, *others)
 
     asyncio.run(ask())
@@ -99,15 +100,39 @@ def test_a_run_is_ended_at_the_deadline_of_those_who_wait():
     assert graph.asked == [2]
 
 
+@pytest.mark.parametrize("steady", [False, True])
+def test_no_memory_for_a_batch_costs_no_request(monkeypatch, steady):
+    """Each is run alone then; nobody waits for ever, nor whoever comes next."""
+
+    def fails(_):
+        raise MemoryError
+
+    monkeypatch.setattr(batches.np, "concatenate", fails)
+    graph = Graph(steady)
+    found = together(graph, [[[1, 1]], [[2, 2]]]) + together(graph, [[[3, 3]], [[4, 4]]])
+    assert [one["output"].tolist() for one in found] == [[[2, 2]], [[4, 4]], [[6, 6]], [[8, 8]]]
+
+
+def test_threads_that_are_closed_leave_nobody_waiting():
+    async def ask():
+        pool = ThreadPoolExecutor(1)
+        pool.shutdown()
+        waiting = Batches(Graph(), pool).run({"input": np.ones((1, 2))}, asyncio.get_running_loop().time() + 20)
+        with pytest.raises(RuntimeError):
+            await asyncio.wait_for(waiting, 10)
+
+    asyncio.run(ask())
+
+
 def test_who_gave_up_is_not_run():
     graph = Graph(seconds=0.05)
 
     async def ask():
         with ThreadPoolExecutor(4) as pool:
-            batches, until = Batches(graph, pool), asyncio.get_running_loop().time() + 20
-            first = asyncio.ensure_future(batches.run({"input": np.ones((1, 2))}, until))
+            queue, until = Batches(graph, pool), asyncio.get_running_loop().time() + 20
+            first = asyncio.ensure_future(queue.run({"input": np.ones((1, 2))}, until))
             await asyncio.sleep(0.01)
-            gone, stays = [asyncio.ensure_future(batches.run({"input": np.ones((1, 2))}, until)) for _ in range(2)]
+            gone, stays = [asyncio.ensure_future(queue.run({"input": np.ones((1, 2))}, until)) for _ in range(2)]
             await asyncio.sleep(0)
             gone.cancel()
             await asyncio.gather(first, stays)
@@ -130,9 +155,9 @@ def test_a_quick_graph_without_loops_is_run_on_the_loop_from_its_second_run_on()
 
         async def ask(graph=graph):
             with ThreadPoolExecutor(1) as pool:
-                batches, until = Batches(graph, pool), asyncio.get_running_loop().time() + 20
+                queue, until = Batches(graph, pool), asyncio.get_running_loop().time() + 20
                 for _ in range(3):
-                    await batches.run({"input": np.ones((1, 2))}, until)
+                    await queue.run({"input": np.ones((1, 2))}, until)
 
         asyncio.run(ask())
         assert threads == [False, steady, steady]

@@ -196,6 +196,14 @@ def test_the_open_inference_protocol_answers_beside_it(served: Served) -> None:
     assert served.client.get("/v2/health/ready").status_code == 200
 
 
+def test_the_servers_log_has_a_line_for_a_request_with_its_id(served: Served) -> None:
+    time.sleep(1.1)  # a second's first lines are written
+    served.client.get("/v1/models", headers={"X-Request-Id": "asked-here"}).raise_for_status()
+    served.until(lambda: "GET /v1/models 200" in served.log.read_text())
+    (line,) = [line for line in served.log.read_text().splitlines() if "request=asked-here" in line]
+    assert "[INFO]" in line
+
+
 def test_probabilities_come_when_they_are_wanted(served: Served) -> None:
     answer = served.predict(images(3), scores=True, top=2).json()
     assert answer["classes"] == list(range(10))
