@@ -46,7 +46,8 @@ class AirflowApi:
             raise StackError(f"Airflow does not answer: {error!r}", self._login.hint) from None
         if answer.status_code >= 400:
             hint = self._login.hint if answer.status_code in (401, 403) else ""
-            raise StackError(f"Airflow answered {answer.status_code} to {method} {path}: {answer.text[:300]}", hint)
+            said = _said(answer)
+            raise StackError(f"Airflow answered {answer.status_code} to {method} {path}: {said[:300]}", hint)
         try:
             return answer.json() if answer.content else None
         except ValueError:
@@ -266,3 +267,12 @@ def _text(line: Any) -> str:
         return str(line)
     raised = [f"{error['exc_type']}: {error['exc_value']}" for error in line.get("error_detail") or []]
     return "\n".join([str(line.get("event", line)), *raised])
+
+
+def _said(answer: httpx.Response) -> str:
+    """What Airflow says of a refusal: of an error of its database the reason, not the statement before it."""
+    try:
+        detail = answer.json()["detail"]
+        return f"{detail['reason']}: {detail['orig_error']}"
+    except (ValueError, TypeError, KeyError):
+        return answer.text

@@ -126,11 +126,13 @@ def airflow_environment(settings: Settings) -> dict[str, str]:
         "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": home / "passwords.json",
         "CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": 0,
         "CORE__KILLED_TASK_CLEANUP_TIME": 5,
-        "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
+        # SQLite has one writer, and for the default of five seconds a loaded machine can keep it: a click was a 500.
+        "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}?timeout=60",
         "API__HOST": "127.0.0.1",  # the default is every interface
         "API__PORT": stack["airflow_port"],
         "API__WORKERS": 1,
         "API__BASE_URL": url,
+        "API__EXPOSE_STACKTRACE": True,  # a database error is named to whoever logged in, not only in a log
         "API__SECRET_KEY": stack["api_secret"],
         "API_AUTH__JWT_SECRET": stack["jwt_secret"],
         "LOGGING__BASE_LOG_FOLDER": home / "logs",

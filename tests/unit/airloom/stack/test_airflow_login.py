@@ -1,6 +1,7 @@
 """Which Airflow is asked, and what is said where that is no Airflow, or refuses."""
 
 import http.server
+import json
 import threading
 from typing import ClassVar
 
@@ -101,3 +102,12 @@ def test_what_is_no_airflow_or_refuses_is_told_with_the_variables(
     with pytest.raises(StackError, match=says) as refused:
         AirflowApi(settings)
     assert "AIRLOOM_AIRFLOW_URL" in refused.value.hint
+
+
+def test_of_an_error_of_airflows_database_the_reason_is_told(make_home, tmp_path, monkeypatch, server) -> None:
+    detail = {"reason": "Database error", "statement": "UPDATE " * 100, "orig_error": "database is locked"}
+    monkeypatch.setattr(Server, "answers", {"/api/v2/pools": (500, json.dumps({"detail": detail}))})
+    settings = make_home(tmp_path)
+    settings.airflow_url, settings.airflow_token = server, "secret"
+    with AirflowApi(settings) as api, pytest.raises(StackError, match="500 .*: Database error: database is locked$"):
+        api.pools()
