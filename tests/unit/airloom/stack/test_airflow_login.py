@@ -109,5 +109,5 @@ def test_of_an_error_of_airflows_database_the_reason_is_told(make_home, tmp_path
     monkeypatch.setattr(Server, "answers", {"/api/v2/pools": (500, json.dumps({"detail": detail}))})
     settings = make_home(tmp_path)
     settings.airflow_url, settings.airflow_token = server, "secret"
-    with AirflowApi(settings) as api, pytest.raises(StackError, match="500 .*: Database error: database is locked$"):
+    with AirflowApi(settings) as api, pytest.raises(StackError, match=r"500 .*: Database error: database is locked$"):
         api.pools()
