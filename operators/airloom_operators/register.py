@@ -56,7 +56,7 @@ class RegisterOperator(StepOperator):
             _, model = promote.chosen(mapping("trained", self.trained), evaluation)
             registered = promote.register(settings, ctx, model, evaluation, decision)
             if definition(ctx).deploy is None and not self.downstream_task_ids:
-                run.finish(settings, ctx, decision, deployed=False)
+                run.finish(settings, ctx, decision, outcome=run.REGISTERED)
                 left = promote.left_to_people(settings, ctx, registered)
         if left:
             self.log.info("%s", left)

@@ -13,10 +13,11 @@ from airloom_serving.asgi import Answer, Receive, Refused, Scope, body_of, refus
 from airloom_serving.description import described
 from airloom_serving.limits import MOST_SCORES, SMALL_BODY
 from airloom_serving.open_inference import OpenInference
-from airloom_serving.routes import PARAMETERS, Route, Routes
+from airloom_serving.questions import Question, Told
+from airloom_serving.routes import PARAMETERS, Route, Routes, key_of
 from airloom_serving.security import SOON
 from airloom_serving.served import ServedModel
-from airloom_serving.server import Question, Server, Told
+from airloom_serving.server import Server
 
 TEXT = b"text/plain; charset=utf-8"
 FORM = '{"model": name, "instances": [...]}, and if wanted "scores": true, "top": 3'
@@ -39,10 +40,10 @@ class Api:
 
         POST /v1/models/{model}/predict is the same, with the name in the path.
         """
-        question = await self._question(await body_of(receive), scope[PARAMETERS].get("model"))
-        model = question.model
+        question = await self._question(await body_of(receive), scope[PARAMETERS].get("model"), key_of(scope))
 
         def form(told: Told) -> Answer:
+            model = told.model
             found = {
                 "predictions": told.answers.predictions,
                 "model": self._server.short(model.name),
@@ -53,14 +54,14 @@ class Api:
 
         return await self._server.answer(question, form)
 
-    async def _question(self, body: bytes, name: str | None) -> Question:
+    async def _question(self, body: bytes, name: str | None, key: bytes) -> Question:
         """What the body asks. Large ones one at a time: the objects of JSON take some 30 times its bytes."""
         if len(body) <= SMALL_BODY:
-            return self._judged(body, name)
+            return self._judged(body, name, key)
         async with self._parsing:
-            return await asyncio.to_thread(self._judged, body, name)
+            return await asyncio.to_thread(self._judged, body, name, key)
 
-    def _judged(self, data: bytes, name: str | None) -> Question:
+    def _judged(self, data: bytes, name: str | None, key: bytes) -> Question:
         """Judge a body.
 
         Raises:
@@ -84,14 +85,20 @@ class Api:
             raise Refused(400, '"scores" must be true or false')
         if top is not None and (type(top) is not int or top < 1):
             raise Refused(400, '"top" must be a whole number, 1 or more')
-        model = self._server.served(body["model"] if name is None else name)
-        return Question(model, model.parse(body["instances"]), Extras(bool(scores), top or 0, MOST_SCORES))
+        return self._server.question(
+            body["model"] if name is None else name,
+            key,
+            lambda model: model.parse(body["instances"]),
+            Extras(bool(scores), top or 0, MOST_SCORES),
+        )
 
     async def status(self, *_: Any) -> Answer:
         """GET /status: what serves, since when, what is on its way since when, and what could not be loaded."""
         models = self._all()
+        rollouts = {name: self._rollout(name) for name in self._server.reconciler.rollouts}
         loading = {name: asdict(version) for name, version in self._server.reconciler.loading.copy().items()}
         values: dict[str, Any] = {"models": models, "loading": loading, "errors": dict(self._server.reconciler.errors)}
+        values |= {"rollouts": rollouts, "rolling": self._server.rollouts.problem or "ok"}
         values |= {"log_dropped": self._server.log.dropped, "counting": self._server.counter.problem or "ok"}
         return Answer(orjson.dumps({**values, "pid": os.getpid()}))
 
@@ -110,6 +117,15 @@ class Api:
     def _about(self, model: ServedModel) -> dict[str, Any]:
         requests = self._server.requests[model.name]
         return {"version": model.version, "loaded_at": model.loaded_at, "requests": requests, **described(model)}
+
+    def _rollout(self, name: str) -> dict[str, Any]:
+        """The version on its way beside a model: its stage, and what this process has counted and done."""
+        generation, rollout = self._server.reconciler.rollouts[name]
+        beside = self._server.reconciler.besides.get(name)
+        told = {"version": rollout.version, "stage": str(rollout.stage), "generation": generation}
+        if beside is None or beside.generation != generation:
+            return told | {"answers": False}
+        return told | {"answers": not beside.cut, "cut_off": beside.cut, "counts": beside.counts.to_dict()}
 
     async def ready(self, *_: Any) -> Answer:
         """GET /readyz: 503 until what should serve was looked for, and is loaded or was refused."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from airloom_serving.access_log import AccessLog, names_of
 from airloom_serving.asgi import App, Receive, Scope, Send
-from airloom_serving.routes import route_of
+from airloom_serving.routes import REQUEST_ID, route_of
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -83,6 +83,7 @@ class Measured:
             return
         began, status = time.perf_counter(), 500
         request_id, trace = names_of(scope)
+        scope[REQUEST_ID] = request_id
 
         async def watched(message: Any) -> None:
             nonlocal status

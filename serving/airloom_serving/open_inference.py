@@ -11,9 +11,10 @@ from airloom.inference.instances import Instances
 from airloom.version import __version__
 from airloom_serving.asgi import Answer, Receive, Scope, body_of
 from airloom_serving.description import described
-from airloom_serving.routes import PARAMETERS
+from airloom_serving.questions import Told
+from airloom_serving.routes import PARAMETERS, key_of
 from airloom_serving.served import ServedModel
-from airloom_serving.server import Question, Server, Told
+from airloom_serving.server import Server
 from airloom_serving.tensors import LENGTH, NAMES, Asked, answer, read
 
 
@@ -56,17 +57,24 @@ class OpenInference:
 
     async def infer(self, scope: Scope, receive: Receive) -> Answer:
         """POST /v2/models/{model}/infer"""
-        model = self._model(scope)
+        self._model(scope)  # before the body is looked at
         length = next((value for name, value in scope["headers"] if name == LENGTH), None)
         asked = read(await body_of(receive), length)
-        instances = model.limited(_instances(model, asked))
-        name = self._server.short(model.name)
+        at = scope[PARAMETERS]
+        question = self._server.question(
+            at["model"],
+            key_of(scope),
+            lambda model: model.limited(_instances(model, asked)),
+            version=at.get("version", ""),
+            raw=True,
+        )
 
         def form(told: Told) -> Answer:
+            name = self._server.short(told.model.name)
             more = {"prediction_ids": told.ids, "predictions": told.answers.predictions}
-            return answer(asked, name, model.version, told.outputs, more)
+            return answer(asked, name, told.model.version, told.outputs, more)
 
-        return await self._server.answer(Question(model, instances, raw=True), form)
+        return await self._server.answer(question, form)
 
     def _model(self, scope: Scope) -> ServedModel:
         return self._server.served(scope[PARAMETERS]["model"], scope[PARAMETERS].get("version", ""))

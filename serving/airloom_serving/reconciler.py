@@ -7,11 +7,15 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from airloom.deployment.desired import Desired, desired
+from airloom.deployment.record import adopt
+from airloom.deployment.rollout import Rollout
 from airloom.errors import MlflowAway
 from airloom.names import shown_model
 from airloom.registry import model_files, models, python_models
 from airloom.settings import Settings
 from airloom.tracking import runs
+from airloom_serving.beside import Beside
 from airloom_serving.served import ServedModel
 from airloom_serving.verdicts import Checkers, Refused
 
@@ -19,6 +23,7 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 2.0
 LONGEST_PAUSE = 60.0
 LONGEST_REFUSAL = 3600.0  # a check that fails costs its whole time
+CANDIDATE = " (candidate)"  # behind a model's name: the version that is on its way to be its champion
 LOADERS = 4  # versions that are loaded at once: one that takes long stops no other
 
 
@@ -43,23 +48,28 @@ class Loading:
 
 
 class Reconciler:
-    """Polls the `champion` aliases in a thread of its own, and loads versions in a few others.
+    """Polls what should serve in a thread of its own, and loads versions in a few others.
 
     Models of this installation only, by the short name, which an application need not change with the installation.
-    `models` is replaced as a whole, so a request sees either the old or the new version, never something between.
+    `models` and `besides` are replaced as a whole, so a request sees either the old or the new version, never something
+    between. In all others a candidate stands beside its champion under a name of its own, see `CANDIDATE`.
     """
 
     def __init__(self, settings: Settings, checkers: Checkers | None = None) -> None:
         self.models: dict[str, ServedModel] = {}
+        self.besides: dict[str, Beside] = {}  # the candidates that may answer, by the name of their champion
+        self.rollouts: dict[str, tuple[int, Rollout]] = {}  # what the registry said last, with the generation
         self.errors: dict[str, str] = {}
         self.loading: dict[str, Loading] = {}
         self._settings = settings
         self._checkers = checkers or Checkers(settings.home / "cache" / "verdicts")
-        self._retries: dict[tuple[str, str], Retry] = {}  # by model and version
-        self._champions: dict[str, str] = {}  # what the registry said last
+        self._retries: dict[tuple[str, str], Retry] = {}  # by name and version
+        self._wanted: dict[str, str] = {}  # the version by name, as the registry said last
+        self._candidates: dict[str, ServedModel] = {}  # by name
+        self._refused: dict[tuple[str, str], str] = {}  # why, by name and version: another try would not change it
         self._first: set[str] | None = None  # models of the first look whose champion is neither loaded nor refused yet
         self._lock = threading.Lock()  # of all these
-        self._stop = threading.Event()
+        self._wake, self._ending = threading.Event(), False
         self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
         self._loaders = ThreadPoolExecutor(LOADERS, thread_name_prefix="loader")
 
@@ -72,6 +82,11 @@ class Reconciler:
             waiting = sorted(self._first)
         return f"not loaded yet: {', '.join(waiting)[:300]}" if waiting else ""
 
+    def refused(self, name: str) -> str:
+        """Why the candidate beside a model can never be served; empty where it can, or nobody knows yet."""
+        candidate = name + CANDIDATE
+        return self._refused.get((candidate, self._wanted.get(candidate, "")), "")
+
     def start(self) -> None:
         """Begin to poll."""
         self._checkers.warm_up()
@@ -79,13 +94,18 @@ class Reconciler:
 
     def stop(self) -> None:
         """End the threads."""
-        self._stop.set()
+        self._ending = True
+        self._wake.set()
         self._checkers.close()
         self._loaders.shutdown(wait=False, cancel_futures=True)
         self._thread.join(timeout=10)
 
+    def wake(self) -> None:
+        """Look now: somebody knows that something has changed."""
+        self._wake.set()
+
     def _run(self) -> None:
-        while not self._stop.is_set():
+        while not self._ending:
             try:
                 self.look()
             except Exception as error:
@@ -93,7 +113,9 @@ class Reconciler:
                 log.warning("the registry does not answer, serving goes on: %s", str(error)[:300])
                 with self._lock:
                     self.errors["registry"] = str(error)[:300]
-            self._stop.wait(POLL_SECONDS)
+            self._wake.wait(POLL_SECONDS)
+            if not self._ending:
+                self._wake.clear()
 
     def once(self) -> None:
         """Look, and wait until what was found is loaded or refused."""
@@ -105,23 +127,55 @@ class Reconciler:
         The registry is asked once (once for each thousand models), and once more for each version that is to be loaded.
         """
         own = self._settings.installation
-        registered = models.champions(runs.client(self._settings), own)
-        champions = {shown_model(name, own): number for name, number in registered.items()}
+        found = {shown_model(name, own): w for name, w in desired(runs.client(self._settings), own).items()}
+        wanted = {name: one.champion for name, one in found.items() if one.champion}
+        rollouts = {name: (one.record.generation, one.rollout) for name, one in found.items() if one.rollout}
+        candidates = {name + CANDIDATE: rollout.version for name, (_, rollout) in rollouts.items()}
         with self._lock:
-            self._champions = champions
-            self.errors = {name: text for name, text in self.errors.items() if name in champions}
-            for name in set(self.models) - set(champions):
+            self._wanted = wanted | candidates
+            self.rollouts = rollouts
+            self.errors = {name: text for name, text in self.errors.items() if name in self._wanted}
+            self.errors |= {f"{name} (record)": one.problem for name, one in found.items() if one.problem}
+            self._promote_candidates()
+            for name in set(self.models) - set(wanted):
                 self.models = {served: model for served, model in self.models.items() if served != name}
                 log.info("%s has no champion any more, it is not served", name)
-            due = [(name, number) for name, number in champions.items() if self._is_due(name, number)]
+            self._stand_beside()
+            due = [(name, number) for name, number in self._wanted.items() if self._is_due(name, number)]
             since = datetime.now(UTC).isoformat(timespec="seconds")
             self.loading |= {name: Loading(number, since) for name, number in due}
-            self._first = set(champions) - set(self.models) if self._first is None else self._first & set(champions)
-            return [self._loaders.submit(self._load, name, number) for name, number in due]
+            self._first = set(wanted) - set(self.models) if self._first is None else self._first & set(wanted)
+            moved = [name for name, one in found.items() if one.is_moved and self._may_adopt(name, one)]
+            adopting = [self._loaders.submit(self._adopt, name, found[name]) for name in moved]
+            return [*adopting, *(self._loaders.submit(self._load, name, number) for name, number in due)]
+
+    def _promote_candidates(self) -> None:
+        """A candidate that became the champion serves on as it is; it need not be loaded again."""
+        for name, model in list(self._candidates.items()):
+            champion = name.removesuffix(CANDIDATE)
+            if self._wanted.get(champion) == model.version and champion in self.models:
+                self.models = {**self.models, champion: model}
+                log.info("serving version %s of %s", model.version, champion)
+            if self._wanted.get(name) != model.version:
+                del self._candidates[name]
+
+    def _stand_beside(self) -> None:
+        """Let the loaded candidates answer as their rollouts say; what was counted in a stage stays with it."""
+        besides = {}
+        for name, (generation, rollout) in self.rollouts.items():
+            model, before = self._candidates.get(name + CANDIDATE), self.besides.get(name)
+            if model is None or name not in self.models:
+                continue
+            is_same = before is not None and before.generation == generation and before.model is model
+            besides[name] = before if before is not None and is_same else Beside(model, rollout, generation)
+        self.besides = besides
+
+    def _serving(self, name: str) -> ServedModel | None:
+        return self._candidates.get(name) if name.endswith(CANDIDATE) else self.models.get(name)
 
     def _is_due(self, name: str, number: str) -> bool:
-        """Whether to load a champion now; one version of a model at a time."""
-        serving = self.models.get(name)
+        """Whether to load a version now; one of a name at a time."""
+        serving = self._serving(name)
         if serving is not None and serving.version == number:
             self.errors.pop(name, None)  # the alias moved back from a version that could not be loaded
             return False
@@ -138,27 +192,62 @@ class Reconciler:
             problem = error
         with self._lock:
             del self.loading[name]
-            if self._champions.get(name) != number:  # the alias has moved on meanwhile
+            if self._wanted.get(name) != number:  # the alias has moved on meanwhile
                 return
             if problem is not None:
                 self.errors[name] = f"version {number}: {problem}"[:500]
                 longest = LONGEST_REFUSAL if isinstance(problem, Refused) else LONGEST_PAUSE
                 self._retries[name, number] = self._retries.get((name, number), Retry()).later(longest)
+                if not isinstance(problem, MlflowAway):
+                    self._refused[name, number] = str(problem)[:500]
             elif model is not None:
-                self.models = {**self.models, name: model}
-                self.errors.pop(name, None)
-                self._retries.pop((name, number), None)
-                log.info("serving version %s of %s", number, name)
+                self._put(name, model)
             if self._first is not None and not isinstance(problem, MlflowAway):
                 self._first.discard(name)
 
+    def _put(self, name: str, model: ServedModel) -> None:
+        """Let a loaded version answer."""
+        if name.endswith(CANDIDATE):
+            self._candidates[name] = model
+        else:
+            self.models = {**self.models, name: model}
+        self._stand_beside()
+        self.errors.pop(name, None)
+        self._retries.pop((name, model.version), None)
+        self._refused.pop((name, model.version), None)
+        log.info("serving version %s of %s", model.version, name)
+
     def _loaded(self, name: str, number: str) -> ServedModel | None:
         """The version, its signature verified, fetched, checked and loaded; None where the alias has moved on."""
+        registered = self._settings.registered(name.removesuffix(CANDIDATE))
         with runs.connection_errors(self._settings):
-            version = models.champion(runs.client(self._settings), self._settings.registered(name))
+            if name.endswith(CANDIDATE):
+                version = models.get_version(self._settings, registered, number)
+            else:
+                version = models.champion(runs.client(self._settings), registered)
         if version is None or str(version.version) != number:
             return None
         folder, digests = model_files.fetch_signed(self._settings, version, self._settings.home / "cache" / "served")
         python_models.check_served(self._settings, version)
         self._checkers.judge(version.name, number, folder, digests)
         return ServedModel.load(version.name, number, folder, digests, checked=True)
+
+    def _may_adopt(self, name: str, one: Desired) -> bool:
+        """Whether to write into the record now that an alias was moved; what failed is tried again later."""
+        key = name, f"alias {one.champion}"
+        if time.monotonic() < self._retries.get(key, Retry()).not_before:
+            return False
+        self._retries[key] = self._retries.get(key, Retry()).later(LONGEST_PAUSE)
+        return True
+
+    def _adopt(self, name: str, one: Desired) -> None:
+        try:
+            record = adopt(self._settings, self._settings.registered(name))
+        except Exception as error:  # nobody waits for it: the alias serves anyway
+            log.warning("the record of %s does not follow its alias: %s", name, str(error)[:300])
+            return
+        with self._lock:
+            self._retries.pop((name, f"alias {one.champion}"), None)
+        if record is not None:
+            log.info("%s: version %s is the champion, %s", name, record.champion or "none", record.by)
+            self.wake()

@@ -21,6 +21,8 @@ OF_A_MODEL = frozenset(
 )
 BENTOMLS = frozenset({"/", "/livez", "/healthz", "/schema.json"})
 OTHER = "other"  # stands for any path that is none of these
+KEY = b"x-airloom-key"
+REQUEST_ID = "airloom.request_id"  # key of the scope
 ROUTE, PARAMETERS = "airloom.route", "airloom.parameters"  # keys of the scope: what `match` says of its path
 log = logging.getLogger(__name__)
 
@@ -45,6 +47,16 @@ def route_of(scope: Scope) -> str:
     if ROUTE not in scope:
         scope[ROUTE], scope[PARAMETERS] = match(scope["path"])
     return str(scope[ROUTE])
+
+
+def key_of(scope: Scope) -> bytes:
+    """Requests with the same key are answered by the same version: that of the header `X-Airloom-Key`, else the
+    request's id, which is the client's or a new one.
+    """
+    for name, value in scope["headers"]:
+        if name == KEY:
+            return bytes(value)
+    return bytes(scope.get(REQUEST_ID, b""))
 
 
 @dataclass(frozen=True)

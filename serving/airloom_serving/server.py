@@ -5,12 +5,13 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from airloom.inference.instances import Instances, TooMany
+from airloom.deployment.rollout import CANARY, SHADOW
+from airloom.errors import InstancesRefused
+from airloom.inference.instances import TooMany
 from airloom.inference.model import Answers, Ended, Extras, NotFinite
 from airloom.monitoring import prediction_id
 from airloom.names import shown_model
@@ -21,35 +22,12 @@ from airloom_serving.counter import PredictionCounter
 from airloom_serving.limits import BATCHED_ROWS, MOST_VALUES, RUN_SECONDS
 from airloom_serving.metrics import Metrics
 from airloom_serving.prediction_log import Answered, PredictionLog
+from airloom_serving.questions import Judge, Question, Told
 from airloom_serving.reconciler import Reconciler
+from airloom_serving.rollouts import Rollouts
 from airloom_serving.served import ServedModel, TookTooLong
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Question:
-    """A judged request."""
-
-    model: ServedModel
-    instances: Instances
-    extras: Extras = field(default_factory=Extras)
-    raw: bool = False  # whether the graph's own outputs are wanted
-
-
-@dataclass(frozen=True)
-class Told:
-    """What there is to tell.
-
-    Attributes:
-        answers: one for each instance.
-        ids: of the predictions.
-        outputs: of the graph, (n, …) by name, where they were wanted.
-    """
-
-    answers: Answers
-    ids: list[str]
-    outputs: dict[str, Any]
 
 
 class Server:
@@ -59,6 +37,7 @@ class Server:
         settings = load_settings()
         self.installation = settings.installation
         self.reconciler = Reconciler(settings)
+        self.rollouts = Rollouts(settings, self.reconciler)
         self.log = PredictionLog(settings.prediction_log, settings.prediction_log_share)
         self.counter = PredictionCounter(settings.database_address)
         self.requests: Counter[str] = Counter()
@@ -69,19 +48,74 @@ class Server:
         self.log.start()
         self.counter.start()
         self.reconciler.start()
+        self.rollouts.start()
 
     def stop(self) -> None:
-        """End all three; what is counted and queued is written."""
+        """End all of them; what is counted and queued is written."""
+        self.rollouts.stop()
         self.log.stop()
         self.counter.stop()
         self.reconciler.stop()
 
+    def question(
+        self, name: str, key: bytes, judge: Judge, extras: Extras | None = None, *, version: str = "", raw: bool = False
+    ) -> Question:
+        """Judge a request for the version that answers it: the champion, or during a rollout also the candidate.
+
+        Args:
+            name: of the model, as a client has it.
+            key: requests with the same key are answered by the same version.
+            judge: makes instances of the request, as a version takes them.
+            extras: what is wanted besides.
+            version: that is asked for; "": whatever serves.
+            raw: whether the graph's own outputs are wanted.
+
+        Raises:
+            Refused: no such model is served.
+            InstancesRefused: it does not take the instances.
+        """
+        extras, model = extras or Extras(), self.served(name, version)
+        beside = None if version else self.reconciler.besides.get(self.short(model.name))
+        if beside is None:
+            return Question(model, judge(model), judge, extras, raw)
+        role = beside.role_for(key)
+        if role == CANARY:
+            try:
+                instances = judge(beside.model)
+            except InstancesRefused:
+                instances = judge(model)  # else it is the client's mistake
+                beside.refused()
+                return Question(model, instances, judge, extras, raw)
+            return Question(beside.model, instances, judge, extras, raw, beside, model, CANARY)
+        return Question(model, judge(model), judge, extras, raw, beside, model, shadow=role == SHADOW)
+
     async def answer(self, question: Question, form: Callable[[Told], Answer]) -> Answer:
-        """Answer a question: what is told is counted and logged.
+        """Answer a question: what is told is counted and logged. See `answered`."""
+        if question.beside is None:
+            return await self.answered(question, form)
+        return await question.beside.answer(self, question, form)
+
+    async def unseen(self, question: Question, seconds: float) -> list[Any]:
+        """The predictions for a question whose answer nobody gets; see `answered`."""
+        told: list[list[Any]] = []
+
+        def form(what: Told) -> Answer:
+            told.append(what.answers.predictions)
+            return Answer(b"")
+
+        with question.model.place():
+            await self._run(question, form, seconds)
+        return told[0]
+
+    async def answered(
+        self, question: Question, form: Callable[[Told], Answer], seconds: float = RUN_SECONDS
+    ) -> Answer:
+        """Have a question's model answer it.
 
         Args:
             question: what is asked.
             form: makes what is sent of what there is to tell, where the graph was run: on the loop or in a thread.
+            seconds: that it may take.
 
         Raises:
             Busy: too many wait for the model already.
@@ -91,18 +125,18 @@ class Server:
         model = question.model
         try:
             with model.place():
-                answer, outside = await self._run(question, form)
+                answer, outside = await self._run(question, form, seconds)
         except NotFinite as error:
             self.metrics.not_finite.labels(model.name, model.version).inc()
             log.warning("%s", error)
             raise
         except Ended:
-            raise TookTooLong(f"{model.name} did not answer within {RUN_SECONDS:g} s") from None
+            raise TookTooLong(f"{model.name} did not answer within {seconds:g} s") from None
         self.requests[model.name] += 1
         self.metrics.answered(model.name, model.version, question.instances.rows, outside)
         return answer
 
-    async def _run(self, question: Question, form: Callable[[Told], Answer]) -> tuple[Answer, int]:
+    async def _run(self, question: Question, form: Callable[[Told], Answer], seconds: float) -> tuple[Answer, int]:
         """Run the graph, with the requests that came together with this one or for this one in a thread.
 
         Returns:
@@ -112,13 +146,13 @@ class Server:
         began = loop.time()
         if instances.heavy or instances.rows > BATCHED_ROWS:
             options = run_options()
-            deadline = loop.call_at(began + RUN_SECONDS, terminate, options)
+            deadline = loop.call_at(began + seconds, terminate, options)
             try:
                 return await loop.run_in_executor(model.pool, self._run_alone, question, form, options)
             finally:
                 deadline.cancel()
                 terminate(options)  # a request that was cancelled leaves no graph behind
-        parts = [(values, await model.batches.run(values, began + RUN_SECONDS)) for values in instances]
+        parts = [(values, await model.batches.run(values, began + seconds)) for values in instances]
         answers = model.answered(instances, parts, question.extras)
         return self._told(question, answers, [outputs for _, outputs in parts], form, loop.time() - began)
 
@@ -147,8 +181,9 @@ class Server:
         """What is sent; it is counted and logged."""
         model, predictions = question.model, answers.predictions
         ids = prediction_id.several(model.name, model.version, len(predictions))
-        answer = form(Told(answers, ids, _joined(parts)))
-        self.counter.add(model.name, model.version, len(ids))
+        answer = form(Told(model, answers, ids, _joined(parts)))
+        if question.role != SHADOW:  # which nobody got
+            self.counter.add(model.name, model.version, len(ids))
         self.log.add(Answered(model.name, model.version, ids, predictions, seconds * 1000 / len(ids), len(ids)))
         return answer, answers.outside
 
@@ -167,6 +202,9 @@ class Server:
             served = ", ".join(self.reconciler.models)[:1000] or "none"
             raise Refused(404, f"no model {name[:80]!r} is served; served: {served}")
         if version and version != model.version:
+            beside = self.reconciler.besides.get(self.short(model.name))
+            if beside is not None and beside.model.version == version:
+                return beside.model
             raise Refused(404, f"of {self.short(model.name)} version {model.version} serves, not {version[:40]!r}")
         return model
 

@@ -7,7 +7,21 @@ from typing import Annotated, Any
 
 import typer
 
-from airloom.cli import db, gate, gc, init, installation, jobs, keys, lineage, models, pipelines, reproduce, studies
+from airloom.cli import (
+    db,
+    gate,
+    gc,
+    init,
+    installation,
+    jobs,
+    keys,
+    lineage,
+    models,
+    pipelines,
+    reproduce,
+    studies,
+)
+from airloom.cli import deploy as deploying
 from airloom.cli import predict as predicting
 from airloom.cli.console import Json, parse_parameters, say
 from airloom.cli.datasets import app as dataset_app
@@ -137,6 +151,8 @@ def _verdict(result: dict[str, Any]) -> str:
         return str(gate["reasons"][0])
     if registered is None:
         return "the gate refused the candidate"
+    if "rollout" in result and result["rollout"]["outcome"] != "promoted":
+        return f"version {registered['version']} does not serve, {result['rollout']['outcome']}"
     if "deployment" in result:
         return f"version {registered['version']} is the champion"
     judged = "" if gate["judged"] else ", nobody judged it"
@@ -167,6 +183,7 @@ app.add_typer(db.app, name="db")
 app.command()(installation.installation)
 app.add_typer(gate.app, name="gate")
 app.add_typer(models.app, name="model")
+app.add_typer(deploying.app, name="deploy")
 app.add_typer(keys.app, name="keys")
 app.add_typer(models.experiment, name="experiment")
 app.command()(predicting.predict)

@@ -138,10 +138,10 @@ def sign(version: Reference, json_: Json = False) -> None:
 
 @app.command()
 def rollback(model: Annotated[str, typer.Argument(help="Name of the model.")], json_: Json = False) -> None:
-    """Make the previous champion the champion again."""
-    from airloom.deployment import record
+    """Make the previous champion the champion again; a version on its way is taken back, and the champion stays."""
+    from airloom.deployment import rollouts
 
-    _print_deployment(record.roll_back(load(), model), model, as_json=json_)
+    _print_deployment(rollouts.roll_back(load(), model), model, as_json=json_)
 
 
 @app.command()

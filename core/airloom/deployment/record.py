@@ -1,18 +1,14 @@
 """The deployment record: what should serve, with a generation that only one writer can move."""
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING
-
-import httpx
+from typing import TYPE_CHECKING, Any, Self
 
 from airloom.contracts import Record
 from airloom.deployment.generations import advance, generation
-from airloom.errors import RegistryError, StackError
-from airloom.names import shown_model
+from airloom.deployment.rollout import CANARY, SHADOW, Counts, Rollout, now
+from airloom.errors import RegistryError
 from airloom.registry import models
 from airloom.settings import Settings
 from airloom.tracking import runs
@@ -21,6 +17,10 @@ from airloom.tracking.tags import Tag
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+BY_HAND, INTERRUPTED = "by hand", "an interrupted deployment"  # who moved an alias
+ENDINGS = 5  # rollouts of a version whose end its tag tells
+_TEXT = 300  # characters of a reason in a tag
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,31 @@ class Deployment(Record):
     champion: str = ""
     previous: str = ""  # the champion before this one, to which `roll_back` returns
     at: str = ""  # ISO 8601, UTC
+    by: str = ""  # who changed it, where that is known
+    rollout: Rollout | None = None  # a version on its way to be the champion
+
+    def to_dict(self) -> dict[str, Any]:
+        """As an earlier release reads it too, where nothing is in it that it does not know."""
+        return {name: value for name, value in super().to_dict().items() if value or name not in ("by", "rollout")}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The inverse of `to_dict`."""
+        rollout = values.get("rollout")
+        return cls(**{**values, "rollout": Rollout.from_dict(rollout) if rollout else None})
+
+    @classmethod
+    def of_tags(cls, tags: dict[str, str]) -> Self:
+        """What the tags of a registered model say.
+
+        Raises:
+            RegistryError: the tag is no record; somebody changed it.
+        """
+        try:
+            return cls.from_dict(json.loads(tags.get(Tag.DEPLOYMENT, "{}")))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            hint = "delete the tag in MLflow: the alias `champion` says what serves"
+            raise RegistryError(f"the tag {Tag.DEPLOYMENT} is no deployment record: {error!r}"[:300], hint) from None
 
 
 def current(settings: Settings, model: str) -> Deployment:
@@ -49,97 +74,152 @@ def current(settings: Settings, model: str) -> Deployment:
             if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
                 raise
             raise RegistryError(f"there is no registered model {model}", "run its pipeline first") from None
-    return Deployment.from_dict(json.loads(tags.get(Tag.DEPLOYMENT, "{}")))
+    return Deployment.of_tags(tags)
 
 
-def deploy(settings: Settings, model: str, version: str) -> Deployment:
-    """Make `version` the champion. What is champion already stays so, without a new generation.
+def deploy(settings: Settings, model: str, version: str, by: str = "") -> Deployment:
+    """Make `version` the champion at once. What is champion already stays so, without a new generation.
+
+    Args:
+        settings: of this installation.
+        model: its name.
+        version: the number.
+        by: who wants it.
 
     Raises:
-        RegistryError: no such version, it is half-registered, it is another installation's, or another deployment was
-            faster.
+        RegistryError: no such version, it is half-registered, it is another installation's, another version is on its
+            way, or another deployment was faster.
         ConfigError: another installation has the name of this one in this MLflow.
     """
     model = models.own(settings, model)
     models.deployable(settings, model, version)
+
+    def wanted(before: Deployment, serving: str) -> Deployment | None:
+        check_free(before, model)
+        if serving == version == before.champion:
+            return None
+        return _with_champion(before, serving, version).with_(by=by)
+
+    return change(settings, model, wanted, f"that of version {version}", version)
+
+
+def adopt(settings: Settings, model: str) -> Deployment | None:
+    """Take over what a person did with MLflow's own means: the alias `champion` says another version than the record.
+
+    It becomes a generation of its own, and ends a rollout.
+
+    Args:
+        settings: of this installation.
+        model: its name in the registry.
+
+    Returns:
+        The new record; None where both say the same, or a deployment is just being written.
+    """
+
+    before = current(settings, model)
+    by = INTERRUPTED if before.generation == generation(settings, model) + 1 else BY_HAND  # see `change`: it was killed
+
+    def wanted(before: Deployment, serving: str) -> Deployment | None:
+        if serving == before.champion:
+            return None
+        return _with_champion(before, before.champion, serving).with_(by=by, rollout=None)
+
+    try:
+        after = change(settings, model, wanted, "what an alias says", aliases=False, ending=f"another champion, {by}")
+    except Overtaken:
+        return None
+    return None if after == before else after
+
+
+class Overtaken(RegistryError):
+    """Another deployment was faster."""
+
+
+def change(
+    settings: Settings,
+    model: str,
+    wanted: Callable[[Deployment, str], Deployment | None],
+    what: str,
+    version: str = "",
+    *,
+    aliases: bool = True,
+    ending: str = "",
+    counts: Counts | None = None,
+) -> Deployment:
+    """Move the record from what it is to what is wanted, in one write after a compare-and-swap of its generation.
+
+    Args:
+        settings: of this installation.
+        model: its name in the registry.
+        wanted: gets the record and the version that has the alias `champion`; returns the new record, without
+            generation and time, or None where nothing is to be changed.
+        what: is deployed, for the message of the one who was slower.
+        version: that gets a role, and must be able to serve.
+        aliases: whether the alias `champion` follows.
+        ending: how a rollout ended that the new record has no more; the version's tag keeps it.
+        counts: of its last stage.
+
+    Raises:
+        Overtaken: another deployment was faster.
+        RegistryError: the version cannot be deployed, or MLflow does not answer.
+    """
     expected, before = generation(settings, model), current(settings, model)
     client = runs.client(settings)
     with runs.connection_errors(settings):
         claim(settings, client)
         champion = models.champion(client, model)
-        serving = str(champion.version) if champion else ""
-        if serving == version == before.champion:
+        after = wanted(before, str(champion.version) if champion else "")
+        if after is None:
             return before
-        deployment = Deployment(
-            generation=max(expected, before.generation) + 1,
-            champion=version,
-            previous=serving if serving != version else before.previous,
-            at=datetime.now(UTC).isoformat(timespec="seconds"),
-        )
-        with advance(settings, model, expected, deployment.generation) as moved:
+        after = after.with_(generation=max(expected, before.generation) + 1, at=now())
+        with advance(settings, model, expected, after.generation) as moved:
             if not moved:
-                message = f"another deployment of {model} was faster than that of version {version}"
-                raise RegistryError(message, "look at what serves now, then deploy again")
-            models.deployable(settings, model, version)  # once more: a collection may have been here
-            _write(client, model, deployment)
-    return deployment
+                message = f"another deployment of {model} was faster than {what}"
+                raise Overtaken(message, "look at what serves now, then deploy again")
+            if version:
+                models.deployable(settings, model, version)  # once more: a collection may have been here
+            if before.rollout is not None and ending:
+                _tell_end(client, model, before, ending, counts or Counts())
+            _write(client, model, after, aliases=aliases)
+    return after
 
 
-def roll_back(settings: Settings, model: str) -> Deployment:
-    """Make the previous champion the champion again; a second roll-back undoes the first.
+def _with_champion(before: Deployment, serving: str, version: str) -> Deployment:
+    return before.with_(champion=version, previous=serving if serving != version else before.previous)
+
+
+def check_free(before: Deployment, model: str) -> None:
+    """Refuse another deployment while a version is on its way.
 
     Raises:
-        RegistryError: there is no previous one, it is another installation's, or another deployment was faster.
+        RegistryError: one is.
     """
-    models.own(settings, model)
-    previous = current(settings, model).previous
-    if not previous:
-        raise RegistryError(f"{model} has no previous champion", "`airloom model promote` takes any version")
-    return deploy(settings, model, previous)
+    if before.rollout is not None:
+        hint = f"wait for its end, or take it back: `airloom deploy stop {model}`"
+        raise RegistryError(f"{model}: {before.rollout} is on its way to be the champion", hint)
 
 
-def _write(client: "MlflowClient", model: str, deployment: Deployment) -> None:
+def _tell_end(client: "MlflowClient", model: str, before: Deployment, ending: str, counts: Counts) -> None:
+    """Keep on the version how its rollout ended: the record forgets it."""
+    rollout = before.rollout
+    assert rollout is not None  # noqa: S101 - asked before
+    tags = client.get_model_version(model, rollout.version).tags
+    known = json.loads(tags.get(Tag.ROLLOUT, "[]"))
+    told: dict[str, Any] = {"ended": ending[:_TEXT], "stage": str(rollout.stage), "since": rollout.since, "at": now()}
+    told |= {"generation": before.generation, "counts": {name: n for name, n in counts.to_dict().items() if n}}
+    known = [*known, told][-ENDINGS:]
+    client.set_model_version_tag(model, rollout.version, Tag.ROLLOUT, json.dumps(known))
+
+
+def _write(client: "MlflowClient", model: str, deployment: Deployment, *, aliases: bool) -> None:
     client.set_registered_model_tag(model, Tag.DEPLOYMENT, json.dumps(deployment.to_dict()))
+    set_aliases = client.get_registered_model(model).aliases
+    role = deployment.rollout.stage.role if deployment.rollout else ""
+    for alias in {CANARY, SHADOW} & set(set_aliases) - {role}:
+        client.delete_registered_model_alias(model, alias)
+    if deployment.rollout:
+        client.set_registered_model_alias(model, role, deployment.rollout.version)
     if deployment.previous:
         client.set_registered_model_alias(model, "previous", deployment.previous)
-    client.set_registered_model_alias(model, "champion", deployment.champion)
-
-
-def wait_until_served(
-    settings: Settings, model: str, version: str, timeout: float, log_line: Callable[[str], None]
-) -> None:
-    """Return when the model server answers with `version`; at once when no server was ever started here.
-
-    Args:
-        settings: of this installation.
-        model: its name.
-        version: the number that should serve.
-        timeout: seconds to wait at most.
-        log_line: is told what came of it.
-
-    Raises:
-        StackError: it does not within `timeout` seconds; the message says what the server says of it.
-    """
-    if not settings.model_server:
-        log_line("no model server was started here; the version serves when one is")
-        return
-    deadline, answered = time.monotonic() + timeout, "nothing"
-    headers = {"Authorization": f"Bearer {settings.model_token}"}
-    model = shown_model(settings.registered(model), settings.installation)
-    while time.monotonic() < deadline:
-        try:
-            response = httpx.get(f"{settings.model_server}/status", headers=headers, timeout=5, trust_env=False)
-            status = response.raise_for_status().json()
-            serving = status["models"].get(model, {}).get("version", "")
-            problem = status.get("errors", {}).get(model)
-            answered = problem or (f"it serves version {serving}" if serving else "nothing")
-            if serving == version:
-                log_line(f"{model} version {version} is served")
-                return
-        except httpx.HTTPStatusError as error:
-            answered = f"it answers {error.response.status_code}"
-        except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError) as error:
-            answered = f"no answer ({type(error).__name__})"
-        time.sleep(0.2)
-    message = f"{model} version {version} is the champion, but {settings.model_server} does not serve it: {answered}"
-    raise StackError(message, "`airloom status`; the old version keeps serving meanwhile")
+    if aliases and deployment.champion:
+        client.set_registered_model_alias(model, "champion", deployment.champion)

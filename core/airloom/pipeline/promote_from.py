@@ -9,7 +9,7 @@ from airloom.contracts import Decision, Evaluation, Record, RunContext, Snapshot
 from airloom.deployment import record
 from airloom.errors import JobFailed, RegistryError
 from airloom.names import RunKey, owner_of, shown_model
-from airloom.pipeline.run import find_file, finish, one_at_a_time
+from airloom.pipeline.run import DEPLOYED, REGISTERED, find_file, finish, one_at_a_time
 from airloom.pipeline.steps import evaluate, promote
 from airloom.pipeline.steps.resolve import fix
 from airloom.pipeline.steps.submit import LogLine, run_step
@@ -108,12 +108,18 @@ def promote_from(
                 log_line(f"gate: {reason}")
             if override and not decision.passed:
                 decision = _overridden(settings, context, decision, override)
+            outcome = REGISTERED
             result = TakenOver(source, name, "", decision.passed, decision.reasons, key, context.mlflow_run)
             if decision.promotes:
                 registered = promote.register(settings, context, trained, evaluation, decision)
-                desired = promote.deploy(settings, registered, log_line) if deploy else {}
-                result = result.with_(version=registered.version, override=decision.override, deployment=desired)
-            finish(settings, context, decision, deployed=deploy)
+                result = result.with_(version=registered.version, override=decision.override)
+                if deploy:
+                    begun = promote.begin_deployment(settings, context, registered).to_dict()
+                    ended = promote.end_deployment(settings, registered, begun, log_line)
+                    outcome = DEPLOYED if ended.promoted else ended.outcome
+                    log_line(f"{name}/{registered.version}: {ended}")
+                    result = result.with_(deployment=ended.deployment)
+            finish(settings, context, decision, outcome=outcome)
     return result
 
 

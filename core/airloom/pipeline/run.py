@@ -25,6 +25,7 @@ from airloom.settings import Settings
 from airloom.spec.load import definition, find_pipelines, load_pipeline
 from airloom.tracking.ending import end_run, ending
 
+DEPLOYED, REGISTERED = "deployed", "registered"  # values of `Tag.OUTCOME`
 POLL = 0.2  # seconds between two looks whether another process has ended
 
 
@@ -105,16 +106,20 @@ def _steps(settings: Settings, context: RunContext, log_line: LogLine) -> dict[s
     result["gate"] = decision.to_dict()
     for reason in decision.reasons:
         log_line(f"gate: {reason}")
+    outcome = REGISTERED
     if decision.registers:
         registered = promote.register(settings, context, model, evaluation, decision)
         log_line(f"register: {registered.model} version {registered.version}")
         result["registered"] = registered.to_dict()
         if pipeline.deploy:
-            result["deployment"] = promote.deploy(settings, registered, log_line)
+            begun = promote.begin_deployment(settings, context, registered).to_dict()
+            ended = promote.end_deployment(settings, registered, begun, prefixed(log_line, "deploy"))
+            result |= {"deployment": ended.deployment, "rollout": {"outcome": ended.outcome, "reason": ended.reason}}
+            outcome = DEPLOYED if ended.promoted else ended.outcome
         else:
             log_line(f"deploy: {promote.left_to_people(settings, context, registered)}")
-    finish(settings, context, decision, deployed=pipeline.deploy is not None)
-    if decision.registers and pipeline.predict:
+    finish(settings, context, decision, outcome=outcome)
+    if outcome == DEPLOYED and pipeline.predict:
         result["predictions"] = _predict(settings, context, result["registered"], log_line)
     return result
 
@@ -231,16 +236,17 @@ def _resumable(settings: Settings, file: Path, command: str, key: str, log_line:
             signal.signal(signal.SIGTERM, before)
 
 
-def finish(settings: Settings, context: RunContext, decision: Decision | None = None, *, deployed: bool = True) -> None:
+def finish(
+    settings: Settings, context: RunContext, decision: Decision | None = None, *, outcome: str = DEPLOYED
+) -> None:
     """End the parent MLflow run. A refused candidate is a finished run too: the pipeline did its work.
 
     Args:
         settings: of this installation.
         context: of the pipeline run.
         decision: of the gate, or that there is none; None where a version was made.
-        deployed: whether the version that was made became the champion.
+        outcome: of the version that was made: deployed, registered, or what came of its rollout.
     """
-    outcome = "deployed" if deployed else "registered"
     if decision is not None and not decision.registers:
         outcome = "nothing new" if decision.nothing_new else "refused"
     end_run(settings, context.mlflow_run, "FINISHED", outcome)

@@ -290,17 +290,6 @@ def champion_itself(client: "MlflowClient", ctx: RunContext, uri: str, digests: 
     return str(serving.version) if digests is None or digests == digests_of(serving) else ""
 
 
-def champions(client: "MlflowClient", installation: str) -> dict[str, str]:
-    """By model of an installation the number of its champion; models without one are left out.
-
-    One request for each thousand models of all installations.
-    """
-    # A search for models tells their aliases; one for versions does not (MLflow 3.17).
-    registered = runs.pages(client.search_registered_models)
-    owned = (model for model in registered if owner_of(model.name) == installation)
-    return {model.name: str(model.aliases["champion"]) for model in owned if "champion" in model.aliases}
-
-
 def uri_of(version: "ModelVersion") -> str:
     """The address of a version's files, `models:/m-…`.
 

@@ -17,6 +17,7 @@ from airloom.errors import ConfigError
 from airloom.spec.base import Duration, ParameterName, Scalar, Section
 from airloom.spec.candidates import Candidate
 from airloom.spec.dataset import DatasetSection, Name
+from airloom.spec.deploy import DeploySection
 from airloom.spec.gate import GateSection
 from airloom.spec.predict import PredictSection
 from airloom.spec.tasks import METRICS, has, known
@@ -53,14 +54,6 @@ class ResourcesSection(Section):
     interpreter: str = Field(default="", description="Python of another environment, with airloom in it")
     environment: list[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]] = Field(
         default=[], description="names of further variables that jobs may see, for example credentials"
-    )
-
-
-class DeploySection(Section):
-    """How an accepted version comes to serve."""
-
-    steps: list[Literal["champion"]] = Field(
-        default=["champion"], min_length=1, max_length=1, description="what an accepted version becomes, in order"
     )
 
 

@@ -17,7 +17,7 @@ class Tag:
     KEY = "airloom.key"  # the run's name in the grammar of `airloom.names`; a retry finds the run again by it
     KIND = "airloom.kind"  # of a child run: train, trial, failed_trial
     CANDIDATE = "airloom.candidate"
-    OUTCOME = "airloom.outcome"  # of a pipeline run: deployed, registered, refused, nothing new, failed, stopped
+    OUTCOME = "airloom.outcome"  # of a pipeline run: deployed, registered, refused, rolled back, failed, …
     RESOLVED_BY = "airloom.resolved_by"  # the id of the task that resolved it; another one may not share its key
     SPEC = "airloom.spec.sha256"  # digest of the definition that `resolve` fixed; an artifact holds it
     REUSED = "airloom.reused"  # `airloom.reused.<step>`: the run that a step with a HIT takes its result from
@@ -89,11 +89,14 @@ class Tag:
     FROM = "airloom.from"  # the version there, `development.digits/3`
     FROM_RUN = "airloom.from.run"  # the MLflow run of its training
 
+    # Versions: what came of their way to the champion's place, the newest last, as JSON
+    ROLLOUT = "airloom.rollout"
+
     # Experiments
     INSTALLATION = "airloom.installation"  # the id of the installation that claims the name
 
     # Registered models
-    DEPLOYMENT = "airloom.deployment"
+    DEPLOYMENT = "airloom.deployment"  # what should serve, as JSON
 
 
 NOT_JUDGED = "NOT JUDGED: the pipeline file has no gate"  # the value of a version's `Tag.GATE` then

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow.dataset as ds
 import pytest
 
-from airloom.deployment import record
+from airloom.deployment import record, serving
 from airloom.errors import StackError
 from airloom.monitoring import prediction_id, prediction_log, totals
 from airloom.registry import models
@@ -160,7 +160,7 @@ def test_the_first_champion_comes_to_serve(served: Served) -> None:
     settings = replace(served.settings, server_url=served.url, server_token=TOKEN)
     record.deploy(settings, "digits", first.version)
     lines: list[str] = []
-    record.wait_until_served(settings, "digits", first.version, 60, lines.append)
+    serving.wait_until_served(settings, "digits", first.version, 60, lines.append)
     assert lines == ["digits version 1 is served"]
     found = served.predict(images(3, 7)).raise_for_status().json()
     assert (found["predictions"], found["model"], found["version"]) == ([3, 7], "digits", "1")
@@ -336,7 +336,7 @@ def test_what_cannot_be_trusted_is_refused_and_the_old_version_stays(served, har
     assert served.predict(images(8)).json()["predictions"] == [8]
     settings = replace(served.settings, server_url=served.url, server_token=TOKEN)
     with pytest.raises(StackError, match=wanted):
-        record.wait_until_served(settings, "digits", bad, 1, print)
+        serving.wait_until_served(settings, "digits", bad, 1, print)
     served.alias("1")
     served.until(lambda: "digits" not in served.status()["errors"])
 

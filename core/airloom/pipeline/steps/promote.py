@@ -1,7 +1,7 @@
 """From an evaluation to what serves: the gate, registration and deployment."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airloom.contracts import Decision, Evaluation, RegisteredVersion, RunContext, TrainedModel
 from airloom.names import shown_model
@@ -9,6 +9,10 @@ from airloom.pipeline.steps.base import Step, light
 from airloom.pipeline.steps.evaluate import by_name
 from airloom.settings import Settings, load
 from airloom.spec.load import definition
+
+if TYPE_CHECKING:
+    from airloom.deployment.record import Deployment
+    from airloom.deployment.rollouts import Ended
 
 GATE = Step("gate", "airloom.pipeline.steps.promote:gate", resources=light)
 
@@ -108,19 +112,51 @@ def left_to_people(settings: Settings, context: RunContext, registered: Register
     )
 
 
-def deploy(
-    settings: Settings, registered: RegisteredVersion, log_line: Callable[[str], None], timeout: float = 60
-) -> dict[str, Any]:
-    """Make the version the champion and wait until the model server answers with it.
+def begin_deployment(settings: Settings, context: RunContext, registered: RegisteredVersion) -> "Deployment":
+    """Make the version the champion, or let it answer beside the champion, as the pipeline file's `deploy` says.
+
+    Args:
+        settings: of this installation.
+        context: of the pipeline run.
+        registered: the version.
+
+    Raises:
+        RegistryError: another version of the model is on its way, or another deployment was faster.
+        ConfigError: the file has stages, and no model server was ever started here.
+    """
+    from airloom.deployment import rollouts
+    from airloom.deployment.rollout import Rollout
+    from airloom.spec.deploy import DeploySection
+
+    section = definition(context).deploy or DeploySection()
+    wanted = Rollout.of(registered.version, section, by=f"run {context.key}")
+    return rollouts.begin(settings, registered.model, wanted)
+
+
+def end_deployment(
+    settings: Settings,
+    registered: RegisteredVersion,
+    begun: dict[str, Any],
+    log_line: Callable[[str], None],
+    timeout: float = 60,
+) -> "Ended":
+    """Wait until a version that is on its way is the champion, or is not to be; of a champion, until it serves.
 
     Args:
         settings: of this installation.
         registered: the version.
+        begun: the record that `begin_deployment` returned, as a dict.
         log_line: gets each line of progress.
         timeout: seconds to wait for the model server.
-    """
-    from airloom.deployment import record
 
-    desired = record.deploy(settings, registered.model, registered.version).to_dict()
-    record.wait_until_served(settings, registered.model, registered.version, timeout, log_line)
-    return desired
+    Raises:
+        StackError: the server does not answer with the new champion.
+    """
+    from airloom.deployment import rollouts, serving
+    from airloom.deployment.record import Deployment
+
+    model, version = registered.model, registered.version
+    ended = rollouts.wait(settings, model, Deployment.from_dict(begun), version, log_line)
+    if ended.promoted:
+        serving.wait_until_served(settings, model, version, timeout, log_line)
+    return ended

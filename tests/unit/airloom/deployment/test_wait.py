@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from airloom.deployment.record import wait_until_served
+from airloom.deployment.serving import wait_until_served
 from airloom.errors import StackError
 from airloom.settings import Settings
 

@@ -8,7 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from airloom.cli.main import app
-from airloom.deployment.record import current, deploy, roll_back
+from airloom.deployment.record import current, deploy
+from airloom.deployment.rollouts import roll_back
 from airloom.errors import ConfigError, RegistryError, SignatureRefused
 from airloom.lineage.impact import impact
 from airloom.lineage.impact import render as render_impact

@@ -8,7 +8,8 @@ from typer.testing import CliRunner
 
 from airloom.cli.models import app
 from airloom.contracts import Decision, Evaluation
-from airloom.deployment.record import current, deploy, roll_back
+from airloom.deployment.record import current, deploy
+from airloom.deployment.rollouts import roll_back
 from airloom.errors import MlflowAway, RegistryError
 from airloom.registry import models, register
 from airloom.tracking import runs

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from airloom import home
 from airloom.cli import main as command_line
 from airloom.contracts import Decision, Evaluation
-from airloom.deployment.record import deploy, roll_back
+from airloom.deployment.record import deploy
+from airloom.deployment.rollouts import roll_back
 from airloom.errors import CorruptFile, RegistryError, SignatureRefused, StateError
 from airloom.registry import card, keys, models, register, signatures, vouch
 from airloom.registry.keys import TrustedKey, key_id
