@@ -120,12 +120,13 @@ class Beside:
             try:
                 answer = await server.answered(question, kept, self._seconds())
             except Exception:  # whatever it is: the client gets the champion's answer
-                self._tally.failed()
-                return await server.answered(question.of(champion, ""), form)
+                answer = await server.answered(question.of(champion, ""), form)
+                self._tally.failed()  # the champion can
+                return answer
             self._tally.candidate(asyncio.get_running_loop().time() - began)
             other = champion
         if other is not None:
-            self._begin(self._compare(server, question.of(other, SHADOW), told[0]))
+            self._begin(self._compare(server, question, other, told[0]))
         return answer
 
     async def _champion(self, server: Asks, question: Question, form: Callable[[Told], Answer], began: float) -> Answer:
@@ -151,11 +152,11 @@ class Beside:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _compare(self, server: Asks, question: Question, predictions: list[Any]) -> None:
+    async def _compare(self, server: Asks, question: Question, other: ServedModel, predictions: list[Any]) -> None:
         """Ask the other one too; nobody gets its answer."""
-        is_candidate = question.model is self.model
+        is_candidate = other is self.model
         try:
-            answers = await server.unseen(question, self._seconds())
+            answers = await server.unseen(question.of(other, SHADOW), self._seconds())
         except Exception:
             if is_candidate:
                 self._tally.failed()

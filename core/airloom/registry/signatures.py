@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 FORM = 1
 _PREFIX = "airloom."
 _CONTEXT = b"airloom model version\n"  # what the key signs of another kind begins otherwise
-# Not signed, as they change later: each can only keep a version from being served.
-CHANGING = frozenset({Tag.SIGNED, Tag.STATE, Tag.COLLECTED})
+# Not signed, as they change later: each can only keep a version from being served, or tells what came of a rollout.
+CHANGING = frozenset({Tag.SIGNED, Tag.STATE, Tag.COLLECTED, Tag.ROLLOUT})
 MIGRATE = (
     "`airloom db migrate`, as `airloom up` does, signs what an earlier release registered, after checking its files"
 )
