@@ -197,7 +197,7 @@ def _docs(pipeline: Pipeline, file: Path) -> str:
     if policy := pipeline.gate:
         minimums = ", ".join(f"{name} ≥ {value}" for name, value in policy.at_least.items())
         gate = f"gate: {minimums}; {_question(policy.against_champion)} (alpha {policy.against_champion.alpha})"
-    deploy = "deploy: what the gate passes becomes the champion"
+    deploy = f"deploy: what the gate passes becomes {pipeline.deploy}"
     if not pipeline.deploy:
         deploy = f"no `deploy`: `airloom model promote {pipeline.pipeline}/VERSION` makes a version the champion"
     answers = [f"- predict: the new champion answers `{one.dataset}`" for one in pipeline.predict]

@@ -153,7 +153,11 @@ def _end_of(pipeline: "Pipeline") -> list[str]:
         gate = f"  gate: {minimums}; against the champion {champion}"
     promoted = f"  no deploy: no run makes a version serve; `airloom model promote {version}` makes it the champion"
     answers = [f"  predict: each new champion answers {one.dataset}{_kept(one)}" for one in pipeline.predict]
-    return [gate, "  deploy: what the gate passes becomes the champion" if pipeline.deploy else promoted, *answers]
+    return [
+        gate,
+        f"  deploy: what the gate passes becomes {pipeline.deploy}" if pipeline.deploy else promoted,
+        *answers,
+    ]
 
 
 def _kept(wanted: "PredictSection") -> str:

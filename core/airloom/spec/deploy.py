@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from airloom.spec.base import Duration, Section
 
@@ -34,6 +34,16 @@ class StageSection(Section):
         return self
 
 
+def _kind(step: object) -> str:
+    return "champion" if isinstance(step, str) else "stage"
+
+
+# With a name for each kind a mistake is told of the one that was meant.
+DeployStep = Annotated[
+    Annotated[Literal["champion"], Tag("champion")] | Annotated[StageSection, Tag("stage")], Discriminator(_kind)
+]
+
+
 class LimitsSection(Section):
     """What a version may not do beside the champion. There is a limit also where the file says nothing of it."""
 
@@ -52,14 +62,14 @@ class LimitsSection(Section):
 class DeploySection(Section):
     """How an accepted version comes to serve."""
 
-    steps: list[Literal["champion"] | StageSection] = Field(
+    steps: list[DeployStep] = Field(
         default=["champion"], min_length=1, max_length=8, description="what an accepted version becomes, in order"
     )
     roll_back_when: LimitsSection = Field(default=LimitsSection(), description="what takes it back on the way")
 
     @field_validator("steps")
     @classmethod
-    def _ends(cls, steps: list[Literal["champion"] | StageSection]) -> list[Literal["champion"] | StageSection]:
+    def _ends(cls, steps: list[DeployStep]) -> list[DeployStep]:
         if steps[-1] != "champion" or "champion" in steps[:-1]:
             raise ValueError("the last step, and no other, is champion")
         return steps
@@ -68,3 +78,10 @@ class DeploySection(Section):
     def stages(self) -> list[StageSection]:
         """What comes before the champion."""
         return [step for step in self.steps if isinstance(step, StageSection)]
+
+    def __str__(self) -> str:
+        shown = [
+            f"{'shadow' if stage.canary is None else 'canary'} {stage.canary or stage.shadow:.4g}"
+            for stage in self.stages
+        ]
+        return " → ".join([*shown, "champion"])

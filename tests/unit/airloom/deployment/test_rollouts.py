@@ -31,7 +31,9 @@ def begin(small, version) -> Deployment:
 
 
 def move(small, record, action, counts=None):
-    return rollouts.go_on(small.settings, "small", record.generation, Verdict(action, "so it is", []), counts or Counts())
+    return rollouts.go_on(
+        small.settings, "small", record.generation, Verdict(action, "so it is", []), counts or Counts()
+    )
 
 
 def aliases(small):
@@ -63,9 +65,7 @@ def test_it_goes_from_stage_to_stage_and_becomes_the_champion(two):
     assert (told["ended"], told["stage"], told["counts"]) == ("promoted: so it is", "canary 10%", {"requests": 12})
 
 
-@pytest.mark.parametrize(
-    ("action", "outcome"), [(ROLL_BACK, rollouts.ROLLED_BACK), (KEEP, rollouts.INCONCLUSIVE)]
-)
+@pytest.mark.parametrize(("action", "outcome"), [(ROLL_BACK, rollouts.ROLLED_BACK), (KEEP, rollouts.INCONCLUSIVE)])
 def test_who_is_taken_back_leaves_the_champion(two, action, outcome):
     small, first, second = two
     begun = begin(small, second)
@@ -83,7 +83,9 @@ def test_a_second_deployment_is_refused_and_the_first_can_be_stopped(two):
     third = small.register("three").version
     begin(small, second)
     for refused in (lambda: begin(small, third), lambda: deploy(small.settings, "small", third)):
-        with pytest.raises(RegistryError, match=f"version {second} as shadow 100%, stage 1 of 2 is on its way") as error:
+        with pytest.raises(
+            RegistryError, match=f"version {second} as shadow 100%, stage 1 of 2 is on its way"
+        ) as error:
             refused()
         assert "airloom deploy stop small" in error.value.hint
     assert rollouts.roll_back(small.settings, "small").champion == first  # it takes back what is on its way
