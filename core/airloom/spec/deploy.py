@@ -80,8 +80,6 @@ class DeploySection(Section):
         return [step for step in self.steps if isinstance(step, StageSection)]
 
     def __str__(self) -> str:
-        shown = [
-            f"{'shadow' if stage.canary is None else 'canary'} {stage.canary or stage.shadow:.4g}"
-            for stage in self.stages
-        ]
+        roles = [("canary", stage.canary) if stage.canary else ("shadow", stage.shadow) for stage in self.stages]
+        shown = [f"{role} {share:.4g}" for role, share in roles]
         return " → ".join([*shown, "champion"])

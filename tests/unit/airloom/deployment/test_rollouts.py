@@ -135,7 +135,7 @@ def test_a_deployment_that_was_killed_before_its_alias_is_taken_back_by_that_nam
 
 
 def test_a_rollout_that_no_server_ends_is_ended_by_whoever_looks(two):
-    small, first, second = two
+    small, _, second = two
     begun = begin(small, second)
     old = begun.rollout.with_(since=(datetime.now(UTC) - timedelta(hours=1)).isoformat())
     tag = json.dumps(begun.with_(rollout=old).to_dict())

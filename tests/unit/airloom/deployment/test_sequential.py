@@ -25,7 +25,7 @@ def drawn(random_, requests, rate) -> int:
 
 
 def looks(seed, rate=0.0, champion_rate=0.0, slow=0.05, most=5000, look=LOOK):
-    """Counts of a canary of 10 %, look by look: errors at two rates, and times of which 5 % and 1 % are beyond p95, p99."""
+    """Counts of a canary of 10 %, look by look: errors at two rates, times of which 5 % and 1 % are slow."""
     random_, counts = random.Random(seed), Counts()
     while counts.requests < most:
         more = {"requests": look, "errors": drawn(random_, look, rate), "timed": look, "compared": look}
