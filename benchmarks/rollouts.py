@@ -92,9 +92,7 @@ def main() -> int:
             good.append(first)
     report.add("false_rollbacks", [back / ROLLOUTS])
     report.add("good_requests", good)
-    report.note(
-        rollouts=ROLLOUTS, never_went_on=ROLLOUTS - len(good), median_look=statistics.median(good) if good else 0
-    )
+    report.note(rollouts=ROLLOUTS, never_went_on=ROLLOUTS - len(good))
     return report.finish()
 
 
