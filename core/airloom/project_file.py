@@ -50,6 +50,10 @@ KEYS = {
     "server_url": Key(str, "a model server of your own", '"https://models.example.org"'),
     "airflow_url": Key(str, "an Airflow of your own", '"https://airflow.example.org"'),
     "airflow_user": Key(str, "who logs in there", '"airloom"'),
+    "served_mb": Key(
+        int, "MiB of models that the model server holds at once, loaded as they are asked for; default: 0, all", "4096"
+    ),
+    "served_always": Key(str, "names of models that it loads at its start and keeps then", '"digits, prices"'),
     "prediction_log_share": Key(float, "the share of the predictions that are logged, 0 to 1; default: 1", "0.1"),
     "trusted_keys": Key(
         str,

@@ -28,7 +28,8 @@ class Settings:
     Homes that share datasets name one git remote (`data_remote`) and, when they start it, one DVC remote (`dvc_remote`,
     any address that DVC knows), each an address or a folder; otherwise both stand in `home/data`. `database` is the
     SQLAlchemy address of our own tables, SQLite in `home` where it is empty; `mlflow_store` that of MLflow's tables,
-    which lineage reads, where MLflow is not the embedded stack's. `prediction_log_share` of the predictions, 0 to 1, go
+    which lineage reads, where MLflow is not the embedded stack's. The model server holds at most `served_mb` MiB of
+    models at once, those of `served_always` among them; 0: all. `prediction_log_share` of the predictions, 0 to 1, go
     into the prediction log. `trusted_keys` is a file of the public keys whose signatures of model versions are trusted,
     instead of the one in `home`. `mlflow_login` off starts the stack's MLflow without a login.
     `devices` declares so many pretended devices instead of those found; `confine_jobs` lets jobs write only below
@@ -51,6 +52,8 @@ class Settings:
     dvc_remote: str = variable("DVC_REMOTE", "", str, whole=setting_values.address)
     database: str = variable("DATABASE", "", str, whole=setting_values.database)
     mlflow_store: str = variable("MLFLOW_STORE", "", str, whole=setting_values.database)
+    served_mb: int = variable("SERVED_MB", 0, setting_values.count)
+    served_always: str = variable("SERVED_ALWAYS", "", str)
     prediction_log_share: float = variable("PREDICTION_LOG_SHARE", 1.0, setting_values.share)
     trusted_keys: str = variable("TRUSTED_KEYS", "", str, whole=setting_values.file)
     job_python: str = variable("JOB_PYTHON", "", str, whole=setting_values.program)

@@ -40,7 +40,9 @@ class Api:
 
         POST /v1/models/{model}/predict is the same, with the name in the path.
         """
-        question = await self._question(await body_of(receive), scope[PARAMETERS].get("model"), key_of(scope))
+        body = await body_of(receive)
+        name, key = scope[PARAMETERS].get("model"), key_of(scope)
+        question = await self._server.awake(lambda: self._question(body, name, key))
 
         def form(told: Told) -> Answer:
             model = told.model
@@ -98,6 +100,8 @@ class Api:
         rollouts = {name: self._rollout(name) for name in self._server.reconciler.rollouts}
         loading = {name: asdict(version) for name, version in self._server.reconciler.loading.copy().items()}
         values: dict[str, Any] = {"models": models, "loading": loading, "errors": dict(self._server.reconciler.errors)}
+        reconciler = self._server.reconciler
+        values["asleep"] = sorted(name for name in reconciler.known if name not in reconciler.models)
         values |= {"rollouts": rollouts, "rolling": self._server.rollouts.problem or "ok"}
         values |= {"log_dropped": self._server.log.dropped, "counting": self._server.counter.problem or "ok"}
         return Answer(orjson.dumps({**values, "pid": os.getpid()}))
@@ -108,7 +112,7 @@ class Api:
             return Answer(
                 orjson.dumps({"models": {name: self._about(m) for name, m in self._server.reconciler.models.items()}})
             )
-        model = self._server.served(scope[PARAMETERS]["model"])
+        model = await self._server.model(scope[PARAMETERS]["model"])
         return Answer(orjson.dumps({"model": self._server.short(model.name), **self._about(model)}))
 
     def _all(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from airloom.inference.instances import Instances
 from airloom.version import __version__
 from airloom_serving.asgi import Answer, Receive, Scope, body_of
 from airloom_serving.description import described
-from airloom_serving.questions import Told
+from airloom_serving.questions import Question, Told
 from airloom_serving.routes import PARAMETERS, key_of
 from airloom_serving.served import ServedModel
 from airloom_serving.server import Server
@@ -42,7 +42,7 @@ class OpenInference:
 
     async def model(self, scope: Scope, _: Receive) -> Answer:
         """GET /v2/models/{model}: its tensors; -1 stands for a dimension of any size."""
-        model = self._model(scope)
+        model = await self._model(scope)
         told = described(model)
         sides = {side: [_tensor(one) for one in told[side]] for side in ("inputs", "outputs")}
         name = self._server.short(model.name)
@@ -52,32 +52,33 @@ class OpenInference:
 
     async def ready(self, scope: Scope, _: Receive) -> Answer:
         """GET /v2/models/{model}/ready"""
-        model = self._model(scope)
+        model = await self._model(scope)
         return Answer(orjson.dumps({"name": self._server.short(model.name), "ready": True}))
 
     async def infer(self, scope: Scope, receive: Receive) -> Answer:
         """POST /v2/models/{model}/infer"""
-        self._model(scope)  # before the body is looked at
         length = next((value for name, value in scope["headers"] if name == LENGTH), None)
         asked = read(await body_of(receive), length)
         at = scope[PARAMETERS]
-        question = self._server.question(
-            at["model"],
-            key_of(scope),
-            lambda model: model.limited(_instances(model, asked)),
-            version=at.get("version", ""),
-            raw=True,
-        )
+
+        async def question() -> Question:
+            return self._server.question(
+                at["model"],
+                key_of(scope),
+                lambda model: model.limited(_instances(model, asked)),
+                version=at.get("version", ""),
+                raw=True,
+            )
 
         def form(told: Told) -> Answer:
             name = self._server.short(told.model.name)
             more = {"prediction_ids": told.ids, "predictions": told.answers.predictions}
             return answer(asked, name, told.model.version, told.outputs, more)
 
-        return await self._server.answer(question, form)
+        return await self._server.answer(await self._server.awake(question), form)
 
-    def _model(self, scope: Scope) -> ServedModel:
-        return self._server.served(scope[PARAMETERS]["model"], scope[PARAMETERS].get("version", ""))
+    async def _model(self, scope: Scope) -> ServedModel:
+        return await self._server.model(scope[PARAMETERS]["model"], scope[PARAMETERS].get("version", ""))
 
 
 def _tensor(told: dict[str, Any]) -> dict[str, Any]:

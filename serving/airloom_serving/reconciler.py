@@ -17,6 +17,7 @@ from airloom.settings import Settings
 from airloom.tracking import runs
 from airloom_serving.beside import Beside
 from airloom_serving.served import ServedModel
+from airloom_serving.shelf import Shelf, give_back
 from airloom_serving.verdicts import Checkers, Refused
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ class Reconciler:
     """
 
     def __init__(self, settings: Settings, checkers: Checkers | None = None) -> None:
+        self.shelf = Shelf(settings.served_mb * 2**20, {name.strip() for name in settings.served_always.split(",")})
         self.models: dict[str, ServedModel] = {}
         self.besides: dict[str, Beside] = {}  # the candidates that may answer, by the name of their champion
         self.rollouts: dict[str, tuple[int, Rollout]] = {}  # what the registry said last, with the generation
@@ -66,6 +68,7 @@ class Reconciler:
         self._retries: dict[tuple[str, str], Retry] = {}  # by name and version
         self._wanted: dict[str, str] = {}  # the version by name, as the registry said last
         self._candidates: dict[str, ServedModel] = {}  # by name
+        self._asked: dict[str, Future[None]] = {}  # the loads of models that somebody waits for, by name
         self._refused: dict[tuple[str, str], str] = {}  # why, by name and version: another try would not change it
         self._first: set[str] | None = None  # models of the first look whose champion is neither loaded nor refused yet
         self._lock = threading.Lock()  # of all these
@@ -144,7 +147,8 @@ class Reconciler:
             due = [(name, number) for name, number in self._wanted.items() if self._is_due(name, number)]
             since = datetime.now(UTC).isoformat(timespec="seconds")
             self.loading |= {name: Loading(number, since) for name, number in due}
-            self._first = set(wanted) - set(self.models) if self._first is None else self._first & set(wanted)
+            first = {name for name in wanted if self.shelf.stays(name)} - set(self.models)
+            self._first = first if self._first is None else self._first & set(wanted)
             moved = [name for name, one in found.items() if one.is_moved and self._may_adopt(name, one)]
             adopting = [self._loaders.submit(self._adopt, name, found[name]) for name in moved]
             return [*adopting, *(self._loaders.submit(self._load, name, number) for name, number in due)]
@@ -179,6 +183,8 @@ class Reconciler:
         if serving is not None and serving.version == number:
             self.errors.pop(name, None)  # the alias moved back from a version that could not be loaded
             return False
+        if serving is None and not name.endswith(CANDIDATE) and not self.shelf.stays(name):
+            return False  # see `want`
         return name not in self.loading and time.monotonic() >= self._retries.get((name, number), Retry()).not_before
 
     def _load(self, name: str, number: str) -> None:
@@ -192,6 +198,7 @@ class Reconciler:
             problem = error
         with self._lock:
             del self.loading[name]
+            self._asked.pop(name, None)
             if self._wanted.get(name) != number:  # the alias has moved on meanwhile
                 return
             if problem is not None:
@@ -211,11 +218,51 @@ class Reconciler:
             self._candidates[name] = model
         else:
             self.models = {**self.models, name: model}
+            self._make_room(name)
         self._stand_beside()
         self.errors.pop(name, None)
         self._retries.pop((name, model.version), None)
         self._refused.pop((name, model.version), None)
         log.info("serving version %s of %s", model.version, name)
+
+    def _make_room(self, newest: str) -> None:
+        """Drop models that were not asked for long, where there are too many; whoever waits for one gets its answer."""
+        gone = self.shelf.too_many(self.models, newest)
+        if gone:
+            self.models = {name: model for name, model in self.models.items() if name not in gone}
+            log.info("not in memory any more: %s", ", ".join(gone)[:500])
+            self._loaders.submit(give_back)
+
+    @property
+    def known(self) -> list[str]:
+        """The models that have a champion, in memory or not."""
+        return [name for name in self._wanted if not name.endswith(CANDIDATE)]
+
+    def knows(self, name: str) -> bool:
+        """Whether a model has a champion that is loaded when it is asked."""
+        return name in self._wanted and bool(self.shelf.room) and not name.endswith(CANDIDATE)
+
+    def want(self, name: str) -> "Future[None]":
+        """Load the champion of a model that is not in memory; all who ask wait for the same load.
+
+        Args:
+            name: of a model that `knows` knows.
+
+        Returns:
+            What ends when it is loaded or refused; `errors` says which.
+        """
+        with self._lock:
+            if name in self._asked:
+                return self._asked[name]
+            number = self._wanted.get(name, "")
+            due = self._retries.get((name, number), Retry()).not_before
+            if name in self.models or not number or name in self.loading or time.monotonic() < due:
+                done: Future[None] = Future()
+                done.set_result(None)
+                return done
+            self.loading[name] = Loading(number, datetime.now(UTC).isoformat(timespec="seconds"))
+            self._asked[name] = self._loaders.submit(self._load, name, number)
+            return self._asked[name]
 
     def _loaded(self, name: str, number: str) -> ServedModel | None:
         """The version, its signature verified, fetched, checked and loaded; None where the alias has moved on."""
@@ -230,7 +277,9 @@ class Reconciler:
         folder, digests = model_files.fetch_signed(self._settings, version, self._settings.home / "cache" / "served")
         python_models.check_served(self._settings, version)
         self._checkers.judge(version.name, number, folder, digests)
-        return ServedModel.load(version.name, number, folder, digests, checked=True)
+        model = ServedModel.load(version.name, number, folder, digests, checked=True)
+        model.size = sum((folder / path).stat().st_size for path in digests)
+        return model
 
     def _may_adopt(self, name: str, one: Desired) -> bool:
         """Whether to write into the record now that an alias was moved; what failed is tried again later."""

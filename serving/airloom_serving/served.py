@@ -28,11 +28,24 @@ class Busy(Exception):
     status = 503
 
 
+class Asleep(Exception):
+    """A model that is not in memory is asked.
+
+    Args:
+        name: of the model.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} is not in memory")
+        self.name = name
+
+
 @dataclass
 class ServedModel(LoadedModel):
     """What answers the requests for one registered model."""
 
     loaded_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    size: int = 0  # bytes of its files
     asked: int = 0  # requests that are answered or wait
     apart: bool = False  # its answer to a row does not depend on the rows beside it
 

@@ -4,8 +4,8 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -25,8 +25,10 @@ from airloom_serving.prediction_log import Answered, PredictionLog
 from airloom_serving.questions import Judge, Question, Told
 from airloom_serving.reconciler import Reconciler
 from airloom_serving.rollouts import Rollouts
-from airloom_serving.served import ServedModel, TookTooLong
+from airloom_serving.served import Asleep, Busy, ServedModel, TookTooLong
 
+T = TypeVar("T")
+WAKES = 3  # tries to ask a model that others push out of memory again
 log = logging.getLogger(__name__)
 
 
@@ -57,6 +59,34 @@ class Server:
         self.counter.stop()
         self.reconciler.stop()
 
+    async def awake(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """What `ask` returns, once the model that it asks is in memory.
+
+        Raises:
+            Busy: the model cannot be loaded now.
+        """
+        for _ in range(WAKES):
+            try:
+                return await ask()
+            except Asleep as asleep:
+                name = asleep.name
+            loading = asyncio.wrap_future(self.reconciler.want(name))
+            try:
+                async with asyncio.timeout(RUN_SECONDS):
+                    await asyncio.shield(loading)  # others wait for it too
+            except TimeoutError:
+                break
+        problem = self.reconciler.errors.get(name, f"it was not loaded within {RUN_SECONDS:g} s")
+        raise Busy(f"{name} cannot be asked now: {problem}")
+
+    async def model(self, name: str, version: str = "") -> ServedModel:
+        """The model that serves under a name, once it is in memory; see `served`."""
+
+        async def ask() -> ServedModel:
+            return self.served(name, version)
+
+        return await self.awake(ask)
+
     def question(
         self, name: str, key: bytes, judge: Judge, extras: Extras | None = None, *, version: str = "", raw: bool = False
     ) -> Question:
@@ -76,6 +106,8 @@ class Server:
         """
         extras, model = extras or Extras(), self.served(name, version)
         beside = None if version else self.reconciler.besides.get(self.short(model.name))
+        if self.reconciler.shelf.room:
+            self.reconciler.shelf.used(self.short(model.name))
         if beside is None:
             return Question(model, judge(model), judge, extras, raw)
         role = beside.role_for(key)
@@ -196,8 +228,11 @@ class Server:
 
         Raises:
             Refused: none does, or it is another version.
+            Asleep: it is not in memory.
         """
         model = self.reconciler.models.get(name) or self.reconciler.models.get(self.short(name))
+        if model is None and (self.reconciler.knows(name) or self.reconciler.knows(self.short(name))):
+            raise Asleep(self.short(name))
         if model is None:
             served = ", ".join(self.reconciler.models)[:1000] or "none"
             raise Refused(404, f"no model {name[:80]!r} is served; served: {served}")

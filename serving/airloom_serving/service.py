@@ -3,6 +3,7 @@
 import gc
 import logging
 import os
+import sys
 from typing import Any
 
 import bentoml  # noqa: TID253 - this file is what BentoML itself loads, nothing else imports it
@@ -44,6 +45,9 @@ class ModelServer:
 
     def __init__(self) -> None:
         logging.getLogger("airloom_serving").setLevel(logging.INFO)  # BentoML lets warnings of others through only
+        # By default a thread with work gives the interpreter back after 5 ms, and the loop loses it at each read and
+        # write: requests waited for ten such turns of the log's and the registry's threads.
+        sys.setswitchinterval(0.0005)
         gc.freeze()  # the collector need not look through what was imported because a request has many lists
         server.start()
 

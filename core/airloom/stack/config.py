@@ -76,6 +76,8 @@ def environment(settings: Settings) -> dict[str, str]:
         "AIRLOOM_PROJECT": str(settings.project),
         "AIRLOOM_DATABASE": settings.database_address,
         "AIRLOOM_PREDICTION_LOG_SHARE": str(settings.prediction_log_share),
+        "AIRLOOM_SERVED_MB": str(settings.served_mb),
+        "AIRLOOM_SERVED_ALWAYS": settings.served_always,
         "AIRLOOM_TRUSTED_KEYS": settings.trusted_keys,
         "AIRLOOM_JOB_PYTHON": settings.job_python,
         MARK: str(home),

@@ -5,7 +5,10 @@ from typing import Any
 import onnxruntime  # noqa: TID253 - a test of ONNX code
 import pytest
 from onnx import TensorProto, helper
+from starlette.testclient import TestClient
 
+from airloom_serving.api import build
+from airloom_serving.metrics import Measured
 from airloom_serving.server import Server
 from airloom_serving.verdicts import Checkers
 
@@ -39,6 +42,26 @@ def checkers(tmp_path_factory) -> Iterator[Checkers]:
     checkers = Checkers(tmp_path_factory.mktemp("verdicts"))
     yield checkers
     checkers.close()
+
+
+@pytest.fixture(scope="session")
+def one_loop() -> Callable[[Server], TestClient]:
+    """A client whose requests all run on one event loop, which outlives them; use it as a context manager."""
+
+    def make(server: Server) -> TestClient:
+        app = Measured(build(server), server.metrics)
+
+        async def whole(scope, receive, send):
+            if scope["type"] != "lifespan":
+                await app(scope, receive, send)
+                return
+            for step in ("startup", "shutdown"):
+                assert (await receive())["type"] == f"lifespan.{step}"
+                await send({"type": f"lifespan.{step}.complete"})
+
+        return TestClient(whole, raise_server_exceptions=False)
+
+    return make
 
 
 @pytest.fixture

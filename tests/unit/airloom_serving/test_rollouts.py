@@ -21,8 +21,6 @@ from airloom.registry import models
 from airloom.tracking import runs
 from airloom_serving import reconciler as reconciling
 from airloom_serving import rollouts as judging
-from airloom_serving.api import build
-from airloom_serving.metrics import Measured
 from airloom_serving.reconciler import CANDIDATE, Reconciler
 from airloom_serving.rollouts import Rollouts
 from airloom_serving.server import Server
@@ -62,7 +60,7 @@ class Load:
 
 
 @pytest.fixture
-def running(small, monkeypatch, checkers) -> Iterator[tuple[Server, TestClient]]:
+def running(small, monkeypatch, checkers, one_loop) -> Iterator[tuple[Server, TestClient]]:
     """A server process's threads, over the registry of `small`."""
     monkeypatch.setenv("AIRLOOM_HOME", str(small.settings.home))
     monkeypatch.setattr(reconciling, "POLL_SECONDS", 0.3)
@@ -71,20 +69,10 @@ def running(small, monkeypatch, checkers) -> Iterator[tuple[Server, TestClient]]
     server = Server()
     server.reconciler = Reconciler(small.settings, checkers)
     server.rollouts = Rollouts(small.settings, server.reconciler)
-    app = Measured(build(server), server.metrics)
-
-    async def whole(scope, receive, send):
-        if scope["type"] != "lifespan":
-            await app(scope, receive, send)
-            return
-        for step in ("startup", "shutdown"):
-            assert (await receive())["type"] == f"lifespan.{step}"
-            await send({"type": f"lifespan.{step}.complete"})
-
     monkeypatch.setattr(checkers, "close", lambda: None)  # those of other tests too
     server.start()
     try:
-        with TestClient(whole, raise_server_exceptions=False) as client:
+        with one_loop(server) as client:
             yield server, client
     finally:
         server.stop()

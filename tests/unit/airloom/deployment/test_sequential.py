@@ -4,7 +4,7 @@ import random
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airloom.deployment.judge import GO_ON, HOLD, KEEP, ROLL_BACK, judge
@@ -36,6 +36,7 @@ def looks(seed, rate=0.0, champion_rate=0.0, slow=0.05, most=5000, look=LOOK):
         yield counts
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10_000), st.integers(0, 10_000), st.floats(1e-6, 0.5))
 def test_it_holds_what_was_seen(hits, misses, alpha):
     trials = hits + misses
