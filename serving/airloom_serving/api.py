@@ -138,7 +138,8 @@ class Api:
 
     async def metrics_text(self, *_: Any) -> Answer:
         """GET /metrics, for Prometheus."""
-        return Answer(self._server.metrics.text(), media=b"text/plain; version=0.0.4; charset=utf-8")
+        besides = list(self._server.reconciler.besides.values())
+        return Answer(self._server.metrics.text(besides), media=b"text/plain; version=0.0.4; charset=utf-8")
 
 
 def build(server: Server, documentation: Callable[[], dict[str, Any]] = dict) -> Routes:

@@ -6,11 +6,13 @@ looked at, and keeps them for good. Here the labels come from fixed sets: our ro
 
 import time
 import warnings
+from collections.abc import Iterable
 from importlib import import_module
 from typing import Any
 
 from airloom_serving.access_log import AccessLog, names_of
 from airloom_serving.asgi import App, Receive, Scope, Send
+from airloom_serving.beside import Beside
 from airloom_serving.routes import REQUEST_ID, route_of
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -24,7 +26,7 @@ class Metrics:
             # It hands prometheus_client through once the worker has set it up, and advises that very package.
             warnings.simplefilter("ignore", DeprecationWarning)
             prometheus: Any = import_module("bentoml.metrics")
-            counter, histogram = prometheus.Counter, prometheus.Histogram
+            counter, histogram, gauge = prometheus.Counter, prometheus.Histogram, prometheus.Gauge
             self._text, self._registry = prometheus.generate_latest, prometheus.CollectorRegistry()
 
         def make(kind: Any, name: str, text: str, labels: list[str], **more: Any) -> Any:
@@ -41,8 +43,21 @@ class Metrics:
             counter, "outside", "Instances with a value beyond what was observed in training.", of_model
         )
 
-    def text(self) -> bytes:
-        """All of them."""
+        self._beside = make(
+            gauge, "rollout", "What was counted of a candidate in its stage.", [*of_model, "role", "counted"]
+        )
+
+    def text(self, besides: Iterable[Beside] = ()) -> bytes:
+        """All of them.
+
+        Args:
+            besides: the candidates that stand beside a champion now.
+        """
+        self._beside.clear()  # of a stage that is over nothing is told any more
+        for beside in besides:
+            for counted, number in beside.counts.to_dict().items():
+                labels = beside.model.name, beside.model.version, beside.rollout.stage.role, counted
+                self._beside.labels(*labels).set(number)
         return bytes(self._text(self._registry))
 
     def request(self, route: str, status: int, seconds: float) -> None:

@@ -139,6 +139,8 @@ def test_one_that_is_cut_off_gets_nothing(client, stand):
     assert ask(client, [1, 2, 3]).json()["version"] == "2"
     beside.cut = "errors"
     assert ask(client, [1, 2, 3]).json()["version"] == "1"
+    gauge = 'airloom_rollout{counted="requests",model="small",role="canary",version="2"} 1.0'
+    assert gauge in client.get("/metrics").text
     told = client.get("/status").json()["rollouts"]["small"]
     assert (told["version"], told["stage"], told["answers"], told["cut_off"]) == ("2", "canary 100%", False, "errors")
 
