@@ -122,7 +122,7 @@ def test_a_shadow_answers_after_the_champion_and_nobody_gets_it(server, client, 
     counts = counted(beside, compared=20)
     assert (counts.requests, counts.compared, counts.disagreed, counts.champion_requests) == (20, 20, 20, 20)
     assert set(server.counter._totals) == {("small", "1")}  # what nobody got is no prediction
-    assert 'version="2"' not in client.get("/metrics").text
+    assert 'airloom_predictions_total{model="small",version="2"' not in client.get("/metrics").text
 
 
 def test_a_shadow_that_fails_is_counted_and_one_that_is_slow_is_not_waited_for(client, stand, monkeypatch):
