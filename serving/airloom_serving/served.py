@@ -13,6 +13,7 @@ from airloom.golden import Golden
 from airloom.inference.instances import Instances, TooMany
 from airloom.inference.model import LoadedModel
 from airloom_serving.batches import Batches
+from airloom_serving.examples import example_of
 from airloom_serving.limits import MOST_ASKED, MOST_INSTANCES, MOST_VALUES, THREADS_A_MODEL
 
 
@@ -35,9 +36,11 @@ class ServedModel(LoadedModel):
     loaded_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     asked: int = 0  # requests that are answered or wait
     apart: bool = False  # its answer to a row does not depend on the rows beside it
+    example: Any = None  # of an instance, as JSON has it; None where it would be large
 
     def _loaded(self, golden: Golden) -> None:
         """A model that looks at the rows beside a row never gets those of two requests at once."""
+        self.example = example_of(self, golden)
         if self.steady and golden.rows > 1:  # the checker has tried all of them together only
             first = golden.first()
             self.apart = not agreement.of_golden(first, self.outputs(first.inputs), self.processing)

@@ -147,7 +147,7 @@ class Server:
         """What is sent; it is counted and logged."""
         model, predictions = question.model, answers.predictions
         ids = prediction_id.several(model.name, model.version, len(predictions))
-        answer = form(Told(answers, ids, _joined(parts)))
+        answer = form(Told(answers, ids, _joined(parts))).of(model.version, ids)
         self.counter.add(model.name, model.version, len(ids))
         self.log.add(Answered(model.name, model.version, ids, predictions, seconds * 1000 / len(ids), len(ids)))
         return answer, answers.outside
@@ -165,9 +165,11 @@ class Server:
         model = self.reconciler.models.get(name) or self.reconciler.models.get(self.short(name))
         if model is None:
             served = ", ".join(self.reconciler.models)[:1000] or "none"
-            raise Refused(404, f"no model {name[:80]!r} is served; served: {served}")
+            text = f"no model {name[:80]!r} is served; served: {served}"
+            raise Refused(404, text, kind="not-served", model=name[:80])
         if version and version != model.version:
-            raise Refused(404, f"of {self.short(model.name)} version {model.version} serves, not {version[:40]!r}")
+            text = f"of {self.short(model.name)} version {model.version} serves, not {version[:40]!r}"
+            raise Refused(404, text, kind="not-served", model=name[:80], version=version[:40])
         return model
 
     def short(self, model: str) -> str:
