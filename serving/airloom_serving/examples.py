@@ -1,5 +1,6 @@
 """An instance that a model answers, made of its golden inputs: what a person sends first."""
 
+import logging
 from base64 import b64encode
 from io import BytesIO
 from typing import Any
@@ -7,7 +8,6 @@ from typing import Any
 import numpy as np
 import orjson
 
-from airloom.errors import InstancesRefused
 from airloom.golden import Golden
 from airloom.inference.columns import ColumnSignature
 from airloom.inference.instances import InputSignature
@@ -19,6 +19,7 @@ Array = np.ndarray[Any, Any]
 MOST_NUMBERS = 4096  # of an example: more is no help to a reader
 TEXT = "an example"
 _PLAIN = InputProcessing()
+log = logging.getLogger(__name__)
 
 
 def example_of(model: LoadedModel, golden: Golden) -> Any:
@@ -31,14 +32,19 @@ def example_of(model: LoadedModel, golden: Golden) -> Any:
         model: that is to take it.
         golden: its golden answers.
     """
+    try:
+        return _made(model, golden)
+    except Exception as error:  # whatever it is, it is no reason not to serve the model
+        log.info("%s version %s has no example: %s", model.name, model.version, error)
+        return None
+
+
+def _made(model: LoadedModel, golden: Golden) -> Any:
     signature = model.signature
     if sum(array[0].size for array in golden.inputs.values()) > MOST_NUMBERS and not model.processing.picture:
         return None
     example = _row(signature, golden) if isinstance(signature, ColumnSignature) else _single(signature, golden)
-    try:
-        next(iter(signature.judge([example])))
-    except InstancesRefused:
-        return None
+    next(iter(signature.judge([example])))  # which refuses it where something else should have been made up
     return example
 
 

@@ -8,6 +8,7 @@ import csv
 import re
 from collections.abc import Sequence
 from io import StringIO
+from itertools import islice
 from typing import Any
 
 from airloom.errors import InstancesRefused
@@ -15,6 +16,7 @@ from airloom.inference.columns import ColumnSignature
 from airloom.inference.instances import Instances
 from airloom.names import near
 from airloom_serving.asgi import Refused
+from airloom_serving.limits import MOST_INSTANCES
 from airloom_serving.served import ServedModel
 
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
@@ -61,7 +63,8 @@ def of_csv(model: ServedModel, body: bytes) -> Instances:
         InstancesRefused: the rows do not fit the model.
     """
     try:
-        lines = [line for line in csv.reader(StringIO(body.decode("utf-8-sig"), newline=""), strict=True) if line]
+        reader = csv.reader(StringIO(body.decode("utf-8-sig"), newline=""), strict=True)
+        lines = list(islice((line for line in reader if line), MOST_INSTANCES + 2))  # one more is refused anyway
     except (UnicodeDecodeError, csv.Error) as error:
         raise Refused(400, f"the body is no CSV in UTF-8: {error}") from None
     if not lines:
@@ -72,6 +75,7 @@ def of_csv(model: ServedModel, body: bytes) -> Instances:
 
 def _of_columns(model: ServedModel, columns: Columns) -> Instances:
     """The rows of a frame; what is no column of the model's is left out."""
+    model.check_count(max(map(len, columns.values()), default=0))
     signature = model.signature
     if isinstance(signature, ColumnSignature):
         if not all(name in columns for name in signature.columns):

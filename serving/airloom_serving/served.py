@@ -77,8 +77,7 @@ class ServedModel(LoadedModel):
             TooMany: a request may hold fewer.
             InstancesRefused: another shape, other types, or numbers that the model does not take.
         """
-        if len(instances) > MOST_INSTANCES:
-            raise TooMany(f"at most {MOST_INSTANCES} instances a request; these are {len(instances)}")
+        self.check_count(len(instances))
         values = self.signature.values
         if len(instances) * values > MOST_VALUES:
             raise TooMany(
@@ -87,14 +86,22 @@ class ServedModel(LoadedModel):
             )
         return self.limited(super().parse(instances))
 
+    def check_count(self, rows: int) -> None:
+        """Ask before anything is made of each row.
+
+        Raises:
+            TooMany: a request may hold fewer.
+        """
+        if rows > MOST_INSTANCES:
+            raise TooMany(f"at most {MOST_INSTANCES} instances a request; these are {rows}")
+
     def limited(self, judged: Instances) -> Instances:
         """The same instances, where they are few enough.
 
         Raises:
             TooMany: a request may hold fewer.
         """
-        if judged.rows > MOST_INSTANCES:
-            raise TooMany(f"at most {MOST_INSTANCES} instances a request; these are {judged.rows}")
+        self.check_count(judged.rows)
         if judged.rows * judged.width > MOST_VALUES:  # how long rows of any length are is known only now
             fits = max(1, MOST_VALUES // judged.width)
             raise TooMany(

@@ -147,6 +147,12 @@ def test_pixels_of_an_example_are_in_the_range_that_is_asked(make_session):
         assert part["input"].tobytes() == values.tobytes()
 
 
+def test_a_model_without_an_example_is_served(make_session):
+    model = ServedModel("small", "1", make_session(), (3,))
+    for inputs in ({}, {"other": np.ones((2, 3), np.float32)}, {"input": np.full((2, 3), np.nan, np.float32)}):
+        assert example_of(model, Golden(inputs, {})) is None
+
+
 def test_a_large_example_is_left_out(make_session):
     model = ServedModel("large", "1", make_session(shape=(MOST_NUMBERS + 1,)), (MOST_NUMBERS + 1,))
     assert example_of(model, Golden({"input": np.ones((2, MOST_NUMBERS + 1), np.float32)}, {})) is None

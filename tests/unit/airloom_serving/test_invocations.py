@@ -16,6 +16,7 @@ from airloom.monitoring import prediction_id
 from airloom.processing import Processing, Tokenise
 from airloom_serving.api import build
 from airloom_serving.frames import instances_of, of_csv
+from airloom_serving.limits import MOST_INSTANCES
 from airloom_serving.served import ServedModel
 
 
@@ -184,6 +185,18 @@ def test_a_bad_request_is_told_what_is_wrong(client, name):
 def test_a_bad_csv_is_told_what_is_wrong(client, text, status, told):
     answer = invoke(client, text, media="text/csv")
     assert (answer.status_code, told in problem_of(answer)["detail"]) == (status, True), answer.text
+
+
+def test_too_many_rows_are_refused_before_anything_is_made_of_them(client):
+    rows = [[1, 2, 3]] * (MOST_INSTANCES + 1)
+    for body, media in (
+        (json.dumps({"dataframe_split": {"columns": ["a", "b", "c"], "data": rows}}), "application/json"),
+        (json.dumps({"inputs": {"a": [1] * len(rows)}}), "application/json"),
+        ("a,b,c\n" + "1,2,3\n" * len(rows) + '"', "text/csv"),  # it is not read to its end
+    ):
+        found = problem_of(invoke(client, body, media=media))
+        assert (found["status"], found["type"]) == (413, "urn:airloom:too-many")
+    assert invoke(client, "a,b,c\n" + "1,2,3\n" * MOST_INSTANCES, media="text/csv").status_code == 200
 
 
 @pytest.mark.parametrize(
