@@ -25,6 +25,8 @@ AirloomError
 └── StackError           the embedded stack
 """
 
+from typing import Any
+
 
 class AirloomError(Exception):
     """Base of all. The message says what is wrong, with which value; `hint` says what to do next."""
@@ -51,7 +53,14 @@ class NameRefused(ConfigError):
 
 
 class DataError(AirloomError):
-    """A dataset, version, batch or shard is missing or unusable."""
+    """A dataset, version, batch or shard is missing or unusable.
+
+    `where` has what is known of the place, as JSON has it: `row` counted from 0, `input`, `value`.
+    """
+
+    def __init__(self, message: str, hint: str = "", **where: Any) -> None:
+        super().__init__(message, hint)
+        self.where = where
 
 
 class ValidationFailed(DataError):

@@ -1,6 +1,5 @@
 """Our own routes: /predict, /v1/models, /status, /metrics, /readyz and the description of all routes."""
 
-import asyncio
 import os
 from collections.abc import Callable
 from dataclasses import asdict
@@ -8,10 +7,12 @@ from typing import Any
 
 import orjson
 
-from airloom.inference.model import Extras
+from airloom.deployment.rollout import CANARY
+from airloom_serving import raw_bodies
 from airloom_serving.asgi import Answer, Receive, Refused, Scope, body_of, refusal
-from airloom_serving.description import described
-from airloom_serving.limits import MOST_SCORES, SMALL_BODY
+from airloom_serving.bodies import Judging, extras_of
+from airloom_serving.description import described, task_of
+from airloom_serving.invocations import Invocations
 from airloom_serving.open_inference import OpenInference
 from airloom_serving.questions import Question, Told
 from airloom_serving.routes import PARAMETERS, Route, Routes, key_of
@@ -22,6 +23,8 @@ from airloom_serving.server import Server
 TEXT = b"text/plain; charset=utf-8"
 FORM = '{"model": name, "instances": [...]}, and if wanted "scores": true, "top": 3'
 KEYS = {"model", "instances", "scores", "top"}
+MOST_CLASSES = 1000  # that a record of a model tells
+WHY = "the alias champion in the registry"
 
 
 class Api:
@@ -29,20 +32,27 @@ class Api:
 
     Args:
         server: whose models answer.
+        judging: of large bodies, one at a time at all doors.
     """
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
-        self._parsing = asyncio.Lock()
+    def __init__(self, server: Server, judging: Judging) -> None:
+        self._server, self._judging = server, judging
 
     async def predict(self, scope: Scope, receive: Receive) -> Answer:
         """POST /predict: `{"model": name, "instances": [...]}` → predictions with an id each.
 
-        POST /v1/models/{model}/predict is the same, with the name in the path.
+        POST /v1/models/{model}/predict is the same, with the name in the path; its body may also be a picture, or the
+        numbers of a tensor. /v1/models/{model}/versions/{version}/predict answers where that version serves.
         """
-        body = await body_of(receive)
-        name, key = scope[PARAMETERS].get("model"), key_of(scope)
-        question = await self._server.awake(lambda: self._question(body, name, key))
+        body, media = await body_of(receive), raw_bodies.media_of(scope)
+        key = key_of(scope)
+
+        async def ask() -> Question:
+            if media:
+                return await self._judging.of(self._raw, body, scope, media, key)
+            return await self._judging.of(self._judged, body, scope[PARAMETERS], key)
+
+        question = await self._server.awake(ask)
 
         def form(told: Told) -> Answer:
             model = told.model
@@ -56,15 +66,32 @@ class Api:
 
         return await self._server.answer(question, form)
 
-    async def _question(self, body: bytes, name: str | None, key: bytes) -> Question:
-        """What the body asks. Large ones one at a time: the objects of JSON take some 30 times its bytes."""
-        if len(body) <= SMALL_BODY:
-            return self._judged(body, name, key)
-        async with self._parsing:
-            return await asyncio.to_thread(self._judged, body, name, key)
+    def _raw(self, body: bytes, scope: Scope, media: str, key: bytes) -> Question:
+        """Judge a body that is one picture, or a tensor.
 
-    def _judged(self, data: bytes, name: str | None, key: bytes) -> Question:
-        """Judge a body.
+        Raises:
+            Refused: the path names no model, or one that takes something else.
+            InstancesRefused: the values do not fit the model.
+        """
+        found = scope[PARAMETERS]
+        if "model" not in found:
+            text = f"{media} is answered at /v1/models/{{model}}/predict, whose path names the model; here send JSON"
+            raise Refused(415, text, value=media)
+        return self._server.question(
+            found["model"],
+            key,
+            lambda model: raw_bodies.instances_of(model, media, body),
+            raw_bodies.wanted(scope),
+            version=found.get("version", ""),
+        )
+
+    def _judged(self, data: bytes, found: dict[str, str], key: bytes) -> Question:
+        """Judge a body of JSON.
+
+        Args:
+            data: the body.
+            found: in the path.
+            key: of the request; see `Server.question`.
 
         Raises:
             Refused: it has another form, or names no served model.
@@ -76,22 +103,19 @@ class Api:
             raise Refused(400, f"the body is no JSON: {error}") from None
         if not isinstance(body, dict) or not isinstance(body.get("instances"), list):
             raise Refused(400, f"the body must be {FORM}")
+        name = found.get("model")
         if name is not None and "model" in body:
-            raise Refused(400, 'the path names the model: leave "model" out')
+            raise Refused(400, 'the path names the model: leave "model" out', input="model")
         if name is None and not isinstance(body.get("model"), str):
-            raise Refused(400, '"model" must be the name of a served model')
+            raise Refused(400, '"model" must be the name of a served model', input="model")
         if unknown := body.keys() - KEYS:
             raise Refused(400, f"the body has an unknown key {min(unknown)[:80]!a}; it must be {FORM}")
-        scores, top = body.get("scores"), body.get("top")
-        if scores is not None and type(scores) is not bool:
-            raise Refused(400, '"scores" must be true or false')
-        if top is not None and (type(top) is not int or top < 1):
-            raise Refused(400, '"top" must be a whole number, 1 or more')
         return self._server.question(
             body["model"] if name is None else name,
             key,
             lambda model: model.parse(body["instances"]),
-            Extras(bool(scores), top or 0, MOST_SCORES),
+            extras_of(body.get("scores"), body.get("top")),
+            version=found.get("version", ""),
         )
 
     async def status(self, *_: Any) -> Answer:
@@ -106,14 +130,18 @@ class Api:
         values |= {"log_dropped": self._server.log.dropped, "counting": self._server.counter.problem or "ok"}
         return Answer(orjson.dumps({**values, "pid": os.getpid()}))
 
-    async def models(self, scope: Scope, _: Receive) -> Answer:
-        """GET /v1/models: what serves; GET /v1/models/{model}: one of them."""
-        if "model" not in scope[PARAMETERS]:
-            return Answer(
-                orjson.dumps({"models": {name: self._about(m) for name, m in self._server.reconciler.models.items()}})
-            )
-        model = await self._server.model(scope[PARAMETERS]["model"])
-        return Answer(orjson.dumps({"model": self._server.short(model.name), **self._about(model)}))
+    async def models(self, *_: Any) -> Answer:
+        """GET /v1/models: what serves."""
+        return Answer(orjson.dumps({"models": self._all()}))
+
+    async def model(self, scope: Scope, _: Receive) -> Answer:
+        """GET /v1/models/{model}: what serves, why and since when, what it takes, and a body that can be sent to it."""
+        found = scope[PARAMETERS]
+        model = await self._server.model(found["model"], found.get("version", ""))
+        name = self._server.short(model.name)
+        example = None if model.example is None else {"instances": [model.example]}
+        more = {"classes": model.known_classes[:MOST_CLASSES], "example": example, "roles": self._roles(model)}
+        return Answer(orjson.dumps({"model": name, **self._about(model), "task": task_of(model), **more}))
 
     def _all(self) -> dict[str, Any]:
         return {name: self._about(model) for name, model in self._server.reconciler.models.items()}
@@ -131,10 +159,23 @@ class Api:
             return told | {"answers": False}
         return told | {"answers": not beside.cut, "cut_off": beside.cut, "counts": beside.counts.to_dict()}
 
+    def _roles(self, model: ServedModel) -> list[dict[str, Any]]:
+        """Who answers, with its share of the requests and why it serves: the champion what a canary leaves to it."""
+        beside = self._server.reconciler.besides.get(self._server.short(model.name))
+        champion = {"role": "champion", "version": model.version, "share": 1.0, "why": WHY, "since": model.loaded_at}
+        if beside is None or beside.cut or model.version == beside.model.version:
+            return [champion]
+        stage = beside.rollout.stage
+        if stage.role == CANARY:
+            champion["share"] = 1.0 - stage.share
+        why = f"a rollout, stage {beside.rollout.at + 1} of {len(beside.rollout.stages)}"
+        other = {"role": stage.role, "version": beside.model.version, "share": stage.share, "why": why}
+        return [champion, {**other, "since": beside.rollout.since}]
+
     async def ready(self, *_: Any) -> Answer:
         """GET /readyz: 503 until what should serve was looked for, and is loaded or was refused."""
         problem = self._server.reconciler.unready
-        return refusal(503, problem, SOON) if problem else Answer(b"\n", media=TEXT)
+        return refusal(503, problem, SOON, kind="not-ready") if problem else Answer(b"\n", media=TEXT)
 
     async def metrics_text(self, *_: Any) -> Answer:
         """GET /metrics, for Prometheus."""
@@ -156,7 +197,12 @@ def build(server: Server, documentation: Callable[[], dict[str, Any]] = dict) ->
     async def page(*_: Any) -> Answer:
         return Answer(b"", 307, TEXT, ((b"location", b"/"),))  # BentoML's page shows /docs.json
 
-    api, v2 = Api(server), OpenInference(server)
+    judging = Judging()
+    api, v2, mlflow = Api(server, judging), OpenInference(server, judging), Invocations(server, judging)
+    of_v1 = {"": Route("GET", api.model), "/predict": Route("POST", api.predict)}
+    of_v2 = {"": Route("GET", v2.model), "/ready": Route("GET", v2.ready), "/infer": Route("POST", v2.infer)}
+    of_mlflow = {"/invocations": Route("POST", mlflow.invoke), "/version": Route("GET", mlflow.version)}
+    of_mlflow |= dict.fromkeys(("/ping", "/health"), Route("GET", mlflow.ping))
     return Routes(
         {
             "/predict": Route("POST", api.predict),
@@ -166,19 +212,17 @@ def build(server: Server, documentation: Callable[[], dict[str, Any]] = dict) ->
             "/docs.json": Route("GET", described),
             "/docs": Route("GET", page),
             "/v1/models": Route("GET", api.models),
-            "/v1/models/{model}": Route("GET", api.models),
-            "/v1/models/{model}/predict": Route("POST", api.predict),
             "/v2": Route("GET", v2.server),
             "/v2/health/live": Route("GET", v2.live),
             "/v2/health/ready": Route("GET", api.ready),
-            **{
-                f"/v2/models/{{model}}{version}{path}": route
-                for version in ("", "/versions/{version}")
-                for path, route in {
-                    "": Route("GET", v2.model),
-                    "/ready": Route("GET", v2.ready),
-                    "/infer": Route("POST", v2.infer),
-                }.items()
-            },
+            **of_mlflow,
+            **_of_models("/v1", of_v1 | of_mlflow),
+            **_of_models("/v2", of_v2),
         }
     )
+
+
+def _of_models(above: str, routes: dict[str, Route]) -> dict[str, Route]:
+    """The routes of a model, and the same of one of its versions."""
+    versions = ("", "/versions/{version}")
+    return {f"{above}/models/{{model}}{part}{path}": route for part in versions for path, route in routes.items()}

@@ -1,8 +1,9 @@
 """The little of ASGI that the server needs: answers, the body of a request, and the types of both ends."""
 
 import json
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 Scope = MutableMapping[str, Any]
@@ -12,6 +13,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Header = tuple[bytes, bytes]
 
 JSON = b"application/json"
+PROBLEM = b"application/problem+json"
+VERSION, FIRST, ROWS = b"x-airloom-model-version", b"x-airloom-prediction-id", b"x-airloom-rows"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,16 @@ class Answer:
     media: bytes = JSON
     headers: tuple[Header, ...] = ()
 
+    def of(self, version: str, ids: Sequence[str]) -> "Answer":
+        """The same with headers that say which version answered: a client of any door need not read the body for it.
+
+        Args:
+            version: of the model.
+            ids: of the predictions; a header has the first of them, and how many there are.
+        """
+        headers = *self.headers, (VERSION, version.encode()), (FIRST, ids[0].encode()), (ROWS, b"%d" % len(ids))
+        return Answer(self.body, self.status, self.media, headers)
+
     async def send(self, send: Send) -> None:
         """Send it whole."""
         headers = [(b"content-type", self.media), (b"content-length", str(len(self.body)).encode()), *self.headers]
@@ -30,9 +43,20 @@ class Answer:
         await send({"type": "http.response.body", "body": self.body})
 
 
-def refusal(status: int, text: str, *headers: Header) -> Answer:
-    """An error as all of ours look: `{"error": text}`."""
-    return Answer(json.dumps({"error": text}).encode(), status, headers=headers)
+def refusal(status: int, text: str, *headers: Header, kind: str = "", **known: Any) -> Answer:
+    """An error as all of ours look: problem details (RFC 9457), which clients of the Open Inference Protocol read too.
+
+    Args:
+        status: of HTTP.
+        text: what is wrong, with which value, and what to do: `detail`, and `error` for those clients.
+        headers: of the answer.
+        kind: what is wrong, in a word that programs compare; "": the status says all that there is.
+        known: of the place: `row`, `input`, `value`, `model`, `version`.
+    """
+    about = {"type": f"urn:airloom:{kind}", "title": kind.replace("-", " ").capitalize()}
+    blank = {"type": "about:blank", "title": HTTPStatus(status).phrase}
+    body = {**(about if kind else blank), "status": status, "detail": text, "error": text, **known}
+    return Answer(json.dumps(body).encode(), status, PROBLEM, headers)
 
 
 class Refused(Exception):
@@ -42,11 +66,18 @@ class Refused(Exception):
         status: of HTTP.
         text: what is wrong, with which value, and what to do.
         headers: of the answer.
+        kind: see `refusal`.
+        known: likewise; whoever knows more may add to it.
     """
 
-    def __init__(self, status: int, text: str, *headers: Header) -> None:
+    def __init__(self, status: int, text: str, *headers: Header, kind: str = "", **known: Any) -> None:
         super().__init__(text)
-        self.answer = refusal(status, text, *headers)
+        self.status, self.headers, self.kind, self.known = status, headers, kind, known
+
+    @property
+    def answer(self) -> Answer:
+        """What is sent."""
+        return refusal(self.status, str(self), *self.headers, kind=self.kind, **self.known)
 
 
 class HungUp(Exception):

@@ -1,4 +1,4 @@
-"""How the routes are described: what BentoML makes `/docs.json` and `/schema.json` of, and what it leaves out."""
+"""What a model takes and answers, and the forms of requests and answers, of which `/docs.json` is made."""
 
 from typing import Any
 
@@ -8,29 +8,6 @@ from airloom.inference.columns import ColumnSignature
 from airloom_serving.limits import MOST_INSTANCES
 from airloom_serving.served import ServedModel
 
-ERRORS = {
-    400: "The body is no JSON, or has another form.",
-    401: "The bearer token is missing or wrong.",
-    404: "No such model is served.",
-    408: "The body did not come in time.",
-    413: "The body, the instances or the probabilities that were asked for are too many.",
-    422: "The instances do not fit the model, or its answer to one of them is not finite.",
-    503: "Other requests take the room; ask again in a second.",
-    504: "The model did not answer in time.",
-}
-MORE = {
-    "/status": ("get", "What serves and since when, what is being loaded, and what could not be loaded."),
-    "/v1/models": ("get", "What serves: versions, since when, requests, inputs and outputs."),
-    "/v1/models/{model}": ("get", "The same of one model."),
-    "/v2": ("get", "Open Inference Protocol: the server."),
-    "/v2/models/{model}": ("get", "Open Inference Protocol: the tensors of a model."),
-    "/v2/models/{model}/ready": ("get", "Open Inference Protocol: whether it serves."),
-    "/v2/models/{model}/infer": (
-        "post",
-        "Open Inference Protocol: tensors in, the graph's outputs out, in JSON or as bytes behind it. "
-        "https://github.com/kserve/open-inference-protocol",
-    ),
-}
 INSTANCES = Field(
     min_length=1,
     max_length=MOST_INSTANCES,
@@ -63,10 +40,36 @@ class Prediction(BaseModel):
     top: list[list[ClassScore]] = Field(default=[], description="With `top`: the most probable first.")
 
 
-class ErrorAnswer(BaseModel):
-    """Every error."""
+class Asked(BaseModel):
+    """A request whose path names the model."""
 
-    error: str = Field(description="What is wrong, with which value, and what to do.")
+    instances: list[Any] = INSTANCES
+    scores: bool | None = SCORES
+    top: int | None = TOP
+
+
+class Problem(BaseModel):
+    """Every error: problem details of RFC 9457."""
+
+    type: str = Field(description="`urn:airloom:` and what is wrong in a word, or `about:blank`.")
+    title: str = Field(description="The same for people.")
+    status: int
+    detail: str = Field(description="What is wrong, with which value, and what to do.")
+    error: str = Field(description="The same, where clients of the Open Inference Protocol look for it.")
+    row: int | None = Field(default=None, description="Which instance, counted from 0.")
+    input: str | None = Field(default=None, description="Which input, column or key.")
+    value: str | None = Field(default=None, description="Which value.")
+    model: str | None = None
+    version: str | None = None
+
+
+def task_of(model: ServedModel) -> str:
+    """What its answers are for; of a model whose version does not say so what they are, "" of several outputs."""
+    if model.task is not None:
+        return model.task.name
+    if len(model.graph.outputs) > 1:
+        return ""
+    return "classification" if model.processing.threshold or model.graph.outputs[0].values > 1 else "regression"
 
 
 def described(model: ServedModel) -> dict[str, Any]:
@@ -84,41 +87,3 @@ def described(model: ServedModel) -> dict[str, Any]:
 
 def _told(name: str, kind: str, shape: tuple[int | str, ...]) -> dict[str, Any]:
     return {"name": name, "type": kind, "shape": list(shape)}
-
-
-def _in_path(name: str) -> dict[str, Any]:
-    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-
-
-def complete(specification: dict[str, Any]) -> dict[str, Any]:
-    """BentoML's OpenAPI document with the routes and errors that it does not know of."""
-    schemas = specification["components"]["schemas"]
-    schemas["ErrorAnswer"] = ErrorAnswer.model_json_schema()
-    error = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorAnswer"}}}
-    refusals = {str(status): {"description": text, "content": error} for status, text in ERRORS.items()}
-    predict = specification["paths"]["/predict"]["post"]
-    answers = {str(status): answer for status, answer in predict["responses"].items()}
-    predict["responses"] = {"200": answers["200"], **refusals}
-    named = dict(predict, operationId="airloom__predict_by_name", parameters=[_in_path("model")])
-    specification["paths"]["/v1/models/{model}/predict"] = {"post": named}
-    for path, (method, text) in MORE.items():
-        names = [part[1:-1] for part in path.split("/") if part.startswith("{")]
-        some = refusals if method == "post" else {"401": refusals["401"]} | ({"404": refusals["404"]} if names else {})
-        specification["paths"][path] = {
-            method: {
-                "tags": predict["tags"],
-                "operationId": "airloom_" + "_".join(part.strip("{}") for part in path.split("/")),
-                "description": text,
-                "parameters": [_in_path(name) for name in names],
-                "responses": {
-                    "200": {"description": "A JSON object.", "content": {"application/json": {"schema": {}}}},
-                    **some,
-                },
-            }
-        }
-    specification["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-    specification["security"] = [{"token": []}]
-    for path in ("/livez", "/readyz", "/healthz", "/metrics"):
-        for operation in specification["paths"].get(path, {}).values():
-            operation["security"] = []
-    return specification

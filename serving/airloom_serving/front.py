@@ -4,7 +4,7 @@ import json
 from http import HTTPStatus
 from typing import Any
 
-from airloom_serving.asgi import App, Receive, Scope, Send
+from airloom_serving.asgi import App, Receive, Scope, Send, refusal
 from airloom_serving.routes import BENTOMLS, OTHER, route_of
 
 
@@ -30,7 +30,7 @@ class Front:
 
 
 class _OneForm:
-    """Turns an error of BentoML or Starlette, text or JSON, into `{"error": text}`."""
+    """Turns an error of BentoML or Starlette, text or JSON, into problem details."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -48,12 +48,9 @@ class _OneForm:
                 await self._end()
 
     async def _end(self) -> None:
-        body = json.dumps({"error": self._text()}).encode()
         replaced = (b"content-type", b"content-length")
         headers = [pair for pair in self._start.get("headers", []) if pair[0].lower() not in replaced]
-        headers += [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-        await self._send({**self._start, "headers": headers})
-        await self._send({"type": "http.response.body", "body": body})
+        await refusal(self._start["status"], self._text(), *headers).send(self._send)
 
     def _text(self) -> str:
         text = self._body.decode("utf-8", "replace").strip()

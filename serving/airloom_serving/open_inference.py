@@ -10,6 +10,7 @@ from airloom.inference.columns import ColumnSignature
 from airloom.inference.instances import Instances
 from airloom.version import __version__
 from airloom_serving.asgi import Answer, Receive, Scope, body_of
+from airloom_serving.bodies import Judging
 from airloom_serving.description import described
 from airloom_serving.questions import Question, Told
 from airloom_serving.routes import PARAMETERS, key_of
@@ -27,10 +28,11 @@ class OpenInference:
 
     Args:
         server: whose models answer.
+        judging: of large bodies, one at a time at all doors.
     """
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
+    def __init__(self, server: Server, judging: Judging) -> None:
+        self._server, self._judging = server, judging
 
     async def server(self, *_: Any) -> Answer:
         """GET /v2"""
@@ -58,7 +60,8 @@ class OpenInference:
     async def infer(self, scope: Scope, receive: Receive) -> Answer:
         """POST /v2/models/{model}/infer"""
         length = next((value for name, value in scope["headers"] if name == LENGTH), None)
-        asked = read(await body_of(receive), length)
+        body = await body_of(receive)
+        asked = read(body, length) if length is not None else await self._judging.of(read, body, None)
         at = scope[PARAMETERS]
 
         async def question() -> Question:
@@ -102,7 +105,8 @@ def _instances(model: ServedModel, asked: Asked) -> Instances:
         raise InstancesRefused(f"{model.name} takes inputs of as many rows each; these are {sorted(rows)}")
     if isinstance(signature, ColumnSignature):
         if extra := [name for name in inputs if name not in signature.columns]:
-            raise InstancesRefused(f"{model.name} takes {signature.wanted}; it takes no input {extra[0][:80]!a}")
+            text = f"{model.name} takes {signature.wanted}; it takes no input {extra[0][:80]!a}"
+            raise InstancesRefused(text, input=extra[0][:80])
         files = signature.pictures
         return signature.judge_columns({n: v if n in files else _column(v, n) for n, v in inputs.items()})
     name = signature.port.name
@@ -121,4 +125,5 @@ def _column(values: Any, name: str) -> Any:
     try:
         return [cell.decode() for cell in values]
     except UnicodeDecodeError as error:
-        raise InstancesRefused(f"the input {name[:80]!a} holds a text that is no UTF-8: {error.reason}") from None
+        text = f"the input {name[:80]!a} holds a text that is no UTF-8: {error.reason}"
+        raise InstancesRefused(text, input=name[:80]) from None

@@ -236,7 +236,7 @@ class Reconciler:
     @property
     def known(self) -> list[str]:
         """The models that have a champion, in memory or not."""
-        return [name for name in self._wanted if not name.endswith(CANDIDATE)]
+        return list(dict.fromkeys([*self.models, *(name for name in self._wanted if not name.endswith(CANDIDATE))]))
 
     def knows(self, name: str) -> bool:
         """Whether a model has a champion that is loaded when it is asked."""

@@ -6,24 +6,38 @@ from dataclasses import dataclass
 
 from airloom.errors import InstancesRefused
 from airloom.inference.instances import TooMany
+from airloom.inference.model import NotFinite
 from airloom_serving.asgi import Answer, HungUp, Receive, Refused, Scope, Send, refusal
 from airloom_serving.security import SOON, NoRoom, TooLarge, TooSlow
 from airloom_serving.served import Busy, TookTooLong
 
+_MLFLOW = ("/invocations", "/ping", "/health", "/version")
 FIXED = frozenset(
-    {"/predict", "/status", "/metrics", "/readyz", "/docs", "/docs.json"}
+    {"/predict", "/status", "/metrics", "/readyz", "/docs", "/docs.json", *_MLFLOW}
     | {"/v1/models", "/v2", "/v2/health/live", "/v2/health/ready"}
 )
-_V2 = ("", "/ready", "/infer")
+_OF_A_MODEL = {"/v1": ("", "/predict", *_MLFLOW), "/v2": ("", "/ready", "/infer")}
 OF_A_MODEL = frozenset(
-    {"/v1/models/{model}", "/v1/models/{model}/predict"}
-    | {f"/v2/models/{{model}}{version}{path}" for version in ("", "/versions/{version}") for path in _V2}
+    f"{above}/models/{{model}}{version}{path}"
+    for above, paths in _OF_A_MODEL.items()
+    for version in ("", "/versions/{version}")
+    for path in paths
 )
 BENTOMLS = frozenset({"/", "/livez", "/healthz", "/schema.json"})
 OTHER = "other"  # stands for any path that is none of these
 KEY = b"x-airloom-key"
 REQUEST_ID = "airloom.request_id"  # key of the scope
 ROUTE, PARAMETERS = "airloom.route", "airloom.parameters"  # keys of the scope: what `match` says of its path
+KINDS: dict[type[Exception], str] = {  # how programs tell errors apart, whatever their text
+    InstancesRefused: "instances-refused",
+    NotFinite: "not-finite",
+    TooMany: "too-many",
+    TooLarge: "too-large",
+    TooSlow: "too-slow",
+    NoRoom: "no-room",
+    Busy: "busy",
+    TookTooLong: "took-too-long",
+}
 log = logging.getLogger(__name__)
 
 
@@ -78,7 +92,7 @@ class Routes:
         self._routes = dict(routes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request; every error is `{"error": text}`."""
+        """Answer a request; every error is problem details."""
         try:
             answer = await self._answer(scope, receive)
         except HungUp:
@@ -103,8 +117,9 @@ def answer_of(error: Exception) -> Answer:
     if isinstance(error, Refused):
         return error.answer
     if isinstance(error, InstancesRefused):
-        return refusal(413 if isinstance(error, TooMany) else 422, str(error))
+        status = 413 if isinstance(error, TooMany) else 422
+        return refusal(status, str(error), kind=KINDS[type(error)], **error.where)
     if isinstance(error, Busy | TookTooLong | TooLarge | NoRoom | TooSlow):
-        return refusal(error.status, str(error), *((SOON,) if error.status == 503 else ()))
+        return refusal(error.status, str(error), *((SOON,) if error.status == 503 else ()), kind=KINDS[type(error)])
     log.error("a request failed", exc_info=error)
     return refusal(500, f"the server failed: {type(error).__name__}; its log has more")

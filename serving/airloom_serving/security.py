@@ -6,9 +6,10 @@ from collections.abc import MutableMapping
 from typing import Any
 
 from airloom_serving.asgi import App, Receive, Scope, Send, refusal
+from airloom_serving.credentials import presented
 from airloom_serving.limits import BODY_LIMIT, BODY_SECONDS, IN_FLIGHT, MOST_REQUESTS, InFlight
 
-OPEN_PATHS = frozenset({"/livez", "/readyz", "/healthz", "/metrics"})
+OPEN_PATHS = frozenset({"/livez", "/readyz", "/healthz", "/metrics", "/ping", "/health"})
 TOO_LARGE = f"a body may have {BODY_LIMIT} bytes"
 NO_ROOM = f"{MOST_REQUESTS} requests, or {IN_FLIGHT} bytes of them, may be in flight; ask again in a second"
 TOO_SLOW = f"the body did not come within {BODY_SECONDS:g} s"
@@ -38,7 +39,8 @@ class Guard:
             await self.app(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        if not self.expected or not hmac.compare_digest(headers.get(b"authorization", b""), self.expected):
+        given = presented(scope["path"], headers.get(b"authorization", b""))
+        if not self.expected or not hmac.compare_digest(given, self.expected):
             await refusal(401, WITHOUT, (b"www-authenticate", b"Bearer")).send(send)
             return
         length = headers.get(b"content-length", b"0")

@@ -13,6 +13,7 @@ from airloom.golden import Golden
 from airloom.inference.instances import Instances, TooMany
 from airloom.inference.model import LoadedModel
 from airloom_serving.batches import Batches
+from airloom_serving.examples import example_of
 from airloom_serving.limits import MOST_ASKED, MOST_INSTANCES, MOST_VALUES, THREADS_A_MODEL
 
 
@@ -48,9 +49,11 @@ class ServedModel(LoadedModel):
     size: int = 0  # bytes of its files
     asked: int = 0  # requests that are answered or wait
     apart: bool = False  # its answer to a row does not depend on the rows beside it
+    example: Any = None  # of an instance, as JSON has it; None where it would be large
 
     def _loaded(self, golden: Golden) -> None:
         """A model that looks at the rows beside a row never gets those of two requests at once."""
+        self.example = example_of(self, golden)
         if self.steady and golden.rows > 1:  # the checker has tried all of them together only
             first = golden.first()
             self.apart = not agreement.of_golden(first, self.outputs(first.inputs), self.processing)
@@ -87,8 +90,7 @@ class ServedModel(LoadedModel):
             TooMany: a request may hold fewer.
             InstancesRefused: another shape, other types, or numbers that the model does not take.
         """
-        if len(instances) > MOST_INSTANCES:
-            raise TooMany(f"at most {MOST_INSTANCES} instances a request; these are {len(instances)}")
+        self.check_count(len(instances))
         values = self.signature.values
         if len(instances) * values > MOST_VALUES:
             raise TooMany(
@@ -97,14 +99,22 @@ class ServedModel(LoadedModel):
             )
         return self.limited(super().parse(instances))
 
+    def check_count(self, rows: int) -> None:
+        """Ask before anything is made of each row.
+
+        Raises:
+            TooMany: a request may hold fewer.
+        """
+        if rows > MOST_INSTANCES:
+            raise TooMany(f"at most {MOST_INSTANCES} instances a request; these are {rows}")
+
     def limited(self, judged: Instances) -> Instances:
         """The same instances, where they are few enough.
 
         Raises:
             TooMany: a request may hold fewer.
         """
-        if judged.rows > MOST_INSTANCES:
-            raise TooMany(f"at most {MOST_INSTANCES} instances a request; these are {judged.rows}")
+        self.check_count(judged.rows)
         if judged.rows * judged.width > MOST_VALUES:  # how long rows of any length are is known only now
             fits = max(1, MOST_VALUES // judged.width)
             raise TooMany(

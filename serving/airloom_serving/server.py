@@ -114,7 +114,7 @@ class Server:
         if role == CANARY:
             try:
                 instances = judge(beside.model)
-            except InstancesRefused:
+            except (InstancesRefused, Refused):
                 instances = judge(model)  # else it is the client's mistake
                 beside.refused()
                 return Question(model, instances, judge, extras, raw)
@@ -213,7 +213,7 @@ class Server:
         """What is sent; it is counted and logged."""
         model, predictions = question.model, answers.predictions
         ids = prediction_id.several(model.name, model.version, len(predictions))
-        answer = form(Told(model, answers, ids, _joined(parts)))
+        answer = form(Told(model, answers, ids, _joined(parts))).of(model.version, ids)
         if question.role != SHADOW:  # which nobody got
             self.counter.add(model.name, model.version, len(ids))
         self.log.add(Answered(model.name, model.version, ids, predictions, seconds * 1000 / len(ids), len(ids)))
@@ -235,12 +235,14 @@ class Server:
             raise Asleep(self.short(name))
         if model is None:
             served = ", ".join(self.reconciler.models)[:1000] or "none"
-            raise Refused(404, f"no model {name[:80]!r} is served; served: {served}")
+            text = f"no model {name[:80]!r} is served; served: {served}"
+            raise Refused(404, text, kind="not-served", model=name[:80])
         if version and version != model.version:
             beside = self.reconciler.besides.get(self.short(model.name))
             if beside is not None and beside.model.version == version:
                 return beside.model
-            raise Refused(404, f"of {self.short(model.name)} version {model.version} serves, not {version[:40]!r}")
+            text = f"of {self.short(model.name)} version {model.version} serves, not {version[:40]!r}"
+            raise Refused(404, text, kind="not-served", model=name[:80], version=version[:40])
         return model
 
     def short(self, model: str) -> str:

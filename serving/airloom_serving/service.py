@@ -12,9 +12,10 @@ from _bentoml_sdk import Service
 from airloom.settings import load
 from airloom_serving.api import build
 from airloom_serving.asgi import App
-from airloom_serving.description import INSTANCES, SCORES, TOP, Prediction, complete
+from airloom_serving.description import INSTANCES, SCORES, TOP, Prediction
 from airloom_serving.front import Front
 from airloom_serving.metrics import Measured
+from airloom_serving.openapi import complete
 from airloom_serving.security import Guard
 from airloom_serving.server import Server
 

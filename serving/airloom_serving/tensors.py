@@ -78,7 +78,11 @@ def read(body: bytes, length: bytes | None) -> Asked:
         name = _text(tensor, "name", "an input")
         if name in inputs:
             raise Refused(400, f"the input {name[:80]!a} stands twice")
-        inputs[name], rest = _tensor(tensor, name, rest)
+        try:
+            inputs[name], rest = _tensor(tensor, name, rest)
+        except Refused as error:
+            error.known["input"] = name[:80]
+            raise
     if len(rest):
         raise Refused(400, f"{len(rest)} bytes stand behind the tensors, and no input says that they are its own")
     binary = _parameters(values).get("binary_data_output", False) is True

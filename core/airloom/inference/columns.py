@@ -104,7 +104,7 @@ class ColumnSignature:
             row = instance
             if not isinstance(instance, Mapping):
                 if len(self.columns) > 1:
-                    raise self._refused(f"instance {place} is {called(type(instance))}")
+                    raise self._refused(f"instance {place} is {called(type(instance))}", row=place)
                 row = {self.columns[0]: instance}
             elif instance.keys() != columns.keys():
                 raise self._misfit(instance, place)
@@ -126,7 +126,7 @@ class ColumnSignature:
             if name not in columns:
                 there = [str(other) for other in columns]
                 hint = f"{near(name, there)}there are {', '.join(map(ascii, there[:20]))}"
-                raise InstancesRefused(f"{self.model} takes {self.wanted}; there is no column {name[:80]!a}", hint)
+                raise self._refused(f"there is no column {name[:80]!a}", hint, input=name[:80])
         return ColumnInstances(self, {name: columns[name] for name in self.columns}, first)
 
     def width(self, columns: Mapping[str, Cells]) -> int:
@@ -147,17 +147,19 @@ class ColumnSignature:
     def _part(self, port: Port) -> InputProcessing:
         return self.parts.get(port.name, _PLAIN)
 
-    def _refused(self, problem: str, hint: str = "") -> InstancesRefused:
-        return InstancesRefused(f"{self.model} takes {self.wanted}; {problem}", hint)
+    def _refused(self, problem: str, hint: str = "", **known: Any) -> InstancesRefused:
+        return InstancesRefused(f"{self.model} takes {self.wanted}; {problem}", hint, **known)
 
     def _misfit(self, instance: Mapping[str, Any], place: int) -> InstancesRefused:
         """Which column one instance lacks, or has too many."""
         extra = [str(name) for name in instance if name not in self.columns]
         for name in self.columns:
             if name not in instance:
-                return self._refused(f"instance {place} has no {name[:80]!a}", near(name, extra).rstrip())
-        hint = near(extra[0], self.columns).rstrip() or "leave it out"
-        return self._refused(f"instance {place} has {extra[0][:80]!a}, which the model does not take", hint)
+                hint, name = near(name, extra).rstrip(), name[:80]
+                return self._refused(f"instance {place} has no {name!a}", hint, row=place, input=name)
+        hint, name = near(extra[0], self.columns).rstrip() or "leave it out", extra[0][:80]
+        problem = f"instance {place} has {name!a}, which the model does not take"
+        return self._refused(problem, hint, row=place, input=name)
 
     def _file(self, cell: Any, place: int, name: str) -> Any:
         """The bytes of a picture file, which JSON has in base64."""
@@ -166,7 +168,8 @@ class ColumnSignature:
         try:
             return b64decode(cell, validate=True)
         except ValueError:
-            raise self._refused(f"instance {place}: {name[:80]!a} is no base64") from None
+            problem = f"instance {place}: {name[:80]!a} is no base64"
+            raise self._refused(problem, row=place, input=name[:80]) from None
 
 
 class ColumnInstances(Instances):
@@ -197,7 +200,8 @@ class ColumnInstances(Instances):
             try:
                 yield prepare(asked.graph, asked.parts, part, rows)
             except DataError as error:
-                raise InstancesRefused(f"{asked.model} takes {asked.wanted}; {error.message}", error.hint) from None
+                message = f"{asked.model} takes {asked.wanted}; {error.message}"
+                raise InstancesRefused(message, error.hint, **error.where) from None
 
 
 def _kind(port: Port, part: InputProcessing) -> tuple[str, tuple[int | str, ...]]:

@@ -54,7 +54,7 @@ class InputSignature:
             return Numbers(self.port, self._numbers(instances, first), first)
         for place, kind in enumerate(map(type, instances), first):
             if kind is not str:
-                raise InstancesRefused(f"{self.model} takes {self.wanted}; instance {place} is {called(kind)}")
+                raise self._refused(f"instance {place} is {called(kind)}", row=place)
         return Texts(self.port, instances, self.processing, self.values, first)
 
     def judge_array(self, instances: Array, first: int = 0) -> "Instances":
@@ -69,7 +69,7 @@ class InputSignature:
         """
         kind, wide = instances.dtype.kind, instances.dtype == np.uint64  # not all of which an int64 holds
         if kind in "mMV":  # numpy would give times as numbers
-            raise InstancesRefused(f"{self.model} takes {self.wanted}; instance {first} holds {instances.dtype}")
+            raise self._refused(f"instance {first} holds {instances.dtype}", row=first)
         numbers = self.processing.tokenise is None and self.processing.picture is None
         if not numbers or instances.shape[1:] != self.shape or kind not in ("iu" if self.whole else "iuf"):
             return self.judge(instances.tolist(), first)
@@ -103,11 +103,11 @@ class InputSignature:
         if isinstance(cell, bytes):
             return cell
         if type(cell) is not str:
-            raise InstancesRefused(f"{self.model} takes {self.wanted}; instance {place} is {called(type(cell))}")
+            raise self._refused(f"instance {place} is {called(type(cell))}", row=place)
         try:
             return b64decode(cell, validate=True)
         except ValueError:
-            raise InstancesRefused(f"{self.model} takes {self.wanted}; instance {place} is no base64") from None
+            raise self._refused(f"instance {place} is no base64", row=place) from None
 
     def _numbers(self, instances: list[Any], first: int) -> Array:
         """float32, or int64 for tokens, (n, *shape)."""
@@ -143,32 +143,48 @@ class InputSignature:
             place = int(np.argmin(fits))
             size = len(values) // rows
             where = f"instance {first + place // size} holds {values[place]:g}{self._column(place % size)}"
+            known: dict[str, Any] = {"row": first + place // size, "input": self._input(place % size)}
+            known["value"] = f"{values[place]:g}"
             if pixels:
-                raise InstancesRefused(f"{where}; {pixels.wanted}")
-            raise InstancesRefused(f"{where}, which is NaN, infinity or too large for float32")
+                raise InstancesRefused(f"{where}; {pixels.wanted}", **known)
+            raise InstancesRefused(f"{where}, which is NaN, infinity or too large for float32", **known)
         return pixels.as_graph(made) if pixels else made
 
     def _misfit(self, instances: list[Any], first: int) -> InstancesRefused:
         """What is wrong with the first instance that does not fit."""
         for place, instance in enumerate(instances):
             shape, kinds = shape_of(instance)
+            name = self.port.name
             if shape is None:
                 problem = f"instance {first + place} is ragged"
             elif shape != self.shape:
                 problem = f"instance {first + place} has shape ({', '.join(map(str, shape))}{',' * (len(shape) == 1)})"
             elif wrong := kinds - ({int} if self.whole else {int, float}):
                 kind = wrong.pop()
-                column = self._column([type(cell) for cell in instance].index(kind)) if len(shape) == 1 else ""
+                column = ""
+                if len(shape) == 1:
+                    at = [type(cell) for cell in instance].index(kind)
+                    column, name = self._column(at), self._input(at)
                 problem = f"instance {first + place} holds {called(kind)}{column}"
             else:
                 continue
-            return InstancesRefused(f"{self.model} takes {self.wanted}; {problem}")
+            return self._refused(problem, row=first + place, input=name)
         raise AssertionError("each instance fits by itself")
+
+    def _refused(self, problem: str, **known: Any) -> InstancesRefused:
+        return InstancesRefused(f"{self.model} takes {self.wanted}; {problem}", **{"input": self.port.name, **known})
 
     def _column(self, place: int) -> str:
         """Of a table's cell, for a message; empty where the columns have no names."""
-        names = self.columns
-        return f" in the column {names[place][:80]!a}" if len(names) == self.values and len(self.shape) == 1 else ""
+        return f" in the column {self._input(place)!a}" if self._has_columns else ""
+
+    def _input(self, place: int) -> str:
+        """The same name for programs; that of the input where the columns have none."""
+        return self.columns[place][:80] if self._has_columns else self.port.name
+
+    @property
+    def _has_columns(self) -> bool:
+        return len(self.columns) == self.values and len(self.shape) == 1
 
     @property
     def columns(self) -> list[str]:

@@ -217,10 +217,9 @@ class LoadedModel:
             bad = np.unique(np.concatenate(parts)) if several else parts[0]
         if len(bad):
             cells = np.concatenate([output[bad[0]].reshape(-1) for output in outputs.values()])
-            raise NotFinite(
-                f"the answer of {self.name} version {self.version} to instance {first + int(bad[0])} is not "
-                f"finite but {cells[~np.isfinite(cells)][0]}: the model has no answer to such an input"
-            )
+            row, value = first + int(bad[0]), str(cells[~np.isfinite(cells)][0])
+            message = f"the answer of {self.name} version {self.version} to instance {row} is not finite but {value}"
+            raise NotFinite(f"{message}: the model has no answer to such an input", row=row, value=value)
 
     def _add(self, answers: Answers, by_name: dict[str, Array], extras: Extras, rows: int) -> None:
         """Add the answers of a part."""

@@ -36,7 +36,8 @@ class Rows:
 
     def refused(self, place: int, name: str, problem: str, hint: str = "") -> DataError:
         """The error of one row."""
-        return DataError(f"{self.kind} {self.first + place}: {name[:80]!a} {problem}", hint)
+        row = int(self.first + place)
+        return DataError(f"{self.kind} {row}: {name[:80]!a} {problem}", hint, row=row, input=name[:80])
 
 
 def needed(signature: Signature, declared: Mapping[str, InputProcessing]) -> list[str]:

@@ -1,6 +1,8 @@
 import asyncio
+from base64 import b64encode
 
 import pytest
+from served.problems import problem_of
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse
@@ -22,7 +24,7 @@ async def size(request: Request):
 
 
 def guarded(token):
-    paths = ["/predict", *OPEN_PATHS]
+    paths = ["/predict", "/invocations", "/v1/models/a/invocations", *OPEN_PATHS]
     app = Starlette(routes=[Route(path, size, methods=["GET", "POST"]) for path in paths])
     return TestClient(Guard(app, token))
 
@@ -32,9 +34,24 @@ def test_without_the_token_nothing_but_the_probes_answers(headers):
     client = guarded("secret")
     for path in ("/predict", "/status", "/", "/livez/", "//livez"):
         answer = client.get(f"http://testserver{path}", headers=headers)
-        assert (answer.status_code, list(answer.json())) == (401, ["error"])
-        assert answer.headers["www-authenticate"] == "Bearer"
-    assert [client.get(path, headers=headers).status_code for path in OPEN_PATHS] == [200] * 4
+        assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+        assert "Authorization: Bearer" in problem_of(answer)["detail"]
+    assert [client.get(path, headers=headers).status_code for path in OPEN_PATHS] == [200] * 6
+
+
+def test_mlflows_own_client_sends_the_token_as_a_password_at_its_doors_only():
+    """It takes host and port, no header: requests makes `Basic` of `user:TOKEN@host`."""
+    basic = {"Authorization": "Basic " + b64encode(b"anybody:secret").decode()}
+    client = guarded("secret")
+    assert client.post("/invocations", headers=basic).status_code == 200
+    assert client.post("/v1/models/a/invocations", headers=basic).status_code == 200
+    assert client.get("/predict", headers=basic).status_code == 401
+    for wrong in (b"anybody:secrets", b"secret", b":", b"secret:"):
+        header = {"Authorization": "Basic " + b64encode(wrong).decode()}
+        assert client.post("/invocations", headers=header).status_code == 401
+    assert client.post("/invocations", headers={"Authorization": "Basic ?"}).status_code == 401
+    nobody = {"Authorization": "Basic " + b64encode(b"anybody:").decode()}
+    assert guarded("").post("/invocations", headers=nobody).status_code == 401
 
 
 @pytest.mark.parametrize("header", ["", "Bearer", "Bearer ", "Bearer None"])
@@ -50,7 +67,7 @@ def test_the_right_token_lets_a_body_in_up_to_the_limit():
 @pytest.mark.parametrize("length", [str(BODY_LIMIT + 1), "-1", "many", "9" * 5000])
 def test_a_length_above_the_limit_is_413(length):
     answer = guarded("secret").post("/predict", headers={**RIGHT, "Content-Length": length}, content=b"x")
-    assert (answer.status_code, list(answer.json())) == (413, ["error"])
+    assert (answer.status_code, problem_of(answer)["status"]) == (413, 413)
 
 
 def test_a_body_without_a_length_is_counted():
@@ -82,7 +99,8 @@ def test_bodies_share_the_room_that_there_is_and_give_it_back():
     client = TestClient(guard, headers=RIGHT)
     assert guard.in_flight.take(4)  # another request's
     answer = client.post("/predict", content=b"x" * 7)
-    assert (answer.status_code, answer.headers["retry-after"], list(answer.json())) == (503, "1", ["error"])
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert "may be in flight" in problem_of(answer)["detail"]
     assert client.post("/predict", content=b"x" * 6).json() == {"size": 6}
     with pytest.raises(NoRoom):  # without a length, it is seen while it comes
         client.post("/predict", content=iter([b"x" * 7]))

@@ -18,12 +18,14 @@ import httpx
 import numpy as np
 import pyarrow.dataset as ds
 import pytest
+from served.problems import problem_of
 
 from airloom.deployment import record, serving
 from airloom.errors import StackError
 from airloom.monitoring import prediction_id, prediction_log, totals
 from airloom.registry import models
 from airloom.tracking import runs
+from airloom_serving.openapi import ROUTES
 
 TOKEN = "made-up-token"
 LIMIT = 8 * 2**20
@@ -107,7 +109,7 @@ def images(*digits: int) -> list[Any]:
 
 def test_it_is_ready_without_a_model_and_says_so(served: Served) -> None:
     answer = served.predict(images(1))
-    assert (answer.status_code, answer.json()) == (404, {"error": "no model 'digits' is served; served: none"})
+    assert (answer.status_code, problem_of(answer)["detail"]) == (404, "no model 'digits' is served; served: none")
     assert served.status()["models"] == {}
 
 
@@ -153,6 +155,7 @@ def test_the_documentation_describes_our_routes(served: Served) -> None:
     assert "get" in document["paths"]["/status"]
     shown = {(path, method) for path, methods in document["paths"].items() for method in methods}
     assert {("/v1/models/{model}/predict", "post"), ("/v2/models/{model}/infer", "post")} <= shown
+    assert set(ROUTES) <= set(document["paths"])
 
 
 def test_the_first_champion_comes_to_serve(served: Served) -> None:
@@ -194,6 +197,62 @@ def test_the_open_inference_protocol_answers_beside_it(served: Served) -> None:
     scores = np.frombuffer(told.content[size:], np.float32).reshape(about["outputs"][0]["shape"])
     assert (scores.argmax(axis=1).tolist(), about["parameters"]["predictions"]) == ([4, 2], [4, 2])
     assert served.client.get("/v2/health/ready").status_code == 200
+
+
+def test_tritons_own_client_asks(served: Served) -> None:
+    triton = pytest.importorskip("tritonclient.http")
+    client = triton.InferenceServerClient(served.url.removeprefix("http://"))
+    mine = {"Authorization": f"Bearer {TOKEN}"}
+    assert client.is_server_ready(headers=mine)
+    assert client.is_model_ready("digits", headers=mine)
+    rows = np.asarray(images(4, 2), np.float32)
+    for binary in (True, False):
+        asked = triton.InferInput("input", list(rows.shape), "FP32")
+        asked.set_data_from_numpy(rows, binary_data=binary)
+        output = client.get_model_metadata("digits", headers=mine)["outputs"][0]["name"]
+        wanted = [triton.InferRequestedOutput(output, binary_data=binary)]
+        answer = client.infer("digits", [asked], outputs=wanted, headers=mine)
+        served.answered += 2
+        assert answer.as_numpy(output).argmax(axis=1).tolist() == [4, 2]
+    with pytest.raises(triton.InferenceServerException, match="no model 'other' is served"):
+        client.infer("other", [asked], headers=mine)
+
+
+@pytest.mark.parametrize("below", ["", "/v1/models/digits"])
+def test_mlflows_own_client_asks_unchanged(served: Served, below: str) -> None:
+    """It takes host and port alone: the token is a password in the one, the model's path stands behind the other."""
+    from mlflow.pyfunc.scoring_server.client import ScoringServerClient
+    from mlflow.version import VERSION
+
+    port = served.url.rpartition(":")[2]
+    client = ScoringServerClient(f"any:{TOKEN}@127.0.0.1", f"{port}{below}")
+    client.wait_server_ready(timeout=5)
+    assert client.get_version() == VERSION
+    rows = np.asarray(images(4, 2), np.float32)
+    for sent in (rows, rows.tolist()):
+        answer = client.invoke(sent, params={"top": 2})
+        served.answered += 2
+        assert answer.get_predictions("ndarray").tolist() == [4, 2]
+        assert [row[0]["class"] for row in answer["top"]] == [4, 2]
+    with pytest.raises(Exception, match=r"error code 422, response: .*instance 1 has shape"):
+        client.invoke([images(1)[0], [[1]]])
+    with pytest.raises(Exception, match="error code 401"):
+        ScoringServerClient("any:other@127.0.0.1", port).invoke(rows)
+
+
+def test_the_example_of_a_model_can_be_sent_as_it_is(served: Served) -> None:
+    about = served.client.get("/v1/models/digits").raise_for_status().json()
+    assert (about["task"], about["classes"], about["version"]) == ("classification", list(range(10)), "1")
+    answer = served.client.post("/v1/models/digits/versions/1/predict", json=about["example"]).raise_for_status()
+    served.answered += 1
+    assert answer.headers["x-airloom-model-version"] == "1"
+    assert [answer.headers["x-airloom-prediction-id"]] == answer.json()["prediction_ids"]
+    assert answer.headers["x-request-id"]
+    rows = np.asarray(images(4, 2), np.float32).tobytes()
+    raw = {"Content-Type": "application/octet-stream"}
+    told = served.client.post("/v1/models/digits/predict?top=1", content=rows, headers=raw)
+    served.answered += 2
+    assert told.raise_for_status().json()["predictions"] == [4, 2]
 
 
 def test_the_servers_log_has_a_line_for_a_request_with_its_id(served: Served) -> None:
@@ -263,8 +322,9 @@ def test_a_literal_nan_is_no_json(served: Served) -> None:
 def test_other_ways_in_are_closed(served: Served) -> None:
     for method, path, status in (("GET", "/predict", 405), ("GET", "/nothing", 404), ("POST", "/schema.json", 405)):
         answer = served.client.request(method, path)
-        assert (answer.status_code, list(answer.json())) == (status, ["error"])
-    assert served.predict(images(1), model="other").json() == {"error": "no model 'other' is served; served: digits"}
+        assert (answer.status_code, problem_of(answer)["status"]) == (status, status)
+    found = problem_of(served.predict(images(1), model="other"))
+    assert (found["detail"], found["model"]) == ("no model 'other' is served; served: digits", "other")
 
 
 def test_bodies_have_a_limit(served: Served) -> None:

@@ -13,11 +13,14 @@ from starlette.testclient import TestClient
 
 from airloom.errors import InstancesRefused
 from airloom.evaluation import inference
+from airloom.golden import Golden
 from airloom.inference.model import Extras, LoadedModel
 from airloom.interactive.models import Model
 from airloom.training.prepared import Prepared
 from airloom_serving.api import build
 from airloom_serving.description import described
+from airloom_serving.examples import example_of
+from airloom_serving.frames import _typed
 from airloom_serving.server import Server
 
 
@@ -139,6 +142,44 @@ def test_what_it_takes_is_told(client, several):
     model = Model(None, several)
     assert [column.name for column in model.inputs] == ["words", "miles", "hour", "kind", "image"]
     assert repr(model).endswith("image picture → scores, length>")
+
+
+def test_a_frame_at_mlflows_door_is_the_same_rows(client):
+    """A gap of a frame comes as NaN, which no JSON is: it is the null of the other doors."""
+    from mlflow.utils.proto_json_utils import dump_input_data
+
+    def invoke(body, media="application/json"):
+        return client.post("/invocations", content=body, headers={"Content-Type": media})
+
+    rows = as_json(ROWS)
+    wanted = ask(client, rows).json()["predictions"]
+    frame = pd.DataFrame(rows).assign(other=1)
+    assert "NaN" in dump_input_data(frame)
+    assert invoke(dump_input_data(frame)).json()["predictions"] == wanted
+    assert invoke(orjson.dumps({"instances": rows})).json()["predictions"] == wanted
+    found = invoke(dump_input_data(frame.rename(columns={"hour": "hours"}))).json()
+    assert ("did you mean hours?" in found["detail"], found["input"]) == (True, "hour")
+    found = invoke(frame.drop(columns="words").to_csv(index=False), "text/csv").json()
+    assert ("no column 'words'" in found["detail"], found["input"]) == (True, "words")
+
+
+def test_cells_of_a_csv_are_what_their_column_takes(several):
+    assert _typed(several, "miles", ["1", "2.5", "", "x"]) == [1, 2.5, None, "x"]
+    assert _typed(several, "kind", ["bus", "", "NA"]) == ["bus", None, "NA"]
+    assert _typed(several, "image", ["AAAA", ""]) == ["AAAA", None]
+
+
+def test_an_example_of_each_column_is_answered(several, session):
+    inputs = {
+        "ids": np.array([[1, 2, 0]]),
+        "mask": np.array([[1, 1, 0]]),
+        "numbers": np.zeros((1, 2), np.float32),
+        "kind": np.array([[1]]),
+        "image": np.zeros((1, 1, 2, 2), np.float32),
+    }
+    example = example_of(several, Golden(inputs, {}))
+    assert (example["words"], example["miles"], example["kind"]) == ([1, 2, 0], 100, "bus")
+    assert several.answers(several.parse([example])).predictions
 
 
 def test_several_outputs_have_no_probabilities(client, several):

@@ -1,0 +1,1 @@
+"""What tests of the model server share."""
