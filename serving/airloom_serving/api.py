@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from airloom.inference.model import Extras
+from airloom_serving.access import GRANT, check_admin
 from airloom_serving.asgi import Answer, Receive, Refused, Scope, body_of, refusal
 from airloom_serving.description import described
 from airloom_serving.limits import MOST_SCORES, SMALL_BODY
@@ -20,6 +21,7 @@ from airloom_serving.server import Question, Server, Told
 
 TEXT = b"text/plain; charset=utf-8"
 FORM = '{"model": name, "instances": [...]}, and if wanted "scores": true, "top": 3'
+UNREADY = "what should serve is not loaded yet; /status says what is waited for"
 KEYS = {"model", "instances", "scores", "top"}
 
 
@@ -89,17 +91,20 @@ class Api:
 
     async def status(self, *_: Any) -> Answer:
         """GET /status: what serves, since when, what is on its way since when, and what could not be loaded."""
+        check_admin()
         models = self._all()
         loading = {name: asdict(version) for name, version in self._server.reconciler.loading.copy().items()}
         values: dict[str, Any] = {"models": models, "loading": loading, "errors": dict(self._server.reconciler.errors)}
         values |= {"log_dropped": self._server.log.dropped, "counting": self._server.counter.problem or "ok"}
+        values |= {"tokens": self._server.access.problem or "ok"}
         return Answer(orjson.dumps({**values, "pid": os.getpid()}))
 
     async def models(self, scope: Scope, _: Receive) -> Answer:
         """GET /v1/models: what serves; GET /v1/models/{model}: one of them."""
         if "model" not in scope[PARAMETERS]:
+            grant = GRANT.get()
             return Answer(
-                orjson.dumps({"models": {name: self._about(m) for name, m in self._server.reconciler.models.items()}})
+                orjson.dumps({"models": {name: told for name, told in self._all().items() if grant.may_see(name)}})
             )
         model = self._server.served(scope[PARAMETERS]["model"])
         return Answer(orjson.dumps({"model": self._server.short(model.name), **self._about(model)}))
@@ -112,13 +117,17 @@ class Api:
         return {"version": model.version, "loaded_at": model.loaded_at, "requests": requests, **described(model)}
 
     async def ready(self, *_: Any) -> Answer:
-        """GET /readyz: 503 until what should serve was looked for, and is loaded or was refused."""
+        """GET /readyz: 503 until what should serve was looked for, and is loaded or was refused; admin is told what."""
         problem = self._server.reconciler.unready
-        return refusal(503, problem, SOON) if problem else Answer(b"\n", media=TEXT)
+        if problem:
+            return refusal(503, problem if GRANT.get().admin else UNREADY, SOON)
+        return Answer(b"\n", media=TEXT)
 
     async def metrics_text(self, *_: Any) -> Answer:
-        """GET /metrics, for Prometheus."""
-        return Answer(self._server.metrics.text(), media=b"text/plain; version=0.0.4; charset=utf-8")
+        """GET /metrics, for Prometheus: what has a model's name in it with a token that may have it."""
+        grant = GRANT.get()
+        whole = grant.metrics or grant.admin
+        return Answer(self._server.metrics.text(whole), media=b"text/plain; version=0.0.4; charset=utf-8")
 
 
 def build(server: Server, documentation: Callable[[], dict[str, Any]] = dict) -> Routes:

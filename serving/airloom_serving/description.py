@@ -11,10 +11,14 @@ from airloom_serving.served import ServedModel
 ERRORS = {
     400: "The body is no JSON, or has another form.",
     401: "The bearer token is missing or wrong.",
+    403: "The token is not for this model, or not for this route.",
     404: "No such model is served.",
     408: "The body did not come in time.",
     413: "The body, the instances or the probabilities that were asked for are too many.",
+    415: "A pickle is not read.",
     422: "The instances do not fit the model, or its answer to one of them is not finite.",
+    429: "The token asks more often than it may.",
+    431: "The headers are too many or too long.",
     503: "Other requests take the room; ask again in a second.",
     504: "The model did not answer in time.",
 }
@@ -103,7 +107,8 @@ def complete(specification: dict[str, Any]) -> dict[str, Any]:
     specification["paths"]["/v1/models/{model}/predict"] = {"post": named}
     for path, (method, text) in MORE.items():
         names = [part[1:-1] for part in path.split("/") if part.startswith("{")]
-        some = refusals if method == "post" else {"401": refusals["401"]} | ({"404": refusals["404"]} if names else {})
+        few = ["401", "403", "404"] if names else ["401", "403"]
+        some = refusals if method == "post" else {status: refusals[status] for status in few}
         specification["paths"][path] = {
             method: {
                 "tags": predict["tags"],

@@ -2,6 +2,7 @@
 
 BentoML's own middleware, which is switched off, makes series of every path that anybody asks for, before any token is
 looked at, and keeps them for good. Here the labels come from fixed sets: our routes, statuses, and served models.
+Series with the name of a model are told to those only who may have it: it says who is a customer, and how busy.
 """
 
 import time
@@ -25,10 +26,12 @@ class Metrics:
             warnings.simplefilter("ignore", DeprecationWarning)
             prometheus: Any = import_module("bentoml.metrics")
             counter, histogram = prometheus.Counter, prometheus.Histogram
-            self._text, self._registry = prometheus.generate_latest, prometheus.CollectorRegistry()
+            self._text = prometheus.generate_latest
+            self._registry, self._of_models = prometheus.CollectorRegistry(), prometheus.CollectorRegistry()
 
         def make(kind: Any, name: str, text: str, labels: list[str], **more: Any) -> Any:
-            return kind(f"airloom_{name}", text, labels, registry=self._registry, **more)
+            registry = self._of_models if "model" in labels else self._registry
+            return kind(f"airloom_{name}", text, labels, registry=registry, **more)
 
         self._requests = make(counter, "requests", "Requests by route and status.", ["route", "status"])
         self._seconds = make(histogram, "request_seconds", "Seconds of a request.", ["route"], buckets=SECONDS)
@@ -41,9 +44,10 @@ class Metrics:
             counter, "outside", "Instances with a value beyond what was observed in training.", of_model
         )
 
-    def text(self) -> bytes:
-        """All of them."""
-        return bytes(self._text(self._registry))
+    def text(self, whole: bool = True) -> bytes:
+        """All of them, or those only that name no model."""
+        told = bytes(self._text(self._registry))
+        return told + bytes(self._text(self._of_models)) if whole else told
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """Count one."""

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -14,14 +14,17 @@ from airloom.inference.instances import Instances, TooMany
 from airloom.inference.model import Answers, Ended, Extras, NotFinite
 from airloom.monitoring import prediction_id
 from airloom.names import shown_model
+from airloom.registry import tokens
+from airloom.settings import Settings
 from airloom.settings import load as load_settings
+from airloom_serving.access import GRANT, Access, check_ask, check_see
 from airloom_serving.asgi import Answer, Refused
 from airloom_serving.batches import run_options, terminate
 from airloom_serving.counter import PredictionCounter
 from airloom_serving.limits import BATCHED_ROWS, MOST_VALUES, RUN_SECONDS
 from airloom_serving.metrics import Metrics
 from airloom_serving.prediction_log import Answered, PredictionLog
-from airloom_serving.reconciler import Reconciler
+from airloom_serving.reconciler import Loading, Reconciler
 from airloom_serving.served import ServedModel, TookTooLong
 
 log = logging.getLogger(__name__)
@@ -52,26 +55,52 @@ class Told:
     outputs: dict[str, Any]
 
 
-class Server:
-    """The state of one server process."""
+class Source(Protocol):
+    """Where the models of a server come from: the registry, or a package of one."""
 
-    def __init__(self) -> None:
-        settings = load_settings()
+    models: dict[str, ServedModel]  # by short name
+    errors: dict[str, str]
+    loading: dict[str, Loading]
+
+    @property
+    def unready(self) -> str:
+        """Why no request should come yet; empty for nothing."""
+
+    def start(self) -> None:
+        """Begin to bring them."""
+
+    def stop(self) -> None:
+        """Bring no more."""
+
+
+class Server:
+    """The state of one server process.
+
+    Args:
+        settings: of the installation; None: those of this process.
+        source: of the models; None: the registry.
+    """
+
+    def __init__(self, settings: Settings | None = None, source: Source | None = None) -> None:
+        settings = settings or load_settings()
         self.installation = settings.installation
-        self.reconciler = Reconciler(settings)
+        self.reconciler: Source = Reconciler(settings) if source is None else source
         self.log = PredictionLog(settings.prediction_log, settings.prediction_log_share)
         self.counter = PredictionCounter(settings.database_address)
         self.requests: Counter[str] = Counter()
         self.metrics = Metrics()
+        self.access = Access(settings.model_token, tokens.file_of(settings))
 
     def start(self) -> None:
-        """Begin to follow the registry, to count and to write the log."""
+        """Begin to follow the registry and the file of tokens, to count and to write the log."""
+        self.access.start()
         self.log.start()
         self.counter.start()
         self.reconciler.start()
 
     def stop(self) -> None:
-        """End all three; what is counted and queued is written."""
+        """End all of them; what is counted and queued is written."""
+        self.access.stop()
         self.log.stop()
         self.counter.stop()
         self.reconciler.stop()
@@ -84,11 +113,13 @@ class Server:
             form: makes what is sent of what there is to tell, where the graph was run: on the loop or in a thread.
 
         Raises:
+            Refused: the token of the request is not for predictions of this model.
             Busy: too many wait for the model already.
             InstancesRefused: the model has no answer to some instance.
             TookTooLong: the deadline passed.
         """
         model = question.model
+        check_ask(self.short(model.name))
         try:
             with model.place():
                 answer, outside = await self._run(question, form)
@@ -160,11 +191,13 @@ class Server:
             version: of it that is asked for; "": whatever serves.
 
         Raises:
-            Refused: none does, or it is another version.
+            Refused: none does, it is another version, or the token of the request is for other models.
         """
+        check_see(self.short(name))
         model = self.reconciler.models.get(name) or self.reconciler.models.get(self.short(name))
         if model is None:
-            served = ", ".join(self.reconciler.models)[:1000] or "none"
+            grant = GRANT.get()
+            served = ", ".join(one for one in self.reconciler.models if grant.may_see(one))[:1000] or "none"
             raise Refused(404, f"no model {name[:80]!r} is served; served: {served}")
         if version and version != model.version:
             raise Refused(404, f"of {self.short(model.name)} version {model.version} serves, not {version[:40]!r}")

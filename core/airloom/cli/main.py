@@ -11,6 +11,7 @@ from airloom.cli import db, gate, gc, init, installation, jobs, keys, lineage, m
 from airloom.cli import predict as predicting
 from airloom.cli.console import Json, parse_parameters, say
 from airloom.cli.datasets import app as dataset_app
+from airloom.cli.tokens import app as token_app
 from airloom.errors import AirloomError
 from airloom.settings import Settings, load
 
@@ -168,6 +169,7 @@ app.command()(installation.installation)
 app.add_typer(gate.app, name="gate")
 app.add_typer(models.app, name="model")
 app.add_typer(keys.app, name="keys")
+app.add_typer(token_app, name="token")
 app.add_typer(models.experiment, name="experiment")
 app.command()(predicting.predict)
 app.command()(lineage.trace)
