@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from airloom.cli import db, gate, gc, init, installation, jobs, keys, lineage, models, pipelines, reproduce, studies
+from airloom.cli import package as packaging
 from airloom.cli import predict as predicting
 from airloom.cli.console import Json, parse_parameters, say
 from airloom.cli.datasets import app as dataset_app
@@ -172,6 +173,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(token_app, name="token")
 app.add_typer(models.experiment, name="experiment")
 app.command()(predicting.predict)
+app.command()(packaging.package)
 app.command()(lineage.trace)
 app.command()(lineage.impact)
 app.command()(lineage.why)
