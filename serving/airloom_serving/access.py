@@ -123,7 +123,8 @@ class Access:
         if token:
             digest = digest_of(token.encode())
             self._own[digest[:_KEY]] = Grant(digest, every_model=True, admin=True, metrics=True)
-        self._grants = dict(self._own)
+        # By the first bytes of a digest, and by header as it was found good; one reference, as a thread replaces both.
+        self._table: tuple[dict[bytes, Grant], dict[bytes, Grant]] = (dict(self._own), {})
         self._file = file
         self._seen: tuple[int, ...] | None = None  # what the system said of the file that was read last
         self._stop = threading.Event()
@@ -131,17 +132,15 @@ class Access:
         self.look()
 
     def of(self, header: bytes) -> Grant | None:
-        """What a request may do by its `Authorization`; None where it may do nothing at all.
-
-        Its digest is looked up by its first bytes, which tell nothing of the token, and then compared in constant time.
-        """
-        if not header.startswith(_BEARER):
-            return None
-        digest = digest_of(header[len(_BEARER) :])
-        grant = self._grants.get(digest[:_KEY])
-        if grant is None or not hmac.compare_digest(grant.digest, digest) or time.time() >= grant.until:
-            return None
-        return grant
+        """What a request may do by its `Authorization`; None where it may do nothing at all."""
+        grants, known = self._table
+        grant = known.get(header)  # by a hash with a secret of this process: how long it takes tells nothing
+        if grant is None:
+            grant = _found(grants, header)
+            if grant is None:
+                return None
+            known[header] = grant  # one for each token at most
+        return grant if time.time() < grant.until else None
 
     def start(self) -> None:
         """Begin to look."""
@@ -170,7 +169,7 @@ class Access:
             self._tell(str(error))
             return
         self._seen = seen
-        self._grants = {**{key: grant for key, grant in map(self._granted, found) if grant}, **self._own}
+        self._table = {**{key: grant for key, grant in map(self._granted, found) if grant}, **self._own}, {}
         if self.problem:
             log.info("the file of the tokens is good again")
         self.problem = ""
@@ -179,7 +178,7 @@ class Access:
         digest = bytes.fromhex(token.digest)
         if token.revoked:
             return b"", None
-        before = self._grants.get(digest[:_KEY])
+        before = self._table[0].get(digest[:_KEY])
         bucket = before.bucket if before else None
         if bucket is None or (bucket.rate, bucket.burst) != (token.rate, token.burst):
             bucket = Bucket(token.rate, token.burst) if token.rate else None
@@ -196,3 +195,12 @@ class Access:
     def _run(self) -> None:
         while not self._stop.wait(EVERY):
             self.look()
+
+
+def _found(grants: dict[bytes, Grant], header: bytes) -> Grant | None:
+    """Its digest is looked up by its first bytes, which tell nothing of the token, then compared in constant time."""
+    if not header.startswith(_BEARER):
+        return None
+    digest = digest_of(header[len(_BEARER) :])
+    grant = grants.get(digest[:_KEY])
+    return grant if grant is not None and hmac.compare_digest(grant.digest, digest) else None

@@ -46,7 +46,7 @@ def test_all_of_a_digest_is_compared(looked):
     """It is looked up by its first bytes only."""
     digest = tokens.digest_of(OWN.encode())
     other = bytes([*digest[:-1], digest[-1] ^ 1])
-    looked._grants[digest[:8]] = Grant(other, every_model=True)
+    looked._table[0][digest[:8]] = Grant(other, every_model=True)
     assert of(looked, OWN) is None
 
 
@@ -54,6 +54,7 @@ def test_digests_are_compared_in_constant_time(looked, monkeypatch):
     asked = []
     monkeypatch.setattr(access.hmac, "compare_digest", lambda a, b: asked.append((a, b)) or a == b)
     assert of(looked, OWN) is not None
+    assert of(looked, OWN) is not None  # found good once
     assert asked == [(tokens.digest_of(OWN.encode()),) * 2]
 
 
