@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import bentoml  # noqa: TID253 - only files that BentoML itself loads import this one
 from _bentoml_sdk import Service
 
-from airloom_serving import connections
+from airloom_serving import connections, supervisor
 from airloom_serving.api import build
 from airloom_serving.asgi import App
 from airloom_serving.description import INSTANCES, SCORES, TOP, Prediction, complete
@@ -22,6 +22,8 @@ OPTIONS: dict[str, Any] = {
     "metrics": {"enabled": False},
     "logging": {"access": {"enabled": False}},  # ours has a line for each request that fails, and some of the others
 }
+
+supervisor.close()
 
 
 class Behind(Service):  # type: ignore[misc] # BentoML ships no types for it

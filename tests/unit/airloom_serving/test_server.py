@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import psutil
 import pyarrow.dataset as ds
 import pytest
 
@@ -139,6 +140,14 @@ def test_unknown_paths_make_no_series(served: Served) -> None:
         assert _series(served) == before
     assert 'airloom_requests_total{route="other",status="401"}' in before
     assert 'airloom_requests_total{route="other",status="404"}' in before
+
+
+def test_no_port_is_open_but_its_own(served: Served) -> None:
+    """BentoML's supervisor took commands from anybody on this machine, such as to start a program."""
+    server = psutil.Process(served.process.pid)
+    connections = [one for process in (server, *server.children(True)) for one in process.net_connections("inet")]
+    listening = {(one.laddr.ip, one.laddr.port) for one in connections if one.status == psutil.CONN_LISTEN}
+    assert listening == {("127.0.0.1", int(served.url.rpartition(":")[2]))}
 
 
 def test_the_documentation_describes_our_routes(served: Served) -> None:
