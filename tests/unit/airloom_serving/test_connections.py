@@ -76,19 +76,22 @@ def test_it_is_the_protocol_that_uvicorn_takes(port):
 
 
 @pytest.mark.parametrize(
-    ("sent", "wanted"),
+    ("sent", "more", "wanted"),
     [
-        (b"", b""),
-        (b"GET /", b"HTTP/1.1 408"),
-        (b"GET / HTTP/1.1\r\nhost: x\r\nx-a: ", b"HTTP/1.1 408"),
-        (b"GET / HTTP/1.1\r\nhost: x\r\n\r\nGET / HTTP", b"HTTP/1.1 200"),  # the head of a second one
-        (b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\nabc", b"HTTP/1.1 200"),  # a body nobody waits for
+        (b"", b"", b""),
+        (b"GET /", b"", b"HTTP/1.1 408"),
+        (b"GET / HTTP/1.1\r\nhost: x\r\n", b"x-a: ", b"HTTP/1.1 408"),
+        (b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", b"GET / HTTP", b"HTTP/1.1 200"),
+        (b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n", b"abc", b"HTTP/1.1 200"),
     ],
     ids=["nothing", "a part of a line", "a part of a header", "a second head", "the rest of a body"],
 )
-def test_what_does_not_come_is_given_up(port, sent, wanted):
+def test_what_does_not_come_is_given_up(port, sent, more, wanted):
+    """The last two begin behind an answer: their first byte ended uvicorn's own timer."""
     with connect(port) as client:
         client.sendall(sent)
+        time.sleep(0.3)
+        client.sendall(more)
         began = time.monotonic()
         answer = told(client)
         assert answer.startswith(wanted)
