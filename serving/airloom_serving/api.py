@@ -9,6 +9,7 @@ import orjson
 
 from airloom.deployment.rollout import CANARY
 from airloom_serving import raw_bodies
+from airloom_serving.access import GRANT, check_admin
 from airloom_serving.asgi import Answer, Receive, Refused, Scope, body_of, refusal
 from airloom_serving.bodies import Judging, extras_of
 from airloom_serving.description import described, task_of
@@ -22,6 +23,7 @@ from airloom_serving.server import Server
 
 TEXT = b"text/plain; charset=utf-8"
 FORM = '{"model": name, "instances": [...]}, and if wanted "scores": true, "top": 3'
+UNREADY = "what should serve is not loaded yet; /status says what is waited for"
 KEYS = {"model", "instances", "scores", "top"}
 MOST_CLASSES = 1000  # that a record of a model tells
 WHY = "the alias champion in the registry"
@@ -120,19 +122,24 @@ class Api:
 
     async def status(self, *_: Any) -> Answer:
         """GET /status: what serves, since when, what is on its way since when, and what could not be loaded."""
+        check_admin()
         models = self._all()
         rollouts = {name: self._rollout(name) for name in self._server.reconciler.rollouts}
         loading = {name: asdict(version) for name, version in self._server.reconciler.loading.copy().items()}
         values: dict[str, Any] = {"models": models, "loading": loading, "errors": dict(self._server.reconciler.errors)}
         reconciler = self._server.reconciler
         values["asleep"] = sorted(name for name in reconciler.known if name not in reconciler.models)
-        values |= {"rollouts": rollouts, "rolling": self._server.rollouts.problem or "ok"}
+        values |= {"rollouts": rollouts, "rolling": getattr(self._server.rollouts, "problem", "") or "ok"}
         values |= {"log_dropped": self._server.log.dropped, "counting": self._server.counter.problem or "ok"}
+        values |= {"tokens": self._server.access.problem or "ok"}
         return Answer(orjson.dumps({**values, "pid": os.getpid()}))
 
     async def models(self, *_: Any) -> Answer:
         """GET /v1/models: what serves."""
-        return Answer(orjson.dumps({"models": self._all()}))
+        grant = GRANT.get()
+        return Answer(
+            orjson.dumps({"models": {name: told for name, told in self._all().items() if grant.may_see(name)}})
+        )
 
     async def model(self, scope: Scope, _: Receive) -> Answer:
         """GET /v1/models/{model}: what serves, why and since when, what it takes, and a body that can be sent to it."""
@@ -173,14 +180,17 @@ class Api:
         return [champion, {**other, "since": beside.rollout.since}]
 
     async def ready(self, *_: Any) -> Answer:
-        """GET /readyz: 503 until what should serve was looked for, and is loaded or was refused."""
+        """GET /readyz: 503 until what should serve was looked for, and is loaded or was refused; admin is told what."""
         problem = self._server.reconciler.unready
-        return refusal(503, problem, SOON, kind="not-ready") if problem else Answer(b"\n", media=TEXT)
+        if problem:
+            return refusal(503, problem if GRANT.get().admin else UNREADY, SOON, kind="not-ready")
+        return Answer(b"\n", media=TEXT)
 
     async def metrics_text(self, *_: Any) -> Answer:
-        """GET /metrics, for Prometheus."""
-        besides = list(self._server.reconciler.besides.values())
-        return Answer(self._server.metrics.text(besides), media=b"text/plain; version=0.0.4; charset=utf-8")
+        """GET /metrics, for Prometheus: what has a model's name in it with a token that may have it."""
+        grant, besides = GRANT.get(), list(self._server.reconciler.besides.values())
+        text = self._server.metrics.text(besides, whole=grant.metrics or grant.admin)
+        return Answer(text, media=b"text/plain; version=0.0.4; charset=utf-8")
 
 
 def build(server: Server, documentation: Callable[[], dict[str, Any]] = dict) -> Routes:

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from airloom.inference.model import Extras
+from airloom_serving.access import GRANT
 from airloom_serving.asgi import JSON, Answer, Receive, Refused, Scope, body_of
 from airloom_serving.bodies import Judging, extras_of, media_of
 from airloom_serving.frames import FORMS, instances_of, of_csv
@@ -72,7 +73,7 @@ class Invocations:
         found = scope[PARAMETERS]
         if "model" in found:
             return found["model"], found.get("version", "")
-        there = self._server.reconciler.known
+        there = [name for name in self._server.reconciler.known if GRANT.get().may_see(name)]
         if len(there) == 1:
             return there[0], ""
         served = ", ".join(there)[:1000] or "none"

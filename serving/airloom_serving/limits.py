@@ -5,6 +5,11 @@ What one call of a graph is given stands in `airloom.inference.limits`.
 
 BODY_LIMIT = 8 * 2**20  # bytes
 BODY_SECONDS = 30.0  # that a body may take to come
+HEAD_LIMIT = 2**16  # bytes of a request's first line and headers, beyond those of its first read
+HEAD_SECONDS = 10.0  # that they may take to come, from the start of the connection or their first byte on
+MOST_HEADERS = 100
+MOST_CONNECTIONS = 4096  # of a process, or as many as it may have files open
+WRITE_SECONDS = 30.0  # in which a client that takes no bytes of its answer is given up
 IN_FLIGHT = 32 * 2**20  # bytes of all bodies that are being read or answered
 MOST_REQUESTS = 1024  # that are being read or answered at once
 MOST_INSTANCES = 10_000

@@ -2,6 +2,7 @@
 
 BentoML's own middleware, which is switched off, makes series of every path that anybody asks for, before any token is
 looked at, and keeps them for good. Here the labels come from fixed sets: our routes, statuses, and served models.
+Series with the name of a model are told to those only who may have it: it says who is a customer, and how busy.
 """
 
 import time
@@ -27,10 +28,12 @@ class Metrics:
             warnings.simplefilter("ignore", DeprecationWarning)
             prometheus: Any = import_module("bentoml.metrics")
             counter, histogram, gauge = prometheus.Counter, prometheus.Histogram, prometheus.Gauge
-            self._text, self._registry = prometheus.generate_latest, prometheus.CollectorRegistry()
+            self._text = prometheus.generate_latest
+            self._registry, self._of_models = prometheus.CollectorRegistry(), prometheus.CollectorRegistry()
 
         def make(kind: Any, name: str, text: str, labels: list[str], **more: Any) -> Any:
-            return kind(f"airloom_{name}", text, labels, registry=self._registry, **more)
+            registry = self._of_models if "model" in labels else self._registry
+            return kind(f"airloom_{name}", text, labels, registry=registry, **more)
 
         self._requests = make(counter, "requests", "Requests by route and status.", ["route", "status"])
         self._seconds = make(histogram, "request_seconds", "Seconds of a request.", ["route"], buckets=SECONDS)
@@ -47,18 +50,22 @@ class Metrics:
             gauge, "rollout", "What was counted of a candidate in its stage.", [*of_model, "role", "counted"]
         )
 
-    def text(self, besides: Iterable[Beside] = ()) -> bytes:
-        """All of them.
+    def text(self, besides: Iterable[Beside] = (), *, whole: bool = True) -> bytes:
+        """What is told.
 
         Args:
             besides: the candidates that stand beside a champion now.
+            whole: whether series that name a model are told.
         """
+        told = bytes(self._text(self._registry))
+        if not whole:
+            return told
         self._beside.clear()  # of a stage that is over nothing is told any more
         for beside in besides:
             for counted, number in beside.counts.to_dict().items():
                 labels = beside.model.name, beside.model.version, beside.rollout.stage.role, counted
                 self._beside.labels(*labels).set(number)
-        return bytes(self._text(self._registry))
+        return told + bytes(self._text(self._of_models))
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """Count one."""

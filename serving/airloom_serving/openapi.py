@@ -14,11 +14,14 @@ JSON = "application/json"
 ERRORS = {
     400: "The body has another form.",
     401: "The bearer token is missing or wrong.",
+    403: "The token is not for this model, or not for this route.",
     404: "No such model is served.",
     408: "The body did not come in time.",
     413: "The body, the instances or the probabilities that were asked for are too many.",
     415: "This content type is not taken here.",
     422: "The instances do not fit the model, or its answer to one of them is not finite.",
+    429: "The token asks more often than it may.",
+    431: "The headers are too many or too long.",
     503: "Other requests take the room; ask again in a second.",
     504: "The model did not answer in time.",
 }

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 
 from airloom.deployment.desired import Desired, desired
 from airloom.deployment.record import adopt
-from airloom.deployment.rollout import Rollout
 from airloom.errors import MlflowAway
 from airloom.names import shown_model
 from airloom.registry import model_files, models, python_models
@@ -18,6 +17,7 @@ from airloom.tracking import runs
 from airloom_serving.beside import Beside
 from airloom_serving.served import ServedModel
 from airloom_serving.shelf import Shelf, give_back
+from airloom_serving.source import Loading, Source
 from airloom_serving.verdicts import Checkers, Refused
 
 log = logging.getLogger(__name__)
@@ -40,15 +40,7 @@ class Retry:
         return Retry(time.monotonic() + self.pause, min(2 * self.pause, longest))
 
 
-@dataclass(frozen=True)
-class Loading:
-    """A version that is on its way."""
-
-    version: str
-    since: str  # ISO 8601, UTC
-
-
-class Reconciler:
+class Reconciler(Source):
     """Polls what should serve in a thread of its own, and loads versions in a few others.
 
     Models of this installation only, by the short name, which an application need not change with the installation.
@@ -57,12 +49,8 @@ class Reconciler:
     """
 
     def __init__(self, settings: Settings, checkers: Checkers | None = None) -> None:
-        self.shelf = Shelf(settings.served_mb * 2**20, {name.strip() for name in settings.served_always.split(",")})
-        self.models: dict[str, ServedModel] = {}
-        self.besides: dict[str, Beside] = {}  # the candidates that may answer, by the name of their champion
-        self.rollouts: dict[str, tuple[int, Rollout]] = {}  # what the registry said last, with the generation
-        self.errors: dict[str, str] = {}
-        self.loading: dict[str, Loading] = {}
+        always = {name.strip() for name in settings.served_always.split(",")}
+        super().__init__(Shelf(settings.served_mb * 2**20, always))
         self._settings = settings
         self._checkers = checkers or Checkers(settings.home / "cache" / "verdicts")
         self._retries: dict[tuple[str, str], Retry] = {}  # by name and version

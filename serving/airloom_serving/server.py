@@ -15,7 +15,10 @@ from airloom.inference.instances import TooMany
 from airloom.inference.model import Answers, Ended, Extras, NotFinite
 from airloom.monitoring import prediction_id
 from airloom.names import shown_model
+from airloom.registry import tokens
+from airloom.settings import Settings
 from airloom.settings import load as load_settings
+from airloom_serving.access import GRANT, Access, check_ask, check_see
 from airloom_serving.asgi import Answer, Refused
 from airloom_serving.batches import run_options, terminate
 from airloom_serving.counter import PredictionCounter
@@ -26,6 +29,7 @@ from airloom_serving.questions import Judge, Question, Told
 from airloom_serving.reconciler import Reconciler
 from airloom_serving.rollouts import Rollouts
 from airloom_serving.served import Asleep, Busy, ServedModel, TookTooLong
+from airloom_serving.source import Source
 
 T = TypeVar("T")
 WAKES = 3  # tries to ask a model that others push out of memory again
@@ -33,28 +37,40 @@ log = logging.getLogger(__name__)
 
 
 class Server:
-    """The state of one server process."""
+    """The state of one server process.
 
-    def __init__(self) -> None:
-        settings = load_settings()
+    Args:
+        settings: of the installation; None: those of this process.
+        source: of the models; None: the registry.
+    """
+
+    def __init__(self, settings: Settings | None = None, source: Source | None = None) -> None:
+        settings = settings or load_settings()
         self.installation = settings.installation
-        self.reconciler = Reconciler(settings)
-        self.rollouts = Rollouts(settings, self.reconciler)
+        self.reconciler: Source = source or Reconciler(settings)
+        self.rollouts: Rollouts | None = None
+        if isinstance(self.reconciler, Reconciler):
+            self.rollouts = Rollouts(settings, self.reconciler)
         self.log = PredictionLog(settings.prediction_log, settings.prediction_log_share)
         self.counter = PredictionCounter(settings.database_address)
         self.requests: Counter[str] = Counter()
         self.metrics = Metrics()
+        self.access = Access(settings.model_token, tokens.file_of(settings))
 
     def start(self) -> None:
-        """Begin to follow the registry, to count and to write the log."""
+        """Begin to follow the registry and the file of tokens, to count and to write the log."""
+        self.access.start()
         self.log.start()
         self.counter.start()
         self.reconciler.start()
-        self.rollouts.start()
+        if self.rollouts is not None:
+            self.rollouts.start()
 
     def stop(self) -> None:
         """End all of them; what is counted and queued is written."""
-        self.rollouts.stop()
+        if self.rollouts is not None:
+            self.rollouts.stop()
+        self.access.stop()
         self.log.stop()
         self.counter.stop()
         self.reconciler.stop()
@@ -122,7 +138,12 @@ class Server:
         return Question(model, judge(model), judge, extras, raw, beside, model, shadow=role == SHADOW)
 
     async def answer(self, question: Question, form: Callable[[Told], Answer]) -> Answer:
-        """Answer a question: what is told is counted and logged. See `answered`."""
+        """Answer a question: what is told is counted and logged. See `answered`.
+
+        Raises:
+            Refused: the token of the request is not for predictions of this model.
+        """
+        check_ask(self.short(question.model.name))
         if question.beside is None:
             return await self.answered(question, form)
         return await question.beside.answer(self, question, form)
@@ -227,14 +248,16 @@ class Server:
             version: of it that is asked for; "": whatever serves.
 
         Raises:
-            Refused: none does, or it is another version.
+            Refused: none does, it is another version, or the token of the request is for other models.
             Asleep: it is not in memory.
         """
+        check_see(self.short(name))
         model = self.reconciler.models.get(name) or self.reconciler.models.get(self.short(name))
         if model is None and (self.reconciler.knows(name) or self.reconciler.knows(self.short(name))):
             raise Asleep(self.short(name))
         if model is None:
-            served = ", ".join(self.reconciler.models)[:1000] or "none"
+            grant = GRANT.get()
+            served = ", ".join(one for one in self.reconciler.models if grant.may_see(one))[:1000] or "none"
             text = f"no model {name[:80]!r} is served; served: {served}"
             raise Refused(404, text, kind="not-served", model=name[:80])
         if version and version != model.version:

@@ -1,69 +1,18 @@
 """`bentoml serve airloom_serving.service:ModelServer`"""
 
-import gc
-import logging
 import os
-import sys
-from typing import Any
 
 import bentoml  # noqa: TID253 - this file is what BentoML itself loads, nothing else imports it
-from _bentoml_sdk import Service
 
-from airloom.settings import load
-from airloom_serving.api import build
-from airloom_serving.asgi import App
-from airloom_serving.description import INSTANCES, SCORES, TOP, Prediction
-from airloom_serving.front import Front
-from airloom_serving.metrics import Measured
-from airloom_serving.openapi import complete
-from airloom_serving.security import Guard
+from airloom_serving.behind import OPTIONS, Behind, Predicting
 from airloom_serving.server import Server
 
 # The reconciler asks again two seconds later by itself; a long retry would only delay it.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-server = Server()
 
 
-class Behind(Service):  # type: ignore[misc] # BentoML ships no types for it
-    """A BentoML service behind our own app: its layers cost some ten times what a small model does."""
-
-    def to_asgi(self, is_main: bool = True) -> App:
-        """BentoML's app, which gets what is left to it; the start and the end of the server are its own."""
-        front = Front(super().to_asgi(is_main), own=build(server, _documentation))
-        return Measured(Guard(front, token=load().model_token), server.metrics)
-
-
-@bentoml.service(
-    name="airloom",
-    service_class=Behind,
-    workers=1,
-    traffic={"timeout": 30, "max_concurrency": 256},
-    metrics={"enabled": False},
-    logging={"access": {"enabled": False}},  # ours has a line for each request that fails, and for some of the others
-)
-class ModelServer:
+@bentoml.service(name="airloom", service_class=Behind, **OPTIONS)
+class ModelServer(Predicting):
     """Serves the champion of every registered model."""
 
-    def __init__(self) -> None:
-        logging.getLogger("airloom_serving").setLevel(logging.INFO)  # BentoML lets warnings of others through only
-        # By default a thread with work gives the interpreter back after 5 ms, and the loop loses it at each read and
-        # write: requests waited for ten such turns of the log's and the registry's threads.
-        sys.setswitchinterval(0.0005)
-        gc.freeze()  # the collector need not look through what was imported because a request has many lists
-        server.start()
-
-    @bentoml.api(route="/predict")  # type: ignore[untyped-decorator] # BentoML ships no types for it
-    async def predict(
-        self, model: str, instances: list[Any] = INSTANCES, scores: bool | None = SCORES, top: int | None = TOP
-    ) -> Prediction:
-        """Ask the champion of a registered model for its answers, each with an id that is traced to its commits."""
-        raise NotImplementedError("Front answers this route: pydantic would look at each number of the instances")
-
-    @bentoml.on_shutdown  # type: ignore[untyped-decorator] # as above
-    def shutdown(self) -> None:
-        """Write what is queued."""
-        server.stop()
-
-
-def _documentation() -> dict[str, Any]:
-    return complete(ModelServer.openapi_spec.asdict())  # type: ignore[attr-defined] # a bentoml.Service now
+    server = Server()

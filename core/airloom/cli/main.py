@@ -22,9 +22,11 @@ from airloom.cli import (
     studies,
 )
 from airloom.cli import deploy as deploying
+from airloom.cli import package as packaging
 from airloom.cli import predict as predicting
 from airloom.cli.console import Json, parse_parameters, say
 from airloom.cli.datasets import app as dataset_app
+from airloom.cli.tokens import app as token_app
 from airloom.errors import AirloomError
 from airloom.settings import Settings, load
 
@@ -185,8 +187,10 @@ app.add_typer(gate.app, name="gate")
 app.add_typer(models.app, name="model")
 app.add_typer(deploying.app, name="deploy")
 app.add_typer(keys.app, name="keys")
+app.add_typer(token_app, name="token")
 app.add_typer(models.experiment, name="experiment")
 app.command()(predicting.predict)
+app.command()(packaging.package)
 app.command()(lineage.trace)
 app.command()(lineage.impact)
 app.command()(lineage.why)

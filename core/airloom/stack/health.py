@@ -20,17 +20,17 @@ def check(settings: Settings) -> dict[str, str]:
         return problems
     with httpx.Client(timeout=5, trust_env=False) as client:
         problems["mlflow"] = _answers(client, f"{stack['mlflow_url']}/health")
-        problems["model-server"] = _answers(client, f"{stack['server_url']}/readyz")
+        token = {"Authorization": f"Bearer {stack.get('server_token', '')}"}  # to it the server says what is not ready
+        problems["model-server"] = _answers(client, f"{stack['server_url']}/readyz", token)
         problems |= _airflow(client, str(stack["airflow_url"]))
     return problems
 
 
-def _answers(client: httpx.Client, url: str) -> str:
+def _answers(client: httpx.Client, url: str, headers: dict[str, str] | None = None) -> str:
     try:
-        answer = client.get(url)
+        answer = client.get(url, headers=headers)
     except httpx.HTTPError as error:
         return f"{url} does not answer ({type(error).__name__})"
-    # The model server says why it is not ready.
     return "" if answer.status_code == 200 else f"{url} answers {answer.status_code} {answer.text[:200]}".strip()
 
 

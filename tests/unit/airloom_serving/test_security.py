@@ -10,7 +10,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from airloom_serving import security
-from airloom_serving.limits import BODY_LIMIT, InFlight
+from airloom_serving.limits import BODY_LIMIT, MOST_HEADERS, InFlight
 from airloom_serving.security import OPEN_PATHS, Guard, NoRoom, TooLarge, TooSlow
 
 RIGHT = {"Authorization": "Bearer secret"}
@@ -36,7 +36,9 @@ def test_without_the_token_nothing_but_the_probes_answers(headers):
         answer = client.get(f"http://testserver{path}", headers=headers)
         assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
         assert "Authorization: Bearer" in problem_of(answer)["detail"]
-    assert [client.get(path, headers=headers).status_code for path in OPEN_PATHS] == [200] * 6
+    probes = OPEN_PATHS - {"/metrics"}
+    assert [client.get(path, headers=headers).status_code for path in probes] == [200] * 5
+    assert client.get("/metrics", headers=headers).status_code == (401 if headers else 200)  # a revoked one is told
 
 
 def test_mlflows_own_client_sends_the_token_as_a_password_at_its_doors_only():
@@ -68,6 +70,56 @@ def test_the_right_token_lets_a_body_in_up_to_the_limit():
 def test_a_length_above_the_limit_is_413(length):
     answer = guarded("secret").post("/predict", headers={**RIGHT, "Content-Length": length}, content=b"x")
     assert (answer.status_code, problem_of(answer)["status"]) == (413, 413)
+
+
+@pytest.mark.parametrize("path", ["/predict", "/", "/nothing", *sorted(OPEN_PATHS)])
+@pytest.mark.parametrize(
+    "media",
+    ["application/vnd.bentoml+pickle", "Application/Vnd.BentoML+Pickle; charset=utf-8", "application/x-python-pickle"],
+)
+def test_no_pickle_is_taken_on_any_route(path, media):
+    """BentoML reads them wherever it takes itself for an inner service."""
+    answer = guarded("secret").post(path, headers={**RIGHT, "Content-Type": media}, content=b"x")
+    assert (answer.status_code, list(answer.json())) == (415, ["error"])
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        (b"authorization", [b"Bearer secret", b"Bearer secret"]),
+        (b"content-type", [b"application/vnd.bentoml+pickle", b"application/json"]),
+        (b"content-length", [b"1", b"2"]),
+    ],
+)
+def test_a_header_that_layers_may_read_differently_comes_once(name, values):
+    headers = [(b"authorization", b"Bearer secret")] if name != b"authorization" else []
+    assert _statuses(headers + [(name, value) for value in values]) == [400]
+    assert _statuses([(b"authorization", b"Bearer secret"), (b"x-twice", b"1"), (b"x-twice", b"2")]) == [200]
+
+
+def test_headers_have_a_limit():
+    right = [(b"authorization", b"Bearer secret")]
+    assert _statuses(right + [(b"x-%d" % number, b"") for number in range(MOST_HEADERS - 1)]) == [200]
+    assert _statuses(right + [(b"x-%d" % number, b"") for number in range(MOST_HEADERS)]) == [431]
+
+
+def _statuses(headers, kind="http"):
+    """What is answered to headers as they came."""
+    sent = []
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200})
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(Guard(app, "secret")({"type": kind, "path": "/predict", "headers": headers}, None, send))
+    return [message.get("status", message.get("code")) for message in sent if not message["type"].endswith("body")]
+
+
+def test_no_websocket_passes_without_a_token():
+    """BentoML's own app got them."""
+    assert _statuses([], "websocket") == [1008]
 
 
 def test_a_body_without_a_length_is_counted():
@@ -140,7 +192,7 @@ def test_a_body_that_does_not_come_is_given_up(monkeypatch):
 
     asyncio.run(some())
     assert len(ended) == 3
-    assert not guard._clock._reading
+    assert len(guard._clock) == 0
     assert guard.in_flight.taken == 0
 
 

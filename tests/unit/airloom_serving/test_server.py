@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import psutil
 import pyarrow.dataset as ds
 import pytest
 from served.problems import problem_of
@@ -23,7 +24,7 @@ from served.problems import problem_of
 from airloom.deployment import record, serving
 from airloom.errors import StackError
 from airloom.monitoring import prediction_id, prediction_log, totals
-from airloom.registry import models
+from airloom.registry import models, tokens
 from airloom.tracking import runs
 from airloom_serving.openapi import ROUTES
 
@@ -141,6 +142,14 @@ def test_unknown_paths_make_no_series(served: Served) -> None:
         assert _series(served) == before
     assert 'airloom_requests_total{route="other",status="401"}' in before
     assert 'airloom_requests_total{route="other",status="404"}' in before
+
+
+def test_no_port_is_open_but_its_own(served: Served) -> None:
+    """BentoML's supervisor took commands from anybody on this machine, such as to start a program."""
+    server = psutil.Process(served.process.pid)
+    connections = [one for process in (server, *server.children(True)) for one in process.net_connections("inet")]
+    listening = {(one.laddr.ip, one.laddr.port) for one in connections if one.status == psutil.CONN_LISTEN}
+    assert listening == {("127.0.0.1", int(served.url.rpartition(":")[2]))}
 
 
 def test_the_documentation_describes_our_routes(served: Served) -> None:
@@ -337,6 +346,67 @@ def test_bodies_have_a_limit(served: Served) -> None:
             assert served.client.post("/predict", content=content).status_code == 413
     assert served.predict([[[[0] * 8] * 8]] * 10_001).status_code == 413
     assert served.predict(images(2)).json()["predictions"] == [2]
+
+
+def test_tokens_are_made_damaged_and_taken_back_without_a_restart(served: Served) -> None:
+    made, text = tokens.create(served.settings, "shop", ["predict:digits"])
+    body, file = {"instances": images(6)}, tokens.file_of(served.settings)
+    headers = {"Authorization": f"Bearer {text}"}
+
+    def status(path: str = "/v1/models/digits/predict", method: str = "POST") -> int:
+        asked = body if method == "POST" else None
+        answer = httpx.request(method, f"{served.url}{path}", headers=headers, json=asked, trust_env=False)
+        served.answered += answer.is_success and method == "POST"
+        return answer.status_code
+
+    served.until(lambda: status() == 200, 2)
+    assert (status("/status", "GET"), status("/v1/models/other/predict"), status("/", "GET")) == (403, 403, 200)
+    good = file.read_text()
+    file.write_text(good[:-9])
+    served.until(lambda: "tokens.json" in served.status()["tokens"])
+    assert status() == 200
+    file.write_text(good)
+    served.until(lambda: served.status()["tokens"] == "ok")
+    tokens.revoke(served.settings, made.id)
+    served.until(lambda: status() == 401, 2)
+
+
+def test_no_route_takes_a_pickle_or_a_websocket(served: Served) -> None:
+    for path in ("/predict", "/predict/", "/", "/schema.json", "/docs.json", "/livez", "/metrics", "/v2", "/nothing"):
+        for method in ("GET", "POST", "PUT"):
+            headers = {"Content-Type": "application/vnd.bentoml+pickle", "Args-Number": "1"}
+            answer = served.client.request(method, path, headers=headers, content=b"cos\nsystem\n(S'true'\ntR.")
+            assert (answer.status_code, list(answer.json())) == (415, ["error"]), (method, path)
+    accepted = served.client.get("/v1/models", headers={"Accept": "application/vnd.bentoml+pickle"})
+    assert accepted.headers["content-type"] == "application/json"
+    upgrade = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "eA==",
+    }
+    assert 400 <= served.client.get("/predict", headers=upgrade).status_code < 500
+
+
+def test_connections_that_wait_for_ever_are_ended(served: Served) -> None:
+    """What uvicorn itself lets wait; `test_connections.py` has all of it with shorter limits."""
+    starts = [b"", b"GET / HT", b"POST /livez HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n1"]
+    began = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        port = int(served.url.rpartition(":")[2])
+        clients = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 30)) for _ in starts]
+        for client, sent in zip(clients, starts, strict=True):
+            client.sendall(sent)
+        with socket.create_connection(("127.0.0.1", port), 30) as endless, contextlib.suppress(ConnectionError):
+            endless.sendall(b"GET / HTTP/1.1\r\n")
+            for _ in range(500):
+                endless.sendall(b"x-more: " + b"x" * 1000 + b"\r\n")
+                time.sleep(0.001)
+            raise AssertionError("half a megabyte of headers was taken")
+        assert served.predict(images(2)).json()["predictions"] == [2]  # meanwhile others are answered
+        answers = [b"".join(iter(lambda client=client: client.recv(2**16), b"")) for client in clients]
+    assert [answer[:12] for answer in answers] == [b"", b"HTTP/1.1 408", b"HTTP/1.1 405"]
+    assert time.monotonic() - began < 25
 
 
 def test_an_alias_moved_by_a_plain_client_is_followed_without_a_restart(served: Served) -> None:
