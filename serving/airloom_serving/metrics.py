@@ -9,7 +9,7 @@ import warnings
 from importlib import import_module
 from typing import Any
 
-from airloom_serving.access_log import AccessLog, names_of
+from airloom_serving.access_log import REQUEST, AccessLog, names_of
 from airloom_serving.asgi import App, Receive, Scope, Send
 from airloom_serving.routes import route_of
 
@@ -34,6 +34,10 @@ class Metrics:
         self._seconds = make(histogram, "request_seconds", "Seconds of a request.", ["route"], buckets=SECONDS)
         self._bound: dict[tuple[str, int], Any] = {}
         self._answered: dict[tuple[str, str], Any] = {}
+        self.log_written = make(counter, "log_written", "Rows of the prediction log that are in a file.", [])
+        self.log_dropped = make(
+            counter, "log_dropped", "Rows of it that were lost: no room in memory or on the disk.", []
+        )
         of_model = ["model", "version"]
         self.predictions = make(counter, "predictions", "Answered instances.", of_model)
         self.not_finite = make(counter, "not_finite", "Requests whose answer was NaN or infinite.", of_model)
@@ -83,6 +87,7 @@ class Measured:
             return
         began, status = time.perf_counter(), 500
         request_id, trace = names_of(scope)
+        REQUEST.set((request_id, trace))
 
         async def watched(message: Any) -> None:
             nonlocal status

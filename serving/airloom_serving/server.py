@@ -6,21 +6,26 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from airloom.inference.best import Best, best, joined, tells_classes
 from airloom.inference.instances import Instances, TooMany
 from airloom.inference.model import Answers, Ended, Extras, NotFinite
 from airloom.monitoring import prediction_id
+from airloom.monitoring.segment_retention import Limits
 from airloom.names import shown_model
 from airloom.settings import load as load_settings
+from airloom_serving.access_log import REQUEST
 from airloom_serving.asgi import Answer, Refused
 from airloom_serving.batches import run_options, terminate
 from airloom_serving.counter import PredictionCounter
 from airloom_serving.limits import BATCHED_ROWS, MOST_VALUES, RUN_SECONDS
+from airloom_serving.logged_rows import TOP, Answered, Inputs, best_of, shortened
 from airloom_serving.metrics import Metrics
-from airloom_serving.prediction_log import Answered, PredictionLog
+from airloom_serving.prediction_log import PredictionLog
 from airloom_serving.reconciler import Reconciler
 from airloom_serving.served import ServedModel, TookTooLong
 
@@ -52,6 +57,14 @@ class Told:
     outputs: dict[str, Any]
 
 
+class Logged(NamedTuple):
+    """What the log is told beside the answers: id and trace of the request, the best classes, and how long it took."""
+
+    asked: tuple[bytes, str]
+    best: Callable[[], Best | None] | None
+    seconds: float
+
+
 class Server:
     """The state of one server process."""
 
@@ -59,10 +72,16 @@ class Server:
         settings = load_settings()
         self.installation = settings.installation
         self.reconciler = Reconciler(settings)
-        self.log = PredictionLog(settings.prediction_log, settings.prediction_log_share)
+        self.metrics = Metrics()
+        self.log = PredictionLog(
+            settings.prediction_log,
+            settings.prediction_log_share,
+            Limits(settings.prediction_log_days, settings.prediction_log_gb),
+            count_dropped=self.metrics.log_dropped.inc,
+            count_written=self.metrics.log_written.inc,
+        )
         self.counter = PredictionCounter(settings.database_address)
         self.requests: Counter[str] = Counter()
-        self.metrics = Metrics()
 
     def start(self) -> None:
         """Begin to follow the registry, to count and to write the log."""
@@ -114,16 +133,21 @@ class Server:
             options = run_options()
             deadline = loop.call_at(began + RUN_SECONDS, terminate, options)
             try:
-                return await loop.run_in_executor(model.pool, self._run_alone, question, form, options)
+                return await loop.run_in_executor(model.pool, self._run_alone, question, form, options, REQUEST.get())
             finally:
                 deadline.cancel()
                 terminate(options)  # a request that was cancelled leaves no graph behind
         parts = [(values, await model.batches.run(values, began + RUN_SECONDS)) for values in instances]
         answers = model.answered(instances, parts, question.extras)
-        return self._told(question, answers, [outputs for _, outputs in parts], form, loop.time() - began)
+        classes = partial(best_of, model, parts) if tells_classes(model.task, len(model.graph.outputs)) else None
+        logged = Logged(REQUEST.get(), classes, loop.time() - began)
+        return self._told(question, answers, [outputs for _, outputs in parts], form, logged)
 
-    def _run_alone(self, question: Question, form: Callable[[Told], Answer], options: Any) -> tuple[Answer, int]:
+    def _run_alone(
+        self, question: Question, form: Callable[[Told], Answer], options: Any, asked: tuple[bytes, str]
+    ) -> tuple[Answer, int]:
         began, model, kept = time.perf_counter(), question.model, list[dict[str, Any]]()
+        classes, tells = list[Best | None](), tells_classes(model.task, len(model.graph.outputs))
 
         def parts() -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
             for values in question.instances:
@@ -132,9 +156,12 @@ class Server:
                     kept.append(outputs)
                     _check_room(kept[0], question.instances.rows)
                 yield values, outputs
+                if tells:  # once it is known to be an answer
+                    classes.append(best(model.processing, model.task, outputs, values, TOP))
 
         answers = model.answered(question.instances, parts(), question.extras)
-        return self._told(question, answers, kept, form, time.perf_counter() - began)
+        logged = Logged(asked, partial(joined, classes), time.perf_counter() - began)
+        return self._told(question, answers, kept, form, logged)
 
     def _told(
         self,
@@ -142,14 +169,31 @@ class Server:
         answers: Answers,
         parts: list[dict[str, Any]],
         form: Callable[[Told], Answer],
-        seconds: float,
+        logged: Logged,
     ) -> tuple[Answer, int]:
         """What is sent; it is counted and logged."""
         model, predictions = question.model, answers.predictions
-        ids = prediction_id.several(model.name, model.version, len(predictions))
+        rows = len(predictions)
+        ids = prediction_id.several(model.name, model.version, rows)
         answer = form(Told(answers, ids, _joined(parts)))
-        self.counter.add(model.name, model.version, len(ids))
-        self.log.add(Answered(model.name, model.version, ids, predictions, seconds * 1000 / len(ids), len(ids)))
+        self.counter.add(model.name, model.version, rows)
+        inputs = Inputs(model.inputs, question.instances.cells) if model.inputs else None
+        request, trace = logged.asked
+        self.log.add(
+            Answered(
+                model=model.name,
+                version=model.version,
+                ids=ids,
+                predictions=shortened(predictions),
+                latency_ms=logged.seconds * 1000 / rows,
+                rows=rows,
+                best=logged.best,
+                names=model.processing.names,
+                inputs=inputs,
+                request=request.decode(),
+                trace=trace,
+            )
+        )
         return answer, answers.outside
 
     def served(self, name: str, version: str = "") -> ServedModel:
