@@ -9,6 +9,7 @@ import typer
 
 from airloom.cli import db, gate, gc, init, installation, jobs, keys, lineage, models, pipelines, reproduce, studies
 from airloom.cli import predict as predicting
+from airloom.cli import predictions as logged
 from airloom.cli.console import Json, parse_parameters, say
 from airloom.cli.datasets import app as dataset_app
 from airloom.errors import AirloomError
@@ -170,6 +171,7 @@ app.add_typer(models.app, name="model")
 app.add_typer(keys.app, name="keys")
 app.add_typer(models.experiment, name="experiment")
 app.command()(predicting.predict)
+app.command()(logged.predictions)
 app.command()(lineage.trace)
 app.command()(lineage.impact)
 app.command()(lineage.why)
