@@ -52,16 +52,14 @@ class InputForm:
         """
         columns = {name: values for name, values in self._named(cells).items() if name not in self.policy.drop}
         hashed = {name: columns.pop(name) for name in self.policy.hash if name in columns}
-        made: list[Row] = [{} for _ in range(rows)]
         if self.policy.inputs == "profile":
-            for name, values in columns.items():
-                _add(made, self._profile(name, values))
-        else:
-            _add(made, columns)
-        for name, values in hashed.items():
-            for row, value in zip(made, values, strict=True):
-                row[name] = self._hash(_json(value))
-        return [self._kept(row) for row in made]
+            measured = [self._profile(name, values) for name, values in columns.items()]
+            columns = {name: values for measures in measured for name, values in measures.items()}
+        made = {name: _plain(values) for name, values in columns.items()}
+        made |= {name: [self._hash(_json(value)) for value in values] for name, values in hashed.items()}
+        if not made:
+            return [self._kept({})] * rows
+        return [self._kept(dict(zip(made, row, strict=True))) for row in zip(*made.values(), strict=True)]
 
     def _kept(self, row: Row) -> Kept:
         data = _json(row)
@@ -143,12 +141,10 @@ def form_of(
     return form
 
 
-def _add(made: list[Row], columns: Mapping[str, Cells]) -> None:
-    for name, values in columns.items():
-        wide = isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.itemsize == 8
-        # Python's own numbers are quicker; a float32 is written as the shortest number that it is.
-        for row, value in zip(made, values.tolist() if wide else values, strict=True):  # type: ignore[union-attr]
-            row[name] = value
+def _plain(cells: Cells) -> Cells:
+    """Python's own numbers, which are quicker; a float32 stays one, to be written as the shortest number that it is."""
+    wide = isinstance(cells, np.ndarray) and cells.ndim == 1 and cells.dtype.itemsize == 8
+    return cells.tolist() if wide else cells  # type: ignore[union-attr]
 
 
 def _json(value: Any) -> bytes:

@@ -19,6 +19,7 @@ from airloom.files import replacing
 from airloom.monitoring.prediction_log import day, file_name
 from airloom.monitoring.segment_merging import WHOLE, Merger, finish
 from airloom.monitoring.segment_retention import Limits, expire
+from airloom_serving.logged_columns import columns
 from airloom_serving.logged_rows import TURN, Answered, turns
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ CAPACITY = 200_000  # rows that wait
 CAPACITY_BYTES = 64 * 2**20  # of their inputs
 FILE_ROWS = 100_000
 FILE_BYTES = 32 * 2**20
-GROUP = 20_000  # rows of a row group: a look for one id reads no more
+GROUP = 10_000  # rows of a row group: a look for one id reads no more
 FILE_SECONDS = 5.0  # a row waits no longer for its file
 TICK = 0.1  # seconds between two looks at what waits
 PAUSE = 0.001  # after each turn: who answers requests gets the interpreter
@@ -40,7 +41,7 @@ class PredictionLog:
     """Takes answers without ever waiting; a thread writes them, at most `FILE_ROWS` rows or `FILE_SECONDS` a file.
 
     Who answers appends to a queue and does no more. The thread makes columns of a few hundred rows at a time, and
-    pauses after each: it has the interpreter for a fraction of a millisecond. Arrow sorts and writes without it.
+    pauses after each: it has the interpreter for about a millisecond. Arrow sorts and writes without it.
 
     Rows that do not fit into memory or on the disk are dropped and counted. A process that is killed loses the rows
     that are in no file yet, those of its last seconds: the log is a sample for analysis; the counters count.
@@ -120,9 +121,10 @@ class PredictionLog:
         self._quietly("swept", lambda: _sweep(self._folder))
         while True:
             woken, passed = self._wake.wait(TICK), False
-            ending = self._ending
             if woken:
                 self._wake.clear()
+            ending = self._ending  # after the wait, which may have ended by itself just before
+            woken = woken or ending
             added = self._added  # what a flush waits for
             while True:
                 self._fill(segment)
@@ -149,9 +151,10 @@ class PredictionLog:
             while self._waiting and rows < GROUP and len(taken) < TURN:
                 taken.append(self._waiting.popleft())
                 rows += taken[-1].kept
-            for count, make in turns(taken):
+            for turn in turns(taken):
+                count = sum(part.rows for part in turn)
                 try:
-                    segment.add(make())
+                    segment.add(columns(turn))
                 except Exception as error:
                     # An answer that fits no column: the log is worth no failing server.
                     self._drop(count)
@@ -188,7 +191,7 @@ class PredictionLog:
 
 def write(folder: Path, answered: Sequence[Answered]) -> list[Path]:
     """Write these answers, a file for each day that they were given on; returns the files."""
-    return write_batches(folder, [make() for _, make in turns(answered)])
+    return write_batches(folder, [columns(turn) for turn in turns(answered)])
 
 
 def write_batches(folder: Path, batches: Sequence[pa.RecordBatch]) -> list[Path]:

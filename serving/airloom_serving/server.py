@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +22,7 @@ from airloom_serving.asgi import Answer, Refused
 from airloom_serving.batches import run_options, terminate
 from airloom_serving.counter import PredictionCounter
 from airloom_serving.limits import BATCHED_ROWS, MOST_VALUES, RUN_SECONDS
-from airloom_serving.logged_rows import TOP, Answered, Inputs, best_of, shortened
+from airloom_serving.logged_rows import TOP, Answered, Inputs, Scored, shortened
 from airloom_serving.metrics import Metrics
 from airloom_serving.prediction_log import PredictionLog
 from airloom_serving.reconciler import Reconciler
@@ -58,10 +57,10 @@ class Told:
 
 
 class Logged(NamedTuple):
-    """What the log is told beside the answers: id and trace of the request, the best classes, and how long it took."""
+    """What the log is told beside the answers: id and trace of the request, its classes, and how long it took."""
 
     asked: tuple[bytes, str]
-    best: Callable[[], Best | None] | None
+    scored: Scored | None
     seconds: float
 
 
@@ -139,8 +138,10 @@ class Server:
                 terminate(options)  # a request that was cancelled leaves no graph behind
         parts = [(values, await model.batches.run(values, began + RUN_SECONDS)) for values in instances]
         answers = model.answered(instances, parts, question.extras)
-        classes = partial(best_of, model, parts) if tells_classes(model.task, len(model.graph.outputs)) else None
-        logged = Logged(REQUEST.get(), classes, loop.time() - began)
+        scored = None
+        if tells_classes(model.task, len(model.graph.outputs)):
+            scored = Scored(model.processing, model.task, [next(iter(outputs.values())) for _, outputs in parts])
+        logged = Logged(REQUEST.get(), scored, loop.time() - began)
         return self._told(question, answers, [outputs for _, outputs in parts], form, logged)
 
     def _run_alone(
@@ -160,7 +161,9 @@ class Server:
                     classes.append(best(model.processing, model.task, outputs, values, TOP))
 
         answers = model.answered(question.instances, parts(), question.extras)
-        logged = Logged(asked, partial(joined, classes), time.perf_counter() - began)
+        found = joined(classes)
+        scored = Scored(model.processing, model.task, best=found) if found else None
+        logged = Logged(asked, scored, time.perf_counter() - began)
         return self._told(question, answers, kept, form, logged)
 
     def _told(
@@ -187,8 +190,7 @@ class Server:
                 predictions=shortened(predictions),
                 latency_ms=logged.seconds * 1000 / rows,
                 rows=rows,
-                best=logged.best,
-                names=model.processing.names,
+                scored=logged.scored,
                 inputs=inputs,
                 request=request.decode(),
                 trace=trace,

@@ -30,6 +30,7 @@ import os
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,7 @@ CHAMPION = "champion"  # the role of rows that have none
 _NAME = re.compile(r"(?P<first>[0-9a-f]{12})-(?P<last>[0-9a-f]{12})-(?P<merged>m?)[0-9a-f]+\.parquet")
 
 
+@lru_cache(maxsize=1)
 def schema() -> "pa.Schema":
     """The columns, as Arrow has them."""
     import pyarrow as pa

@@ -7,13 +7,13 @@ the row groups and columns that the question needs.
 import re
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airloom.errors import ConfigError
-from airloom.monitoring.prediction_id import given_at
+from airloom.monitoring.prediction_id import given_at, milliseconds
 from airloom.monitoring.prediction_log import CHAMPION, LoggedPrediction, day, is_merged, schema, segments, span
 from airloom.monitoring.segment_lock import reading
 from airloom.names import ModelName
@@ -42,6 +42,7 @@ class Question:
         since: the first moment.
         until: the first moment that is too late.
         with_inputs: only those of which inputs are kept.
+        first_id: the smallest id.
     """
 
     model: str = ""
@@ -51,6 +52,7 @@ class Question:
     since: datetime | None = None
     until: datetime | None = None
     with_inputs: bool = False
+    first_id: str = ""
 
     @property
     def first(self) -> int:
@@ -78,6 +80,8 @@ class Question:
             parts.append(ds.field("prediction") == self.answer)
         if self.with_inputs:
             parts.append(ds.field("inputs").is_valid())
+        if self.first_id:
+            parts.append(ds.field("id") >= self.first_id)
         if self.since:
             parts.append(ds.field("time") >= pa.scalar(self.first, moment))
         if self.until:
@@ -174,20 +178,22 @@ def table(
 
 
 def _table(paths: list[Path], question: Question, last: int | None, columns: Sequence[str] | None) -> "pa.Table":
-    import pyarrow as pa
+    if last is not None:
+        paths, question = _newest(paths, question, last)
+    parts = [_scan(paths[at : at + TOGETHER], question, columns) for at in range(0, len(paths), TOGETHER)]
+    rows = _in_order(parts, columns)
+    return rows if last is None else rows.slice(max(0, rows.num_rows - last))
 
-    if last is None:
-        parts = [_scan(paths[at : at + TOGETHER], question, columns) for at in range(0, len(paths), TOGETHER)]
-        return _in_order(parts, columns)
-    found = list[pa.Table]()
-    paths.sort(key=lambda path: _span(path)[1], reverse=True)  # those of several servers overlap
-    while paths:
-        found = [_in_order([*found, _scan([paths.pop(0)], question, None)], None)]
-        if found[0].num_rows >= last > 0:
-            found = [found[0].slice(found[0].num_rows - last)]
-            oldest = int(found[0]["time"].cast(pa.int64())[0].as_py())
-            paths = [path for path in paths if _span(path)[1] >= oldest]
-    return _in_order(found, columns).slice(0, None if last else 0)
+
+def _newest(paths: list[Path], question: Question, last: int) -> tuple[list[Path], Question]:
+    """The files that have the newest rows, and a question that only these answer: no other row group is read."""
+    left, read, ids = sorted(paths, key=lambda path: _span(path)[1], reverse=True), list[Path](), list[str]()
+    while left and last:  # the files of several servers overlap
+        read.append(left.pop(0))
+        ids = sorted([*ids, *_scan(read[-1:], question, ["id"])["id"].to_pylist()])[-last:]
+        if len(ids) == last:
+            left = [path for path in left if _span(path)[1] >= milliseconds(ids[0])]
+    return (read, replace(question, first_id=ids[0])) if ids else ([], question)
 
 
 def batches(

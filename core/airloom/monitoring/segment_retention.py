@@ -36,7 +36,7 @@ def expire(folder: Path, limits: Limits, now: float) -> list[str]:
     if not limits.days and not limits.gigabytes:
         return []
     oldest = (now - limits.days * 86_400) * 1000 if limits.days else 0.0
-    room = limits.gigabytes * 1e9 if limits.gigabytes else float("inf")
+    room = round(limits.gigabytes * 1e9) if limits.gigabytes else float("inf")
     gone = []
     for path, last, size in sorted(_files(folder), key=lambda file: (file[1], file[0]), reverse=True):
         room -= size  # the newest are counted first

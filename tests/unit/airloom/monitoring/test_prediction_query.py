@@ -6,6 +6,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import hypothesis
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -18,15 +19,15 @@ from airloom.monitoring import prediction_query as query
 from airloom.monitoring.prediction_log import day, file_name, schema
 from airloom.settings import Settings
 
+CHANCE = random.Random(0)
 START = int(datetime(2026, 11, 30, 23, 59, 58, tzinfo=UTC).timestamp() * 1000)  # two seconds before midnight
 
 
 def put(folder: Path, rows: list[tuple[int, str, str, str, str]]) -> None:
     """A file of (millisecond since START, model, version, role, prediction), in the folder of its first row."""
-    chance = random.Random(0)
     made = []
     for at, model, version, role, prediction in rows:
-        (identity,) = ids.numbered(model, version, START + at, [chance.randrange(ids.NUMBERS)])
+        (identity,) = ids.numbered(model, version, START + at, [CHANCE.randrange(ids.NUMBERS)])
         made.append((identity, START + at, model, version, prediction, None, 1.0, 1, role, None, None, None, "drop"))
     made.sort()
     columns = [*zip(*made, strict=True), [None] * len(made), [None] * len(made)]
@@ -62,6 +63,7 @@ def test_it_is_asked_by_model_version_role_answer_and_time(settings: Settings) -
     assert row.time == datetime.fromtimestamp((START + 10) / 1000, UTC)
 
 
+@hypothesis.settings(deadline=None, max_examples=40)
 @given(
     parts=st.lists(st.lists(st.integers(0, 4000), min_size=1, max_size=8), min_size=1, max_size=6),
     last=st.integers(0, 12),
@@ -89,7 +91,7 @@ def test_only_files_that_may_have_the_newest_are_opened(settings: Settings, monk
     scan = query._scan
     monkeypatch.setattr(query, "_scan", lambda paths, *rest: opened.extend(paths) or scan(paths, *rest))
     assert answered(query.table(settings, None, 3)) == ["x", "990", "x"]
-    assert len(opened) == 2
+    assert len(set(opened)) == 2
     opened.clear()
     asked = query.Question(since=datetime.fromtimestamp((START + 500) / 1000, UTC))
     assert query.table(settings, asked).num_rows == 100

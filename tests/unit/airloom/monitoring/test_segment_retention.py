@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airloom.monitoring.prediction_log import day, file_name
@@ -36,6 +36,7 @@ def test_no_limit_removes_nothing(tmp_path: Path) -> None:
     assert expire(tmp_path / "no log yet", Limits(1, 1), NOW / 1000) == []
 
 
+@settings(deadline=None, max_examples=40)
 @given(sizes=st.lists(st.integers(1, 5000), min_size=1, max_size=12), room=st.integers(1, 20_000))
 def test_the_newest_that_fit_are_kept(tmp_path_factory: pytest.TempPathFactory, sizes: list[int], room: int) -> None:
     folder = tmp_path_factory.mktemp("log")
