@@ -161,6 +161,5 @@ class Reconciler:
         folder, digests = model_files.fetch_signed(self._settings, version, self._settings.home / "cache" / "served")
         python_models.check_served(self._settings, version)
         self._checkers.judge(version.name, number, folder, digests)
-        return ServedModel.load(version.name, number, folder, digests, checked=True).logged_by(
-            version.tags, self._settings.home
-        )
+        model = ServedModel.load(version.name, number, folder, digests, checked=True)
+        return model.logged_by(version.tags, self._settings.home)
