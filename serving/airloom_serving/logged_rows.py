@@ -18,7 +18,7 @@ LONGEST = 200  # characters of an answer that is a list
 TOP = 3  # classes of a row, the most probable
 TURN = 256  # rows that are made columns in one go, of few requests
 TURN_REQUESTS = 128  # each of which costs about what two rows do
-TURN_BYTES = 2**18  # of their inputs
+TURN_BYTES = 2**18  # of their inputs and scores
 _NESTED, _LEAST = (list, dict), 1 / TURN_REQUESTS
 
 
@@ -83,8 +83,9 @@ class Answered(NamedTuple):
 
     @property
     def size(self) -> int:
-        """About how many bytes of the rows' inputs wait with it."""
-        return sum(map(_size, self.inputs.cells.values())) if self.inputs else 0
+        """About how many bytes of inputs and scores wait with it."""
+        scores = sum(output.nbytes for output in self.scored.outputs) if self.scored else 0
+        return scores + (sum(map(_size, self.inputs.cells.values())) if self.inputs else 0)
 
 
 class Part(NamedTuple):
@@ -116,12 +117,11 @@ def turns(answered: Sequence[Answered]) -> Iterator[list[Part]]:
     """
     turn, load = list[Part](), 0.0
     for request in answered:
-        step, kept = TURN, request.kept
-        if request.inputs is not None:
-            step = max(1, min(TURN, TURN_BYTES * len(request.ids) // max(1, request.size)))
+        kept, size = request.kept, request.size / max(1, len(request.ids))
+        step = max(1, int(min(TURN, TURN_BYTES / size))) if size else TURN
         for first in range(0, kept, step):
             end = min(first + step, kept)
-            costs = max((end - first) / step, _LEAST)
+            costs = max((end - first) / TURN, (end - first) * size / TURN_BYTES, _LEAST)
             if turn and load + costs > 1:
                 yield turn
                 turn, load = [], 0.0

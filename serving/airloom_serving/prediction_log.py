@@ -24,7 +24,7 @@ from airloom_serving.logged_rows import TURN, Answered, turns
 
 log = logging.getLogger(__name__)
 CAPACITY = 200_000  # rows that wait
-CAPACITY_BYTES = 64 * 2**20  # of their inputs
+CAPACITY_BYTES = 64 * 2**20  # of their inputs and scores
 FILE_ROWS = 100_000
 FILE_BYTES = 32 * 2**20
 GROUP = 10_000  # rows of a row group: a look for one id reads no more

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd  # noqa: TID253 - one of the readers
 import pyarrow.parquet as pq
 import pytest
@@ -160,6 +161,14 @@ def test_the_interpreter_is_given_back_after_each_few_rows() -> None:
     assert sum(rows) == 4 * TURN + 6
     assert max(rows) <= TURN
     assert max(map(len, made)) <= TURN_REQUESTS
+
+
+@pytest.mark.parametrize("rows", [1, 3, 500])
+def test_rows_with_many_bytes_are_fewer_in_a_turn(rows: int) -> None:
+    inputs = Inputs(SimpleNamespace(), {"x": np.zeros((rows, 1 << 13))})  # 64 kB a row
+    made = list(turns([answers(rows)._replace(inputs=inputs) for _ in range(12)]))
+    assert sum(part.rows for turn in made for part in turn) == 12 * rows
+    assert max(sum(part.rows for part in turn) for turn in made) == (4 if rows != 3 else 3)
 
 
 def test_who_answers_waits_for_no_disk(settings: Settings, monkeypatch) -> None:
