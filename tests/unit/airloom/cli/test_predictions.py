@@ -1,6 +1,9 @@
 """`airloom predictions`: lines for people, JSON for programs, and what it says where there is nothing to show."""
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -62,3 +65,16 @@ def test_it_shows_filters_and_finds(home: Path) -> None:
 def test_what_cannot_be_shown_is_said(home: Path, arguments: list[str], says: str) -> None:
     with pytest.raises(AirloomError, match=says):
         CliRunner().invoke(app, ["predictions", *arguments], catch_exceptions=False)
+
+
+def test_those_that_come_are_told_until_ctrl_c(home: Path) -> None:
+    write(load().prediction_log, [answered("1", "before")])
+    command = [sys.executable, "-m", "airloom", "predictions", "digits", "--follow", "--json", "--last", "1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        told = [json.loads(process.stdout.readline())["prediction"]]
+        write(load().prediction_log, [answered("1", "after")])
+        told.append(json.loads(process.stdout.readline())["prediction"])
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0
+    assert told == ["before", "after"]

@@ -67,3 +67,15 @@ def test_where_nothing_is_kept_nothing_is_said(settings, found):
 
 def test_every_forgetting_asks_it():
     assert any(isinstance(eraser, LoggedInputs) for eraser in forget.ERASERS)
+
+
+def test_only_models_that_were_trained_on_the_dataset_are_asked(small, found):
+    small.register("one")
+    manifests = {"blob": SimpleNamespace(number=1), "older": SimpleNamespace(number=7)}
+    assert logged._trained_on(small.settings, SimpleNamespace(dataset="digits", manifests=manifests)) == ["small"]
+    assert logged._trained_on(small.settings, SimpleNamespace(dataset="digit", manifests=manifests)) == []
+    answered(small.settings, "small", [{"who": "needle"}])
+    places = LoggedInputs().holds(
+        small.settings, SimpleNamespace(**vars(found) | {"dataset": "digits", "manifests": manifests})
+    )
+    assert [place.erased for place in places] == [True]
