@@ -108,3 +108,16 @@ def test_metrics_tell_what_was_written_and_what_was_lost(server, client, rows):
     assert "airloom_log_written_total 3.0" in text
     assert "airloom_log_dropped_total 2.0" in text
     assert json.loads(client.get("/status").text)["log_dropped"] == 2
+
+
+@pytest.mark.parametrize("count", [1, 100])
+def test_the_score_is_that_of_the_answered_class_also_where_another_is_more_probable(
+    server, client, rows, make_session, count
+):
+    declared = Processing(threshold=0.7, labels=["no", "yes"])
+    server.reconciler.models = {"rare": ServedModel("rare", "1", make_session(shape=()), (), declared)}
+    answer = client.post("/predict", json={"model": "rare", "instances": [float(np.log(0.6 / 0.4))] * count}).json()
+    assert set(answer["predictions"]) == {"no"}
+    for row in rows():
+        assert row["score"] == pytest.approx(0.4)
+        assert [best["class"] for best in row["top"]] == ["yes", "no"]
