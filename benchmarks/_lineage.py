@@ -19,7 +19,8 @@ from airloom.monitoring import prediction_id
 from airloom.settings import Settings
 from airloom.tracking import runs as mlflow_runs
 from airloom_serving.counter import PredictionCounter
-from airloom_serving.prediction_log import FILE_ROWS, Answered, PredictionLog
+from airloom_serving.logged_rows import Answered
+from airloom_serving.prediction_log import FILE_ROWS, PredictionLog
 
 PROJECT = Path(__file__).resolve().parent.parent
 RUNS, TRIALS = 10_000, 18  # a pipeline run has a parent, a training and so many trials
@@ -122,7 +123,7 @@ def _predictions(settings: Settings, known: Known, rows: int) -> tuple[list[Any]
     for number in range(rows // REQUEST):
         model, version, read = known[number % len(known)]
         ids = [prediction_id.new(model, version) for _ in range(REQUEST)]
-        while log._rows > FILE_ROWS:  # a client that asks no quicker than the disk writes
+        while log.waiting > FILE_ROWS:  # a client that asks no quicker than the disk writes
             time.sleep(0.01)
         log.add(Answered(model, version, ids, [n % 10 for n in range(REQUEST)], 1.5, REQUEST))
         counter.add(model, version, REQUEST)

@@ -55,6 +55,12 @@ KEYS = {
     ),
     "served_always": Key(str, "names of models that it loads at its start and keeps then", '"digits, prices"'),
     "prediction_log_share": Key(float, "the share of the predictions that are logged, 0 to 1; default: 1", "0.1"),
+    "prediction_log_days": Key(
+        float, "how many days of the prediction log the server keeps; default: 90; 0: no limit", "30"
+    ),
+    "prediction_log_gb": Key(
+        float, "how many gigabytes of it, after which the oldest go; default: 10; 0: no limit", "2.5"
+    ),
     "trusted_keys": Key(
         str,
         "a file of the keys whose signatures count, instead of the one of the state folder",

@@ -32,6 +32,15 @@ def share(text: str) -> float:
     raise ValueError("must be a number from 0 to 1")
 
 
+def amount(text: str) -> float:
+    """A number, 0 or more."""
+    with suppress(ValueError):
+        number = float(text)
+        if 0 <= number < float("inf"):  # not NaN
+            return number
+    raise ValueError("must be a number, 0 or more")
+
+
 def address(text: str, root: Path) -> str:
     """An address, or the whole path of a folder; `host:path` is git's short form of an address."""
     return text if not text or ":" in text.split("/")[0] else str(absolute(root / Path(text).expanduser()))

@@ -30,7 +30,8 @@ class Settings:
     SQLAlchemy address of our own tables, SQLite in `home` where it is empty; `mlflow_store` that of MLflow's tables,
     which lineage reads, where MLflow is not the embedded stack's. The model server holds at most `served_mb` MiB of
     models at once, those of `served_always` among them; 0: all. `prediction_log_share` of the predictions, 0 to 1, go
-    into the prediction log. `trusted_keys` is a file of the public keys whose signatures of model versions are trusted,
+    into the prediction log, which keeps `prediction_log_days` of them, and at most `prediction_log_gb`; 0 for no limit.
+    `trusted_keys` is a file of the public keys whose signatures of model versions are trusted,
     instead of the one in `home`. `mlflow_login` off starts the stack's MLflow without a login.
     `devices` declares so many pretended devices instead of those found; `confine_jobs` lets jobs write only below
     `home` and the folder for temporary files. `user` is who does things, `Ada` or `Ada <ada@example.org>`; see
@@ -55,6 +56,8 @@ class Settings:
     served_mb: int = variable("SERVED_MB", 0, setting_values.count)
     served_always: str = variable("SERVED_ALWAYS", "", str)
     prediction_log_share: float = variable("PREDICTION_LOG_SHARE", 1.0, setting_values.share)
+    prediction_log_days: float = variable("PREDICTION_LOG_DAYS", 90.0, setting_values.amount)
+    prediction_log_gb: float = variable("PREDICTION_LOG_GB", 10.0, setting_values.amount)
     trusted_keys: str = variable("TRUSTED_KEYS", "", str, whole=setting_values.file)
     job_python: str = variable("JOB_PYTHON", "", str, whole=setting_values.program)
     mlflow_login: bool = variable("MLFLOW_LOGIN", True, setting_values.switch)

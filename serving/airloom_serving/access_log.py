@@ -4,12 +4,16 @@ import logging
 import os
 import re
 import time
+from contextvars import ContextVar
 
 from airloom_serving.asgi import Scope
 
 LINES = 10  # a second, of requests that did not fail here
 _ID = re.compile(rb"[0-9A-Za-z._:/+=-]{1,128}")
 _TRACE = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")  # W3C trace context, level 2
+REQUEST: ContextVar[tuple[bytes, str]] = ContextVar(
+    "REQUEST", default=(b"", "")
+)  # what `names_of` said of the one asked
 log = logging.getLogger(__name__)
 
 

@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from importlib import import_module
 from typing import Any
 
-from airloom_serving.access_log import AccessLog, names_of
+from airloom_serving.access_log import REQUEST, AccessLog, names_of
 from airloom_serving.asgi import App, Receive, Scope, Send
 from airloom_serving.beside import Beside
-from airloom_serving.routes import REQUEST_ID, route_of
+from airloom_serving.routes import route_of
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -39,6 +39,10 @@ class Metrics:
         self._seconds = make(histogram, "request_seconds", "Seconds of a request.", ["route"], buckets=SECONDS)
         self._bound: dict[tuple[str, int], Any] = {}
         self._answered: dict[tuple[str, str], Any] = {}
+        self.log_written = make(counter, "log_written", "Rows of the prediction log that are in a file.", [])
+        self.log_dropped = make(
+            counter, "log_dropped", "Rows of it that were lost: no room in memory or on the disk.", []
+        )
         of_model = ["model", "version"]
         self.predictions = make(counter, "predictions", "Answered instances.", of_model)
         self.not_finite = make(counter, "not_finite", "Requests whose answer was NaN or infinite.", of_model)
@@ -105,7 +109,7 @@ class Measured:
             return
         began, status = time.perf_counter(), 500
         request_id, trace = names_of(scope)
-        scope[REQUEST_ID] = request_id
+        REQUEST.set((request_id, trace))
 
         async def watched(message: Any) -> None:
             nonlocal status

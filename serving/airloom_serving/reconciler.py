@@ -267,7 +267,7 @@ class Reconciler(Source):
         self._checkers.judge(version.name, number, folder, digests)
         model = ServedModel.load(version.name, number, folder, digests, checked=True)
         model.size = sum((folder / path).stat().st_size for path in digests)
-        return model
+        return model.logged_by(version.tags, self._settings.home)
 
     def _may_adopt(self, name: str, one: Desired) -> bool:
         """Whether to write into the record now that an alias was moved; what failed is tried again later."""

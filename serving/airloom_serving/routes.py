@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from airloom.errors import InstancesRefused
 from airloom.inference.instances import TooMany
 from airloom.inference.model import NotFinite
+from airloom_serving.access_log import REQUEST
 from airloom_serving.asgi import Answer, HungUp, Receive, Refused, Scope, Send, refusal
 from airloom_serving.security import SOON, NoRoom, TooLarge, TooSlow
 from airloom_serving.served import Busy, TookTooLong
@@ -26,7 +27,6 @@ OF_A_MODEL = frozenset(
 BENTOMLS = frozenset({"/", "/livez", "/healthz", "/schema.json"})
 OTHER = "other"  # stands for any path that is none of these
 KEY = b"x-airloom-key"
-REQUEST_ID = "airloom.request_id"  # key of the scope
 ROUTE, PARAMETERS = "airloom.route", "airloom.parameters"  # keys of the scope: what `match` says of its path
 KINDS: dict[type[Exception], str] = {  # how programs tell errors apart, whatever their text
     InstancesRefused: "instances-refused",
@@ -70,7 +70,7 @@ def key_of(scope: Scope) -> bytes:
     for name, value in scope["headers"]:
         if name == KEY:
             return bytes(value)
-    return bytes(scope.get(REQUEST_ID, b""))
+    return REQUEST.get()[0]
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,24 @@
 """A model that answers requests, and no more of them at once than the limits say."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, Self
 
 from airloom import agreement
 from airloom.golden import Golden
 from airloom.inference.instances import Instances, TooMany
 from airloom.inference.model import LoadedModel
+from airloom.monitoring.log_key import log_key
+from airloom.tracking.tags import Tag
 from airloom_serving.batches import Batches
 from airloom_serving.examples import example_of
 from airloom_serving.limits import MOST_ASKED, MOST_INSTANCES, MOST_VALUES, THREADS_A_MODEL
+from airloom_serving.logged_inputs import InputForm, form_of
 
 
 class TookTooLong(Exception):
@@ -50,6 +54,7 @@ class ServedModel(LoadedModel):
     asked: int = 0  # requests that are answered or wait
     apart: bool = False  # its answer to a row does not depend on the rows beside it
     example: Any = None  # of an instance, as JSON has it; None where it would be large
+    inputs: InputForm | None = None  # what the prediction log keeps of its rows; None: nothing
 
     def _loaded(self, golden: Golden) -> None:
         """A model that looks at the rows beside a row never gets those of two requests at once."""
@@ -57,6 +62,17 @@ class ServedModel(LoadedModel):
         if self.steady and golden.rows > 1:  # the checker has tried all of them together only
             first = golden.first()
             self.apart = not agreement.of_golden(first, self.outputs(first.inputs), self.processing)
+
+    def logged_by(self, tags: Mapping[str, str], home: Path) -> Self:
+        """Itself, after it is said what the log keeps of its inputs.
+
+        Args:
+            tags: of the version.
+            home: the state folder, which has the key of the hashes.
+        """
+        label = f"{self.name} version {self.version}"
+        self.inputs = form_of(self.signature, tags.get(Tag.LOG, ""), partial(log_key, home), label)
+        return self
 
     @contextmanager
     def place(self) -> Iterator[None]:

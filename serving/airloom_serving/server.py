@@ -5,26 +5,30 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from airloom.deployment.rollout import CANARY, SHADOW
 from airloom.errors import InstancesRefused
+from airloom.inference.best import Best, best, joined, tells_classes
 from airloom.inference.instances import TooMany
 from airloom.inference.model import Answers, Ended, Extras, NotFinite
 from airloom.monitoring import prediction_id
+from airloom.monitoring.segment_retention import Limits
 from airloom.names import shown_model
 from airloom.registry import tokens
 from airloom.settings import Settings
 from airloom.settings import load as load_settings
 from airloom_serving.access import GRANT, Access, check_ask, check_see
+from airloom_serving.access_log import REQUEST
 from airloom_serving.asgi import Answer, Refused
 from airloom_serving.batches import run_options, terminate
 from airloom_serving.counter import PredictionCounter
 from airloom_serving.limits import BATCHED_ROWS, MOST_VALUES, RUN_SECONDS
+from airloom_serving.logged_rows import TOP, Answered, Inputs, Scored, shortened
 from airloom_serving.metrics import Metrics
-from airloom_serving.prediction_log import Answered, PredictionLog
+from airloom_serving.prediction_log import PredictionLog
 from airloom_serving.questions import Judge, Question, Told
 from airloom_serving.reconciler import Reconciler
 from airloom_serving.rollouts import Rollouts
@@ -32,8 +36,17 @@ from airloom_serving.served import Asleep, Busy, ServedModel, TookTooLong
 from airloom_serving.source import Source
 
 T = TypeVar("T")
+CHAMPION = "champion"
 WAKES = 3  # tries to ask a model that others push out of memory again
 log = logging.getLogger(__name__)
+
+
+class Logged(NamedTuple):
+    """What the log is told beside the answers: id and trace of the request, its classes, and how long it took."""
+
+    asked: tuple[bytes, str]
+    scored: Scored | None
+    seconds: float
 
 
 class Server:
@@ -51,10 +64,16 @@ class Server:
         self.rollouts: Rollouts | None = None
         if isinstance(self.reconciler, Reconciler):
             self.rollouts = Rollouts(settings, self.reconciler)
-        self.log = PredictionLog(settings.prediction_log, settings.prediction_log_share)
+        self.metrics = Metrics()
+        self.log = PredictionLog(
+            settings.prediction_log,
+            settings.prediction_log_share,
+            Limits(settings.prediction_log_days, settings.prediction_log_gb),
+            count_dropped=self.metrics.log_dropped.inc,
+            count_written=self.metrics.log_written.inc,
+        )
         self.counter = PredictionCounter(settings.database_address)
         self.requests: Counter[str] = Counter()
-        self.metrics = Metrics()
         self.access = Access(settings.model_token, tokens.file_of(settings))
 
     def start(self) -> None:
@@ -201,16 +220,23 @@ class Server:
             options = run_options()
             deadline = loop.call_at(began + seconds, terminate, options)
             try:
-                return await loop.run_in_executor(model.pool, self._run_alone, question, form, options)
+                return await loop.run_in_executor(model.pool, self._run_alone, question, form, options, REQUEST.get())
             finally:
                 deadline.cancel()
                 terminate(options)  # a request that was cancelled leaves no graph behind
         parts = [(values, await model.batches.run(values, began + seconds)) for values in instances]
         answers = model.answered(instances, parts, question.extras)
-        return self._told(question, answers, [outputs for _, outputs in parts], form, loop.time() - began)
+        scored = None
+        if tells_classes(model.task, len(model.graph.outputs)):
+            scored = Scored(model.processing, model.task, [next(iter(outputs.values())) for _, outputs in parts])
+        logged = Logged(REQUEST.get(), scored, loop.time() - began)
+        return self._told(question, answers, [outputs for _, outputs in parts], form, logged)
 
-    def _run_alone(self, question: Question, form: Callable[[Told], Answer], options: Any) -> tuple[Answer, int]:
+    def _run_alone(
+        self, question: Question, form: Callable[[Told], Answer], options: Any, asked: tuple[bytes, str]
+    ) -> tuple[Answer, int]:
         began, model, kept = time.perf_counter(), question.model, list[dict[str, Any]]()
+        classes, tells = list[Best | None](), tells_classes(model.task, len(model.graph.outputs))
 
         def parts() -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
             for values in question.instances:
@@ -219,9 +245,14 @@ class Server:
                     kept.append(outputs)
                     _check_room(kept[0], question.instances.rows)
                 yield values, outputs
+                if tells:  # once it is known to be an answer
+                    classes.append(best(model.processing, model.task, outputs, values, TOP))
 
         answers = model.answered(question.instances, parts(), question.extras)
-        return self._told(question, answers, kept, form, time.perf_counter() - began)
+        found = joined(classes)
+        scored = Scored(model.processing, model.task, best=found) if found else None
+        logged = Logged(asked, scored, time.perf_counter() - began)
+        return self._told(question, answers, kept, form, logged)
 
     def _told(
         self,
@@ -229,15 +260,32 @@ class Server:
         answers: Answers,
         parts: list[dict[str, Any]],
         form: Callable[[Told], Answer],
-        seconds: float,
+        logged: Logged,
     ) -> tuple[Answer, int]:
         """What is sent; it is counted and logged."""
         model, predictions = question.model, answers.predictions
-        ids = prediction_id.several(model.name, model.version, len(predictions))
+        rows = len(predictions)
+        ids = prediction_id.several(model.name, model.version, rows)
         answer = form(Told(model, answers, ids, _joined(parts))).of(model.version, ids)
         if question.role != SHADOW:  # which nobody got
-            self.counter.add(model.name, model.version, len(ids))
-        self.log.add(Answered(model.name, model.version, ids, predictions, seconds * 1000 / len(ids), len(ids)))
+            self.counter.add(model.name, model.version, rows)
+        inputs = Inputs(model.inputs, question.instances.cells) if model.inputs else None
+        request, trace = logged.asked
+        self.log.add(
+            Answered(
+                model=model.name,
+                version=model.version,
+                role=question.role or CHAMPION,
+                ids=ids,
+                predictions=shortened(predictions),
+                latency_ms=logged.seconds * 1000 / rows,
+                rows=rows,
+                scored=logged.scored,
+                inputs=inputs,
+                request=request.decode(),
+                trace=trace,
+            )
+        )
         return answer, answers.outside
 
     def served(self, name: str, version: str = "") -> ServedModel:

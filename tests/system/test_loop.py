@@ -113,6 +113,16 @@ def test_a_prediction_is_traced_to_its_commits(airloom) -> None:
     assert "digits@v1" in airloom.run("trace", airloom.demo["trace"]).stdout
 
 
+def test_what_was_answered_is_told_by_model_answer_and_id(airloom) -> None:
+    row = airloom.json("predictions", "--id", airloom.demo["trace"])
+    assert (row["model"], row["version"], row["role"], row["inputs_by"]) == ("digits", "1", "champion", "drop")
+    assert 0 < row["score"] <= 1
+    assert row["top"][0]["class"] == row["prediction"]
+    rows = airloom.json("predictions", "digits/1", "--answer", row["prediction"], "--last", "5")
+    assert {(other["version"], other["prediction"]) for other in rows} == {("1", row["prediction"])}
+    assert [other["time"] for other in rows] == sorted(other["time"] for other in rows)
+
+
 def test_a_foreign_prediction_id_is_an_error_without_a_traceback(airloom) -> None:
     for text in (str(uuid.uuid4()), "nonsense", "../../etc/passwd"):
         done = airloom.run("trace", text)

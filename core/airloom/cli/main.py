@@ -24,6 +24,7 @@ from airloom.cli import (
 from airloom.cli import deploy as deploying
 from airloom.cli import package as packaging
 from airloom.cli import predict as predicting
+from airloom.cli import predictions as logged
 from airloom.cli.console import Json, parse_parameters, say
 from airloom.cli.datasets import app as dataset_app
 from airloom.cli.tokens import app as token_app
@@ -191,6 +192,7 @@ app.add_typer(token_app, name="token")
 app.add_typer(models.experiment, name="experiment")
 app.command()(predicting.predict)
 app.command()(packaging.package)
+app.command()(logged.predictions)
 app.command()(lineage.trace)
 app.command()(lineage.impact)
 app.command()(lineage.why)

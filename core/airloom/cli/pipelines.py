@@ -97,16 +97,17 @@ def _labels(settings: Settings, pipeline: "Pipeline", number: int | None) -> lis
     """What the answers are for; labels of the wrong kind are an error, where the dataset is here."""
     from airloom import tasks
     from airloom.datasets import versions
-    from airloom.pipeline.checks import check_slices, missing_datasets
+    from airloom.pipeline.checks import check_log, check_slices, missing_datasets
     from airloom.pipeline.rehearsal import check_labels
 
     tasks.find(pipeline.task, settings.project)
     datasets, name = versions.list_datasets(settings), pipeline.dataset.name
-    if name in datasets and (pipeline.task or pipeline.gate or pipeline.evaluate.slices):
+    if name in datasets and (pipeline.task or pipeline.gate or pipeline.evaluate.slices or pipeline.log):
         version = versions.latest(settings, name) if number is None else versions.get(settings, name, number)
         manifest = versions.manifest_of(settings, version)
         check_labels(settings, pipeline, manifest.arrow_schema, manifest.layout.label)
         check_slices(pipeline, manifest)
+        check_log(pipeline, manifest)
     return [*([f"  task: {pipeline.task}"] if pipeline.task else []), *missing_datasets(pipeline, datasets)]
 
 

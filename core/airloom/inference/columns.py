@@ -188,6 +188,11 @@ class ColumnInstances(Instances):
         self.heavy = bool(signature.pictures)
 
     @property
+    def cells(self) -> Mapping[str, Cells]:
+        """See `Instances`."""
+        return self._columns
+
+    @property
     def outside(self) -> int:
         """See `Instances`."""
         return outside(self._columns, self._signature.parts, self._signature.processing.observed)

@@ -4,7 +4,7 @@ numpy would be judge and array at once, and takes memory by the longest text for
 """
 
 from base64 import b64decode
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from math import prod
@@ -14,7 +14,7 @@ import numpy as np
 
 from airloom.errors import DataError, InstancesRefused
 from airloom.inference.limits import MOST_PIXELS, RUN_VALUES, rows_at_once
-from airloom.inputs.cells import called, shape_of
+from airloom.inputs.cells import Cells, called, shape_of
 from airloom.processing import Processing
 from airloom.signature import Port
 
@@ -211,6 +211,11 @@ class Instances:
         """How many have a column that is not as any in training was; asked when all of them were made arrays."""
         return 0
 
+    @property
+    def cells(self) -> Mapping[str, Cells]:
+        """The rows by column, as they were judged."""
+        raise NotImplementedError
+
     def __iter__(self) -> Iterator[dict[str, Array]]:
         raise NotImplementedError
 
@@ -221,6 +226,11 @@ class Numbers(Instances):
     def __init__(self, port: Port, values: Array, first: int) -> None:
         super().__init__(len(values), first, values[0].size)
         self._port, self.values = port, values
+
+    @property
+    def cells(self) -> Mapping[str, Cells]:
+        """See `Instances`."""
+        return {self._port.name: self.values}
 
     def __iter__(self) -> Iterator[dict[str, Array]]:
         size = rows_at_once(self.width)
@@ -234,6 +244,11 @@ class Texts(Instances):
     def __init__(self, port: Port, texts: list[str], processing: Processing, length: int, first: int) -> None:
         super().__init__(len(texts), first, length)
         self._port, self._texts, self._processing = port, texts, processing
+
+    @property
+    def cells(self) -> Mapping[str, Cells]:
+        """See `Instances`."""
+        return {self._port.name: self._texts}
 
     def __iter__(self) -> Iterator[dict[str, Array]]:
         size = rows_at_once(self.width)
@@ -250,6 +265,11 @@ class Pictures(Instances):
     def __init__(self, port: Port, files: list[bytes], processing: Processing, values: int, first: int) -> None:
         super().__init__(len(files), first, values)
         self._port, self._files, self._processing = port, files, processing
+
+    @property
+    def cells(self) -> Mapping[str, Cells]:
+        """See `Instances`."""
+        return {self._port.name: self._files}
 
     def __iter__(self) -> Iterator[dict[str, Array]]:
         size = rows_at_once(self.width)

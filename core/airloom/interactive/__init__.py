@@ -7,7 +7,7 @@ are found from the working folder, as by `airloom`.
 from airloom.interactive.datasets import Dataset, Version, dataset
 from airloom.interactive.models import Model, ModelInput, load_model
 from airloom.interactive.pipeline_runs import Run, Runs, compare, run, runs
-from airloom.interactive.predictions import Predictions, predict
+from airloom.interactive.predictions import Predictions, logged_predictions, predict
 
 __all__ = [
     "Dataset",
@@ -20,6 +20,7 @@ __all__ = [
     "compare",
     "dataset",
     "load_model",
+    "logged_predictions",
     "predict",
     "run",
     "runs",

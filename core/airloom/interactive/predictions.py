@@ -1,6 +1,7 @@
 """Batch prediction from a notebook: `airloom.predict("digits@champion", "digits@v3")`."""
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +75,43 @@ def predict(
             progress(shown)
 
     return Predictions(job.predict(settings, asked, target, show, again=again, resources=resources))
+
+
+def logged_predictions(
+    model: str = "",
+    *,
+    version: str = "",
+    role: str = "",
+    answer: str | None = None,
+    since: str | datetime = "",
+    until: str | datetime = "",
+    last: int | None = None,
+    columns: Sequence[str] | None = None,
+) -> "pa.Table":
+    """What the model server answered, oldest first, of the prediction log; as `airloom predictions`.
+
+    Example: `airloom.logged_predictions("digits", since="1d", columns=["time", "prediction", "score"]).to_pandas()`
+
+    Args:
+        model: `digits`, or `digits/3` for one version; all models when left out.
+        version: its number.
+        role: `champion`, `canary` or `shadow`.
+        answer: only this one, as the column `prediction` has it.
+        since: a time in ISO 8601, UTC where it names no zone, or how long ago: `90s`, `10m`, `2h`, `1d`.
+        until: the same; this moment is too late already.
+        last: only so many, the newest.
+        columns: only these; see `airloom.monitoring.prediction_log`.
+
+    Raises:
+        ConfigError: one of them is not of its kind.
+    """
+    from airloom.monitoring import prediction_query
+
+    settings = load()
+    question = prediction_query.ask(
+        settings, model, version=version, role=role, answer=answer, since=since, until=until
+    )
+    return prediction_query.table(settings, question, last, columns)
 
 
 class Predictions:

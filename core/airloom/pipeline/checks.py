@@ -47,6 +47,22 @@ def check_slices(pipeline: Pipeline, manifest: "VersionManifest") -> None:
             raise ConfigError(message, f"a slice can be by {', '.join(map(ascii, columns))}")
 
 
+def check_log(pipeline: Pipeline, manifest: "VersionManifest") -> None:
+    """Refuse a column of `log` that is no input of the dataset: the server would keep nothing of any row.
+
+    Raises:
+        ConfigError: names the key, and the columns.
+    """
+    if pipeline.log is None:
+        return
+    there = manifest.layout.inputs(manifest.arrow_schema)
+    for key, names in {"drop": pipeline.log.drop, "hash": pipeline.log.hash}.items():
+        for name in names:
+            if name not in there:
+                message = f"log.{key}: the dataset has no input {name!a}{_near(name, there)}"
+                raise ConfigError(message, f"its inputs are {', '.join(map(ascii, there))}")
+
+
 def check_metrics(pipeline: Pipeline) -> None:
     """Refuse a rule of the gate for a metric that the task does not have; a task of one's own knows its own.
 

@@ -23,7 +23,7 @@ from airloom.errors import AirloomError, ConfigError, GateError, JobFailed
 from airloom.files import write_private
 from airloom.jobs import processes
 from airloom.jobs.results import Failure
-from airloom.pipeline.checks import check_slices
+from airloom.pipeline.checks import check_log, check_slices
 from airloom.project.git import head
 from airloom.settings import Settings, load
 from airloom.spec.gate import GateSection
@@ -195,6 +195,7 @@ def _steps(settings: Settings, ctx: RunContext) -> Iterator[str]:
     opened = open_snapshot(settings, ctx.snapshot)
     check_labels(settings, pipeline, opened.schema, opened.layout.label)
     check_slices(pipeline, opened.manifest)
+    check_log(pipeline, opened.manifest)
     parameters = _parameters(settings, pipeline, ctx.parameters)
     size = parameters.get("batch_size")
     rows = size if isinstance(size, int) and size > 0 else ROWS

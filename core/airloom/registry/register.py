@@ -162,9 +162,12 @@ def lineage(
     foreign = Tag.FROM in of_run and Tag.SNAPSHOT_RECORD in of_run
     read = Snapshot.from_dict(json.loads(of_run[Tag.SNAPSHOT_RECORD])) if foreign else ctx.snapshot
     override = {Tag.OVERRIDE: json.dumps(decision.override)} if decision.override else {}
+    pipeline = definition(ctx)
+    logged = {Tag.LOG: pipeline.log.model_dump_json()} if pipeline.log else {}
     return (
         inherited
         | override
+        | logged
         | {
             Tag.MODEL_URI: trained.model_uri,
             Tag.DIGESTS: json.dumps(trained.digests),
@@ -174,7 +177,7 @@ def lineage(
             Tag.DATASET_COMMIT: read.commit,
             Tag.TEST_SPLIT: evaluation.split,
             Tag.PIPELINE_RUN: ctx.key,
-            Tag.SPEC: digest(definition(ctx)),
+            Tag.SPEC: digest(pipeline),
             Tag.STUDY: study,
             Tag.JOB: of_run.get(Tag.JOB) or str(JobKey(study, "train")),
             Tag.RUN: ctx.mlflow_run,

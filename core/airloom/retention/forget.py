@@ -13,10 +13,11 @@ from airloom.datasets.forgetting.forget import Forgotten
 from airloom.datasets.forgetting.places import Eraser
 from airloom.errors import ConfigError
 from airloom.retention.answered import Answers
+from airloom.retention.logged import LoggedInputs
 from airloom.retention.trained_on import Evidence, Models
 from airloom.settings import Settings, load
 
-ERASERS: Sequence[Eraser] = (*OWN, Answers(), Models(), Evidence())
+ERASERS: Sequence[Eraser] = (*OWN, Answers(), LoggedInputs(), Models(), Evidence())
 SHOWN = 12  # places of one kind that the text has
 
 

@@ -17,6 +17,7 @@ from airloom.spec import candidates, yaml_text
 from airloom.spec.pipeline import Pipeline
 
 LEFT_OUT = ("tune", "gate", "deploy")  # steps that do not run where a file has no such key
+_ABSENT = (*LEFT_OUT, "log")  # sections without which a file means what it meant before there were any
 _DEEPEST = 20  # levels of nesting; no key of a pipeline file stands deeper
 
 
@@ -95,7 +96,7 @@ def digest(pipeline: Pipeline) -> str:
 
 def full(pipeline: Pipeline) -> dict[str, Any]:
     """A definition with every default in it, as JSON; a step that the file leaves out is left out here too."""
-    left_out = {name for name in LEFT_OUT if getattr(pipeline, name) is None}
+    left_out = {name for name in _ABSENT if getattr(pipeline, name) is None}
     return pipeline.model_dump(mode="json", by_alias=True, exclude=left_out)
 
 
@@ -112,9 +113,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _validated(source: str, values: dict[str, Any], where: str = "") -> Pipeline:
-    for key in LEFT_OUT:
+    for key in _ABSENT:
         if values.get(key, key) is None:
-            hint = "leave it out, and the step does not run; or write the section"
+            without = "the step does not run" if key in LEFT_OUT else "nothing of the inputs is kept"
+            hint = f"leave it out, and {without}; or write the section"
             raise ConfigError(f"{source}: {where}{key}: the key stands there without a value", hint)
     try:
         return Pipeline.model_validate(values)

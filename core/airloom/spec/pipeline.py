@@ -19,6 +19,7 @@ from airloom.spec.candidates import Candidate
 from airloom.spec.dataset import DatasetSection, Name
 from airloom.spec.deploy import DeploySection
 from airloom.spec.gate import GateSection
+from airloom.spec.log import LogSection
 from airloom.spec.predict import PredictSection
 from airloom.spec.tasks import METRICS, has, known
 from airloom.spec.tuning import Distribution, TuneSection
@@ -181,6 +182,11 @@ class Pipeline(Section):
         default=None,
         json_schema_extra=_left_out,
         description="how an accepted version comes to serve; left out: `airloom model promote` makes it the champion",
+    )
+    log: LogSection | None = Field(
+        default=None,
+        json_schema_extra=_left_out,
+        description="what the prediction log keeps of the inputs that its versions answer; left out: nothing",
     )
     predict: list[PredictSection] = Field(default=[], description="datasets that each new champion answers")
 

@@ -78,6 +78,8 @@ def environment(settings: Settings) -> dict[str, str]:
         "AIRLOOM_PREDICTION_LOG_SHARE": str(settings.prediction_log_share),
         "AIRLOOM_SERVED_MB": str(settings.served_mb),
         "AIRLOOM_SERVED_ALWAYS": settings.served_always,
+        "AIRLOOM_PREDICTION_LOG_DAYS": str(settings.prediction_log_days),
+        "AIRLOOM_PREDICTION_LOG_GB": str(settings.prediction_log_gb),
         "AIRLOOM_TRUSTED_KEYS": settings.trusted_keys,
         "AIRLOOM_JOB_PYTHON": settings.job_python,
         MARK: str(home),

@@ -59,6 +59,7 @@ class Tag:
     EVIDENCE_SHA256 = "airloom.evidence.sha256"
     OVERRIDE = "airloom.override"
     CARD = "airloom.card"
+    LOG = "airloom.log"  # of a version: what the prediction log keeps of the inputs, `log` of the pipeline file as JSON
 
     # Batch predictions: runs of their own
     BATCH = "airloom.batch"  # the id of what was asked: the same model, rows and columns have the same

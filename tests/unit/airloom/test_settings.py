@@ -43,6 +43,8 @@ def test_another_process_gets_the_same_settings(monkeypatch: pytest.MonkeyPatch,
         ("AIRLOOM_PREDICTION_LOG_SHARE", "nan", "from 0 to 1"),
         ("AIRLOOM_PREDICTION_LOG_SHARE", "half", "from 0 to 1"),
         ("AIRLOOM_PREDICTION_LOG_SHARE", "-0.1", "from 0 to 1"),
+        ("AIRLOOM_PREDICTION_LOG_DAYS", "-1", "0 or more"),
+        ("AIRLOOM_PREDICTION_LOG_GB", "inf", "0 or more"),
         ("AIRLOOM_CONFINE_JOBS", "perhaps", "one of 1, true, .*, off"),
     ],
 )

@@ -12,6 +12,7 @@ from airloom.deployment.record import deploy
 from airloom.errors import MlflowAway
 from airloom.files import file_sha256
 from airloom.registry import keys, models, signatures
+from airloom.spec.log import LogSection
 from airloom.tracking import artifacts, runs
 from airloom.tracking.tags import Tag
 from airloom_serving import reconciler as module
@@ -55,6 +56,18 @@ def test_it_serves_the_champion_and_follows_an_alias_moved_by_hand(small, make):
     api.delete_registered_model_alias("small", "champion")
     reconciler.once()
     assert served(reconciler) == {}
+
+
+def test_what_the_log_keeps_of_inputs_is_what_the_pipeline_of_the_version_said(small, make):
+    first = small.register("one").version
+    small.pipeline = small.pipeline.model_copy(update={"log": LogSection(inputs="profile")})
+    second = small.register("two", wrong=(4,)).version
+    reconciler = make(small)
+    for version, kept in ((first, None), (second, "profile")):
+        deploy(small.settings, "small", version)
+        reconciler.once()
+        form = reconciler.models["small"].inputs
+        assert (form.policy.inputs if form else None) == kept
 
 
 def test_it_sees_more_models_than_mlflow_tells_at_once(small, monkeypatch, make):

@@ -282,11 +282,14 @@ def test_probabilities_come_when_they_are_wanted(served: Served) -> None:
 
 
 def test_predictions_are_logged(served: Served) -> None:
-    (one,) = served.predict(images(5)).json()["prediction_ids"]
+    answer = served.predict(images(5), top=1)
+    (one,), ((best,),) = answer.json()["prediction_ids"], answer.json()["top"]
 
     entry = served.until(lambda: prediction_log.find(served.settings, one))
     assert (entry.model, entry.version, entry.prediction, entry.value) == ("digits", "1", "5", 5.0)
-    assert entry.rows == 1
+    assert (entry.rows, entry.role, entry.request) == (1, "champion", answer.headers["x-request-id"])
+    assert entry.score == pytest.approx(best["score"])
+    assert (len(entry.top), entry.inputs) == (3, None)
 
 
 def test_predictions_are_counted(served: Served) -> None:

@@ -88,11 +88,8 @@ class ImageType:
         size, scale = column.type.list_size, 255 if column.type.value_type == pa.uint8() else 1
         measured: list[list[Any]] = [[], [], []]
         for chunk in column.chunks:
-            flat = flat_pixels(chunk)
-            # The sum of a uint8 image fits in 64 bits; adding whole numbers is twice as fast as a mean.
-            sums = flat.sum(axis=1, dtype=np.uint64 if scale == 255 else None)
-            for values, measure in zip(measured, (sums / size, flat.min(axis=1), flat.max(axis=1)), strict=True):
-                values.append(measure / np.float32(scale))
+            for values, measure in zip(measured, pixel_measures(flat_pixels(chunk), scale), strict=True):
+                values.append(measure)
         columns = [np.concatenate(values) if values else np.empty(0, np.float32) for values in measured]
         frame = pd.DataFrame(dict(zip(MEASURES[1:], columns, strict=True)))
         frame.insert(0, "pixels", size)
@@ -139,6 +136,20 @@ def _profile_of_files(column: pa.ChunkedArray, table: pa.Table, layout: Layout) 
 
 def _with_label(frame: "pd.DataFrame", table: pa.Table, layout: Layout) -> "pd.DataFrame":
     return frame.assign(**of_label(layout.label, table.column(layout.label))) if layout.label else frame
+
+
+def pixel_measures(flat: "np.ndarray[Any, Any]", scale: int) -> "tuple[np.ndarray[Any, Any], ...]":
+    """Mean, lowest and highest value of images (n, pixels); the prediction log measures those it is asked about so.
+
+    Args:
+        flat: the pixels.
+        scale: what the largest of them is divided by to be 1.
+    """
+    import numpy as np
+
+    # The sum of a uint8 image fits in 64 bits; adding whole numbers is twice as fast as a mean.
+    sums = flat.sum(axis=1, dtype=np.uint64 if scale == 255 else None)
+    return tuple(values / np.float32(scale) for values in (sums / flat.shape[1], flat.min(axis=1), flat.max(axis=1)))
 
 
 def flat_pixels(chunk: pa.FixedSizeListArray) -> "np.ndarray[Any, Any]":

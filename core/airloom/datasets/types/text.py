@@ -47,15 +47,7 @@ class TextType:
         import pandas as pd
 
         self.check(table.schema, layout)
-        text = table.column(one_input(table.schema, layout).name)
-        characters = pc.utf8_length(text)
-        trimmed = pc.ascii_trim_whitespace(text)
-        words = pc.list_value_length(pc.ascii_split_whitespace(trimmed))
-        measured = {
-            "characters": characters,
-            "words": pc.if_else(pc.equal(pc.binary_length(trimmed), 0), 0, words),
-            "non_ascii": _non_ascii(text, characters),
-        }
+        measured = text_measures(table.column(one_input(table.schema, layout).name))
         frame = {name: column.to_pandas() for name, column in measured.items()}
         label = of_label(layout.label, table.column(layout.label)) if layout.label else {}
         return pd.DataFrame(frame | label)
@@ -71,6 +63,18 @@ class TextType:
     ) -> Any:
         """The texts of `to_tensors`."""
         return the_input(columns, schema, layout)
+
+
+def text_measures(text: pa.ChunkedArray) -> dict[str, pa.ChunkedArray]:
+    """What `TextType.profile` says of texts; the prediction log says the same of those that a model is asked about."""
+    characters = pc.utf8_length(text)
+    trimmed = pc.ascii_trim_whitespace(text)
+    words = pc.list_value_length(pc.ascii_split_whitespace(trimmed))
+    return {
+        "characters": characters,
+        "words": pc.if_else(pc.equal(pc.binary_length(trimmed), 0), 0, words),
+        "non_ascii": _non_ascii(text, characters),
+    }
 
 
 def _non_ascii(text: pa.ChunkedArray, characters: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -120,6 +120,9 @@ def test_the_command_looks_at_the_dataset_and_has_json(world, monkeypatch) -> No
     refused = str(check(**by).exception)
     assert "evaluate.slices.dark: the dataset has no column 'mean_intensty' (did you mean mean_intensity?)" in refused
     assert "'label'" in refused
+    refused = str(check(log={"inputs": "full", "hash": ["imgae"]}).exception)
+    assert "log.hash: the dataset has no input 'imgae' (did you mean image?)" in refused
+    assert check(log={"inputs": "full", "hash": ["image"]}).exit_code == 0
     for right in ({"column": "mean_intensity", "below": 0.3}, {"label": 3}, {"tag": "any"}):
         assert check(evaluate={"slices": {"dark": right}}).exit_code == 0
     done = check("--json")

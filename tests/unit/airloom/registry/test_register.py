@@ -4,11 +4,12 @@ import pytest
 
 from airloom.contracts import Decision, Evaluation
 from airloom.deployment.record import deploy
-from airloom.errors import RegistryError
+from airloom.errors import RegistryError, SignatureRefused
 from airloom.lineage.trace import trace
 from airloom.monitoring import prediction_id
-from airloom.registry import models
+from airloom.registry import models, signatures
 from airloom.registry import register as registry
+from airloom.spec.log import LogSection
 from airloom.tracking import runs
 from airloom.tracking.tags import Tag
 
@@ -42,6 +43,18 @@ def test_the_same_candidate_is_always_the_same_version(small):
     found = models.get_version(small.settings, "small", first.version)
     assert models.digests_of(found) == trained.digests
     assert found.tags["airloom.snapshot"] == small.snapshot.id
+
+
+def test_what_the_log_keeps_of_inputs_goes_with_the_version_signed(small):
+    first = register(small, small.train(small.ctx("first"))).version
+    assert Tag.LOG not in models.get_version(small.settings, "small", first).tags
+    small.pipeline = small.pipeline.model_copy(update={"log": LogSection(inputs="full", hash=["who"])})
+    second = models.get_version(small.settings, "small", register(small, small.train(small.ctx("second"))).version)
+    assert LogSection.model_validate_json(second.tags[Tag.LOG]).hash == ["who"]
+    signatures.check(small.settings, second)
+    runs.client(small.settings).set_model_version_tag("small", second.version, Tag.LOG, '{"inputs": "full"}')
+    with pytest.raises(SignatureRefused, match="its tags in MLflow were changed"):
+        signatures.check(small.settings, models.get_version(small.settings, "small", second.version))
 
 
 def test_a_refused_candidate_becomes_no_version(small):
