@@ -19,9 +19,12 @@ SPARE = 128  # files that a process needs for other things than connections
 
 
 def install() -> None:
-    """Have the uvicorn that BentoML starts in this process use it."""
+    """Have the uvicorn that BentoML starts in this process use it, with as many files as it may need."""
     Limited.heads, Limited.answers = Clock(HEAD_SECONDS), Clock(WRITE_SECONDS)
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted, (files, most) = MOST_CONNECTIONS + SPARE, resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files != resource.RLIM_INFINITY and files < wanted:
+        files = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, most))
     unlimited = files == resource.RLIM_INFINITY
     Limited.most = MOST_CONNECTIONS if unlimited else max(1, min(MOST_CONNECTIONS, files - SPARE))
     chosen.AutoHTTPProtocol = Limited

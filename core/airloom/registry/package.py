@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from airloom.contracts import Record
 from airloom.errors import ConfigError, CorruptFile, RegistryError
@@ -76,6 +76,12 @@ class Manifest(Record):
     digests: dict[str, str]  # sha256 of each file, by path
     airloom: str  # that made it
 
+    @classmethod
+    def of(cls, version: "ModelVersion", digests: dict[str, str]) -> Self:
+        """That of a version whose files have these digests; what is kept for trainers only is left out."""
+        files = {file: digests[file] for file in (ONNX, GOLDEN, PROCESSING) if file in digests}
+        return cls(version.name, str(version.version), owner_of(version.name), files, __version__)
+
     @property
     def shown(self) -> str:
         """The model's name as its clients write it."""
@@ -129,8 +135,7 @@ def package(settings: Settings, version: "ModelVersion", say: Callable[[str], No
         raise ConfigError(f"there is something at {output} already", "name a file or folder that is not there yet")
     python_models.check_served(settings, version)
     folder, digests = model_files.fetch_signed(settings, version, settings.home / "cache" / "models")
-    files = {file: digests[file] for file in (ONNX, GOLDEN, PROCESSING) if file in digests}
-    manifest = Manifest(version.name, str(version.version), owner_of(version.name), files, __version__)
+    manifest = Manifest.of(version, digests)
     tag = f"{_bento_name(manifest.shown)}:{manifest.version}"
     say(f"building {tag} of {manifest.shown} version {manifest.version}")
     with tempfile.TemporaryDirectory(prefix="airloom-package-") as place:

@@ -1,10 +1,14 @@
 """Whose token is good for what, on every route."""
 
+import socket
 import time
 
 import pytest
+from onnx import TensorProto
 from starlette.testclient import TestClient
 
+from airloom.pictures import Picture
+from airloom.processing import Processing, Tokenise
 from airloom.registry import tokens
 from airloom.settings import Settings
 from airloom_serving import access
@@ -226,22 +230,29 @@ def test_a_rate_is_kept_and_says_when_to_ask_again(server, settings, make_sessio
     assert ask(TestClient(app, headers={"Authorization": f"Bearer {other}"}), "mine", "body").status_code == 200
 
 
-def test_an_address_is_a_value_and_nobody_fetches_it(server, settings, make_session):
+def test_an_address_is_a_value_and_nobody_fetches_it(server, make_session):
     """Of a file that it takes BentoML fetches an address, whoever sends it."""
-    import socket
-
+    texts = Processing(tokenise=Tokenise(vocabulary=["http", "a"], length=4))
+    photos = Processing(picture=Picture(height=2, width=2))
+    server.reconciler.models = {
+        "numbers": ServedModel("numbers", "1", make_session(), (3,)),
+        "texts": ServedModel("texts", "1", make_session(shape=(4,), kind=TensorProto.INT64), (4,), texts, True),
+        "photos": ServedModel("photos", "1", make_session("Flatten", (3, 2, 2)), (3, 2, 2), photos),
+    }
+    client = TestClient(Guard(build(server), OWN), headers={"Authorization": f"Bearer {OWN}"})
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
         listening.settimeout(0.2)
         address = f"http://127.0.0.1:{listening.getsockname()[1]}/picture.png"
-        server.reconciler.models = {"mine": ServedModel("mine", "7", make_session(), (3,))}
-        client = TestClient(Guard(build(server), OWN), headers={"Authorization": f"Bearer {OWN}"})
-        for body in ({"instances": [address]}, {"instances": address}, {"instances": [{"url": address}]}):
-            assert client.post("/v1/models/mine/predict", json=body).status_code in (400, 422)
-        form = {"files": {"instances": ("picture", b"x")}, "data": {"model": "mine", "instances": address}}
+        for model, status in {"numbers": 422, "texts": 200, "photos": 422}.items():
+            rows = client.post(f"/v1/models/{model}/predict", json={"instances": [address]})
+            tensor = {"name": "input", "datatype": "BYTES", "shape": [1], "data": [address]}
+            tensors = client.post(f"/v2/models/{model}/infer", json={"inputs": [tensor]})
+            assert (rows.status_code, tensors.status_code) == (status, status), (rows.text, tensors.text)
+        for instances in (address, [{"url": address}], [{"b64": address}], [f"file:///{__file__}"]):
+            assert client.post("/v1/models/photos/predict", json={"instances": instances}).status_code in (400, 422)
+        form = {"files": {"instances": ("picture", b"x")}, "data": {"model": "photos", "instances": address}}
         assert client.post("/predict", **form).status_code == 400
-        tensor = {"name": "input", "datatype": "BYTES", "shape": [1], "data": [address]}
-        assert client.post("/v2/models/mine/infer", json={"inputs": [tensor]}).status_code in (400, 422)
         with pytest.raises(TimeoutError):
             listening.accept()

@@ -23,21 +23,27 @@ import airloom
 from airloom.errors import ConfigError, CorruptFile
 from airloom.inference.model import Extras, LoadedModel
 from airloom.monitoring import prediction_id
+from airloom.processing import Processing
 from airloom.registry import model_files, models, package
 from airloom.registry.package import MANIFEST, Manifest
 from airloom.tracking.artifacts import GOLDEN, ONNX
-from airloom.version import __version__
 from airloom_serving.api import build
 from airloom_serving.packaged import Packaged
 from airloom_serving.security import Guard
 
 TOKEN = "of-the-package"
+NAMES = ["nil", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 
 
 @pytest.fixture(scope="module")
-def world(make_home, make_world, tmp_path_factory):
+def world(make_home, make_world, tiny_onnx, tmp_path_factory):
+    """With one version, whose classes have names."""
     made = make_world(make_home(tmp_path_factory.mktemp("packaged")), "digits")
-    made.register("first", wrong=(3,))
+    files, ctx = made.settings.home / "made" / "extra_files", made.ctx("first")
+    files.mkdir(parents=True)
+    tiny_onnx(files / "model.onnx", (3,))
+    (files / "processing.json").write_text(Processing(labels=NAMES).model_dump_json(exclude_defaults=True))
+    made.register_trained(ctx, made.log(ctx, files.parent))
     return made
 
 
@@ -46,10 +52,9 @@ def laid(world, tmp_path) -> Path:
     """What `bentoml build` is given, with the model's files in `model`."""
     version = models.get_version(world.settings, "digits", "1")
     folder, digests = model_files.fetch_signed(world.settings, version, tmp_path / "cache")
-    files = {file: digests[file] for file in (ONNX, GOLDEN) if file in digests}
     place = tmp_path / "laid"
     place.mkdir()
-    package.lay_out(place, folder, Manifest("digits", "1", "", files, __version__), "digits:1")
+    package.lay_out(place, folder, Manifest.of(version, digests), "digits:1")
     return place
 
 
@@ -76,6 +81,7 @@ def test_it_answers_as_the_model_and_writes_nothing(world, laid, monkeypatch):
     expected = model.answers(model.parse(rows()), Extras(scores=True))
     assert (told["predictions"], told["scores"]) == (expected.predictions, expected.scores)
     assert (told["model"], told["version"]) == ("digits", "1")
+    assert set(told["predictions"]) <= set(NAMES)
     assert all(prediction_id.matches(one, "digits", "1") for one in told["prediction_ids"])
     assert "keeps no counts" in client.get("/status").json()["counting"]
     assert client.post("/predict", json={"model": "other", "instances": [1]}).status_code == 404
