@@ -6,12 +6,13 @@ client does not read; and it takes heads of any size and as many connections as 
 """
 
 import asyncio
-import json
 import resource
+from http import HTTPStatus
 
 import uvicorn.protocols.http.auto as chosen
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from airloom_serving.asgi import refusal
 from airloom_serving.clock import Clock
 from airloom_serving.limits import HEAD_LIMIT, HEAD_SECONDS, MOST_CONNECTIONS, WRITE_SECONDS
 
@@ -30,16 +31,17 @@ def install() -> None:
     chosen.AutoHTTPProtocol = Limited
 
 
-def _raw(status: str, text: str) -> bytes:
+def _raw(status: int, text: str) -> bytes:
     """An answer to what is no request yet."""
-    body = json.dumps({"error": text}).encode()
-    head = ("content-type: application/json", f"content-length: {len(body)}", "connection: close", "", "")
-    return "\r\n".join([f"HTTP/1.1 {status}", *head]).encode() + body
+    answer = refusal(status, text)
+    kind, size = f"content-type: {answer.media.decode()}", f"content-length: {len(answer.body)}"
+    first = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"
+    return "\r\n".join([first, kind, size, "connection: close", "", ""]).encode() + answer.body
 
 
-FULL = _raw("503 Service Unavailable", "the server has as many connections as it takes; ask again in a second")
-TOO_LARGE = _raw("431 Request Header Fields Too Large", f"the first line and the headers may have {HEAD_LIMIT} bytes")
-TOO_SLOW = _raw("408 Request Timeout", f"the first line and the headers did not come within {HEAD_SECONDS:g} s")
+FULL = _raw(503, "the server has as many connections as it takes; ask again in a second")
+TOO_LARGE = _raw(431, f"the first line and the headers may have {HEAD_LIMIT} bytes")
+TOO_SLOW = _raw(408, f"the first line and the headers did not come within {HEAD_SECONDS:g} s")
 
 
 class Limited(HttpToolsProtocol):

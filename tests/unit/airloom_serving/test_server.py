@@ -379,7 +379,7 @@ def test_no_route_takes_a_pickle_or_a_websocket(served: Served) -> None:
         for method in ("GET", "POST", "PUT"):
             headers = {"Content-Type": "application/vnd.bentoml+pickle", "Args-Number": "1"}
             answer = served.client.request(method, path, headers=headers, content=b"cos\nsystem\n(S'true'\ntR.")
-            assert (answer.status_code, list(answer.json())) == (415, ["error"]), (method, path)
+            assert (answer.status_code, "pickles are not read" in problem_of(answer)["detail"]) == (415, True), path
     accepted = served.client.get("/v1/models", headers={"Accept": "application/vnd.bentoml+pickle"})
     assert accepted.headers["content-type"] == "application/json"
     upgrade = {
