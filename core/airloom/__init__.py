@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 from airloom.version import __version__
 
 if TYPE_CHECKING:
-    from airloom.interactive import Run, compare, dataset, load_model, predict, run, runs
+    from airloom.interactive import Run, compare, dataset, load_model, metrics, predict, run, runs
 
-__all__ = ["Run", "__version__", "compare", "dataset", "load_model", "predict", "run", "runs"]
+__all__ = ["Run", "__version__", "compare", "dataset", "load_model", "metrics", "predict", "run", "runs"]
 
 
 def __getattr__(name: str) -> Any:

@@ -51,6 +51,10 @@ KEYS = {
     "airflow_url": Key(str, "an Airflow of your own", '"https://airflow.example.org"'),
     "airflow_user": Key(str, "who logs in there", '"airloom"'),
     "prediction_log_share": Key(float, "the share of the predictions that are logged, 0 to 1; default: 1", "0.1"),
+    "metrics_minute_days": Key(int, "how many days the model metrics keep each minute; default: 30; 0: no limit", "90"),
+    "metrics_hour_days": Key(
+        int, "how many days they keep each hour; default: 400; 0: no limit; days are kept for ever", "800"
+    ),
     "trusted_keys": Key(
         str,
         "a file of the keys whose signatures count, instead of the one of the state folder",

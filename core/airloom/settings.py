@@ -29,8 +29,9 @@ class Settings:
     any address that DVC knows), each an address or a folder; otherwise both stand in `home/data`. `database` is the
     SQLAlchemy address of our own tables, SQLite in `home` where it is empty; `mlflow_store` that of MLflow's tables,
     which lineage reads, where MLflow is not the embedded stack's. `prediction_log_share` of the predictions, 0 to 1, go
-    into the prediction log. `trusted_keys` is a file of the public keys whose signatures of model versions are trusted,
-    instead of the one in `home`. `mlflow_login` off starts the stack's MLflow without a login.
+    into the prediction log. The model metrics keep minutes for `metrics_minute_days` and hours for `metrics_hour_days`,
+    0 for ever, and days for ever. `trusted_keys` is a file of the public keys whose signatures of model versions are
+    trusted, instead of the one in `home`. `mlflow_login` off starts the stack's MLflow without a login.
     `devices` declares so many pretended devices instead of those found; `confine_jobs` lets jobs write only below
     `home` and the folder for temporary files. `user` is who does things, `Ada` or `Ada <ada@example.org>`; see
     `airloom.project.person`. `airflow_url` and its login name an Airflow that is not the stack's. `job_python` is the
@@ -52,6 +53,8 @@ class Settings:
     database: str = variable("DATABASE", "", str, whole=setting_values.database)
     mlflow_store: str = variable("MLFLOW_STORE", "", str, whole=setting_values.database)
     prediction_log_share: float = variable("PREDICTION_LOG_SHARE", 1.0, setting_values.share)
+    metrics_minute_days: int = variable("METRICS_MINUTE_DAYS", 30, setting_values.count)
+    metrics_hour_days: int = variable("METRICS_HOUR_DAYS", 400, setting_values.count)
     trusted_keys: str = variable("TRUSTED_KEYS", "", str, whole=setting_values.file)
     job_python: str = variable("JOB_PYTHON", "", str, whole=setting_values.program)
     mlflow_login: bool = variable("MLFLOW_LOGIN", True, setting_values.switch)

@@ -11,7 +11,7 @@ import numpy as np
 
 from airloom.deployment.rollout import CANARY, SHADOW
 from airloom.errors import InstancesRefused
-from airloom.inference.instances import TooMany
+from airloom.inference.instances import Instances, TooMany
 from airloom.inference.model import Answers, Ended, Extras, NotFinite
 from airloom.monitoring import prediction_id
 from airloom.names import shown_model
@@ -24,6 +24,7 @@ from airloom_serving.metrics import Metrics
 from airloom_serving.prediction_log import Answered, PredictionLog
 from airloom_serving.questions import Judge, Question, Told
 from airloom_serving.reconciler import Reconciler
+from airloom_serving.request_minutes import RequestMinutes
 from airloom_serving.rollouts import Rollouts
 from airloom_serving.served import ServedModel, TookTooLong
 
@@ -40,6 +41,7 @@ class Server:
         self.rollouts = Rollouts(settings, self.reconciler)
         self.log = PredictionLog(settings.prediction_log, settings.prediction_log_share)
         self.counter = PredictionCounter(settings.database_address)
+        self.minutes = RequestMinutes(settings.database_address)
         self.requests: Counter[str] = Counter()
         self.metrics = Metrics()
 
@@ -47,6 +49,7 @@ class Server:
         """Begin to follow the registry, to count and to write the log."""
         self.log.start()
         self.counter.start()
+        self.minutes.start()
         self.reconciler.start()
         self.rollouts.start()
 
@@ -55,6 +58,7 @@ class Server:
         self.rollouts.stop()
         self.log.stop()
         self.counter.stop()
+        self.minutes.stop()
         self.reconciler.stop()
 
     def question(
@@ -77,17 +81,25 @@ class Server:
         extras, model = extras or Extras(), self.served(name, version)
         beside = None if version else self.reconciler.besides.get(self.short(model.name))
         if beside is None:
-            return Question(model, judge(model), judge, extras, raw)
+            return Question(model, self._judged(judge, model), judge, extras, raw)
         role = beside.role_for(key)
         if role == CANARY:
             try:
                 instances = judge(beside.model)
             except InstancesRefused:
-                instances = judge(model)  # else it is the client's mistake
+                instances = self._judged(judge, model)  # else it is the client's mistake
                 beside.refused()
+                self.minutes.add(beside.model, role, "refused")
                 return Question(model, instances, judge, extras, raw)
             return Question(beside.model, instances, judge, extras, raw, beside, model, CANARY)
-        return Question(model, judge(model), judge, extras, raw, beside, model, shadow=role == SHADOW)
+        return Question(model, self._judged(judge, model), judge, extras, raw, beside, model, shadow=role == SHADOW)
+
+    def _judged(self, judge: Judge, model: ServedModel) -> Instances:
+        try:
+            return judge(model)
+        except InstancesRefused:
+            self.minutes.add(model, "", "refused")
+            raise
 
     async def answer(self, question: Question, form: Callable[[Told], Answer]) -> Answer:
         """Answer a question: what is told is counted and logged. See `answered`."""
@@ -103,7 +115,7 @@ class Server:
             told.append(what.answers.predictions)
             return Answer(b"")
 
-        with question.model.place():
+        with self.minutes.request(question.model, question.role), question.model.place():
             await self._run(question, form, seconds)
         return told[0]
 
@@ -122,6 +134,10 @@ class Server:
             InstancesRefused: the model has no answer to some instance.
             TookTooLong: the deadline passed.
         """
+        with self.minutes.request(question.model, question.role):
+            return await self._answered(question, form, seconds)
+
+    async def _answered(self, question: Question, form: Callable[[Told], Answer], seconds: float) -> Answer:
         model = question.model
         try:
             with model.place():

@@ -22,6 +22,7 @@ from airloom.cli import (
     studies,
 )
 from airloom.cli import deploy as deploying
+from airloom.cli import metrics as measured
 from airloom.cli import predict as predicting
 from airloom.cli.console import Json, parse_parameters, say
 from airloom.cli.datasets import app as dataset_app
@@ -187,6 +188,7 @@ app.add_typer(deploying.app, name="deploy")
 app.add_typer(keys.app, name="keys")
 app.add_typer(models.experiment, name="experiment")
 app.command()(predicting.predict)
+app.command()(measured.metrics)
 app.command()(lineage.trace)
 app.command()(lineage.impact)
 app.command()(lineage.why)

@@ -76,6 +76,8 @@ def environment(settings: Settings) -> dict[str, str]:
         "AIRLOOM_PROJECT": str(settings.project),
         "AIRLOOM_DATABASE": settings.database_address,
         "AIRLOOM_PREDICTION_LOG_SHARE": str(settings.prediction_log_share),
+        "AIRLOOM_METRICS_MINUTE_DAYS": str(settings.metrics_minute_days),
+        "AIRLOOM_METRICS_HOUR_DAYS": str(settings.metrics_hour_days),
         "AIRLOOM_TRUSTED_KEYS": settings.trusted_keys,
         "AIRLOOM_JOB_PYTHON": settings.job_python,
         MARK: str(home),
