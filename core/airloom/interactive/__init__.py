@@ -5,7 +5,7 @@ are found from the working folder, as by `airloom`.
 """
 
 from airloom.interactive.datasets import Dataset, Version, dataset
-from airloom.interactive.metrics import metrics
+from airloom.interactive.model_metrics import metrics
 from airloom.interactive.models import Model, ModelInput, load_model
 from airloom.interactive.pipeline_runs import Run, Runs, compare, run, runs
 from airloom.interactive.predictions import Predictions, predict

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airloom.errors import ConfigError
 from airloom.files import replacing
@@ -81,6 +81,7 @@ def _draw_answers(axes: "Axes", name: str, rows: list[ModelMetrics]) -> None:
 
 
 def _series(rows: list[ModelMetrics]) -> dict[str, list[ModelMetrics]]:
+    """By version and role."""
     series: dict[str, list[ModelMetrics]] = {}
     for row in rows:
         series.setdefault(f"{row.version} {row.role}", []).append(row)
@@ -94,7 +95,7 @@ def _span(settings: Settings, question: Question) -> str:
     return "minute" if days <= 1 and question.span < HOUR else "hour" if days <= 21 and question.span < DAY else "day"
 
 
-def _time(row: ModelMetrics) -> datetime:
+def _time(row: ModelMetrics) -> Any:
     return datetime.fromisoformat(row.start)
 
 

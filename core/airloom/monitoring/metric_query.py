@@ -248,7 +248,7 @@ class _Found:
             series = reader.rows("SELECT id, version, role FROM metric_series WHERE model = :model", **wanted)
         series = [row for row in series if question.version in ("", row[1])]
         series.sort(key=lambda row: (row[1].zfill(9), row[2]))
-        rows, of_series = [], []
+        rows, of_series = list[tuple[Any, ...]](), list[int]()
         for number, (identity, _, _) in enumerate(series):
             some = _cells(reader, identity, question)
             rows += some
@@ -268,7 +268,7 @@ class _Found:
             cells, entries, counts = decoded([bytes(data) for data in columns[column]] if rows else [])
             histograms[name] = place[cells], entries, counts
         listed = reader.rows("SELECT number, answer FROM metric_answers WHERE model = :model", **wanted) if rows else []
-        answers = {number: bytes(answer).decode() for number, answer in listed}
+        answers: dict[int, str] = {number: bytes(answer).decode() for number, answer in listed}
         named = [answers.get(number, OTHERS) for number in range(max(answers, default=0) + 1)]
         shown = [(version, role) for _, version, role in series]
         return cls(shown, numbers[firsts], starts[firsts], totals, histograms, named)

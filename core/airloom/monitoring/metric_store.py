@@ -7,6 +7,7 @@ added to together: there is no roll-up that could be behind.
 
 import time
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -106,6 +107,7 @@ _WRITER = Table(
 )
 
 
+@cache
 def engine(address: str, locked: float = database.LOCKED) -> Engine:
     """The database with its tables, made where they are missing."""
     made = database.engine(address, _METADATA, locked)
@@ -167,7 +169,9 @@ def forget(address: str, source: str, there: Iterable[str]) -> None:
     with engine(address).begin() as connection:
         rows = connection.execute(select(BATCHES.c.name, BATCHES.c.gone).where(mine)).all()
         known, present = {name: gone for name, gone in rows}, set(there)
-        changes = [(now, [name for name, gone in known.items() if name not in present and gone is None])]
+        changes: list[tuple[int | None, list[str]]] = [
+            (now, [name for name, gone in known.items() if name not in present and gone is None])
+        ]
         changes += [(None, [name for name, gone in known.items() if name in present and gone is not None])]
         for gone, names in changes:
             if names:
@@ -213,7 +217,7 @@ def decoded(data: Sequence[bytes]) -> tuple[Array, Array, Array]:
 
 
 def _counts_of(connection: Connection, names: list[str]) -> dict[str, bytes]:
-    counted = {}
+    counted: dict[str, bytes] = {}
     for first in range(0, len(names), _SOME):
         wanted = BATCHES.c.name.in_(names[first : first + _SOME])
         rows = connection.execute(select(BATCHES.c.name, BATCHES.c.counts).where(wanted))
@@ -263,7 +267,7 @@ def _add_cells(
         return
     mine = (CELLS.c.series == series) & (CELLS.c.span == span) & CELLS.c.start.between(min(cells), max(cells))
     there = {row.start: row for row in connection.execute(select(CELLS).where(mine)) if row.start in cells}
-    fresh, changed = [], []
+    fresh, changed = list[dict[str, Any]](), list[dict[str, Any]]()
     for start, (_, cell) in cells.items():
         row = there.get(start)
         values = {"start": start, **_values(cell, numbers, row)}
