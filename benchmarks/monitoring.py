@@ -38,11 +38,11 @@ TARGETS: dict[str, Target | None] = {
 }
 ROWS, FILES, SMALL, ROUNDS = 100_000, 5, 200, 5
 MODELS, DAYS = 100, 30
+_COLUMNS = "span, start, requests, predictions, quantiles, errors, answers, latency, scores, numbers"
 _COPY = (  # all of the first model's for another one
     "INSERT INTO metric_series (id, model, version, role) VALUES (:id, :model, '1', 'champion')",
     "INSERT INTO metric_answers SELECT :model, number, answer FROM metric_answers WHERE model = 'model0'",
-    "INSERT INTO metric_cells SELECT :id, span, start, requests, predictions, errors, latency, scores, numbers, answers"
-    " FROM metric_cells WHERE series = 1",
+    f"INSERT INTO metric_cells (series, {_COLUMNS}) SELECT :id, {_COLUMNS} FROM metric_cells WHERE series = 1",  # noqa: S608
 )
 
 

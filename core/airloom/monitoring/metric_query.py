@@ -13,8 +13,8 @@ from airloom.contracts import Record
 from airloom.errors import ConfigError, DataError
 from airloom.monitoring import metric_bins as bins
 from airloom.monitoring.metric_bins import Array
-from airloom.monitoring.metric_counts import DAY, ERRORS, HOUR, MINUTE, OTHERS, SPANS
-from airloom.monitoring.metric_store import decoded
+from airloom.monitoring.metric_counts import DAY, ERRORS, HOUR, MINUTE, SPANS
+from airloom.monitoring.metric_rows import TABLES, Question, Rows
 from airloom.names import ModelName, near, shown_model
 from airloom.settings import Settings
 from airloom.sql_reader import Reader
@@ -22,12 +22,9 @@ from airloom.sql_reader import Reader
 if TYPE_CHECKING:
     import pyarrow as pa
 
-TABLES = ("metric_series", "metric_cells", "metric_answers")
-QUANTILES = (0.5, 0.95, 0.99)
 _AGO = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)([smhd])")
 _SECONDS = {"s": 1, "m": MINUTE, "h": HOUR, "d": DAY}
 _LATEST = 253_402_300_800  # seconds: the year 10000
-_HISTOGRAMS = ("latency", "scores", "numbers")
 
 
 @dataclass(frozen=True)
@@ -59,27 +56,6 @@ class ModelMetrics(Record):
     answers: dict[str, int]
     numbers: dict[str, float]
     scores: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Question:
-    """What is asked.
-
-    Attributes:
-        model: by its name in the registry.
-        version: its number; "" for all.
-        since: the first second.
-        until: the first second that is too late.
-        by: minute, hour or day; "" for all of the time at once.
-        span: seconds of the cells that are read.
-    """
-
-    model: str
-    version: str
-    since: int
-    until: int
-    by: str
-    span: int
 
 
 def ask(
@@ -165,7 +141,7 @@ def table(settings: Settings, question: Question) -> "pa.Table":
     """
     import pyarrow as pa
 
-    found = _Found.of(settings, question)
+    found = Rows.of(settings.database_address, question)
     size = len(found.starts)
     text, whole, share = pa.string(), pa.int64(), pa.float64()
     columns: dict[str, Any] = {
@@ -177,14 +153,11 @@ def table(settings: Settings, question: Question) -> "pa.Table":
         "errors": _map(found.histograms["errors"], ERRORS, size),
         "predictions": pa.array(found.totals["predictions"], whole),
     }
-    latency = bins.quantiles(*found.histograms["latency"], QUANTILES, size)
-    for place, name in enumerate(("p50_ms", "p95_ms", "p99_ms")):
-        columns[name] = _column(latency[:, place], bins.latency_of)
+    ends = iter(found.quantiles.T)  # in the order of `SHARES`
+    columns |= {name: _column(next(ends), bins.latency_of) for name in ("p50_ms", "p95_ms", "p99_ms")}
     columns["answers"] = _map(found.histograms["answers"], found.answers, size)
     for kind, value_of in (("number", bins.number_of), ("score", bins.score_of)):
-        ends = bins.quantiles(*found.histograms[f"{kind}s"], (0.05, 0.5, 0.95), size)
-        for place, name in enumerate(("p05", "p50", "p95")):
-            columns[f"{kind}_{name}"] = _column(ends[:, place], value_of)
+        columns |= {f"{kind}_{name}": _column(next(ends), value_of) for name in ("p05", "p50", "p95")}
     types = {"errors": pa.map_(text, whole), "answers": pa.map_(text, whole), "start": pa.timestamp("s", "UTC")}
     types |= dict.fromkeys(("model", "version", "role"), text) | dict.fromkeys(("requests", "predictions"), whole)
     return pa.table(columns, schema=pa.schema([(name, types.get(name, share)) for name in columns]))
@@ -229,58 +202,6 @@ def check_known(settings: Settings, question: Question) -> None:
         raise DataError(f"no prediction of {name}/{question.version} was ever counted", hint)
 
 
-@dataclass(frozen=True)
-class _Found:
-    """Cells of the store, those of one row of the answer added up."""
-
-    series: list[tuple[str, str]]  # version and role
-    of_series: Array  # of each row of the answer
-    starts: Array
-    totals: dict[str, Array]
-    histograms: dict[str, tuple[Array, Array, Array]]  # of each entry its row, its bin, its count
-    answers: list[str]  # by number
-
-    @classmethod
-    def of(cls, settings: Settings, question: Question) -> "_Found":
-        reader = Reader(settings.database_address)
-        wanted, series = {"model": question.model}, []
-        if reader.has(*TABLES):
-            series = reader.rows("SELECT id, version, role FROM metric_series WHERE model = :model", **wanted)
-        series = [row for row in series if question.version in ("", row[1])]
-        series.sort(key=lambda row: (row[1].zfill(9), row[2]))
-        rows, of_series = list[tuple[Any, ...]](), list[int]()
-        for number, (identity, _, _) in enumerate(series):
-            some = _cells(reader, identity, question)
-            rows += some
-            of_series += [number] * len(some)
-        starts, columns = np.array([row[0] for row in rows], np.int64), list(zip(*rows, strict=True))
-        numbers = np.array(of_series, np.int64)
-        if not question.by:  # all of a series are one row, of the first second that was asked for
-            starts = np.full(len(rows), question.since, np.int64)
-        order = starts * (len(series) + 1) + numbers
-        keys, firsts, place = np.unique(order, return_index=True, return_inverse=True)
-        totals = {}
-        for column, name in enumerate(("requests", "predictions"), 1):
-            totals[name] = np.zeros(len(keys), np.int64)
-            np.add.at(totals[name], place, np.array(columns[column] if rows else [], np.int64))
-        histograms = {}
-        for column, name in enumerate(("errors", *_HISTOGRAMS, "answers"), 3):
-            cells, entries, counts = decoded([bytes(data) for data in columns[column]] if rows else [])
-            histograms[name] = place[cells], entries, counts
-        listed = reader.rows("SELECT number, answer FROM metric_answers WHERE model = :model", **wanted) if rows else []
-        answers: dict[int, str] = {number: bytes(answer).decode() for number, answer in listed}
-        named = [answers.get(number, OTHERS) for number in range(max(answers, default=0) + 1)]
-        shown = [(version, role) for _, version, role in series]
-        return cls(shown, numbers[firsts], starts[firsts], totals, histograms, named)
-
-
-def _cells(reader: Reader, series: int, question: Question) -> Sequence[tuple[Any, ...]]:
-    columns = ", ".join(("start", "requests", "predictions", "errors", *_HISTOGRAMS, "answers"))
-    which = "series = :series AND span = :span AND start >= :since AND start < :until"
-    values = {"series": series, "span": question.span, "since": question.since, "until": question.until}
-    return reader.rows(f"SELECT {columns} FROM metric_cells WHERE {which} ORDER BY start", **values)  # noqa: S608 - ours
-
-
 def _finest(settings: Settings, ago: float) -> int:
     """The finest span whose cells are kept for so long."""
     for span, days in ((MINUTE, settings.metrics_minute_days), (HOUR, settings.metrics_hour_days)):
@@ -302,9 +223,9 @@ def _map(histogram: tuple[Array, Array, Array], names: Sequence[str], size: int)
 
     rows, places, counts = histogram
     width = len(names) + 1
-    keys, inverse = np.unique(rows * width + places, return_inverse=True)
-    sums = np.zeros(len(keys), np.int64)
-    np.add.at(sums, inverse, counts)
+    keys, counts = bins.in_order(rows * width + places, counts)
+    firsts = np.flatnonzero(np.diff(keys, prepend=-1))
+    keys, sums = keys[firsts], np.add.reduceat(counts, firsts) if len(firsts) else counts
     ends = np.searchsorted(keys // width, np.arange(size + 1)).astype(np.int32)
     texts = pa.array(names, pa.string()).take(pa.array(keys % width))
     return pa.MapArray.from_arrays(pa.array(ends, pa.int32()), texts, pa.array(sums, pa.int64()))

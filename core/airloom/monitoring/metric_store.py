@@ -33,7 +33,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from airloom import database
-from airloom.monitoring.metric_bins import Array
+from airloom.monitoring.metric_bins import SHARES, Array, quantiles_of
 from airloom.monitoring.metric_counts import (
     BINNED,
     DAY,
@@ -56,6 +56,7 @@ from airloom.monitoring.metric_counts import (
 )
 
 PAIR = np.dtype([("bin", "<i2"), ("count", "<i8")])  # of a histogram in the store
+QUANTILE = np.dtype("<i2")
 MOST_ANSWERS = 10_000  # of a model that are told apart; those that come later are counted as `OTHERS`
 FORGET = 7 * DAY  # seconds that the ledger keeps the name of a file that is gone, or of a server's counts
 _SOME = 500  # values in one statement
@@ -86,7 +87,9 @@ CELLS = Table(
     Column("start", BigInteger, nullable=False),  # seconds since 1970
     Column("requests", BigInteger, nullable=False),
     Column("predictions", BigInteger, nullable=False),
-    *(Column(name, LargeBinary, nullable=False) for name in BINNED),  # pairs of `PAIR`
+    Column("quantiles", LargeBinary, nullable=False),  # bins of `SHARES`: made here once, and not by each reader
+    # Pairs of `PAIR`. What is asked for minute by minute comes first: SQLite then need not look at the rest of a row.
+    *(Column(name, LargeBinary, nullable=False) for name in sorted(BINNED, key=SHARES.__contains__)),
     PrimaryKeyConstraint("series", "span", "start"),
     sqlite_with_rowid=False,
 )
@@ -277,7 +280,7 @@ def _add_cells(
         connection.execute(insert(CELLS), [{"series": series, "span": span, **row} for row in rows])
     if changed:
         which = (CELLS.c.series == series) & (CELLS.c.span == span) & (CELLS.c.start == bindparam("new_start"))
-        values = {name: bindparam(f"new_{name}") for name in ("requests", "predictions", *BINNED)}
+        values = {name: bindparam(f"new_{name}") for name in ("requests", "predictions", "quantiles", *BINNED)}
         connection.execute(update(CELLS).where(which).values(values), changed)
 
 
@@ -300,6 +303,8 @@ def _values(cell: Cell, numbers: dict[str, int], row: Any) -> dict[str, Any]:
             for place, count in zip(pairs["bin"].tolist(), pairs["count"].tolist(), strict=True):
                 bins[place] = bins.get(place, 0) + count
         values[name] = encoded({place: count for place, count in bins.items() if count})
+    ends = [place for name, shares in SHARES.items() for place in quantiles_of(histograms[name], shares)]
+    values["quantiles"] = np.array(ends, QUANTILE).tobytes()
     if row is not None:
         values["requests"] += row.requests
         values["predictions"] += row.predictions

@@ -19,6 +19,7 @@ def test_a_quantile_is_right_to_the_width_of_its_bin(values, share):
     places, counts = np.unique(bins.latency_bins(np.array(values)), return_counts=True)
     found = bins.quantiles(np.zeros(len(places), np.int64), places, counts, (share,), 1)
     wanted = sorted(values)[max(math.ceil(share * len(values)), 1) - 1]
+    assert bins.quantiles_of(dict(zip(places.tolist(), counts.tolist(), strict=True)), (share,)) == found[0].tolist()
     assert bins.latency_of(found)[0, 0] == pytest.approx(wanted, rel=0.0222)
 
 

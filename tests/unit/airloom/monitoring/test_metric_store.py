@@ -11,7 +11,10 @@ from services.postgres import postgres
 from sqlalchemy import delete, select
 
 from airloom.monitoring import metric_store as store
+from airloom.monitoring.metric_bins import NO_NUMBER
 from airloom.monitoring.metric_counts import DAY, ERRORS, HOUR, MINUTE, OTHERS, Batch, Cell, Place, add, of_span
+from airloom.monitoring.metric_query import ask, records, table
+from airloom.settings import Settings
 
 from .test_metric_counts import COUNTS
 
@@ -145,3 +148,18 @@ def test_the_ledger_forgets_files_that_have_been_gone_for_long(address, monkeypa
     store.forget(address, "mine", ["here"])
     assert store.names_of(address, "mine") == {"here"}
     assert store.names_of(address, "another's") == {"other"}
+
+
+def test_questions_have_the_same_answer_on_both(address, tmp_path):
+    settings = Settings(home=tmp_path, project=tmp_path, database=address, namespace="", metrics_minute_days=0)
+    cell = Cell(4, 3, {"busy": 1}, {0: 2, 48: 1}, {90: 3}, {NO_NUMBER: 1}, {"Hündin": 2, "cat": 1})
+    for number, version in enumerate(("2", "10", "2")):
+        place = Place("digits", version, "champion", 600 + 60 * number)
+        store.give(address, Batch(f"b{number}", "test", {place: cell}))
+    for by, sizes in (("", [6, 3]), ("minute", [3, 3, 3]), ("day", [6, 3])):
+        rows = records(table(settings, ask(settings, "digits", since="1970-01-01", by=by)))
+        assert [row.predictions for row in rows] == sizes
+        assert rows[0].answers == {"Hündin": sizes[0] * 2 // 3, "cat": sizes[0] // 3}
+        assert rows[0].errors == {"busy": sizes[0] // 3}
+        assert rows[0].latency_ms == pytest.approx({"p50": 1.02, "p95": 8.18, "p99": 8.18}, rel=0.01)
+        assert (rows[0].numbers, rows[0].scores["p50"]) == ({}, pytest.approx(0.905))
