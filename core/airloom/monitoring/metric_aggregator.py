@@ -21,6 +21,7 @@ from airloom.settings import Settings
 
 log = logging.getLogger(__name__)
 EVERY = 5.0  # seconds between two looks
+SETTLED = 2.0  # seconds after which a folder that did not change has all of its files
 TIDY = 3600.0  # seconds between two removals of what is old
 PATIENCE = 10.0  # seconds that a person waits for the database
 
@@ -54,6 +55,7 @@ class Aggregator:
         self._address = settings.database_address
         self.source = f"{socket.gethostname()}:{self._folder}"[-500:]
         self._known: set[str] = set()
+        self._settled: dict[Path, int] = {}  # days in which nothing is left to count, until their folder changes
         self._asked = False
         self._warned: set[str] = set()
 
@@ -67,7 +69,8 @@ class Aggregator:
             OperationalError: the database is away, or locked; what is counted stays counted.
             CorruptFile: the database is damaged.
         """
-        fresh = [path for path in segments(self._folder) if path.name not in self._known]
+        days = {day: changed for day, changed in _days(self._folder) if self._settled.get(day) != changed}
+        fresh = [path for day in days for path in segments(day) if path.name not in self._known]
         if fresh and not self._asked:
             self._known |= metric_store.names_of(self._address, self.source)
             self._asked, fresh = True, [path for path in fresh if path.name not in self._known]
@@ -92,6 +95,9 @@ class Aggregator:
             self._known.update((path.name, *segment.replaces))
             if tell:
                 tell(number + 1, len(fresh))
+        if not damaged:
+            # A file that comes within the same tick of the disk's clock would not be seen.
+            self._settled |= {day: changed for day, changed in days.items() if time.time() - changed / 1e9 > SETTLED}
         return CaughtUp(done, rows, refused, tuple(damaged))
 
     def tidy(self) -> None:
@@ -102,7 +108,8 @@ class Aggregator:
             log.info("%d minutes and hours of the model metrics were beyond their days", gone)
         if any(self._folder.glob("date=*/.whole-*")):
             return  # files that a kill left half replaced: the names of the old ones are needed still
-        metric_store.forget(self._address, self.source, {path.name for path in segments(self._folder)})
+        files = {path.name for day, _ in _days(self._folder) for path in segments(day)}
+        metric_store.forget(self._address, self.source, files)
         self._asked, self._known = False, set()  # what is forgotten is not known here either
 
     def _warn(self, path: Path, message: str) -> None:
@@ -111,14 +118,15 @@ class Aggregator:
             log.warning("the model metrics: %s", message)
 
 
-def segments(folder: Path) -> list[Path]:
-    """The finished files of a prediction log, oldest first."""
-    files = []
-    for day in sorted(folder.glob("date=*")):
-        # Names and not paths: there may be thousands.
-        names = sorted(os.listdir(day)) if day.is_dir() else []  # noqa: PTH208
-        files += [day / name for name in names if metric_segments.SEGMENT.fullmatch(name)]
-    return files
+def _days(folder: Path) -> list[tuple[Path, int]]:
+    """The folders of a prediction log, the oldest day first, each with when its files were last others."""
+    return [(day, day.stat().st_mtime_ns) for day in sorted(folder.glob("date=*")) if day.is_dir()]
+
+
+def segments(day: Path) -> list[Path]:
+    """The finished files of a day, oldest first."""
+    # Names and not paths: there may be thousands.
+    return [day / name for name in sorted(os.listdir(day)) if metric_segments.SEGMENT.fullmatch(name)]  # noqa: PTH208
 
 
 def now(settings: Settings, tell: Callable[[int, int], None] | None = None) -> CaughtUp:

@@ -148,7 +148,22 @@ def test_a_half_written_file_and_foreign_ones_are_left_alone(settings):
     path.rename(path.with_name(".abc"))
     (settings.prediction_log / "notes.txt").write_text("x")
     (path.parent / "part-0.parquet").write_text("x")
-    assert segments(settings.prediction_log) == []
+    assert segments(path.parent) == []
+
+
+def test_a_day_that_did_not_change_is_not_looked_through_again(settings, monkeypatch):
+    day = write_segment(settings.prediction_log, [prediction()]).parent
+    aggregator, looks, listdir = Aggregator(settings), [], os.listdir
+    monkeypatch.setattr(aggregation.os, "listdir", lambda folder: looks.append(folder) or listdir(folder))
+    for _ in range(2):  # it may be changing still
+        aggregator.catch_up()
+    assert len(looks) == 2
+    os.utime(day, (1, 1))
+    for _ in range(3):
+        aggregator.catch_up()
+    assert len(looks) == 3
+    write_segment(settings.prediction_log, [prediction()])
+    assert (aggregator.catch_up().predictions, len(looks)) == (1, 4)
 
 
 def test_a_database_that_is_locked_is_waited_for_and_then_named(settings, monkeypatch):
