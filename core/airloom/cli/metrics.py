@@ -9,7 +9,8 @@ from airloom.cli.console import Json, answer, say
 from airloom.settings import load
 
 if TYPE_CHECKING:
-    from airloom.monitoring.metric_query import ModelMetrics, Question
+    from airloom.monitoring.metric_query import ModelMetrics
+    from airloom.monitoring.metric_rows import Question
 
 SHOWN = 5  # answers of a row that the text has
 LONGEST = 20  # characters of one

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from airloom.errors import ConfigError
 from airloom.files import replacing
 from airloom.monitoring.metric_counts import DAY, HOUR, SPANS
-from airloom.monitoring.metric_query import ModelMetrics, Question, records, table
+from airloom.monitoring.metric_query import ModelMetrics, records, table
+from airloom.monitoring.metric_rows import Question
 from airloom.settings import Settings
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ def draw(settings: Settings, question: Question, path: Path) -> None:
         axes.set_ylabel(label)
         if axes.lines:
             axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
+    for axes in (traffic, latency):
+        axes.set_ylim(bottom=0)
     figure.suptitle(f"{rows[0].model if rows else question.model}, UTC")
     figure.autofmt_xdate()
     with replacing(path.absolute()) as hidden:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _AGO = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)([smhd])")
 _SECONDS = {"s": 1, "m": MINUTE, "h": HOUR, "d": DAY}
+MOST_CELLS = 3000  # of a series that are added up for one row
 _LATEST = 253_402_300_800  # seconds: the year 10000
 
 
@@ -97,7 +98,7 @@ def ask(
     first, end = moment(since, "since", now), moment(until, "until", now) if until else float(_LATEST)
     if first >= end:
         raise ConfigError(f"since {_shown(first)} is not before until {_shown(end)}", "exchange the two")
-    span = SPANS[by] if by else _finest(settings, now - first)
+    span = SPANS[by] if by else _finest(settings, now - first, min(end, now) - first)
     # A span is counted as a whole: whoever asks since half past ten by hour gets all of ten o'clock.
     registered = name.registered(settings.installation).name
     return Question(registered, version, int(first) // span * span, int(np.ceil(end)), by, span)
@@ -202,10 +203,10 @@ def check_known(settings: Settings, question: Question) -> None:
         raise DataError(f"no prediction of {name}/{question.version} was ever counted", hint)
 
 
-def _finest(settings: Settings, ago: float) -> int:
-    """The finest span whose cells are kept for so long."""
+def _finest(settings: Settings, ago: float, length: float) -> int:
+    """The finest span whose cells are kept for so long, and are no more than some thousand."""
     for span, days in ((MINUTE, settings.metrics_minute_days), (HOUR, settings.metrics_hour_days)):
-        if not days or ago <= days * DAY:
+        if (not days or ago <= days * DAY) and length <= MOST_CELLS * span:
             return span
     return DAY
 

@@ -106,9 +106,14 @@ def test_before_anything_was_counted_the_next_step_is_said(settings):
     assert table(settings, ask(settings, "digits")).num_rows == 0
 
 
-@pytest.mark.parametrize(("ago", "span"), [("29d", MINUTE), ("31d", HOUR), ("401d", DAY)])
-def test_all_of_a_time_is_read_of_the_finest_that_is_kept_so_long(tmp_path, ago, span):
-    assert ask(Settings(home=tmp_path, project=tmp_path), "digits", since=ago).span == span
+@pytest.mark.parametrize(
+    ("since", "until", "span"),
+    [("2d", "", MINUTE), ("29d", "28d", MINUTE), ("29d", "", HOUR), ("31d", "30d", HOUR), ("401d", "400d", DAY)],
+)
+def test_all_of_a_time_is_read_of_the_finest_that_is_kept_so_long(tmp_path, since, until, span):
+    asked = ask(Settings(home=tmp_path, project=tmp_path), "digits", since=since, until=until)
+    assert asked.span == span
+    assert asked.since % span == 0
 
 
 def test_another_installations_model_is_named_as_everywhere(settings, tmp_path):
