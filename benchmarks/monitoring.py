@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from sqlalchemy import text
 
-from airloom.monitoring import metric_store
+from airloom.monitoring import metric_store, metric_tables
 from airloom.monitoring.metric_aggregator import Aggregator
 from airloom.monitoring.metric_counts import DAY, MINUTE, Batch, Cell, Counts, Place
 from airloom.monitoring.metric_query import ask, table
@@ -120,7 +120,7 @@ def _months(home: Path, random: np.random.Generator, models: int, days: int) -> 
             answers={str(number): int(count) for number, count in enumerate(answers)},
         )
     metric_store.give(settings.database_address, Batch("month", "benchmark", counts))
-    with metric_store.engine(settings.database_address).begin() as connection:
+    with metric_tables.engine(settings.database_address).begin() as connection:
         for number in range(1, models):
             for statement in _COPY:
                 values = {"id": number + 1, "model": f"model{number}"}

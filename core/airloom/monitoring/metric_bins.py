@@ -16,6 +16,7 @@ SCORES = 100  # bins of equal width between 0 and 1
 NO_NUMBER = 32_767  # NaN, or a value that cannot be: it is counted, and no quantile knows it
 SHARES = {"latency": (0.5, 0.95, 0.99), "numbers": (0.05, 0.5, 0.95), "scores": (0.05, 0.5, 0.95)}  # quantiles
 _MOST = 32_000
+_ROUNDED = 1e-5  # what float32 makes of a sum of probabilities
 _WIDTH = 1 << 16  # more than there are bins
 _ZERO = _MOST // 2  # the bin of 1, as those of small numbers shall be positive too
 
@@ -36,8 +37,8 @@ def latency_of(bins: Array) -> Array:
 def score_bins(scores: Array) -> Array:
     """The bins of probabilities; that of 1 is the last one."""
     values = np.asarray(scores, np.float64)
-    good = (values >= 0) & (values <= 1)  # not NaN
-    places = np.minimum(np.floor(np.where(good, values, 0.0) * SCORES), SCORES - 1)
+    good = (values >= -_ROUNDED) & (values <= 1 + _ROUNDED)  # not NaN
+    places = np.clip(np.floor(np.where(good, values, 0.0) * SCORES), 0, SCORES - 1)
     return np.where(good, places, NO_NUMBER).astype(np.int64)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from airloom.monitoring.metric_bins import SHARES, Array, quantiles
 from airloom.monitoring.metric_counts import OTHERS
-from airloom.monitoring.metric_store import QUANTILE, decoded
+from airloom.monitoring.metric_tables import QUANTILE, decoded
 from airloom.sql_reader import Reader
 
 TABLES = ("metric_series", "metric_cells", "metric_answers")

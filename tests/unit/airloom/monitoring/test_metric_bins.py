@@ -43,7 +43,7 @@ def test_what_is_no_number_is_counted_apart_and_moves_no_quantile():
     assert bins.latency_bins(np.array([nan, -1.0, inf])).tolist() == [bins.NO_NUMBER] * 3
     assert bins.score_bins(np.array([nan, -0.1, 1.1])).tolist() == [bins.NO_NUMBER] * 3
     assert bins.number_bins(np.array([nan, inf, -inf, 0.0])).tolist() == [bins.NO_NUMBER, 32_000, -32_000, 0]
-    assert bins.score_bins(np.array([0.0, 0.995, 1.0])).tolist() == [0, 99, 99]
+    assert bins.score_bins(np.array([0.0, 0.995, 1.0, 1.0000001, -1e-9])).tolist() == [0, 99, 99, 99, 0]
     places = np.array([5, bins.NO_NUMBER])
     assert bins.quantiles(np.zeros(2, np.int64), places, np.array([1, 99]), (0.99,), 1).tolist() == [[5]]
 

@@ -11,8 +11,9 @@ from services.postgres import postgres
 from sqlalchemy import delete, select
 
 from airloom.monitoring import metric_store as store
+from airloom.monitoring import metric_tables as tables
 from airloom.monitoring.metric_bins import NO_NUMBER
-from airloom.monitoring.metric_counts import DAY, ERRORS, HOUR, MINUTE, OTHERS, Batch, Cell, Place, add, of_span
+from airloom.monitoring.metric_counts import BINNED, DAY, ERRORS, HOUR, MINUTE, OTHERS, Batch, Cell, Place, add, of_span
 from airloom.monitoring.metric_query import ask, records, table
 from airloom.settings import Settings
 
@@ -38,23 +39,23 @@ def empty(address):
 
 
 def clear(address):
-    with store.engine(address).begin() as connection:
-        for table in (store.SERIES, store.ANSWERS, store.CELLS, store.BATCHES):
+    with tables.engine(address).begin() as connection:
+        for table in (tables.SERIES, tables.ANSWERS, tables.CELLS, tables.BATCHES):
             connection.execute(delete(table))
 
 
 def stored(address, span=MINUTE):
     """Everything that is in the store, as counts."""
     counts = {}
-    with store.engine(address).connect() as connection:
-        series = {row.id: (row.model, row.version, row.role) for row in connection.execute(select(store.SERIES))}
+    with tables.engine(address).connect() as connection:
+        series = {row.id: (row.model, row.version, row.role) for row in connection.execute(select(tables.SERIES))}
         answers = {
-            (row.model, row.number): bytes(row.answer).decode() for row in connection.execute(select(store.ANSWERS))
+            (row.model, row.number): bytes(row.answer).decode() for row in connection.execute(select(tables.ANSWERS))
         }
-        for row in connection.execute(select(store.CELLS).where(store.CELLS.c.span == span)):
+        for row in connection.execute(select(tables.CELLS).where(tables.CELLS.c.span == span)):
             named = {}
-            for name in store.BINNED:
-                _, places, sizes = store.decoded([bytes(getattr(row, name))])
+            for name in BINNED:
+                _, places, sizes = tables.decoded([bytes(getattr(row, name))])
                 named[name] = dict(zip(places.tolist(), sizes.tolist(), strict=True))
             named["errors"] = {ERRORS[place]: size for place, size in named["errors"].items()}
             model, version, role = series[row.series]
