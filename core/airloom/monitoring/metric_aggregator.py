@@ -6,14 +6,14 @@ any point, several may work at once, and one that was away for weeks catches up;
 
 import logging
 import os
-import socket
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-from airloom import database
+from airloom import database, home
 from airloom.errors import AirloomError, DataError
 from airloom.monitoring import metric_segments, metric_store
 from airloom.monitoring.metric_counts import Batch
@@ -53,11 +53,15 @@ class Aggregator:
     def __init__(self, settings: Settings) -> None:
         self._settings, self._folder = settings, settings.prediction_log
         self._address = settings.database_address
-        self.source = f"{socket.gethostname()}:{self._folder}"[-500:]
         self._known: set[str] = set()
         self._settled: dict[Path, int] = {}  # days in which nothing is left to count, until their folder changes
         self._asked = False
         self._warned: set[str] = set()
+
+    @cached_property
+    def source(self) -> str:
+        """Whose files they are, wherever the state folder lies: and no other one has its id."""
+        return home.identify(self._settings.home).id
 
     def catch_up(self, tell: Callable[[int, int], None] | None = None) -> CaughtUp:
         """Count the files that are not counted yet, the oldest first.

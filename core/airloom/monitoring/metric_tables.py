@@ -64,7 +64,7 @@ BATCHES = Table(
     "metric_batches",
     _METADATA,
     Column("name", String(160), primary_key=True),
-    Column("source", String(512), nullable=False, index=True),
+    Column("source", String(64), nullable=False, index=True),
     Column("at", BigInteger, nullable=False),
     Column("gone", BigInteger),  # since when there is no such file; null while there is
     Column("counts", LargeBinary, nullable=False),

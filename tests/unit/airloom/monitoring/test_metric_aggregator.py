@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -120,6 +121,14 @@ def test_a_row_that_was_forgotten_before_its_file_was_merged_takes_nothing_elses
     part.unlink()
     now(settings)
     assert counted(settings) == 1
+
+
+def test_a_state_folder_that_was_moved_reads_no_file_again(settings, monkeypatch):
+    write_segment(settings.prediction_log, [prediction()])
+    now(settings)
+    moved = settings.home.rename(settings.home.with_name("moved"))
+    monkeypatch.setattr(aggregation.metric_segments, "read", None)
+    assert now(replace(settings, home=moved)).segments == 0
 
 
 def test_a_damaged_file_stops_nothing_and_counts_once_it_is_mended(settings, caplog):
