@@ -110,10 +110,11 @@ def expire(address: str, minute_days: int, hour_days: int, now: float) -> int:
     """
     gone = 0
     with engine(address).begin() as connection:
-        for span, days in ((MINUTE, minute_days), (HOUR, hour_days)):
-            if days:
-                old = (CELLS.c.span == span) & (CELLS.c.start < int(now) - days * DAY)
-                gone += connection.execute(delete(CELLS).where(old)).rowcount
+        for series in connection.execute(select(SERIES.c.id)).scalars().all():  # in the order of the key
+            for span, days in ((MINUTE, minute_days), (HOUR, hour_days)):
+                if days:
+                    old = (CELLS.c.span == span) & (CELLS.c.start < int(now) - days * DAY)
+                    gone += connection.execute(delete(CELLS).where((CELLS.c.series == series) & old)).rowcount
     return gone
 
 
