@@ -5,7 +5,17 @@ from typing import TYPE_CHECKING, Any
 from airloom.version import __version__
 
 if TYPE_CHECKING:
-    from airloom.interactive import Run, compare, dataset, load_model, logged_predictions, predict, run, runs
+    from airloom.interactive import (
+        Run,
+        compare,
+        dataset,
+        load_model,
+        logged_predictions,
+        metrics,
+        predict,
+        run,
+        runs,
+    )
 
 __all__ = [
     "Run",
@@ -14,6 +24,7 @@ __all__ = [
     "dataset",
     "load_model",
     "logged_predictions",
+    "metrics",
     "predict",
     "run",
     "runs",

@@ -61,6 +61,10 @@ KEYS = {
     "prediction_log_gb": Key(
         float, "how many gigabytes of it, after which the oldest go; default: 10; 0: no limit", "2.5"
     ),
+    "metrics_minute_days": Key(int, "how many days the model metrics keep each minute; default: 30; 0: no limit", "90"),
+    "metrics_hour_days": Key(
+        int, "how many days they keep each hour; default: 400; 0: no limit; days are kept for ever", "800"
+    ),
     "trusted_keys": Key(
         str,
         "a file of the keys whose signatures count, instead of the one of the state folder",

@@ -31,7 +31,8 @@ class Settings:
     which lineage reads, where MLflow is not the embedded stack's. The model server holds at most `served_mb` MiB of
     models at once, those of `served_always` among them; 0: all. `prediction_log_share` of the predictions, 0 to 1, go
     into the prediction log, which keeps `prediction_log_days` of them, and at most `prediction_log_gb`; 0 for no limit.
-    `trusted_keys` is a file of the public keys whose signatures of model versions are trusted,
+    The model metrics keep minutes for `metrics_minute_days` and hours for `metrics_hour_days`, 0 for ever, and days for
+    ever. `trusted_keys` is a file of the public keys whose signatures of model versions are trusted,
     instead of the one in `home`. `mlflow_login` off starts the stack's MLflow without a login.
     `devices` declares so many pretended devices instead of those found; `confine_jobs` lets jobs write only below
     `home` and the folder for temporary files. `user` is who does things, `Ada` or `Ada <ada@example.org>`; see
@@ -58,6 +59,8 @@ class Settings:
     prediction_log_share: float = variable("PREDICTION_LOG_SHARE", 1.0, setting_values.share)
     prediction_log_days: float = variable("PREDICTION_LOG_DAYS", 90.0, setting_values.amount)
     prediction_log_gb: float = variable("PREDICTION_LOG_GB", 10.0, setting_values.amount)
+    metrics_minute_days: int = variable("METRICS_MINUTE_DAYS", 30, setting_values.count)
+    metrics_hour_days: int = variable("METRICS_HOUR_DAYS", 400, setting_values.count)
     trusted_keys: str = variable("TRUSTED_KEYS", "", str, whole=setting_values.file)
     job_python: str = variable("JOB_PYTHON", "", str, whole=setting_values.program)
     mlflow_login: bool = variable("MLFLOW_LOGIN", True, setting_values.switch)

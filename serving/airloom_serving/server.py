@@ -12,7 +12,7 @@ import numpy as np
 from airloom.deployment.rollout import CANARY, SHADOW
 from airloom.errors import InstancesRefused
 from airloom.inference.best import Best, best, joined, tells_classes
-from airloom.inference.instances import TooMany
+from airloom.inference.instances import Instances, TooMany
 from airloom.inference.model import Answers, Ended, Extras, NotFinite
 from airloom.monitoring import prediction_id
 from airloom.monitoring.segment_retention import Limits
@@ -31,6 +31,7 @@ from airloom_serving.metrics import Metrics
 from airloom_serving.prediction_log import PredictionLog
 from airloom_serving.questions import Judge, Question, Told
 from airloom_serving.reconciler import Reconciler
+from airloom_serving.request_minutes import RequestMinutes
 from airloom_serving.rollouts import Rollouts
 from airloom_serving.served import Asleep, Busy, ServedModel, TookTooLong
 from airloom_serving.source import Source
@@ -73,6 +74,7 @@ class Server:
             count_written=self.metrics.log_written.inc,
         )
         self.counter = PredictionCounter(settings.database_address)
+        self.minutes = RequestMinutes(settings.database_address)
         self.requests: Counter[str] = Counter()
         self.access = Access(settings.model_token, tokens.file_of(settings))
 
@@ -81,6 +83,7 @@ class Server:
         self.access.start()
         self.log.start()
         self.counter.start()
+        self.minutes.start()
         self.reconciler.start()
         if self.rollouts is not None:
             self.rollouts.start()
@@ -92,6 +95,7 @@ class Server:
         self.access.stop()
         self.log.stop()
         self.counter.stop()
+        self.minutes.stop()
         self.reconciler.stop()
 
     async def awake(self, ask: Callable[[], Awaitable[T]]) -> T:
@@ -144,17 +148,25 @@ class Server:
         if self.reconciler.shelf.room:
             self.reconciler.shelf.used(self.short(model.name))
         if beside is None:
-            return Question(model, judge(model), judge, extras, raw)
+            return Question(model, self._judged(judge, model), judge, extras, raw)
         role = beside.role_for(key)
         if role == CANARY:
             try:
                 instances = judge(beside.model)
             except (InstancesRefused, Refused):
-                instances = judge(model)  # else it is the client's mistake
+                instances = self._judged(judge, model)  # else it is the client's mistake
                 beside.refused()
+                self.minutes.add(beside.model, role, "refused")
                 return Question(model, instances, judge, extras, raw)
             return Question(beside.model, instances, judge, extras, raw, beside, model, CANARY)
-        return Question(model, judge(model), judge, extras, raw, beside, model, shadow=role == SHADOW)
+        return Question(model, self._judged(judge, model), judge, extras, raw, beside, model, shadow=role == SHADOW)
+
+    def _judged(self, judge: Judge, model: ServedModel) -> Instances:
+        try:
+            return judge(model)
+        except InstancesRefused:
+            self.minutes.add(model, "", "refused")
+            raise
 
     async def answer(self, question: Question, form: Callable[[Told], Answer]) -> Answer:
         """Answer a question: what is told is counted and logged. See `answered`.
@@ -175,7 +187,7 @@ class Server:
             told.append(what.answers.predictions)
             return Answer(b"")
 
-        with question.model.place():
+        with self.minutes.request(question.model, question.role), question.model.place():
             await self._run(question, form, seconds)
         return told[0]
 
@@ -194,6 +206,10 @@ class Server:
             InstancesRefused: the model has no answer to some instance.
             TookTooLong: the deadline passed.
         """
+        with self.minutes.request(question.model, question.role):
+            return await self._answered(question, form, seconds)
+
+    async def _answered(self, question: Question, form: Callable[[Told], Answer], seconds: float) -> Answer:
         model = question.model
         try:
             with model.place():

@@ -22,6 +22,7 @@ from airloom.cli import (
     studies,
 )
 from airloom.cli import deploy as deploying
+from airloom.cli import metrics as measured
 from airloom.cli import package as packaging
 from airloom.cli import predict as predicting
 from airloom.cli import predictions as logged
@@ -193,6 +194,7 @@ app.add_typer(models.experiment, name="experiment")
 app.command()(predicting.predict)
 app.command()(packaging.package)
 app.command()(logged.predictions)
+app.command()(measured.metrics)
 app.command()(lineage.trace)
 app.command()(lineage.impact)
 app.command()(lineage.why)

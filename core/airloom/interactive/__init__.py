@@ -5,6 +5,7 @@ are found from the working folder, as by `airloom`.
 """
 
 from airloom.interactive.datasets import Dataset, Version, dataset
+from airloom.interactive.model_metrics import metrics
 from airloom.interactive.models import Model, ModelInput, load_model
 from airloom.interactive.pipeline_runs import Run, Runs, compare, run, runs
 from airloom.interactive.predictions import Predictions, logged_predictions, predict
@@ -21,6 +22,7 @@ __all__ = [
     "dataset",
     "load_model",
     "logged_predictions",
+    "metrics",
     "predict",
     "run",
     "runs",

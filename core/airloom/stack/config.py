@@ -80,6 +80,8 @@ def environment(settings: Settings) -> dict[str, str]:
         "AIRLOOM_SERVED_ALWAYS": settings.served_always,
         "AIRLOOM_PREDICTION_LOG_DAYS": str(settings.prediction_log_days),
         "AIRLOOM_PREDICTION_LOG_GB": str(settings.prediction_log_gb),
+        "AIRLOOM_METRICS_MINUTE_DAYS": str(settings.metrics_minute_days),
+        "AIRLOOM_METRICS_HOUR_DAYS": str(settings.metrics_hour_days),
         "AIRLOOM_TRUSTED_KEYS": settings.trusted_keys,
         "AIRLOOM_JOB_PYTHON": settings.job_python,
         MARK: str(home),

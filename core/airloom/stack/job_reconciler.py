@@ -1,8 +1,9 @@
 """Keeps what stands outside Airflow in step with it: `airloom jobs reconcile`, a process of the stack.
 
 A task that ends cannot always end its job: its worker was killed, its run was deleted. So this process compares living
-jobs with the states of their tasks. Two threads of it end the MLflow runs of pipeline runs
-(`airloom.stack.run_endings`) and start the runs that a paused DAG missed (`airloom.stack.missed_versions`).
+jobs with the states of their tasks. Threads of it end the MLflow runs of pipeline runs (`airloom.stack.run_endings`),
+start the runs that a paused DAG missed (`airloom.stack.missed_versions`), and count what the model servers logged
+(`airloom.monitoring.metric_aggregator`).
 """
 
 import logging
@@ -14,6 +15,7 @@ from airloom.errors import AirloomError
 from airloom.jobs.given_up import verdict
 from airloom.jobs.submit import host, settle
 from airloom.jobs.table import Attempts
+from airloom.monitoring import metric_aggregator
 from airloom.settings import Settings
 from airloom.stack import missed_versions, run_endings
 from airloom.stack.airflow_api import AirflowApi
@@ -53,7 +55,8 @@ def reconcile(settings: Settings) -> None:
     logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each of its requests would fill the log
     log.info("following the Airflow at %s", login_of(settings).url)
-    table, begin = Attempts(settings.database_address), (run_endings.start, missed_versions.start)
+    table = Attempts(settings.database_address)
+    begin = (run_endings.start, missed_versions.start, metric_aggregator.start)
     threads, logged = [start(settings) for start in begin], ""
     while True:
         try:

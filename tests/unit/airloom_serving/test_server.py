@@ -23,7 +23,7 @@ from served.problems import problem_of
 
 from airloom.deployment import record, serving
 from airloom.errors import StackError
-from airloom.monitoring import prediction_id, prediction_log, totals
+from airloom.monitoring import metric_aggregator, metric_query, prediction_id, prediction_log, totals
 from airloom.registry import models, tokens
 from airloom.tracking import runs
 from airloom_serving.openapi import ROUTES
@@ -500,3 +500,16 @@ def test_what_is_queued_is_written_at_the_end(served: Served) -> None:
     after = sum(totals.predictions(served.settings).values())
     assert after - before >= 1000
     assert after == len(rows["id"])  # nothing was sampled away
+
+
+def test_the_model_metrics_then_have_each_request_and_each_prediction(served: Served) -> None:
+    """The counts of the server's last seconds too."""
+    metric_aggregator.now(served.settings)
+    rows = metric_query.records(metric_query.table(served.settings, metric_query.ask(served.settings, "digits")))
+    logged = ds.dataset(served.settings.prediction_log, partitioning="hive").to_table(columns=["id"])
+    assert {row.role for row in rows} == {"champion"}
+    assert sum(row.predictions for row in rows) == sum(sum(row.answers.values()) for row in rows) == len(logged)
+    refused = sum(row.errors.get("refused", 0) for row in rows)
+    answered = sum(row.requests - sum(row.errors.values()) for row in rows)
+    assert refused >= 8  # those of `test_instances_that_do_not_fit_are_explained`
+    assert 0 < answered < len(logged)  # one of them had a thousand rows
