@@ -5,9 +5,20 @@ from typing import TYPE_CHECKING, Any
 from airloom.version import __version__
 
 if TYPE_CHECKING:
-    from airloom.interactive import Run, compare, dataset, load_model, predict, run, runs
+    from airloom.interactive import Run, add_labels, compare, dataset, labels, load_model, predict, run, runs
 
-__all__ = ["Run", "__version__", "compare", "dataset", "load_model", "predict", "run", "runs"]
+__all__ = [
+    "Run",
+    "__version__",
+    "add_labels",
+    "compare",
+    "dataset",
+    "labels",
+    "load_model",
+    "predict",
+    "run",
+    "runs",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -15,6 +15,7 @@ from airloom.cli import (
     installation,
     jobs,
     keys,
+    labels,
     lineage,
     models,
     pipelines,
@@ -185,6 +186,7 @@ app.add_typer(gate.app, name="gate")
 app.add_typer(models.app, name="model")
 app.add_typer(deploying.app, name="deploy")
 app.add_typer(keys.app, name="keys")
+app.add_typer(labels.app, name="labels")
 app.add_typer(models.experiment, name="experiment")
 app.command()(predicting.predict)
 app.command()(lineage.trace)
