@@ -23,6 +23,7 @@ from airloom.cli import (
     studies,
 )
 from airloom.cli import deploy as deploying
+from airloom.cli import drift as drifting
 from airloom.cli import predict as predicting
 from airloom.cli.console import Json, parse_parameters, say
 from airloom.cli.datasets import app as dataset_app
@@ -187,6 +188,7 @@ app.add_typer(models.app, name="model")
 app.add_typer(deploying.app, name="deploy")
 app.add_typer(keys.app, name="keys")
 app.add_typer(labels.app, name="labels")
+app.command()(drifting.drift)
 app.add_typer(models.experiment, name="experiment")
 app.command()(predicting.predict)
 app.command()(lineage.trace)

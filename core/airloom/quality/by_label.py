@@ -21,7 +21,7 @@ from airloom.monitoring.label_rule import Label, canonical, check_rule, contradi
 from airloom.monitoring.labels import INPUT, REQUEST
 from airloom.monitoring.prediction_id import milliseconds, short_hash
 from airloom.names import ModelName, shown_model
-from airloom.quality.window import Window
+from airloom.quality.window import Window, cut
 from airloom.quality.window import milliseconds as span
 from airloom.registry import models
 from airloom.settings import Settings
@@ -241,7 +241,7 @@ class _Joined:
             sources=dict(sorted(Counter(label.source for label in each).items())),
             all=self._window(task, range(len(self.ids)), scored, self._ends()),
             windows=[
-                self._window(task, range(low, high), scored, ends) for low, high, ends in _windows(self.moments, window)
+                self._window(task, range(low, high), scored, ends) for low, high, ends in cut(self.moments, window)
             ],
         )
 
@@ -306,21 +306,6 @@ def _mean(values: "np.ndarray[Any, Any]") -> list[float]:
 
     half = float(t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
     return [float(values.mean()) - half, float(values.mean()) + half]
-
-
-def _windows(moments: "np.ndarray[Any, Any]", window: Window) -> list[tuple[int, int, tuple[float, float]]]:
-    """First row, row after the last, and the ends of each window that has a row."""
-    if window.rows:
-        starts = range(0, len(moments), window.rows)
-        parts = [(at, min(at + window.rows, len(moments))) for at in starts]
-        return [(low, high, (float(moments[low]), float(moments[high - 1]))) for low, high in parts]
-    numbers = np.floor(moments / window.seconds).astype(np.int64)
-    there, firsts = np.unique(numbers, return_index=True)
-    highs = [*firsts.tolist(), len(moments)][1:]
-    return [
-        (int(low), int(high), (number * window.seconds, (number + 1) * window.seconds))
-        for number, low, high in zip(there.tolist(), firsts, highs, strict=True)
-    ]
 
 
 def _keys(rows: "pa.Table", way: str) -> list[str]:

@@ -3,6 +3,9 @@
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
 
 from airloom.errors import ConfigError
 
@@ -70,6 +73,26 @@ def milliseconds(since: datetime | None, until: datetime | None) -> tuple[int, i
     if first >= last:
         raise ConfigError(f"since {since} is not before until {until}", "exchange the two")
     return first, last
+
+
+def cut(moments: "np.ndarray[Any, Any]", window: Window) -> list[tuple[int, int, tuple[float, float]]]:
+    """First row, row after the last, and the ends of each window that has a row.
+
+    Args:
+        moments: seconds since 1970, ascending.
+        window: that they are cut into; a last one of fewer rows is one too.
+    """
+    if window.rows:
+        starts = range(0, len(moments), window.rows)
+        parts = [(at, min(at + window.rows, len(moments))) for at in starts]
+        return [(low, high, (float(moments[low]), float(moments[high - 1]))) for low, high in parts]
+    numbers = np.floor(moments / window.seconds).astype(np.int64)
+    there, firsts = np.unique(numbers, return_index=True)
+    highs = [*firsts.tolist(), len(moments)][1:]
+    return [
+        (int(low), int(high), (number * window.seconds, (number + 1) * window.seconds))
+        for number, low, high in zip(there.tolist(), firsts, highs, strict=True)
+    ]
 
 
 def shown_length(seconds: float) -> str:
