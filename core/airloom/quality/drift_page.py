@@ -61,7 +61,8 @@ def _row(one: RankedFeature) -> list[str]:
 def _pictures(analysis: Analysis, one: RankedFeature) -> str:
     reference, newest = analysis.references[one.name], analysis.newest.get(one.name)
     place = list(analysis.references).index(one.name)
-    lines = [(window.end, window.features[place].psi) for window in analysis.report.windows if window.features]
+    told = [(window.end, window.features[place]) for window in analysis.report.windows]
+    lines = [(end, feature.psi) for end, feature in told if not feature.says]
     drawn = [_image(picture(lambda axes: _over_time(axes, lines, analysis.report.rule.psi), (5, 2.6)), "PSI by window")]
     if newest is not None:
         drawn.insert(0, _image(picture(lambda axes: _shares(axes, reference, newest), (5, 2.6)), "shares of rows"))

@@ -48,6 +48,8 @@ def values_of(
         for one in against.features:
             if one.name not in hidden and any(row is not None and one.name in row for row in inputs):
                 values[one.name] = [NOT_KEPT if row is None else row.get(one.name) for row in inputs]
+        if against.features and not {*values} - {ANSWER, SCORE}:
+            notes.append("of the kept inputs none is a feature of the profile: `log: {inputs: profile}` keeps those")
     elif rows.num_rows and against.features:
         notes.append("the log keeps no inputs of this version: `log: {inputs: profile}` in its pipeline file does")
     return values, notes

@@ -203,6 +203,17 @@ def test_rows_of_which_no_inputs_were_kept_are_no_nulls(world, model, log, write
     assert (distance.rows, distance.nulls) == (ROWS, 0)
 
 
+def test_whole_inputs_that_are_no_features_are_said(world, model, log, write_log):
+    name, _, version = model.partition("/")
+    at, inputs = START + np.arange(300), [json.dumps({"image": [0.5, 0.5]})] * 300
+    write_log(
+        world.settings, name, version, at, prediction=["yes", "no"] * 150, inputs=inputs, inputs_by=["full"] * 300
+    )
+    found = report(world, model)
+    assert found.notes == ["of the kept inputs none is a feature of the profile: `log: {inputs: profile}` keeps those"]
+    assert found.headline == "no drift in 1 features"
+
+
 def test_columns_that_are_hashed_are_not_compared(world, model, log):
     name, _, version = model.partition("/")
     policy = json.dumps({"inputs": "profile", "hash": ["city"], "drop": []})
