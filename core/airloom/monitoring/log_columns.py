@@ -2,10 +2,11 @@
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from airloom.errors import DataAway
 from airloom.monitoring import prediction_id as ids
 from airloom.settings import Settings
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"([0-9a-f]{12})-([0-9a-f]{12})-m?[0-9a-f]+\.parquet")
 EVER = 1 << 48  # milliseconds
+TRIES = 5
+T = TypeVar("T")
 
 
 def table(
@@ -38,7 +41,7 @@ def table(
     import pyarrow as pa
 
     wanted = list(dict.fromkeys(["id", "version", *columns]))
-    parts = [part for path in _files(settings, first, last - 1) if (part := _part(path, model, version, wanted))]
+    parts = _whole(lambda: [_part(path, model, version, wanted) for path in _files(settings, first, last - 1)])
     if not parts:
         return pa.table({"id": pa.array([], pa.string()), "version": pa.array([], pa.string())})
     rows = pa.concat_tables(parts, promote_options="permissive").sort_by("id")
@@ -56,20 +59,36 @@ def there(settings: Settings, wanted: Iterable[str]) -> set[str]:
         settings: of this installation.
         wanted: in small letters.
     """
+    pairs = sorted((ids.milliseconds(text), text) for text in set(wanted))
+    return _whole(lambda: _there(settings, pairs)) if pairs else set()
+
+
+def _there(settings: Settings, pairs: Sequence[tuple[int, str]]) -> set[str]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    pairs = sorted((ids.milliseconds(text), text) for text in set(wanted))
     moments, found = [moment for moment, _ in pairs], set[str]()
-    if not pairs:
-        return found
     for path in _files(settings, moments[0], moments[-1]):
         first, last = _span(path)
         some = [text for _, text in pairs[bisect_left(moments, first) : bisect_right(moments, last)]]
-        if some and (rows := _read(path, ["id"])):
-            column = rows["id"]
+        if some:
+            column = _read(path, ["id"])["id"]
             found.update(column.filter(pc.is_in(column, pa.array(some, column.type))).to_pylist())
     return found
+
+
+def _whole(work: Callable[[], T]) -> T:
+    """Do it again where a file went meanwhile: it was collected, or its rows stand in another one now.
+
+    Raises:
+        DataAway: files go all the time.
+    """
+    for _ in range(TRIES):
+        try:
+            return work()
+        except FileNotFoundError as error:
+            gone = error.filename
+    raise DataAway(f"files of the prediction log go while they are read, the last one {gone}", "try again")
 
 
 def _files(settings: Settings, first: int, last: int) -> Iterator[Path]:
@@ -87,23 +106,18 @@ def _span(path: Path) -> tuple[int, int]:
     return int(low, 16), int(high, 16)
 
 
-def _read(path: Path, columns: Sequence[str]) -> "pa.Table | None":
-    """The columns that a file has; None where it was collected, or merged into another, meanwhile."""
+def _read(path: Path, columns: Sequence[str]) -> "pa.Table":
+    """The columns that a file has."""
     import pyarrow.parquet as pq
 
-    try:
-        with pq.ParquetFile(path) as file:
-            return file.read([name for name in columns if name in file.schema_arrow.names])
-    except FileNotFoundError:
-        return None
+    with pq.ParquetFile(path) as file:
+        return file.read([name for name in columns if name in file.schema_arrow.names])
 
 
-def _part(path: Path, model: str, version: str, columns: Sequence[str]) -> "pa.Table | None":
+def _part(path: Path, model: str, version: str, columns: Sequence[str]) -> "pa.Table":
     import pyarrow.compute as pc
 
     rows = _read(path, [*columns, "model"])
-    if rows is None:
-        return None
     mask = pc.equal(rows["model"], model)
     if version:
         mask = pc.and_(mask, pc.equal(rows["version"], version))

@@ -10,8 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from airloom.cli.main import app
-from airloom.errors import AirloomError, ConfigError, DataError
-from airloom.monitoring import labels
+from airloom.errors import AirloomError, ConfigError, DataAway, DataError
+from airloom.monitoring import labels, log_columns
 from airloom.monitoring.prediction_id import new
 from airloom.quality import by_label, late_labels
 from airloom.quality.late_labels import AddedLabels, Columns
@@ -165,6 +165,25 @@ def test_files_of_several_releases_are_read_together_and_a_row_in_two_once(serve
     (one.parent / f"{first}-{last}-m{'0' * 12}.parquet").write_bytes(one.read_bytes())  # while files are merged
     write_log(small.settings, "small", "1", [START + 5 * DAY], prediction=["7"])
     assert measured(small).rows == 81
+
+
+def test_files_that_are_merged_while_they_are_read_lose_no_row(served, monkeypatch):
+    small, ids, _ = served
+    read, moved = log_columns._read, []
+
+    def merging(path, columns):
+        if not moved:
+            first, last, _ = path.name.split("-")
+            moved.append(path.rename(path.with_name(f"{first}-{last}-m{'0' * 12}.parquet")))
+        return read(path, columns)
+
+    monkeypatch.setattr(log_columns, "_read", merging)
+    assert log_columns.table(small.settings, "small", ["value"]).num_rows == 80
+    moved.clear()
+    assert log_columns.there(small.settings, ids) == {*ids}
+    monkeypatch.setattr(log_columns, "_read", lambda path, columns: read(path.with_name("gone"), columns))
+    with pytest.raises(DataAway, match="go while they are read"):
+        log_columns.table(small.settings, "small", ["value"])
 
 
 @pytest.mark.parametrize(
