@@ -7,8 +7,10 @@ from airloom.version import __version__
 if TYPE_CHECKING:
     from airloom.interactive import (
         Run,
+        add_labels,
         compare,
         dataset,
+        labels,
         load_model,
         logged_predictions,
         metrics,
@@ -20,8 +22,10 @@ if TYPE_CHECKING:
 __all__ = [
     "Run",
     "__version__",
+    "add_labels",
     "compare",
     "dataset",
+    "labels",
     "load_model",
     "logged_predictions",
     "metrics",

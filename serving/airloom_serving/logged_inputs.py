@@ -9,10 +9,7 @@ from typing import Any
 
 import numpy as np
 import orjson
-import pyarrow as pa
 
-from airloom.datasets.types.image import pixel_measures
-from airloom.datasets.types.text import text_measures
 from airloom.errors import DataError
 from airloom.inference.columns import ColumnSignature
 from airloom.inference.instances import InputSignature
@@ -159,6 +156,10 @@ def _bytes(value: Any) -> Any:
 
 
 def _of_texts(cells: Cells) -> Mapping[str, Sequence[Any]]:
+    import pyarrow as pa
+
+    from airloom.datasets.types.text import text_measures
+
     column = pa.chunked_array([pa.array([_text(cell) for cell in cells], pa.large_string())])
     return {name: values.to_pylist() for name, values in text_measures(column).items()}
 
@@ -188,6 +189,8 @@ def _look(cell: Any) -> tuple[int | None, int | None, float | None]:
 
 def _of_arrays(name: str, cells: Cells, alone: bool) -> Mapping[str, Cells]:
     """Of an image what the type `image` says, of other arrays what `generic` does."""
+    from airloom.datasets.types.image import pixel_measures
+
     if not isinstance(cells, np.ndarray):
         flat = all(cell is None or isinstance(cell, bool | int | float) for cell in cells)
         return {name: cells} if flat else {f"{name}.items": [_items(cell) for cell in cells]}

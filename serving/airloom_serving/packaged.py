@@ -8,7 +8,7 @@ from airloom.registry import package
 from airloom.registry.package import Manifest
 from airloom.settings import Settings
 from airloom_serving.served import ServedModel
-from airloom_serving.server import Server
+from airloom_serving.server import Log, Server
 from airloom_serving.source import Source
 
 log = logging.getLogger(__name__)
@@ -44,6 +44,21 @@ class OneModel(Source):
         log.info("serving version %s of %s", one.version, one.shown)
 
 
+class Nothing:
+    """Stands where log and minutes do."""
+
+    dropped = 0
+
+    def start(self) -> None:
+        """There is nothing to begin."""
+
+    def stop(self) -> None:
+        """There is nothing to write."""
+
+    def add(self, *_: object) -> None:
+        """Nothing is kept."""
+
+
 class Packaged(Server):
     """A server of one version, whose token stands in its environment; predictions are neither counted nor logged.
 
@@ -57,7 +72,11 @@ class Packaged(Server):
         settings = Settings(nowhere, folder, manifest.installation, database="", prediction_log_share=0.0)
         super().__init__(settings, OneModel(folder, manifest))
         self.counter.problem = "a package keeps no counts"
+        self.minutes.add = Nothing().add  # type: ignore[method-assign] # likewise
         self._has_token = bool(settings.model_token)
+
+    def _log(self, settings: Settings) -> Log:  # noqa: ARG002 - nothing is logged
+        return Nothing()
 
     def start(self) -> None:
         """Load the model."""

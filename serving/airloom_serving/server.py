@@ -5,7 +5,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -15,7 +15,6 @@ from airloom.inference.best import Best, best, joined, tells_classes
 from airloom.inference.instances import Instances, TooMany
 from airloom.inference.model import Answers, Ended, Extras, NotFinite
 from airloom.monitoring import prediction_id
-from airloom.monitoring.segment_retention import Limits
 from airloom.names import shown_model
 from airloom.registry import tokens
 from airloom.settings import Settings
@@ -28,7 +27,6 @@ from airloom_serving.counter import PredictionCounter
 from airloom_serving.limits import BATCHED_ROWS, MOST_VALUES, RUN_SECONDS
 from airloom_serving.logged_rows import TOP, Answered, Inputs, Scored, shortened
 from airloom_serving.metrics import Metrics
-from airloom_serving.prediction_log import PredictionLog
 from airloom_serving.questions import Judge, Question, Told
 from airloom_serving.reconciler import Reconciler
 from airloom_serving.request_minutes import RequestMinutes
@@ -50,6 +48,21 @@ class Logged(NamedTuple):
     seconds: float
 
 
+class Log(Protocol):
+    """Where answers are told."""
+
+    dropped: int
+
+    def start(self) -> None:
+        """Begin to write."""
+
+    def stop(self) -> None:
+        """Write what waits."""
+
+    def add(self, answered: Answered) -> None:
+        """Take the answers to a request; never waits."""
+
+
 class Server:
     """The state of one server process.
 
@@ -66,17 +79,24 @@ class Server:
         if isinstance(self.reconciler, Reconciler):
             self.rollouts = Rollouts(settings, self.reconciler)
         self.metrics = Metrics()
-        self.log = PredictionLog(
+        self.log: Log = self._log(settings)
+        self.counter = PredictionCounter(settings.database_address)
+        self.minutes = RequestMinutes(settings.database_address)
+        self.requests: Counter[str] = Counter()
+        self.access = Access(settings.model_token, tokens.file_of(settings))
+
+    def _log(self, settings: Settings) -> Log:
+        # Here, as a package, which logs nothing, has no pyarrow.
+        from airloom.monitoring.segment_retention import Limits
+        from airloom_serving.prediction_log import PredictionLog
+
+        return PredictionLog(
             settings.prediction_log,
             settings.prediction_log_share,
             Limits(settings.prediction_log_days, settings.prediction_log_gb),
             count_dropped=self.metrics.log_dropped.inc,
             count_written=self.metrics.log_written.inc,
         )
-        self.counter = PredictionCounter(settings.database_address)
-        self.minutes = RequestMinutes(settings.database_address)
-        self.requests: Counter[str] = Counter()
-        self.access = Access(settings.model_token, tokens.file_of(settings))
 
     def start(self) -> None:
         """Begin to follow the registry and the file of tokens, to count and to write the log."""

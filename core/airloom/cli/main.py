@@ -15,6 +15,7 @@ from airloom.cli import (
     installation,
     jobs,
     keys,
+    labels,
     lineage,
     models,
     pipelines,
@@ -22,6 +23,7 @@ from airloom.cli import (
     studies,
 )
 from airloom.cli import deploy as deploying
+from airloom.cli import drift as drifting
 from airloom.cli import metrics as measured
 from airloom.cli import package as packaging
 from airloom.cli import predict as predicting
@@ -190,6 +192,8 @@ app.add_typer(models.app, name="model")
 app.add_typer(deploying.app, name="deploy")
 app.add_typer(keys.app, name="keys")
 app.add_typer(token_app, name="token")
+app.add_typer(labels.app, name="labels")
+app.command()(drifting.drift)
 app.add_typer(models.experiment, name="experiment")
 app.command()(predicting.predict)
 app.command()(packaging.package)

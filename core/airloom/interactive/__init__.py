@@ -5,6 +5,7 @@ are found from the working folder, as by `airloom`.
 """
 
 from airloom.interactive.datasets import Dataset, Version, dataset
+from airloom.interactive.late_labels import add_labels, labels
 from airloom.interactive.model_metrics import metrics
 from airloom.interactive.models import Model, ModelInput, load_model
 from airloom.interactive.pipeline_runs import Run, Runs, compare, run, runs
@@ -18,8 +19,10 @@ __all__ = [
     "Run",
     "Runs",
     "Version",
+    "add_labels",
     "compare",
     "dataset",
+    "labels",
     "load_model",
     "logged_predictions",
     "metrics",

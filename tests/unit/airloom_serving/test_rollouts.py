@@ -24,6 +24,7 @@ from airloom_serving import rollouts as judging
 from airloom_serving.reconciler import CANDIDATE, Reconciler
 from airloom_serving.rollouts import Rollouts
 from airloom_serving.server import Server
+from airloom_serving.verdicts import Checkers
 
 STAGES = [Stage(SHADOW, 1.0, 20, 60.0), Stage(CANARY, 0.3, 60, 60.0)]
 WIDE = Limits(error_rate=0.1, slow=0.5, very_slow=0.5)  # few requests are enough to be sure
@@ -57,6 +58,14 @@ class Load:
             if answer.status_code == 200:
                 self.versions[answer.json()["version"]] += 1
                 self.wrong += answer.json()["predictions"] != [digit]
+
+
+@pytest.fixture(scope="module")
+def checkers(tmp_path_factory) -> Iterator[Checkers]:
+    """Of this module alone: those that others share may be closed already."""
+    checkers = Checkers(tmp_path_factory.mktemp("verdicts"))
+    yield checkers
+    Checkers.close(checkers)
 
 
 @pytest.fixture

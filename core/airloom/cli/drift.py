@@ -1,0 +1,71 @@
+"""`airloom drift`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from airloom.cli.console import Json, answer, say
+from airloom.settings import load
+
+if TYPE_CHECKING:
+    from airloom.quality.drift import DriftReport, RankedFeature
+
+SHOWN = 20  # features
+
+
+def drift(
+    model: Annotated[str, typer.Argument(help="digits for its champion, digits/3, digits@canary.")],
+    since: Annotated[str, typer.Option(help="Of the predictions: 2026-11-30T14:00 (UTC), or 2h, 7d ago.")] = "",
+    until: Annotated[str, typer.Option(help="The same; this moment is too late already.")] = "",
+    window: Annotated[str, typer.Option(help="1h, 7d, or a number of rows, as 1000.")] = "1h",
+    page: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE.html", help="Write a report with pictures.")
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Compare what a version is asked and answers with what it was trained on; features by drift.
+
+    A data fault (a column gone null, a new category, a changed unit) stands before any drift. A feature drifts where
+    its effect is large (PSI above 0.1, or KS above 0.09) and significant in two windows in a row of 200 rows and more.
+
+    Inputs are compared as far as the prediction log keeps them. Drift explains; it does not say that a model is worse.
+
+    Example: airloom drift digits --since 7d --window 1d --html drift.html
+    """
+    from airloom.errors import ConfigError
+    from airloom.quality.drift import analyse
+    from airloom.quality.window import moment, parse
+
+    if page is not None and not page.resolve().parent.is_dir():
+        raise ConfigError(f"there is no folder {str(page.resolve().parent)!r}", "make it, or name another file")
+    first, last = moment(since, "since"), moment(until, "until")
+    found = analyse(load(), model, since=first, until=last, window=parse(window))
+    if page is not None:
+        from airloom.quality.drift_page import render
+
+        page.write_text(render(found), encoding="utf-8")
+        say(f"written to {page}")
+    answer(found.report.to_dict(), json_, _text(found.report))
+
+
+def _text(report: "DriftReport") -> str:
+    head = f"{report.model}/{report.version}: {report.rows:,} predictions in {len(report.windows)} windows"
+    lines = [report.headline, f"{head} of {report.window}, trained on {report.dataset}"]
+    lines += [f"  {note}" for note in report.notes]
+    told = [one for one in report.features if one.windows or one.verdict != "nothing to say"]
+    width = max((len(one.name) for one in told[:SHOWN]), default=0)
+    lines += [_line(one, width) for one in told[:SHOWN]]
+    if len(told) > SHOWN:
+        lines.append(f"  {len(told) - SHOWN} more features: --json has them")
+    silent = [one for one in report.features if one not in told]
+    if silent:
+        some = "; ".join(f"{one.name}: {one.says}" for one in silent[:3])
+        lines.append(f"  nothing to say of {len(silent)} features: {some}{'; …' if len(silent) > 3 else ''}")
+    return "\n".join(lines)
+
+
+def _line(one: "RankedFeature", width: int) -> str:
+    ks = f", KS {one.ks:.3f}" if one.ks else ""
+    numbers = f"PSI {one.psi:.3f}{ks}, moved in {one.moved} of {one.windows} windows" if one.windows else ""
+    return f"  {one.name:{width}}  {one.verdict}  {numbers}{'; ' if numbers and one.says else ''}{one.says}".rstrip()

@@ -1,0 +1,1 @@
+"""How well a version answers in service: metrics by labels that came late, and drift against what it was trained on."""
