@@ -7,6 +7,7 @@ from airloom.errors import AirloomError
 from airloom.registry import package
 from airloom.registry.package import Manifest
 from airloom.settings import Settings
+from airloom_serving.request_minutes import RequestMinutes
 from airloom_serving.served import ServedModel
 from airloom_serving.server import Log, Server
 from airloom_serving.source import Source
@@ -45,7 +46,7 @@ class OneModel(Source):
 
 
 class Nothing:
-    """Stands where log and minutes do."""
+    """Stands where the log does."""
 
     dropped = 0
 
@@ -72,7 +73,7 @@ class Packaged(Server):
         settings = Settings(nowhere, folder, manifest.installation, database="", prediction_log_share=0.0)
         super().__init__(settings, OneModel(folder, manifest))
         self.counter.problem = "a package keeps no counts"
-        self.minutes.add = Nothing().add  # type: ignore[method-assign] # likewise
+        self.minutes = RequestMinutes("")
         self._has_token = bool(settings.model_token)
 
     def _log(self, settings: Settings) -> Log:  # noqa: ARG002 - nothing is logged

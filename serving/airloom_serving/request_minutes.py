@@ -26,6 +26,9 @@ class RequestMinutes:
     What is written is a batch with a name, so that a write which is done again, because its answer was lost, counts
     nothing twice. A database that is away delays the writing and loses nothing; a process that is killed loses the
     requests of its last seconds.
+
+    Args:
+        address: of the database; empty: nothing is counted.
     """
 
     def __init__(self, address: str) -> None:
@@ -47,6 +50,8 @@ class RequestMinutes:
 
     def add(self, model: ServedModel, role: str, error: str = "") -> None:
         """Count a request, and what kind of error it ended with; never waits for a disk or a network."""
+        if not self._address:
+            return
         which = model.name, model.version, role or ROLES[0], int(time.time()) // MINUTE * MINUTE, error
         with self._lock:
             self._counts[which] += 1
