@@ -67,7 +67,8 @@ def bad_input(settings: Settings) -> None:
         with tempfile.TemporaryDirectory() as folder:
             tests.lay_out(row, Path(folder))
             arguments = (argument.replace("{tmp}", folder) for argument in row["arguments"][1:])
-            done = _airloom(*arguments, variables=row.get("variables", {}))
+            variables = {name: text.replace("{tmp}", folder) for name, text in row.get("variables", {}).items()}
+            done = _airloom(*arguments, variables=variables)
         missing = [text for text in row["says"] if text not in done.stderr]
         assert done.returncode and not missing and "Traceback" not in done.stderr, (row, done.stderr)
         refused += 1
