@@ -127,19 +127,19 @@ class Api:
         rollouts = {name: self._rollout(name) for name in self._server.reconciler.rollouts}
         loading = {name: asdict(version) for name, version in self._server.reconciler.loading.copy().items()}
         values: dict[str, Any] = {"models": models, "loading": loading, "errors": dict(self._server.reconciler.errors)}
-        reconciler = self._server.reconciler
-        values["asleep"] = sorted(name for name in reconciler.known if name not in reconciler.models)
+        values["asleep"] = self._asleep()
         values |= {"rollouts": rollouts, "rolling": getattr(self._server.rollouts, "problem", "") or "ok"}
         values |= {"log_dropped": self._server.log.dropped, "counting": self._server.counter.problem or "ok"}
         values |= {"tokens": self._server.access.problem or "ok"}
         return Answer(orjson.dumps({**values, "pid": os.getpid()}))
 
     async def models(self, *_: Any) -> Answer:
-        """GET /v1/models: what serves."""
-        grant = GRANT.get()
-        return Answer(
-            orjson.dumps({"models": {name: told for name, told in self._all().items() if grant.may_see(name)}})
-        )
+        """GET /v1/models: what serves, and what would if it were asked."""
+        grant, told = GRANT.get(), self._all()
+        found: dict[str, Any] = {"models": {name: about for name, about in told.items() if grant.may_see(name)}}
+        if asleep := [name for name in self._asleep() if grant.may_see(name)]:
+            found["asleep"] = asleep
+        return Answer(orjson.dumps(found))
 
     async def model(self, scope: Scope, _: Receive) -> Answer:
         """GET /v1/models/{model}: what serves, why and since when, what it takes, and a body that can be sent to it."""
@@ -149,6 +149,11 @@ class Api:
         example = None if model.example is None else {"instances": [model.example]}
         more = {"classes": model.known_classes[:MOST_CLASSES], "example": example, "roles": self._roles(model)}
         return Answer(orjson.dumps({"model": name, **self._about(model), "task": task_of(model), **more}))
+
+    def _asleep(self) -> list[str]:
+        """The models that are loaded when they are asked."""
+        reconciler = self._server.reconciler
+        return sorted(name for name in reconciler.known if name not in reconciler.models)
 
     def _all(self) -> dict[str, Any]:
         return {name: self._about(model) for name, model in self._server.reconciler.models.items()}

@@ -99,6 +99,7 @@ def test_a_model_is_loaded_when_it_is_asked_and_the_oldest_goes(many):
     assert server.reconciler.models == {}
     assert server.reconciler.unready == ""  # nobody need wait for what is loaded on demand
     assert client.get("/status").json()["asleep"] == sorted(NAMES)
+    assert client.get("/v1/models").json() == {"models": {}, "asleep": sorted(NAMES)}
     for name in ("small", "second", "small", "third"):
         assert ask(client, name).json()["model"] == name
     assert set(server.reconciler.models) == {"small", "third"}
