@@ -34,8 +34,9 @@ def drift(
     Example: airloom drift digits --since 7d --window 1d --html drift.html
     """
     from airloom.errors import ConfigError
+    from airloom.monitoring.moments import moment
     from airloom.quality.drift import analyse
-    from airloom.quality.window import moment, parse
+    from airloom.quality.window import parse
 
     if page is not None and not page.resolve().parent.is_dir():
         raise ConfigError(f"there is no folder {str(page.resolve().parent)!r}", "make it, or name another file")

@@ -86,8 +86,9 @@ def show(
 
     Example: airloom labels show digits --since 30d --window 1d
     """
+    from airloom.monitoring.moments import moment
     from airloom.quality import by_label
-    from airloom.quality.window import moment, parse
+    from airloom.quality.window import parse
 
     settings, span = load(), {"since": moment(since, "since"), "until": moment(until, "until")}
     measured = by_label.measure(settings, model, **span, window=parse(window), rule=rule)

@@ -74,8 +74,9 @@ def labels(
         RegistryError: there is no such model or version.
         ConfigError: one of them is not of its kind.
     """
+    from airloom.monitoring.moments import moment
     from airloom.quality import by_label
-    from airloom.quality.window import moment, parse
+    from airloom.quality.window import parse
 
     span = {"since": moment(since, "since"), "until": moment(until, "until")}
     return by_label.measure(load(), model, **span, window=parse(window), rule=rule)

@@ -1,6 +1,5 @@
 """Questions to the model metrics: by version and role, over a time or by minute, hour or day."""
 
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from airloom.monitoring import metric_bins as bins
 from airloom.monitoring.metric_bins import Array
 from airloom.monitoring.metric_counts import DAY, ERRORS, HOUR, MINUTE, SPANS
 from airloom.monitoring.metric_rows import TABLES, Question, Rows
+from airloom.monitoring.moments import moment
 from airloom.names import ModelName, near, shown_model
 from airloom.settings import Settings
 from airloom.sql_reader import Reader
@@ -22,8 +22,6 @@ from airloom.sql_reader import Reader
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_AGO = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)([smhd])")
-_SECONDS = {"s": 1, "m": MINUTE, "h": HOUR, "d": DAY}
 MOST_CELLS = 3000  # of a series that are added up for one row
 _LATEST = 253_402_300_800  # seconds: the year 10000
 
@@ -95,7 +93,7 @@ def ask(
     if by and by not in SPANS:
         raise ConfigError(f"by {by[:40]!r} is no span", f"there are {', '.join(SPANS)}")
     now = time.time()
-    first, end = moment(since, "since", now), moment(until, "until", now) if until else float(_LATEST)
+    first, end = _seconds(since, "since", 0.0, now), _seconds(until, "until", float(_LATEST), now)
     if first >= end:
         raise ConfigError(f"since {_shown(first)} is not before until {_shown(end)}", "exchange the two")
     span = SPANS[by] if by else _finest(settings, now - first, min(end, now) - first)
@@ -104,27 +102,9 @@ def ask(
     return Question(registered, version, int(first) // span * span, int(np.ceil(end)), by, span)
 
 
-def moment(text: str | datetime, name: str, now: float) -> float:
-    """Seconds since 1970 of a time that a person names.
-
-    Args:
-        text: ISO 8601, or how long ago.
-        name: of what it is, for a message.
-        now: seconds since 1970.
-
-    Raises:
-        ConfigError: it is no time.
-    """
-    if isinstance(text, datetime):
-        return (text if text.tzinfo else text.replace(tzinfo=UTC)).timestamp()
-    if ago := _AGO.fullmatch(text):
-        return max(0.0, now - float(ago[1]) * _SECONDS[ago[2]])
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        hint = "for example 10m, 2h, 1d, or 2026-11-28T10:00, which is UTC"
-        raise ConfigError(f"{name} {text[:40]!r} is no time", hint) from None
-    return max(0.0, (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp())
+def _seconds(text: str | datetime, name: str, otherwise: float, now: float) -> float:
+    found = moment(text, name, datetime.fromtimestamp(now, UTC))
+    return otherwise if found is None else max(0.0, found.timestamp())
 
 
 def table(settings: Settings, question: Question) -> "pa.Table":

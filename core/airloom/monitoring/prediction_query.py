@@ -4,15 +4,15 @@ The names of the files tell their times, so that only files which may have rows 
 the row groups and columns that the question needs.
 """
 
-import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airloom.errors import ConfigError
+from airloom.monitoring.moments import moment
 from airloom.monitoring.prediction_id import given_at, milliseconds
 from airloom.monitoring.prediction_log import CHAMPION, LoggedPrediction, day, is_merged, schema, segments, span
 from airloom.monitoring.segment_lock import reading
@@ -26,8 +26,6 @@ EVER = 253_402_300_799_999  # milliseconds: the end of the year 9999
 TOGETHER = 256  # files that are opened for one scan
 POLL_SECONDS = 0.25
 ROLES = (CHAMPION, "canary", "shadow")
-_AGO = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)([smhd])")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 @dataclass(frozen=True)
@@ -134,31 +132,6 @@ def ask(
     if first and end and first >= end:
         raise ConfigError(f"since {first.isoformat()} is not before until {end.isoformat()}", "exchange the two")
     return Question(wanted, version, role, answer, first, end)
-
-
-def moment(text: str | datetime, name: str) -> datetime | None:
-    """A time that a person names; None for none.
-
-    Args:
-        text: ISO 8601, or how long ago.
-        name: of what it is, for a message.
-
-    Raises:
-        ConfigError: it is no time.
-    """
-    if isinstance(text, datetime):
-        return text if text.tzinfo else text.replace(tzinfo=UTC)
-    if not text:
-        return None
-    ago = _AGO.fullmatch(text)
-    try:
-        if ago:
-            return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: float(ago[1])})
-        found = datetime.fromisoformat(text)
-    except (ValueError, OverflowError):
-        hint = "a time as 2026-11-30T14:00 (UTC where no zone stands there), or how long ago: 90s, 10m, 2h, 1d"
-        raise ConfigError(f"{name} {text[:60]!r} is no time", hint) from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def table(

@@ -2,15 +2,14 @@
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
 from airloom.errors import ConfigError
+from airloom.monitoring.moments import seconds_in
 
-_LENGTH = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)([smhd])")
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 MOST_ROWS = 10_000_000
 
 
@@ -33,33 +32,10 @@ def parse(text: str) -> Window:
     """
     if re.fullmatch(r"\d{1,9}", text) and 0 < int(text) <= MOST_ROWS:
         return Window(rows=int(text))
-    length = _LENGTH.fullmatch(text)
-    if length is None or not (seconds := float(length[1]) * _UNITS[length[2]]):
+    if not (seconds := seconds_in(text)):
         hint = f"a time as 90s, 10m, 1h, 7d, or a number of rows up to {MOST_ROWS:,}, as 1000"
         raise ConfigError(f"--window {text[:40]!r} is no window", hint)
     return Window(seconds=seconds)
-
-
-def moment(text: str | datetime, name: str) -> datetime | None:
-    """A time; None for none. One without a zone is UTC.
-
-    Args:
-        text: ISO 8601, or how long ago.
-        name: of what it is, for a message.
-
-    Raises:
-        ConfigError: it is no time.
-    """
-    if not text:
-        return None
-    try:
-        if isinstance(text, str) and (ago := _LENGTH.fullmatch(text)):
-            return datetime.now(UTC) - timedelta(seconds=float(ago[1]) * _UNITS[ago[2]])
-        found = datetime.fromisoformat(text) if isinstance(text, str) else text
-    except (ValueError, OverflowError):
-        hint = "a time as 2026-11-30T14:00 (UTC where no zone stands there), or how long ago: 90s, 10m, 2h, 1d"
-        raise ConfigError(f"{name} {str(text)[:60]!r} is no time", hint) from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def milliseconds(since: datetime | None, until: datetime | None) -> tuple[int, int]:

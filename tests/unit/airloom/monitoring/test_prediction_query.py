@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airloom.errors import ConfigError
+from airloom.monitoring import moments
 from airloom.monitoring import prediction_id as ids
 from airloom.monitoring import prediction_query as query
 from airloom.monitoring.prediction_log import day, file_name, schema
@@ -143,7 +144,7 @@ def test_a_question_that_cannot_be_is_refused(settings: Settings, words: dict[st
 
 
 def test_a_time_may_be_said_as_how_long_ago() -> None:
-    found = query.moment("1.5h", "since")
+    found = moments.moment("1.5h", "since")
     assert found is not None
     assert abs(datetime.now(UTC) - found - timedelta(hours=1.5)) < timedelta(seconds=5)
-    assert query.moment("2026-11-30T14:00+01:00", "since") == datetime(2026, 11, 30, 13, tzinfo=UTC)
+    assert moments.moment("2026-11-30T14:00+01:00", "since") == datetime(2026, 11, 30, 13, tzinfo=UTC)
