@@ -251,21 +251,21 @@ class Server:
             what is sent, and how many instances training never saw the like of.
         """
         model, instances, loop = question.model, question.instances, asyncio.get_running_loop()
-        began = loop.time()
+        began, until = time.perf_counter(), loop.time() + seconds  # uvloop's own clock counts whole milliseconds
         if instances.heavy or instances.rows > BATCHED_ROWS:
             options = run_options()
-            deadline = loop.call_at(began + seconds, terminate, options)
+            deadline = loop.call_at(until, terminate, options)
             try:
                 return await loop.run_in_executor(model.pool, self._run_alone, question, form, options, REQUEST.get())
             finally:
                 deadline.cancel()
                 terminate(options)  # a request that was cancelled leaves no graph behind
-        parts = [(values, await model.batches.run(values, began + seconds)) for values in instances]
+        parts = [(values, await model.batches.run(values, until)) for values in instances]
         answers = model.answered(instances, parts, question.extras)
         scored = None
         if tells_classes(model.task, len(model.graph.outputs)):
             scored = Scored(model.processing, model.task, [next(iter(outputs.values())) for _, outputs in parts])
-        logged = Logged(REQUEST.get(), scored, loop.time() - began)
+        logged = Logged(REQUEST.get(), scored, time.perf_counter() - began)
         return self._told(question, answers, [outputs for _, outputs in parts], form, logged)
 
     def _run_alone(

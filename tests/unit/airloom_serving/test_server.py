@@ -290,6 +290,8 @@ def test_predictions_are_logged(served: Served) -> None:
     assert (entry.rows, entry.role, entry.request) == (1, "champion", answer.headers["x-request-id"])
     assert entry.score == pytest.approx(best["score"])
     assert (len(entry.top), entry.inputs) == (3, None)
+    assert entry.latency_ms > 0
+    assert entry.latency_ms != pytest.approx(round(entry.latency_ms), abs=1e-4)  # uvloop's clock has whole ones only
 
 
 def test_predictions_are_counted(served: Served) -> None:
