@@ -1,5 +1,6 @@
 """The few calls of Airflow's REST API that the command line makes."""
 
+import time
 from collections.abc import Collection
 from datetime import datetime
 from typing import Any
@@ -12,6 +13,9 @@ from airloom.settings import Settings
 from airloom.stack.airflow_login import login_of
 
 PAGE = 100
+LOCKED = "database is locked"  # what SQLite says where another writer kept it for five seconds
+PATIENCE = 30.0  # seconds in which that is asked again
+POLL = 0.5
 NOTE = 1000  # characters, as Airflow takes them
 TaskPlace = tuple[str, str, str, int]  # DAG, run, task, map index: where a task instance is
 
@@ -40,13 +44,18 @@ class AirflowApi:
         self._client.close()
 
     def _request(self, method: str, path: str, **kwargs: Any) -> Any:
-        try:
-            answer = self._client.request(method, path, **kwargs)
-        except httpx.HTTPError as error:
-            raise StackError(f"Airflow does not answer: {error!r}", self._login.hint) from None
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                answer = self._client.request(method, path, **kwargs)
+            except httpx.HTTPError as error:
+                raise StackError(f"Airflow does not answer: {error!r}", self._login.hint) from None
+            said = _said(answer) if answer.status_code >= 400 else ""
+            if LOCKED not in said or time.monotonic() > until:
+                break
+            time.sleep(POLL)  # nothing was changed, and nobody would know why to ask again
         if answer.status_code >= 400:
             hint = self._login.hint if answer.status_code in (401, 403) else ""
-            said = _said(answer)
             raise StackError(f"Airflow answered {answer.status_code} to {method} {path}: {said[:300]}", hint)
         try:
             return answer.json() if answer.content else None

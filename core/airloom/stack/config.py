@@ -132,8 +132,7 @@ def airflow_environment(settings: Settings) -> dict[str, str]:
         "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": home / "passwords.json",
         "CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": 0,
         "CORE__KILLED_TASK_CLEANUP_TIME": 5,
-        # SQLite has one writer, and for the default of five seconds a loaded machine can keep it: a click was a 500.
-        "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}?timeout=60",
+        "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
         "API__HOST": "127.0.0.1",  # the default is every interface
         "API__PORT": stack["airflow_port"],
         "API__WORKERS": 1,

@@ -167,17 +167,24 @@ def _floats(text: pa.Array, kind: pa.DataType, exact: bool) -> pa.Array:
         doubtful = pc.or_(doubtful, pc.match_substring_regex(written, "[eE]"))
     else:
         doubtful = pc.and_(doubtful, pc.match_substring_regex(written, "^[+-]?[0-9]+$"))
-    pairs = zip(written.filter(doubtful).to_pylist(), read.filter(doubtful).to_pylist(), strict=True)
-    if not all(_same_digits(*pair) for pair in pairs):
+    doubted = read.filter(doubtful)
+    cells = zip(written.filter(doubtful).to_pylist(), doubted.to_pylist(), doubted.cast(TEXT).to_pylist(), strict=True)
+    if not all(_same_digits(*cell) for cell in cells):
         raise pa.ArrowInvalid("other digits")
     return values
 
 
-def _same_digits(text: str, value: float) -> bool:
-    """Whether the value, written with as many digits as the text, is the text's number."""
+def _same_digits(text: str, value: float, shortest: str) -> bool:
+    """Whether the value, written with as many digits as the text, or with as few as tell it, is the text's number.
+
+    Those are not always the same: the float 2 ** -24 is written 5.960464477539063e-08, and ends with 25, which is
+    rounded down to …062.
+    """
     written = Decimal(text)
     if not written.is_finite():
         return Decimal(value) == written
+    if Decimal(shortest) == written:
+        return True
     digits = len(written.as_tuple().digits)
     return Decimal(f"{value:.{digits - 1}e}") == written
 

@@ -13,13 +13,12 @@ from dataclasses import replace
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from served.segments import MIDNIGHT, prediction, write_segment
 
 from airloom.errors import JobsAway
 from airloom.monitoring import metric_aggregator as aggregation
 from airloom.monitoring.metric_aggregator import Aggregator, now, segments
 from airloom.monitoring.metric_query import ask, records, table
-
-from .conftest import MIDNIGHT, prediction, write_segment
 
 AGGREGATE = """
 import sys

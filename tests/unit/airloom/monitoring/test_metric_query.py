@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from served.segments import MIDNIGHT, prediction, write_segment
 from typer.testing import CliRunner
 
 import airloom
@@ -14,8 +15,6 @@ from airloom.monitoring.metric_aggregator import now
 from airloom.monitoring.metric_counts import DAY, HOUR, MINUTE, Batch, Cell, Place
 from airloom.monitoring.metric_query import ask, check_known, records, table
 from airloom.settings import Settings
-
-from .conftest import MIDNIGHT, prediction, write_segment
 
 START = datetime.fromtimestamp(MIDNIGHT / 1000, UTC)
 

@@ -7,13 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
+from served.segments import MIDNIGHT, prediction, write_segment
 
 from airloom.errors import DataError
 from airloom.monitoring import metric_bins as bins
 from airloom.monitoring.metric_counts import OTHERS, Cell, Place, add
 from airloom.monitoring.metric_segments import read
-
-from .conftest import MIDNIGHT, prediction, write_segment
 
 ANSWER = st.sampled_from(
     [

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
+from served.metric_counts import COUNTS
 from services.postgres import postgres
 from sqlalchemy import delete, select
 
@@ -16,8 +17,6 @@ from airloom.monitoring.metric_bins import NO_NUMBER
 from airloom.monitoring.metric_counts import BINNED, DAY, ERRORS, HOUR, MINUTE, OTHERS, Batch, Cell, Place, add, of_span
 from airloom.monitoring.metric_query import ask, records, table
 from airloom.settings import Settings
-
-from .test_metric_counts import COUNTS
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from typing import ClassVar
 import pytest
 
 from airloom.errors import ConfigError, StackError
+from airloom.stack import airflow_api
 from airloom.stack.airflow_api import AirflowApi
 from airloom.stack.airflow_login import AirflowLogin, login_of
 
@@ -105,9 +106,31 @@ def test_what_is_no_airflow_or_refuses_is_told_with_the_variables(
 
 
 def test_of_an_error_of_airflows_database_the_reason_is_told(make_home, tmp_path, monkeypatch, server) -> None:
-    detail = {"reason": "Database error", "statement": "UPDATE " * 100, "orig_error": "database is locked"}
+    detail = {"reason": "Database error", "statement": "UPDATE " * 100, "orig_error": "disk I/O error"}
     monkeypatch.setattr(Server, "answers", {"/api/v2/pools": (500, json.dumps({"detail": detail}))})
     settings = make_home(tmp_path)
     settings.airflow_url, settings.airflow_token = server, "secret"
-    with AirflowApi(settings) as api, pytest.raises(StackError, match=r"500 .*: Database error: database is locked$"):
+    with AirflowApi(settings) as api, pytest.raises(StackError, match=r"500 .*: Database error: disk I/O error$"):
         api.pools()
+
+
+def test_a_locked_database_of_airflows_is_waited_for(make_home, tmp_path, monkeypatch, server) -> None:
+    """SQLite has one writer: a change that Airflow refused because of another one is asked again."""
+    detail = {"reason": "Database error", "statement": "UPDATE", "orig_error": "(OperationalError) database is locked"}
+    locked, free = (500, json.dumps({"detail": detail})), (200, '{"pools": [], "total_entries": 0}')
+    queue = [locked, locked, free]
+
+    class Answers(dict):
+        def __getitem__(self, path: str) -> tuple[int, str]:
+            return queue.pop(0)
+
+    monkeypatch.setattr(Server, "answers", Answers())
+    monkeypatch.setattr(airflow_api, "POLL", 0.01)
+    settings = make_home(tmp_path)
+    settings.airflow_url, settings.airflow_token = server, "secret"
+    with AirflowApi(settings) as api:
+        assert api.pools() == []
+        queue.extend([locked] * 3)
+        monkeypatch.setattr(airflow_api, "PATIENCE", -1.0)
+        with pytest.raises(StackError, match="database is locked"):
+            api.pools()

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from sqlalchemy import make_url
 
 from airloom.files import write_private
 from airloom.settings import Settings
@@ -83,13 +82,6 @@ def test_everything_listens_on_loopback(settings: Settings, ports: Ports) -> Non
             assert process.command[process.command.index("--host") + 1] == "127.0.0.1"
         if process.name in {"airflow-scheduler", "airflow-triggerer"}:
             assert "--skip-serve-logs" in process.command
-
-
-def test_airflow_waits_for_another_writer_of_its_database(settings: Settings, ports: Ports) -> None:
-    config.prepare(settings, ports)
-    address = make_url(config.airflow_environment(settings)["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"])
-    (place,), options = address.get_dialect()().create_connect_args(address)
-    assert (place, options["timeout"]) == (str(settings.home / "airflow" / "airflow.db"), 60)
 
 
 def test_only_airflow_has_airflows_secrets(settings: Settings, ports: Ports, monkeypatch: pytest.MonkeyPatch) -> None:
