@@ -73,5 +73,6 @@ class DeployOperator(StepOperator):
         if ended.promoted:
             return ended.deployment
         text = f"Version {registered.version} of {registered.model} does not serve: {ended}"
+        self.log.warning("%s", text)  # Airflow logs no word of why a task is skipped
         self.note(context, text)
         raise AirflowSkipException(text)
