@@ -67,8 +67,9 @@ class DeployOperator(StepOperator):
         with self.step() as settings:
             ctx, registered = self.run_context(), record(RegisteredVersion, "registered", self.registered)
             self.link_to(settings, ctx)
-            tell = lambda line: self.log.info("%s", line)  # noqa: E731 - as every step is given one
-            ended = promote.end_deployment(settings, registered, begun, tell, self.serve_timeout)
+            ended = promote.end_deployment(
+                settings, registered, begun, lambda line: self.log.info("%s", line), self.serve_timeout
+            )
             run.finish(settings, ctx, outcome=run.DEPLOYED if ended.promoted else ended.outcome)
         if ended.promoted:
             return ended.deployment

@@ -127,8 +127,8 @@ class Api:
         rollouts = {name: self._rollout(name) for name in self._server.reconciler.rollouts}
         loading = {name: asdict(version) for name, version in self._server.reconciler.loading.copy().items()}
         values: dict[str, Any] = {"models": models, "loading": loading, "errors": dict(self._server.reconciler.errors)}
-        values["asleep"] = self._asleep()
-        values |= {"rollouts": rollouts, "rolling": getattr(self._server.rollouts, "problem", "") or "ok"}
+        values["asleep"], rolling = self._asleep(), self._server.rollouts
+        values |= {"rollouts": rollouts, "rolling": (rolling.problem if rolling else "") or "ok"}
         values |= {"log_dropped": self._server.log.dropped, "counting": self._server.counter.problem or "ok"}
         values |= {"tokens": self._server.access.problem or "ok"}
         return Answer(orjson.dumps({**values, "pid": os.getpid()}))
