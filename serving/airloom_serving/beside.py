@@ -84,9 +84,8 @@ class Beside:
         self.model, self.rollout, self.generation = model, rollout, generation
         self.cut = ""  # why it gets no requests any more, whatever the registry says
         self._tally = Tally(rollout.limits)
-        self._salt = f"{model.name}/{model.version}".encode()[
-            -64:
-        ]  # the same in each stage: a larger share has all of a smaller one
+        # The same in each stage, so that a larger share has all keys of a smaller one.
+        self._salt = f"{model.name}/{model.version}".encode()[-64:]
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property

@@ -215,7 +215,8 @@ class Reconciler(Source):
 
     def _make_room(self, newest: str) -> None:
         """Drop models that were not asked for long, where there are too many; whoever waits for one gets its answer."""
-        gone = self.shelf.too_many(self.models, newest)
+        # A champion stays while a candidate stands beside it: what was counted of both would be lost with it.
+        gone = self.shelf.too_many(self.models, {newest, *self.rollouts})
         if gone:
             self.models = {name: model for name, model in self.models.items() if name not in gone}
             log.info("not in memory any more: %s", ", ".join(gone)[:500])

@@ -31,12 +31,12 @@ class Shelf:
         """Whether a model is loaded before anybody asks it."""
         return not self.room or name in self.pinned
 
-    def too_many(self, models: Mapping[str, ServedModel], newest: str) -> list[str]:
+    def too_many(self, models: Mapping[str, ServedModel], needed: Collection[str]) -> list[str]:
         """The names of models that have to go, so that the others have room: those that were asked longest ago first.
 
         Args:
             models: that are loaded.
-            newest: was loaded just now, and stays even where it alone is larger than the room.
+            needed: names of those that stay even where they alone are larger than the room.
         """
         if not self.room:
             return []
@@ -45,7 +45,7 @@ class Shelf:
         for name in sorted(models, key=lambda name: self._used.get(name, 0.0)):
             if taken <= self.room:
                 break
-            if name != newest and name not in self.pinned:
+            if name not in needed and name not in self.pinned:
                 taken -= models[name].size
                 gone.append(name)
         return gone

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airloom.deployment import rollouts
 from airloom.deployment.record import deploy
+from airloom.deployment.rollout import SHADOW, Rollout, Stage
 from airloom.registry import models
 from airloom_serving.reconciler import Reconciler
 from airloom_serving.server import Server
@@ -41,7 +43,7 @@ def test_those_that_were_asked_longest_ago_go_until_the_rest_has_room(sizes, ask
             time.sleep(0)
             order = [*(one for one in order if one != name), name]
     newest = f"m{len(sizes) - 1}"
-    gone = shelf.too_many(models, newest)
+    gone = shelf.too_many(models, {newest})
     left = {name: model for name, model in models.items() if name not in gone}
     assert newest in left
     assert not {f"m{at}" for at in pinned} & set(gone)
@@ -55,7 +57,7 @@ def test_those_that_were_asked_longest_ago_go_until_the_rest_has_room(sizes, ask
 
 
 def test_without_a_limit_nothing_goes():
-    assert Shelf(0).too_many({"a": Sized(10**12), "b": Sized(1)}, "b") == []
+    assert Shelf(0).too_many({"a": Sized(10**12), "b": Sized(1)}, {"b"}) == []
     assert Shelf(0).stays("a")
     give_back()
 
@@ -147,3 +149,18 @@ def test_those_that_are_pinned_are_there_from_the_start_and_stay(many):
         assert ask(client, name).status_code == 200
     assert set(server.reconciler.models) == {"third", "second"}
     assert loaded["third"] == 1
+
+
+def test_a_champion_stays_while_a_candidate_stands_beside_it(many, small):
+    """Its counts would be lost, and begin anew below those that the table has."""
+    server, _, client = many
+    second = small.register("two").version
+    small.settings.server_url = "http://127.0.0.1:1"
+    rollouts.begin(small.settings, "small", Rollout(second, [Stage(SHADOW, 1.0, 500, 60.0)]))
+    assert ask(client, "small").status_code == 200
+    server.reconciler.once()
+    beside = server.reconciler.besides["small"]
+    for name in ("second", "third", "fourth", "second"):
+        assert ask(client, name).status_code == 200
+    assert "small" in server.reconciler.models
+    assert server.reconciler.besides["small"] is beside
