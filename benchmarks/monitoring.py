@@ -42,7 +42,7 @@ _COLUMNS = "span, start, requests, predictions, quantiles, errors, answers, late
 _COPY = (  # all of the first model's for another one
     "INSERT INTO metric_series (id, model, version, role) VALUES (:id, :model, '1', 'champion')",
     "INSERT INTO metric_answers SELECT :model, number, answer FROM metric_answers WHERE model = 'model0'",
-    f"INSERT INTO metric_cells (series, {_COLUMNS}) SELECT :id, {_COLUMNS} FROM metric_cells WHERE series = 1",  # noqa: S608
+    f"INSERT INTO metric_cells (series, {_COLUMNS}) SELECT :id, {_COLUMNS} FROM metric_cells WHERE series = 1",  # noqa: S608 - ours
 )
 
 

@@ -51,7 +51,12 @@ class DeployOperator(StepOperator):
             self.defer(trigger=trigger, method_name="resume", kwargs={"begun": begun.to_dict()})
         return self._end(context, begun.to_dict())
 
-    def resume(self, context: "Context", event: dict[str, Any], begun: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+    def resume(
+        self,
+        context: "Context",
+        event: dict[str, Any],  # noqa: ARG002 - Airflow gives it; the record says more
+        begun: dict[str, Any],
+    ) -> dict[str, Any]:
         """Called when the rollout has ended."""
         return self._end(context, begun)
 
