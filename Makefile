@@ -5,6 +5,8 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
 	&& { command -v "$$p"; break; }; done)
 RUN := .venv/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check install --quiet --no-compile --constraint constraints.txt
+# Compiled here on all cores, and torch while the rest comes: pip would on one. What few import is left to its first import.
+COMPILE := $(RUN) -m compileall -qq -x '/tests/|/transformers/models/|/databricks/'
 unexport PYTHONDONTWRITEBYTECODE  # containers set it; each of some thousand processes would compile what it imports
 
 .DEFAULT_GOAL := help
@@ -22,9 +24,9 @@ install: .venv/.installed ## Make .venv with everything pinned by constraints.tx
 	@echo "[2/3] installing torch"
 	@$(PIP) torch==2.13.0
 	@echo "[3/3] installing Airflow, MLflow, DVC, Optuna, Great Expectations and BentoML (some minutes the first time)"
-	@$(PIP) setuptools hatchling editables
-	@$(PIP) --no-build-isolation --use-pep517 --editable '.[airflow,training,serving,llm,dev]'
-	@$(RUN) -m compileall -qq -j 0 -x /tests/ .venv/lib || true  # on all cores, pip would on one; some templates are no Python
+	@$(COMPILE) .venv/lib & $(PIP) setuptools hatchling editables; \
+	$(PIP) --no-build-isolation --use-pep517 --editable '.[airflow,training,serving,llm,dev]' && wait
+	@$(COMPILE) -j 0 .venv/lib || true  # some templates are no Python
 	@touch .venv/.installed
 
 demo: .venv/.installed ## Take the digits from a commit to a served, traceable model
