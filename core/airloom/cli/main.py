@@ -146,7 +146,8 @@ def run(
     if json_:
         typer.echo(json.dumps(result, indent=1))
         return
-    metrics = f"; {result['evaluation']['metrics']}" if "evaluation" in result else ""
+    measured = result["evaluation"]["metrics"] if "evaluation" in result else {}
+    metrics = "".join(f"; {name} {value:.4g}" for name, value in measured.items())
     typer.echo(f"{result['context']['key']}: {_verdict(result)}{metrics}")
 
 
