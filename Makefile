@@ -15,8 +15,9 @@ unexport PYTHONDONTWRITEBYTECODE  # containers set it; each of some thousand pro
 help: ## Show what there is
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
-install: .venv/.installed ## Make .venv with everything pinned by constraints.txt
+install: .venv/.developing ## Make .venv with everything pinned by constraints.txt, what developing needs too
 
+# What the demo needs. Nobody waits for mypy and transformers before the first look.
 .venv/.installed: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 with venv is needed: make install PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "[1/3] making .venv with $(PYTHON)"
@@ -25,9 +26,15 @@ install: .venv/.installed ## Make .venv with everything pinned by constraints.tx
 	@$(PIP) torch==2.13.0
 	@echo "[3/3] installing Airflow, MLflow, DVC, Optuna, Great Expectations and BentoML (some minutes the first time)"
 	@$(COMPILE) .venv/lib & $(PIP) setuptools hatchling editables; \
-	$(PIP) --no-build-isolation --use-pep517 --editable '.[airflow,training,serving,llm,dev]' && wait
+	$(PIP) --no-build-isolation --use-pep517 --editable '.[airflow,training,serving]' && wait
 	@$(COMPILE) -j 0 .venv/lib || true  # some templates are no Python
 	@touch .venv/.installed
+
+.venv/.developing: .venv/.installed
+	@echo "installing what tests, checks and fine-tuning need"
+	@$(PIP) --no-build-isolation --use-pep517 --editable '.[airflow,training,serving,llm,dev]'
+	@$(COMPILE) -j 0 .venv/lib || true
+	@touch .venv/.developing
 
 demo: .venv/.installed ## Take the digits from a commit to a served, traceable model
 	@$(RUN) -m airloom demo
@@ -35,47 +42,47 @@ demo: .venv/.installed ## Take the digits from a commit to a served, traceable m
 down: .venv/.installed ## Stop the stack
 	@$(RUN) -m airloom down
 
-test: .venv/.installed lint ## Everything that a fresh machine can run
+test: .venv/.developing lint ## Everything that a fresh machine can run
 	@echo "tests: units and DAGs on all cores, and beside them the whole system on a started stack, which often waits"
 	@$(RUN) -m pytest -q --numprocesses $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist loadfile --durations 25
 
-test-full: .venv/.installed lint ## The same with every long matrix whole; keeps docs/acceptance/test-full.md
+test-full: .venv/.developing lint ## The same with every long matrix whole; keeps docs/acceptance/test-full.md
 	@$(RUN) -m pytest -q --full
 
-reference: .venv/.installed ## Write docs/reference/ anew
+reference: .venv/.developing ## Write docs/reference/ anew
 	@$(RUN) docs/reference.py
 
-wheel: .venv/.installed ## Build the package into dist/, with constraints.txt beside it
+wheel: .venv/.developing ## Build the package into dist/, with constraints.txt beside it
 	@$(RUN) -m hatchling build -t wheel && cp constraints.txt dist/
 
-lint: .venv/.installed ## Style
+lint: .venv/.developing ## Style
 	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check --quiet .
 
-types: .venv/.installed ## Types, strict; a test of the units does the same, beside the others
+types: .venv/.developing ## Types, strict; a test of the units does the same, beside the others
 	@$(RUN) -m mypy
 
-imports: .venv/.installed ## Who may import whom; a test of the units does the same
+imports: .venv/.developing ## Who may import whom; a test of the units does the same
 	@.venv/bin/python -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
 
-unit: .venv/.installed ## The quick tests, without the started stack
+unit: .venv/.developing ## The quick tests, without the started stack
 	@$(RUN) -m pytest -q -m "not system" --numprocesses auto --dist loadfile
 
-bench: .venv/.installed ## One benchmark: make bench NAME=pipeline
+bench: .venv/.developing ## One benchmark: make bench NAME=pipeline
 	@$(RUN) -m "benchmarks.$(NAME)"
 
-accept: .venv/.installed ## Try every promise in a fresh clone: make accept NAME=loop
+accept: .venv/.developing ## Try every promise in a fresh clone: make accept NAME=loop
 	@$(RUN) tests/acceptance/run.py "$(NAME)"
 
-mutants: .venv/.installed ## Switch off one guard at a time; its test must go red
+mutants: .venv/.developing ## Switch off one guard at a time; its test must go red
 	@$(RUN) tests/mutants/run.py
 
-crash-matrix: .venv/.installed ## SIGKILL of every process at every point; keeps docs/acceptance/crash-matrix.md
+crash-matrix: .venv/.developing ## SIGKILL of every process at every point; keeps docs/acceptance/crash-matrix.md
 	@PYTHONPATH=tests $(RUN) -m crash.matrix
 
-gpu-check: .venv/.installed ## What only a GPU can show, in 8 minutes; keeps docs/acceptance/gpu-check.md
+gpu-check: .venv/.developing ## What only a GPU can show, in 8 minutes; keeps docs/acceptance/gpu-check.md
 	@PYTHONPATH=tests $(RUN) -m gpu.check
 
-screenshots: .venv/.installed ## Renew the pictures of the README from the running demo
+screenshots: .venv/.developing ## Renew the pictures of the README from the running demo
 	@$(RUN) docs/screenshots.py
 
 lock: ## Resolve everything anew into constraints.txt

@@ -9,6 +9,7 @@ A row of `<name>.yaml` has `promise` and:
     keep            a name for this row's output
     fails           true where `run` must end with an error; then it may show no traceback of its own (a line of a
                     job's log, which may have that of a training function, begins with the name of its step)
+    fresh           true at a table's first row: what developing needs is not installed before it
     home            a state folder of its own, below the clone; the default is .airloom
     expect, absent  regular expressions over everything printed
     at_most         bounds by regular expression, over the number that its group finds; `seconds` for the row itself
@@ -100,6 +101,8 @@ def _tried(rows: list[dict[str, Any]], clone: Path, home: Path) -> list[tuple[st
     """The rows of one table, in their order; what they started is stopped."""
     trial, results = Trial(clone, home), []
     home.mkdir()
+    if not rows[0].get("fresh"):
+        trial.command(["make", "install"])
     try:
         for row in rows:
             results.append(trial.row(row) if "run" in row or "look" in row else _not_done(row))

@@ -50,7 +50,7 @@ def copy(tmp_path: Path) -> Path:
 
 def test_each_benchmark_finds_the_package_and_not_the_benchmark(copy: Path, monkeypatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(copy / "packages"))
-    make = ["make", "--no-print-directory", "--file", str(PROJECT / "Makefile"), "--old-file", ".venv/.installed"]
+    make = ["make", "--no-print-directory", "--file", str(PROJECT / "Makefile"), "--old-file", ".venv/.developing"]
     done = subprocess.run(
         [*make, f"RUN={sys.executable}", "bench", "NAME=probe"], cwd=copy, capture_output=True, text=True, check=False
     )
