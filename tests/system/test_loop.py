@@ -51,6 +51,13 @@ def test_permuted_labels_were_refused_and_the_champion_stayed(airloom) -> None:
     assert "accuracy" in note
 
 
+def test_the_summary_says_live_accuracy_and_drift_of_what_serves(airloom) -> None:
+    health = airloom.demo["health"]
+    assert health["version"] == airloom.demo["served"] and health["labelled"] >= 200
+    assert health["accuracy"] > 0.9 and health["interval"][0] <= health["accuracy"] <= health["interval"][1]
+    assert health["drift"].startswith(("no drift", "DRIFT", "nothing to say"))
+
+
 def test_a_spoiled_batch_left_a_report_and_no_version(airloom) -> None:
     assert "expect" in Path(airloom.demo["spoiled_batch_report"]).read_text()
     names = [version["name"] for version in airloom.json("dataset", "log", "digits")]

@@ -5,7 +5,7 @@ import signal
 import time
 from typing import Any
 
-from airloom.demo import rounds
+from airloom.demo import rounds, summary
 from airloom.demo.digits import FIRST_PART, Digits, load_digits
 from airloom.demo.traffic import Traffic
 from airloom.demo.view import DemoView
@@ -34,8 +34,9 @@ def run(settings: Settings, view: DemoView) -> dict[str, Any]:
             first = _first_version(settings, api, digits, view)
             traced = _ask_and_trace(settings, digits, view)
             second = _second_version(settings, api, digits, first, view)
-            refused = _permuted_labels(settings, api, view)
+            refused = _permuted_labels(settings, api, digits, view)
         spoiled = _spoiled_batch(settings, digits, view)
+        health = _health(settings, view)
         served = str(Traffic(settings, NAME, digits.instances).ask().get("version", ""))
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # an impatient second Ctrl-C would leave processes behind
@@ -46,6 +47,7 @@ def run(settings: Settings, view: DemoView) -> dict[str, Any]:
         "spoiled_batch_report": spoiled,
         "trace": traced,
         "served": served,
+        "health": health,
         "stack_start_s": round(stack_seconds, 1),
         "seconds": round(time.monotonic() - began, 1),
         "addresses": {key: settings.stack[key] for key in _ADDRESSES} | _mlflow_login(settings),
@@ -97,6 +99,7 @@ def _second_version(
             raise GateError(f"{NAME}@v2 was not promoted: {facts['reasons']}", "see the gate's evidence in MLflow")
         wanted = {first["model_version"], facts["model_version"]}
         _until(lambda: traffic.answered >= REQUESTS and wanted <= set(traffic.versions), 60)
+    _label(settings, digits, traffic, view)
     facts["traffic"] = {"answered": traffic.answered, "failed": len(traffic.failures), "by_version": traffic.versions}
     if traffic.failures or traffic.answered < REQUESTS or not wanted <= set(traffic.versions):
         raise StackError(
@@ -107,7 +110,35 @@ def _second_version(
     return facts
 
 
-def _permuted_labels(settings: Settings, api: AirflowApi, view: DemoView) -> dict[str, Any]:
+def _label(settings: Settings, digits: Digits, traffic: Traffic, view: DemoView) -> None:
+    """Tell what each image that was asked for shows, as an application does once it knows."""
+    from airloom.quality import late_labels
+
+    truth = {identity: digits.labels[place] for identity, place in traffic.asked.items()}
+    added = late_labels.add(settings, truth, source="demo")
+    view.log_line(f"{added.added} predictions get their label")
+
+
+def _health(settings: Settings, view: DemoView) -> dict[str, Any]:
+    """Live accuracy and drift of what serves, as `airloom labels show` and `airloom drift` say them."""
+    from airloom.quality import by_label, drift
+    from airloom.quality.window import Window
+
+    (measured,) = by_label.measure(settings, f"{NAME}@champion")
+    report = drift.analyse(settings, NAME, window=Window(rows=200)).report
+    whole = measured.all
+    health = {
+        "version": measured.version,
+        "labelled": whole.labelled,
+        "accuracy": whole.metrics.get("accuracy"),
+        "interval": whole.interval,
+        "drift": report.headline,
+    }
+    view.log_line(f"live: {summary.live(health)}")
+    return health
+
+
+def _permuted_labels(settings: Settings, api: AirflowApi, digits: Digits, view: DemoView) -> dict[str, Any]:
     run = _recall(settings).get("permuted")
     if run:
         rounds.revive(api, NAME, run, view)
@@ -115,7 +146,9 @@ def _permuted_labels(settings: Settings, api: AirflowApi, view: DemoView) -> dic
         run = api.trigger(NAME, {"dataset_version": 2, "parameters": {"permute_labels": True}})
         _keep(settings, permuted=run)
     view.log_line("a candidate is trained on permuted labels; the gate must refuse it")
-    tasks = rounds.wait(api, NAME, run, "permuted labels", view)
+    with Traffic(settings, NAME, digits.instances) as traffic:  # the champion serves on meanwhile
+        tasks = rounds.wait(api, NAME, run, "permuted labels", view)
+    _label(settings, digits, traffic, view)
     facts = rounds.facts(api, NAME, run, tasks)
     if facts["passed"] or tasks["deploy"]["state"] != "skipped":
         raise GateError("a model of permuted labels passed the gate", "this is a defect: please report it")

@@ -13,6 +13,7 @@ def render(summary: dict[str, Any]) -> str:
     lines += [
         f"spoiled batch: no version; report {summary['spoiled_batch_report']}",
         f"serves: version {summary['served']}, the last that the gate let pass",
+        f"live: {live(summary['health'])}",
         f"stack healthy in {summary['stack_start_s']} s, everything in {summary['seconds']} s",
         "",
         f"Airflow       {addresses['airflow_url']}",
@@ -23,6 +24,15 @@ def render(summary: dict[str, Any]) -> str:
         f"try           airloom trace {summary['trace']}",
     ]
     return "\n".join(lines)
+
+
+def live(health: dict[str, Any]) -> str:
+    """What labels and drift say of the version that serves, in a line."""
+    if health["accuracy"] is None:
+        return f"version {health['version']} has no labelled prediction; {health['drift']}"
+    low, high = health["interval"]
+    measured = f"accuracy {health['accuracy']:.3f} ({low:.3f} to {high:.3f}) by {health['labelled']:,} late labels"
+    return f"version {health['version']}: {measured}; {health['drift']}"
 
 
 def _round(name: str, facts: dict[str, Any]) -> list[str]:

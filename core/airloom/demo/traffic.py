@@ -12,13 +12,14 @@ class Traffic:
     """Sends one image after another until it is stopped. Use as a context manager.
 
     `versions` counts the answers by model version; `failures` holds every answer that was not 200; `last_id` is the
-    newest prediction id.
+    newest prediction id; `asked` has the image's place in `instances` of each prediction id.
     """
 
     def __init__(self, settings: Settings, model: str, instances: list[list[list[list[float]]]]) -> None:
         self.versions: Counter[str] = Counter()
         self.failures: list[str] = []
         self.last_id = ""
+        self.asked: dict[str, int] = {}
         self._model, self._instances = model, instances
         self._stop = threading.Event()
         self._client = httpx.Client(
@@ -57,6 +58,7 @@ class Traffic:
         values = dict(answer.json())
         self.versions[str(values["version"])] += 1
         self.last_id = values["prediction_ids"][0]
+        self.asked[self.last_id] = number % len(self._instances)
         return values
 
     def _run(self) -> None:

@@ -220,6 +220,6 @@ def _headline(features: Sequence[RankedFeature], rows: int) -> tuple[str, str]:
         since = shown_moment(min(one.drifted for one in drifting))
         return DRIFT, f"DRIFT in {len(drifting)} of {len(drifting) + len(told)} features since {since}: {some}"
     if told:
-        return STEADY, f"no drift in {len(told)} features"
+        return STEADY, f"no drift in {len(told)} feature{'s' if len(told) > 1 else ''}"
     reason = features[0].says if features else "it has no feature to compare"
     return SILENT, f"nothing to say: {reason}" if rows else "nothing to say: there is no row in the log"

@@ -161,7 +161,7 @@ def test_answers_and_scores_drift_without_any_inputs(world, model, log):
 def test_a_log_of_an_earlier_release_has_answers_only(world, model, log):
     log(0, keep=())
     found = report(world, model)
-    assert found.headline == "no drift in 1 features"
+    assert found.headline == "no drift in 1 feature"
     assert by_name(found)["(score)"].says == "the log keeps nothing of it"
 
 
@@ -211,7 +211,7 @@ def test_whole_inputs_that_are_no_features_are_said(world, model, log, write_log
     )
     found = report(world, model)
     assert found.notes == ["of the kept inputs none is a feature of the profile: `log: {inputs: profile}` keeps those"]
-    assert found.headline == "no drift in 1 features"
+    assert found.headline == "no drift in 1 feature"
 
 
 def test_columns_that_are_hashed_are_not_compared(world, model, log):
