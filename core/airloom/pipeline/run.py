@@ -249,7 +249,9 @@ def finish(
     """
     if decision is not None and not decision.registers:
         outcome = "nothing new" if decision.nothing_new else "refused"
-    end_run(settings, context.mlflow_run, "FINISHED", outcome)
+    gate = definition(context).gate
+    metric = gate.against_champion.metric if gate else ""
+    end_run(settings, context.mlflow_run, "FINISHED", outcome, metric)
 
 
 def _resolved(

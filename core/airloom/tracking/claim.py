@@ -164,7 +164,7 @@ def _write(settings: Settings, api: "MlflowClient", identity: str) -> None:
         return
     bare = settings.mlflow_uri.startswith("sqlite:")  # a bare store would use the working folder
     note = f"Claims its name for {called(settings.installation)} of Airloom; has no runs. See `airloom installation`."
-    tags: dict[str, Any] = {Tag.INSTALLATION: identity, "mlflow.note.content": note}
+    tags: dict[str, Any] = {Tag.INSTALLATION: identity, Tag.NOTE: note}
     try:
         api.create_experiment(title, (settings.home / "mlflow" / "artifacts" / title).as_uri() if bare else None, tags)
     except MlflowException as error:

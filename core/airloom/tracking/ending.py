@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from airloom.contracts import RunContext
 from airloom.errors import AirloomError, MlflowAway, StoppedByRequest
 from airloom.settings import Settings
-from airloom.tracking import runs
+from airloom.tracking import runs, titles
 from airloom.tracking.tags import Tag
 
 if TYPE_CHECKING:
@@ -38,14 +38,15 @@ STOPPED = Ending("KILLED", "stopped")
 BAD = (FAILED, STOPPED)
 
 
-def end_run(settings: Settings, mlflow_run: str, status: str, outcome: str = "") -> None:
-    """End an MLflow run; again does no harm, but moves its end.
+def end_run(settings: Settings, mlflow_run: str, status: str, outcome: str = "", metric: str = "") -> None:
+    """End an MLflow run, which is called by how it ended then; again does no harm, but moves its end.
 
     Args:
         settings: of this installation.
         mlflow_run: its id.
         status: FINISHED, FAILED or KILLED.
         outcome: what its tag says then; empty leaves the tag as it is, but a run that is FINISHED did not fail.
+        metric: that its name tells, see `titles.ended`.
 
     Raises:
         MlflowAway: MLflow does not answer.
@@ -54,6 +55,9 @@ def end_run(settings: Settings, mlflow_run: str, status: str, outcome: str = "")
     with runs.connection_errors(settings):
         if outcome:
             client.set_tag(mlflow_run, Tag.OUTCOME, outcome)
+            data = client.get_run(mlflow_run).data
+            if name := titles.ended(data.tags, data.metrics, outcome, metric):
+                client.update_run(mlflow_run, name=name)
         elif status == COMPLETE.status:
             _take_back(client, client.get_run(mlflow_run))
         client.set_terminated(mlflow_run, status)
@@ -76,6 +80,8 @@ def open_again(settings: Settings, mlflow_run: str) -> None:
 def _take_back(client: "MlflowClient", run: "Run") -> None:
     if run.data.tags.get(Tag.OUTCOME) in {bad.outcome for bad in BAD}:
         client.delete_tag(run.info.run_id, Tag.OUTCOME)
+        if name := titles.begun(run.data.tags):
+            client.update_run(run.info.run_id, name=name)
 
 
 @contextmanager

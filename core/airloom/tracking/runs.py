@@ -12,7 +12,7 @@ from airloom.errors import ConfigError, MlflowAway, MlflowRefused, RegistryError
 from airloom.files import is_new, sqlite_file
 from airloom.names import child_run
 from airloom.settings import Settings
-from airloom.tracking import served_artifacts, store
+from airloom.tracking import served_artifacts, store, titles
 from airloom.tracking.tags import Tag
 
 if TYPE_CHECKING:
@@ -179,7 +179,8 @@ def ensure_parent(settings: Settings, pipeline_name: str, key: str, tags: dict[s
         if run:
             _reopen(api, run)
             return experiment, str(run.info.run_id)
-        run = api.create_run(experiment, tags={**tags, Tag.KEY: key}, run_name=key.rsplit("/", 1)[-1])
+        name = titles.begun(tags) or key.rsplit("/", 1)[-1]
+        run = api.create_run(experiment, tags={**tags, Tag.KEY: key}, run_name=name)
         return experiment, str(run.info.run_id)
 
 

@@ -11,6 +11,7 @@ class Tag:
     SOURCE_TYPE = "mlflow.source.type"
     SOURCE_COMMIT = "mlflow.source.git.commit"  # of the project
     SOURCE_REPOSITORY = "mlflow.source.git.repoURL"
+    NOTE = "mlflow.note.content"  # the description, in Markdown
     CONTEXT = "mlflow.data.context"  # of a dataset input
 
     # Runs: which run it is

@@ -23,7 +23,7 @@ from airloom.spec.gate import GateSection
 from airloom.spec.pipeline import Pipeline
 from airloom.tasks.metrics import shown
 from airloom.tasks.whole import sign
-from airloom.tracking import runs
+from airloom.tracking import runs, titles
 from airloom.tracking.tags import Tag
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def gate(settings: Settings, pipeline: Pipeline, ctx: RunContext, evaluation: Ev
         client.log_text(ctx.mlflow_run, text, EVIDENCE)
         client.log_text(ctx.mlflow_run, page.render(evidence, outcome, rows), PAGE)
         client.set_tag(ctx.mlflow_run, Tag.GATE, "passed" if outcome.passed else "refused")
+        client.set_tag(ctx.mlflow_run, Tag.NOTE, titles.described(ctx.key, outcome.reasons, [PAGE]))
     power = outcome.comparison.power if outcome.comparison else None
     return Decision(outcome.passed, outcome.reasons, EVIDENCE, power, hashlib.sha256(text.encode()).hexdigest())
 

@@ -8,7 +8,7 @@ from airloom.errors import GateError
 from airloom.evaluation.gate.facts import facts
 from airloom.settings import Settings
 from airloom.spec.load import definition
-from airloom.tracking import runs
+from airloom.tracking import runs, titles
 from airloom.tracking.tags import NOT_JUDGED, Tag
 
 EVIDENCE = "evaluation/evidence.json"
@@ -38,4 +38,5 @@ def keep(settings: Settings, ctx: RunContext, evaluation: Evaluation) -> Decisio
     with runs.connection_errors(settings):
         client.log_text(ctx.mlflow_run, text, EVIDENCE)
         client.set_tag(ctx.mlflow_run, Tag.GATE, OUTCOME)
+        client.set_tag(ctx.mlflow_run, Tag.NOTE, titles.described(ctx.key, [NOT_JUDGED]))
     return Decision(False, [NOT_JUDGED], EVIDENCE, None, hashlib.sha256(text.encode()).hexdigest(), judged=False)

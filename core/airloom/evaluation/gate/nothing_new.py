@@ -8,7 +8,7 @@ from airloom.evaluation.gate import page
 from airloom.registry import models
 from airloom.settings import Settings
 from airloom.spec.load import definition, digest
-from airloom.tracking import runs
+from airloom.tracking import runs, titles
 from airloom.tracking.tags import Tag
 
 EVIDENCE = "gate/evidence.json"
@@ -48,4 +48,5 @@ def look(settings: Settings, ctx: RunContext, uri: str, digests: dict[str, str] 
         client.log_text(ctx.mlflow_run, text, EVIDENCE)
         client.log_text(ctx.mlflow_run, page.without_news(reasons), PAGE)
         client.set_tag(ctx.mlflow_run, Tag.GATE, OUTCOME)
+        client.set_tag(ctx.mlflow_run, Tag.NOTE, titles.described(ctx.key, reasons, [PAGE]))
     return Decision(False, reasons, EVIDENCE, None, hashlib.sha256(text.encode()).hexdigest(), nothing_new=True)

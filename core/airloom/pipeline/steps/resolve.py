@@ -202,7 +202,8 @@ def _parent(
     experiment, run = runs.ensure_parent(settings, pipeline.pipeline, key, tags)
     with runs.connection_errors(settings):
         api = runs.client(settings)
-        other = api.get_run(run).data.tags.get(Tag.RESOLVED_BY, task)
+        known = api.get_run(run).data
+        other = known.tags.get(Tag.RESOLVED_BY, task)
         if task and other != task:
             message = f"the tasks {other} and {task} of one DAG run both resolve pipeline {pipeline.pipeline} as {key}"
             hint = "they would share study, jobs and models: map one task over the parameters, or name two pipelines"
@@ -210,6 +211,9 @@ def _parent(
         api.log_text(run, json.dumps(full(pipeline), indent=1), DEFINITION)
         api.log_text(run, json.dumps({"version": version.number, "parameters": overrides}, indent=1), ASKED)
         api.set_tag(run, Tag.SPEC, digest(pipeline))
+        # What a study or a candidate adds stands on its own run; without these, runs would look alike in MLflow.
+        asked_for = {**pipeline.parameters, **overrides}
+        runs.log_parameters(api, run, {name: value for name, value in asked_for.items() if name not in known.params})
     return experiment, run
 
 

@@ -13,6 +13,7 @@ from airloom.pipeline import run as pipeline_run
 from airloom.pipeline.run import of_chosen, one_at_a_time
 from airloom.pipeline.steps.promote import chosen
 from airloom.pipeline.steps.resolve import Asked, asked, resolve
+from airloom.tracking import runs
 
 
 def trained(name: str) -> dict:
@@ -77,13 +78,15 @@ def test_others_are_refused_by_name(version, given, says) -> None:
 
 
 def test_what_a_run_was_started_with_is_kept_in_its_mlflow_run(world) -> None:
-    spec = {**world.ctx("other").spec, "parameters": {"epochs": 1}}
+    spec = {**world.ctx("other").spec, "parameters": {"epochs": 1, "size": 8}}
     file = world.settings.project / f"{world.pipeline.pipeline}.yaml"
     file.write_text(yaml.safe_dump(spec))
     key = f"{world.pipeline.pipeline}/mine"
     assert asked(world.settings, file, key) is None
-    resolve(world.settings, file, key, 1, {"epochs": 7})
+    context = resolve(world.settings, file, key, 1, {"epochs": 7})
     assert asked(world.settings, file, key) == Asked(1, {"epochs": 7})
+    kept = runs.client(world.settings).get_run(context.mlflow_run)
+    assert (kept.info.run_name, kept.data.params) == (context.snapshot.version_name, {"epochs": "7", "size": "8"})
     assert asked(world.settings, file, f"{world.pipeline.pipeline}/other") is None  # an earlier release started it
 
 

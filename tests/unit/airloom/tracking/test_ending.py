@@ -73,3 +73,23 @@ def test_a_run_opens_again_and_takes_back_only_what_went_badly(small) -> None:
     end_run(small.settings, ctx.mlflow_run, "FINISHED", "deployed")
     open_again(small.settings, ctx.mlflow_run)
     assert seen(small, ctx.mlflow_run) == ("RUNNING", "deployed")
+
+
+def test_mlflow_calls_a_run_by_its_data_and_by_how_it_ended(small) -> None:
+    settings, api = small.settings, runs.client(small.settings)
+    experiment, run = runs.ensure_parent(settings, "small", "small/titled", {Tag.DATASET: "small@v1"})
+
+    def name() -> str:
+        return api.get_run(run).info.run_name
+
+    assert name() == "small@v1"
+    end_run(settings, run, "FAILED", "failed")
+    assert name() == "small@v1 · failed"
+    open_again(settings, run)
+    assert name() == "small@v1"
+    runs.log_metrics(api, run, {"test_accuracy": 0.98123, "test_mae": 2.5, "test_size_mb": 1.0}, 0)
+    end_run(settings, run, "FINISHED", "deployed")
+    assert name() == "small@v1 · accuracy 0.981 · deployed"
+    end_run(settings, run, "FINISHED", "refused", "mae")
+    assert name() == "small@v1 · mae 2.5 · refused"
+    assert runs.find_run(api, experiment, "small/titled").info.run_id == run  # by its key, whatever its name
