@@ -17,6 +17,7 @@ help: ## Show what there is
 
 install: .venv/.developing ## Make .venv with everything pinned by constraints.txt, what developing needs too
 
+EXTRAS := airflow,training,serving
 # What the demo needs. Nobody waits for mypy and transformers before the first look.
 .venv/.installed: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 with venv is needed: make install PYTHON=/path/to/python3.11"; exit 1; }
@@ -26,14 +27,14 @@ install: .venv/.developing ## Make .venv with everything pinned by constraints.t
 	@$(PIP) torch==2.13.0
 	@echo "[3/3] installing Airflow, MLflow, DVC, Optuna, Great Expectations and BentoML (some minutes the first time)"
 	@$(COMPILE) .venv/lib & $(PIP) setuptools hatchling editables; \
-	$(PIP) --no-build-isolation --use-pep517 --editable '.[airflow,training,serving]' && wait
+	$(PIP) --no-build-isolation --use-pep517 --editable '.[$(EXTRAS)]' && wait
 	@$(COMPILE) -j 0 .venv/lib || true  # some templates are no Python
-	@touch .venv/.installed
+	@echo "$(EXTRAS)" > .venv/.installed
 
+.venv/.developing: EXTRAS := airflow,training,serving,llm,dev# also of .venv/.installed, where that is made for this one
 .venv/.developing: .venv/.installed
-	@echo "installing what tests, checks and fine-tuning need"
-	@$(PIP) --no-build-isolation --use-pep517 --editable '.[airflow,training,serving,llm,dev]'
-	@$(COMPILE) -j 0 .venv/lib || true
+	@grep -qx "$(EXTRAS)" .venv/.installed || { echo "installing what tests, checks and fine-tuning need"; \
+	$(PIP) --no-build-isolation --use-pep517 --editable '.[$(EXTRAS)]' && { $(COMPILE) -j 0 .venv/lib || true; }; }
 	@touch .venv/.developing
 
 demo: .venv/.installed ## Take the digits from a commit to a served, traceable model

@@ -77,6 +77,7 @@ class DeployOperator(StepOperator):
             )
             run.finish(settings, ctx, outcome=run.DEPLOYED if ended.promoted else ended.outcome)
         if ended.promoted:
+            self.note(context, f"{ctx.snapshot.version_name}: version {registered.version} is the champion")
             return ended.deployment
         text = f"Version {registered.version} of {registered.model} does not serve: {ended}"
         self.log.warning("%s", text)  # Airflow logs no word of why a task is skipped

@@ -45,7 +45,8 @@ def test_permuted_labels_were_refused_and_the_champion_stayed(airloom) -> None:
     assert airloom.demo["served"] == "2"
     with AirflowApi(airloom.settings) as api:
         note = api.dag_run_or_none("digits", refused["run"])["note"]
-        assert api.dag_run_or_none("digits", airloom.demo["rounds"]["second"]["run"])["note"] is None
+        promoted = api.dag_run_or_none("digits", airloom.demo["rounds"]["second"]["run"])
+        assert promoted["note"] == "digits@v2: version 2 is the champion"
         assert "the gate refused the candidate" in api.log("digits", refused["run"], "gate", 1)
     assert note.startswith("The gate refused the candidate:\n- ")
     assert "accuracy" in note
