@@ -105,6 +105,7 @@ class Api:
             raise Refused(400, f"the body is no JSON: {error}") from None
         if not isinstance(body, dict) or not isinstance(body.get("instances"), list):
             raise Refused(400, f"the body must be {FORM}")
+        no_booleans = b"u" not in data and b"f" not in data  # neither true nor false
         name = found.get("model")
         if name is not None and "model" in body:
             raise Refused(400, 'the path names the model: leave "model" out', input="model")
@@ -115,7 +116,7 @@ class Api:
         return self._server.question(
             body["model"] if name is None else name,
             key,
-            lambda model: model.parse(body["instances"]),
+            lambda model: model.parse(body["instances"], no_booleans=no_booleans),
             extras_of(body.get("scores"), body.get("top")),
             version=found.get("version", ""),
         )

@@ -23,6 +23,7 @@ KINDS = {
     **{f"FP{bits}": f"float{bits}" for bits in (16, 32, 64)},
 }
 NAMES = {kind: name for name, kind in KINDS.items()}
+_OF_DTYPE = {np.dtype(kind): name for name, kind in KINDS.items()}  # whose text numpy makes slowly
 LENGTH = b"inference-header-content-length"
 BINARY = b"application/octet-stream"
 _MOST_RANKS = 32
@@ -209,7 +210,7 @@ def answer(
         if one.name not in outputs:
             raise Refused(400, f"{model} has no output {one.name[:80]!a}; it has {', '.join(outputs)}")
         values = np.ascontiguousarray(outputs[one.name])
-        told = {"name": one.name, "datatype": NAMES[str(values.dtype)], "shape": list(values.shape)}
+        told = {"name": one.name, "datatype": _OF_DTYPE[values.dtype], "shape": list(values.shape)}
         if one.binary:
             part = values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
             parts.append(part)
