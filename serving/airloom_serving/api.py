@@ -148,7 +148,10 @@ class Api:
         model = await self._server.model(found["model"], found.get("version", ""))
         name = self._server.short(model.name)
         example = None if model.example is None else {"instances": [model.example]}
-        more = {"classes": model.known_classes[:MOST_CLASSES], "example": example, "roles": self._roles(model)}
+        more: dict[str, Any] = {}
+        if put_back := self._server.reconciler.put_back.get(name):
+            more["put_back"] = put_back
+        more |= {"classes": model.known_classes[:MOST_CLASSES], "example": example, "roles": self._roles(model)}
         return Answer(orjson.dumps({"model": name, **self._about(model), "task": task_of(model), **more}))
 
     def _asleep(self) -> list[str]:
