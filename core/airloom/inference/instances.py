@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from math import prod
-from struct import error as NoNumber  # noqa: N812 - what it says of a cell
+from struct import error as struct_error
 from struct import pack
 from typing import Any
 
@@ -44,7 +44,7 @@ class InputSignature:
         Args:
             instances: as JSON has them.
             first: the place of the first of them, where they are a part of more.
-            no_booleans: whether it is known that none is among them; to look at each number costs as much as to read it.
+            no_booleans: whether it is known that none is among them: to look at each number costs as much as to read it
 
         Raises:
             InstancesRefused: one of them is not; it is named by its place, counted from 0.
@@ -294,5 +294,5 @@ def _packed(cells: list[Any]) -> Array | None:
     """Numbers as float64, three times as fast as numpy reads a list; None where one is none, or too large."""
     try:
         return np.frombuffer(pack(f"{len(cells)}d", *cells))
-    except (NoNumber, OverflowError):
+    except (struct_error, OverflowError):
         return None

@@ -237,7 +237,8 @@ def test_where_evidence_is_asked_one_that_has_none_never_serves(small, running):
     assert set(load.versions) == {first}
     assert set(load.statuses) == {200}
     assert not server.reconciler.errors  # not even fetched
-    assert client.get("/v1/models/small").json()["put_back"].startswith(f"version {plain} was made the champion by hand")
+    told = client.get("/v1/models/small").json()["put_back"]
+    assert told.startswith(f"version {plain} was made the champion by hand")
 
 
 def test_rollback_serves_the_previous_champion_within_two_seconds(small, running, monkeypatch):
