@@ -46,6 +46,7 @@ class Waiting:
 
     def __init__(self, values: Arrays, until: float, future: "asyncio.Future[Arrays]") -> None:
         self.values, self.until, self.future = values, until, future
+        self.kind: tuple[Any, ...]
         if len(values) == 1:
             ((name, array),) = values.items()
             self.rows, self.kind = len(array), (name, array.dtype, array.shape[1:])
