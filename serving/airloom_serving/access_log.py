@@ -1,11 +1,11 @@
 """One line for a request, in the server's log: each that failed here, and of all others a few a second."""
 
 import logging
-import os
 import re
 import time
 from contextvars import ContextVar
 
+from airloom.monitoring import prediction_id
 from airloom_serving.asgi import Scope
 
 LINES = 10  # a second, of requests that did not fail here
@@ -28,7 +28,7 @@ def names_of(scope: Scope) -> tuple[bytes, str]:
             given = value if _ID.fullmatch(value) else b""
         elif name == b"traceparent" and (found := _TRACE.fullmatch(value)):
             trace = found[1].decode()
-    return given or os.urandom(8).hex().encode(), trace
+    return given or b"%016x" % prediction_id.drawn(), trace
 
 
 class AccessLog:

@@ -105,6 +105,7 @@ class Api:
             raise Refused(400, f"the body is no JSON: {error}") from None
         if not isinstance(body, dict) or not isinstance(body.get("instances"), list):
             raise Refused(400, f"the body must be {FORM}")
+        no_booleans = b"u" not in data and b"f" not in data  # neither true nor false
         name = found.get("model")
         if name is not None and "model" in body:
             raise Refused(400, 'the path names the model: leave "model" out', input="model")
@@ -115,7 +116,7 @@ class Api:
         return self._server.question(
             body["model"] if name is None else name,
             key,
-            lambda model: model.parse(body["instances"]),
+            lambda model: model.parse(body["instances"], no_booleans=no_booleans),
             extras_of(body.get("scores"), body.get("top")),
             version=found.get("version", ""),
         )
@@ -147,7 +148,10 @@ class Api:
         model = await self._server.model(found["model"], found.get("version", ""))
         name = self._server.short(model.name)
         example = None if model.example is None else {"instances": [model.example]}
-        more = {"classes": model.known_classes[:MOST_CLASSES], "example": example, "roles": self._roles(model)}
+        more: dict[str, Any] = {}
+        if put_back := self._server.reconciler.put_back.get(name):
+            more["put_back"] = put_back
+        more |= {"classes": model.known_classes[:MOST_CLASSES], "example": example, "roles": self._roles(model)}
         return Answer(orjson.dumps({"model": name, **self._about(model), "task": task_of(model), **more}))
 
     def _asleep(self) -> list[str]:

@@ -2,9 +2,8 @@
 
 import json
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -17,8 +16,7 @@ PROBLEM = b"application/problem+json"
 VERSION, FIRST, ROWS = b"x-airloom-model-version", b"x-airloom-prediction-id", b"x-airloom-rows"
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What is sent back."""
 
     body: bytes

@@ -6,8 +6,8 @@ is run in the same turn of the event loop in which it was read, with what else w
 
 import asyncio
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any, Protocol
 
@@ -32,19 +32,28 @@ class Graph(Protocol):
         """What the graph answers."""
 
 
-@dataclass(slots=True)
 class Waiting:
-    """A request's inputs, (n, …) by name, and who waits for what comes out of them."""
+    """A request's inputs, (n, …) by name, and who waits for what comes out of them.
 
-    values: Arrays
-    until: float  # by the loop's clock
-    future: "asyncio.Future[Arrays]"
-    rows: int = field(init=False)
-    kind: tuple[Any, ...] = field(init=False)  # what has the same kind goes into one array
+    Attributes:
+        until: when it is too late, by the loop's clock.
+        rows: how many.
+        kind: what has the same kind goes into one array.
+        answers: to its rows, where they were made for the whole batch.
+    """
 
-    def __post_init__(self) -> None:
-        self.rows = len(next(iter(self.values.values())))
-        self.kind = tuple((name, array.dtype, array.shape[1:]) for name, array in self.values.items())
+    __slots__ = ("answers", "future", "kind", "rows", "until", "values")
+
+    def __init__(self, values: Arrays, until: float, future: "asyncio.Future[Arrays]") -> None:
+        self.values, self.until, self.future = values, until, future
+        self.kind: tuple[Any, ...]
+        if len(values) == 1:
+            ((name, array),) = values.items()
+            self.rows, self.kind = len(array), (name, array.dtype, array.shape[1:])
+        else:
+            self.rows = len(next(iter(values.values())))
+            self.kind = tuple((name, array.dtype, array.shape[1:]) for name, array in values.items())
+        self.answers: list[Any] | None = None
 
 
 class Batches:
@@ -56,25 +65,35 @@ class Batches:
     Args:
         model: whose graph is run.
         pool: its threads.
+        answers: makes the answers to all rows of a batch of what went into the graph and what came out of it, or None.
     """
 
-    def __init__(self, model: Graph, pool: ThreadPoolExecutor) -> None:
-        self._model, self._pool = model, pool
+    def __init__(
+        self,
+        model: Graph,
+        pool: ThreadPoolExecutor,
+        answers: Callable[[Arrays, Arrays], list[Any] | None] = lambda *_: None,
+    ) -> None:
+        self._model, self._pool, self._make = model, pool, answers
         self._waiting: list[Waiting] = []
         self._task: asyncio.Task[None] | None = None
         self._busy = False  # a flush is due, or a thread is at work
         self._seconds = float("inf")  # of a row lately
 
     async def run(self, values: Arrays, until: float) -> Arrays:
-        """What the graph answers to a few rows.
+        """What the graph answers to a few rows; see `ask`."""
+        return await self.ask(values, until).future
+
+    def ask(self, values: Arrays, until: float) -> Waiting:
+        """Have a few rows run, with others.
 
         Args:
             values: (n, …) by name.
             until: when it is too late, by the loop's clock.
 
-        Raises:
-            InstancesRefused: the graph refuses these values.
-            Ended: it did not answer in time.
+        Returns:
+            Whose future has what the graph answers; or InstancesRefused, as it refuses these values; or Ended, as it
+            did not answer in time.
         """
         loop = asyncio.get_running_loop()
         waiting = Waiting(values, until, loop.create_future())
@@ -82,7 +101,7 @@ class Batches:
         if not self._busy:
             self._busy = True
             loop.call_soon(self._flush)
-        return await waiting.future
+        return waiting
 
     def _flush(self) -> None:
         """Run what waits, on the loop as long as that is quick, else in a thread, after which this is called again."""
@@ -150,19 +169,32 @@ class Batches:
     def _answers(self, batch: list[Waiting], options: Any) -> list[Result]:
         """What each of a batch gets. Where the graph refuses them together each is asked alone: one is to blame."""
         if len(batch) > 1:
-            outputs = self._together(batch, options)
+            whole, outputs = self._together(batch, options)
             if isinstance(outputs, Ended):
                 return [outputs] * len(batch)
             if isinstance(outputs, dict) and (parts := _parted(outputs, [one.rows for one in batch])):
+                self._answer(batch, whole, outputs)
                 return list(parts)
         return [self._tried(one.values, options) for one in batch]
 
-    def _together(self, batch: list[Waiting], options: Any) -> Result:
+    def _answer(self, batch: list[Waiting], inputs: Arrays, outputs: Arrays) -> None:
+        """Make the answers of all requests at once: numpy costs the same for a row as for a batch."""
+        try:
+            answers, first = self._make(inputs, outputs), 0
+        except Exception:  # whatever it is: each request meets it by itself, and no other one waits for ever
+            return
+        if answers is None:
+            return
+        for one in batch:
+            one.answers = answers[first : first + one.rows]
+            first += one.rows
+
+    def _together(self, batch: list[Waiting], options: Any) -> tuple[Arrays, Result]:
         try:
             whole = {name: np.concatenate([one.values[name] for one in batch]) for name in batch[0].values}
         except Exception as error:  # no memory for all of them
-            return error
-        return self._tried(whole, options)
+            return {}, error
+        return whole, self._tried(whole, options)
 
     def _tried(self, values: Arrays, options: Any) -> Result:
         try:

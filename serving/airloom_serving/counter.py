@@ -43,7 +43,9 @@ class PredictionCounter:
         """Count answers; never waits for a disk or a network."""
         now = time.time()
         with self._lock:
-            total = self._totals.setdefault((model, version), Total(now))
+            total = self._totals.get((model, version))
+            if total is None:
+                total = self._totals[model, version] = Total(now)
             total.total += predictions
             total.last = now
             self._changed.add((model, version))

@@ -7,7 +7,7 @@ Series with the name of a model are told to those only who may have it: it says 
 
 import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from importlib import import_module
 from typing import Any
 
@@ -88,7 +88,8 @@ class Metrics:
             counted = tuple(counter.labels(model, version).inc for counter in (self.predictions, self.outside))
             self._answered[model, version] = counted
         counted[0](rows)
-        counted[1](outside)
+        if outside:
+            counted[1](outside)
 
 
 class Measured:
@@ -111,12 +112,12 @@ class Measured:
         request_id, trace = names_of(scope)
         REQUEST.set((request_id, trace))
 
-        async def watched(message: Any) -> None:
+        def watched(message: Any) -> Awaitable[None]:  # no coroutine of its own, for each of two messages
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id)]
-            await send(message)
+            return send(message)
 
         try:
             await self.app(scope, receive, watched)

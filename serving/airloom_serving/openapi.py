@@ -7,7 +7,7 @@ from airloom_serving.asgi import FIRST, PROBLEM, ROWS, VERSION
 from airloom_serving.description import Asked, Prediction, Problem
 from airloom_serving.frames import FORMS
 from airloom_serving.raw_bodies import RAW
-from airloom_serving.security import OPEN_PATHS
+from airloom_serving.security import METRICS, OPEN_PATHS
 from airloom_serving.tensors import KINDS
 
 JSON = "application/json"
@@ -24,6 +24,11 @@ ERRORS = {
     431: "The headers are too many or too long.",
     503: "Other requests take the room; ask again in a second.",
     504: "The model did not answer in time.",
+}
+OF_GET = ERRORS | {
+    400: "A header comes twice that may come once.",
+    413: "A body is too large; none is needed.",
+    503: "It is not loaded yet, or other requests take the room; ask again in a second.",
 }
 HEADERS = {
     VERSION: "Of the model that answered.",
@@ -168,11 +173,18 @@ def _operation(path: str, route: Described, tags: list[str]) -> dict[str, Any]:
         "parameters": [_in_path(name) for name in names],
     }
     if not route.body:
-        waits = path in ("/readyz", "/v2/health/ready", "/ping", "/health")
-        errors = [*([401] if path not in OPEN_PATHS else []), *([404] if names else []), *([503] if waits else [])]
-        return made | {"responses": {"200": answer} | _refusals(errors)}
+        return made | {"responses": {"200": answer} | _refusals(_errors_of_get(path, bool(names)), OF_GET)}
     body = {"required": True, "content": route.body}
     return made | {"requestBody": body, "responses": _predicted(answer) | _refusals(ERRORS)}
+
+
+def _errors_of_get(path: str, of_model: bool) -> list[int]:
+    """The statuses of a GET: those of the guard, and its own."""
+    is_open = path in OPEN_PATHS
+    waits = of_model or not is_open or path in ("/readyz", "/ping", "/health")
+    found = {400: True, 401: not is_open or path == METRICS, 403: of_model or path == "/status", 404: of_model}
+    found |= {413: not is_open, 415: True, 429: not is_open, 431: True, 503: waits}
+    return [status for status, comes in found.items() if comes]
 
 
 def _predicted(answer: dict[str, Any]) -> dict[str, Any]:
@@ -181,9 +193,9 @@ def _predicted(answer: dict[str, Any]) -> dict[str, Any]:
     return {"200": {**answer, "headers": headers}}
 
 
-def _refusals(statuses: Any) -> dict[str, Any]:
+def _refusals(statuses: Any, texts: dict[int, str] = ERRORS) -> dict[str, Any]:
     content = {PROBLEM.decode(): _schema("Problem")[JSON]}
-    return {str(status): {"description": ERRORS[status], "content": content} for status in statuses}
+    return {str(status): {"description": texts[status], "content": content} for status in statuses}
 
 
 def _in_path(name: str) -> dict[str, Any]:

@@ -1,8 +1,7 @@
 """A judged request, and what there is to tell."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from airloom.inference.instances import Instances
 from airloom.inference.model import Answers, Extras
@@ -29,8 +28,7 @@ class Candidate(Protocol):
         """Answer a question with one of the two."""
 
 
-@dataclass(frozen=True)
-class Question:
+class Question(NamedTuple):
     """A judged request.
 
     Attributes:
@@ -48,7 +46,7 @@ class Question:
     model: ServedModel
     instances: Instances
     judge: Judge | None = None
-    extras: Extras = field(default_factory=Extras)
+    extras: Extras = Extras()
     raw: bool = False
     beside: Candidate | None = None
     champion: ServedModel | None = None
@@ -62,11 +60,10 @@ class Question:
             InstancesRefused: it does not take the instances.
         """
         assert self.judge is not None  # noqa: S101 - whoever asks two versions gives one
-        return replace(self, model=model, instances=self.judge(model), role=role)
+        return self._replace(model=model, instances=self.judge(model), role=role)
 
 
-@dataclass(frozen=True)
-class Told:
+class Told(NamedTuple):
     """What there is to tell.
 
     Attributes:

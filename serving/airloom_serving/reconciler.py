@@ -21,7 +21,7 @@ from airloom_serving.source import Loading, Source
 from airloom_serving.verdicts import Checkers, Refused
 
 log = logging.getLogger(__name__)
-POLL_SECONDS = 2.0
+POLL_SECONDS = 1.0  # so that a roll-back serves within two, loading included
 LONGEST_PAUSE = 60.0
 LONGEST_REFUSAL = 3600.0  # a check that fails costs its whole time
 CANDIDATE = " (candidate)"  # behind a model's name: the version that is on its way to be its champion
@@ -125,6 +125,7 @@ class Reconciler(Source):
         with self._lock:
             self._wanted = wanted | candidates
             self.rollouts = rollouts
+            self.put_back = {name: one.record.put_back for name, one in found.items() if one.record.put_back}
             self.errors = {name: text for name, text in self.errors.items() if name in self._wanted}
             self.errors |= {f"{name} (record)": one.problem for name, one in found.items() if one.problem}
             self._promote_candidates()
@@ -272,7 +273,7 @@ class Reconciler(Source):
 
     def _may_adopt(self, name: str, one: Desired) -> bool:
         """Whether to write into the record now that an alias was moved; what failed is tried again later."""
-        key = name, f"alias {one.champion}"
+        key = name, f"alias {one.alias or one.champion}"
         if time.monotonic() < self._retries.get(key, Retry()).not_before:
             return False
         self._retries[key] = self._retries.get(key, Retry()).later(LONGEST_PAUSE)
@@ -285,7 +286,10 @@ class Reconciler(Source):
             log.warning("the record of %s does not follow its alias: %s", name, str(error)[:300])
             return
         with self._lock:
-            self._retries.pop((name, f"alias {one.champion}"), None)
-        if record is not None:
+            self._retries.pop((name, f"alias {one.alias or one.champion}"), None)
+        if record is not None and record.put_back:
+            log.warning("%s: %s", name, record.put_back)
+            self.wake()
+        elif record is not None:
             log.info("%s: version %s is the champion, %s", name, record.champion or "none", record.by)
             self.wake()

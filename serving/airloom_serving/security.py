@@ -64,7 +64,9 @@ class Guard:
         """What is answered instead of the app; from here on `GRANT` is what this request may do."""
         if len(scope["headers"]) > MOST_HEADERS:
             return refusal(431, f"a request may have {MOST_HEADERS} headers")
-        authorization = presented(scope["path"], headers.get(b"authorization", b""))
+        authorization = headers.get(b"authorization", b"")
+        if not authorization.startswith(b"Bearer "):
+            authorization = presented(scope["path"], authorization)
         grant = self._access.of(authorization)
         if grant is None and (not is_open or (authorization and scope["path"] == METRICS)):
             return refusal(401, WITHOUT, (b"www-authenticate", b"Bearer"))

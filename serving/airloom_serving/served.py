@@ -1,8 +1,7 @@
 """A model that answers requests, and no more of them at once than the limits say."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -10,12 +9,13 @@ from pathlib import Path
 from typing import Any, Self
 
 from airloom import agreement
+from airloom.errors import InstancesRefused
 from airloom.golden import Golden
-from airloom.inference.instances import Instances, TooMany
+from airloom.inference.instances import InputSignature, Instances, TooMany
 from airloom.inference.model import LoadedModel
 from airloom.monitoring.log_key import log_key
 from airloom.tracking.tags import Tag
-from airloom_serving.batches import Batches
+from airloom_serving.batches import Arrays, Batches
 from airloom_serving.examples import example_of
 from airloom_serving.limits import MOST_ASKED, MOST_INSTANCES, MOST_VALUES, THREADS_A_MODEL
 from airloom_serving.logged_inputs import InputForm, form_of
@@ -74,20 +74,9 @@ class ServedModel(LoadedModel):
         self.inputs = form_of(self.signature, tags.get(Tag.LOG, ""), partial(log_key, home), label)
         return self
 
-    @contextmanager
-    def place(self) -> Iterator[None]:
-        """A place among the requests that are answered or wait.
-
-        Raises:
-            Busy: too many wait already.
-        """
-        if self.asked >= MOST_ASKED:
-            raise Busy(f"{self.asked} requests wait for {self.name}; ask again later")
-        self.asked += 1
-        try:
-            yield
-        finally:
-            self.asked -= 1
+    def place(self) -> "Place":
+        """A place among the requests that are answered or wait."""
+        return Place(self)
 
     @cached_property
     def pool(self) -> ThreadPoolExecutor:
@@ -97,10 +86,30 @@ class ServedModel(LoadedModel):
     @cached_property
     def batches(self) -> Batches:
         """Where small requests are answered, together with others."""
-        return Batches(self, self.pool)
+        return Batches(self, self.pool, self.short_answers)
 
-    def parse(self, instances: Any) -> Instances:
+    def short_answers(self, inputs: Arrays, outputs: Arrays) -> list[Any] | None:
+        """The answers to the rows of several requests, made at once; None where each is to be looked at by itself.
+
+        Args:
+            inputs: of the graph, (n, …) by name.
+            outputs: likewise.
+        """
+        if len(outputs) > 1 or (self.task is not None and self.task.name != "classification"):
+            return None
+        rows = len(next(iter(inputs.values())))
+        try:
+            answers = self.answered(Instances(rows, 0, 1), [(inputs, outputs)])
+        except InstancesRefused:  # one is to blame
+            return None
+        return None if answers.outside else answers.predictions
+
+    def parse(self, instances: Any, *, no_booleans: bool = False) -> Instances:
         """Judge what came as a list of JSON.
+
+        Args:
+            instances: the list.
+            no_booleans: whether it is known that none is among them.
 
         Raises:
             TooMany: a request may hold fewer.
@@ -113,6 +122,8 @@ class ServedModel(LoadedModel):
                 f"at most {max(1, MOST_VALUES // values)} instances a request, as each becomes {values} numbers; "
                 f"these are {len(instances)}"
             )
+        if no_booleans and isinstance(self.signature, InputSignature):
+            return self.limited(self.signature.judge(instances, no_booleans=True))
         return self.limited(super().parse(instances))
 
     def check_count(self, rows: int) -> None:
@@ -138,3 +149,26 @@ class ServedModel(LoadedModel):
                 f"these are {judged.rows}"
             )
         return judged
+
+
+class Place:
+    """A place among the requests that are answered or wait; a generator for each request would cost twice as much."""
+
+    __slots__ = ("_model",)
+
+    def __init__(self, model: ServedModel) -> None:
+        self._model = model
+
+    def __enter__(self) -> None:
+        """Take it.
+
+        Raises:
+            Busy: too many wait already.
+        """
+        if self._model.asked >= MOST_ASKED:
+            raise Busy(f"{self._model.asked} requests wait for {self._model.name}; ask again later")
+        self._model.asked += 1
+
+    def __exit__(self, *_: object) -> None:
+        """Give it back."""
+        self._model.asked -= 1

@@ -5,6 +5,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -36,6 +37,7 @@ from airloom_serving.source import Source
 
 T = TypeVar("T")
 CHAMPION = "champion"
+NONE = Extras()
 WAKES = 3  # tries to ask a model that others push out of memory again
 log = logging.getLogger(__name__)
 
@@ -163,7 +165,8 @@ class Server:
             Refused: no such model is served.
             InstancesRefused: it does not take the instances.
         """
-        extras, model = extras or Extras(), self.served(name, version)
+        model = self.served(name, version)
+        extras = NONE if extras is None else extras
         beside = None if version else self.reconciler.besides.get(self.short(model.name))
         if self.reconciler.shelf.room:
             self.reconciler.shelf.used(self.short(model.name))
@@ -260,8 +263,15 @@ class Server:
             finally:
                 deadline.cancel()
                 terminate(options)  # a request that was cancelled leaves no graph behind
-        parts = [(values, await model.batches.run(values, until)) for values in instances]
-        answers = model.answered(instances, parts, question.extras)
+        parts, made = list[tuple[dict[str, Any], dict[str, Any]]](), list[list[Any] | None]()
+        for values in instances:
+            waiting = model.batches.ask(values, until)
+            parts.append((values, await waiting.future))
+            made.append(waiting.answers)
+        if len(made) == 1 and made[0] is not None and not (question.extras.scores or question.extras.top):
+            answers = Answers(made[0], instances.outside)
+        else:
+            answers = model.answered(instances, parts, question.extras)
         scored = None
         if tells_classes(model.task, len(model.graph.outputs)):
             scored = Scored(model.processing, model.task, [next(iter(outputs.values())) for _, outputs in parts])
@@ -354,7 +364,12 @@ class Server:
 
     def short(self, model: str) -> str:
         """A model's name without that of this installation."""
-        return shown_model(model, self.installation)
+        return _short(model, self.installation)
+
+
+@lru_cache(4096)  # each request asks several times, and names of requests are no more than that many
+def _short(model: str, installation: str) -> str:
+    return shown_model(model, installation)
 
 
 def _joined(parts: list[dict[str, Any]]) -> dict[str, Any]:

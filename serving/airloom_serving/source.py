@@ -24,6 +24,7 @@ class Source:
         self.models: dict[str, ServedModel] = {}  # in memory, by short name
         self.besides: dict[str, Beside] = {}  # the candidates that may answer, by the name of their champion
         self.rollouts: dict[str, tuple[int, Rollout]] = {}  # what the registry said last, with the generation
+        self.put_back: dict[str, str] = {}  # by model: which version was moved by hand without evidence
         self.errors: dict[str, str] = {}
         self.loading: dict[str, Loading] = {}
         self.shelf = shelf or Shelf(0)

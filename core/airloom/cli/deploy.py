@@ -120,6 +120,8 @@ def _shown(model: str, stands: "Standing") -> str:
     record = stands.deployment
     by = f", {record['by']}" if record.get("by") else ""
     lines = [f"{model}: version {record['champion'] or 'none'} is the champion (generation {record['generation']}{by})"]
+    if record.get("put_back"):
+        lines.append(record["put_back"])
     if stands.verdict is not None and stands.counts is not None:
         rollout = record["rollout"]
         stage = rollout["stages"][rollout["at"]]

@@ -138,7 +138,10 @@ def sign(version: Reference, json_: Json = False) -> None:
 
 @app.command()
 def rollback(model: Annotated[str, typer.Argument(help="Name of the model.")], json_: Json = False) -> None:
-    """Make the previous champion the champion again; a version on its way is taken back, and the champion stays."""
+    """Make the previous champion the champion again; a version on its way is taken back, and the champion stays.
+
+    The model servers serve it within two seconds. `airloom rollback` and `airloom model rollback` are the same.
+    """
     from airloom.deployment import rollouts
 
     _print_deployment(rollouts.roll_back(load(), model), model, as_json=json_)

@@ -18,14 +18,17 @@ class Desired:
     """What should serve of one model.
 
     Attributes:
-        champion: the version with the alias; empty for none.
+        champion: the version with the alias; empty for none. Where evidence is asked of one that a person moved the
+            alias to, the record's until somebody has looked.
         record: what the deployment record says.
         problem: why there is none; empty where there is.
+        alias: the version that waits for that look; empty for none.
     """
 
     champion: str
     record: Deployment
     problem: str = ""
+    alias: str = ""
 
     @property
     def rollout(self) -> Rollout | None:
@@ -35,7 +38,7 @@ class Desired:
     @property
     def is_moved(self) -> bool:
         """Whether a person moved the alias past the record."""
-        return not self.problem and self.champion != self.record.champion
+        return not self.problem and (self.alias or self.champion) != self.record.champion
 
 
 def desired(client: "MlflowClient", installation: str) -> dict[str, Desired]:
@@ -52,6 +55,9 @@ def desired(client: "MlflowClient", installation: str) -> dict[str, Desired]:
 
 def _of(champion: str, tags: dict[str, str]) -> Desired:
     try:
-        return Desired(champion, Deployment.of_tags(tags))
+        record = Deployment.of_tags(tags)
     except RegistryError as error:
         return Desired(champion, Deployment(), str(error))
+    if record.evidence and champion and champion != record.champion:
+        return Desired(record.champion, record, alias=champion)
+    return Desired(champion, record)

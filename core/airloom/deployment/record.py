@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING, Any, Self
 from airloom.contracts import Record
 from airloom.deployment.generations import advance, generation
 from airloom.deployment.rollout import CANARY, SHADOW, Counts, Rollout, now
-from airloom.errors import RegistryError
-from airloom.registry import models
+from airloom.errors import RegistryError, SignatureRefused
+from airloom.registry import models, signatures
 from airloom.settings import Settings
 from airloom.tracking import runs
 from airloom.tracking.claim import claim
-from airloom.tracking.tags import Tag
+from airloom.tracking.tags import READY, Tag
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 BY_HAND, INTERRUPTED = "by hand", "an interrupted deployment"  # who moved an alias
+ENDED_BACK = "put back"  # what came of it
 ENDINGS = 5  # rollouts of a version whose end its tag tells
+_LATER = ("by", "rollout", "evidence", "put_back")  # keys that earlier releases do not all know
 _TEXT = 300  # characters of a reason in a tag
 
 
@@ -33,10 +35,12 @@ class Deployment(Record):
     at: str = ""  # ISO 8601, UTC
     by: str = ""  # who changed it, where that is known
     rollout: Rollout | None = None  # a version on its way to be the champion
+    evidence: bool = False  # whether a version that a person gives the alias needs it; see `deploy.by_hand`
+    put_back: str = ""  # which version had none, and why it does not serve
 
     def to_dict(self) -> dict[str, Any]:
         """As an earlier release reads it too, where nothing is in it that it does not know."""
-        return {name: value for name, value in super().to_dict().items() if value or name not in ("by", "rollout")}
+        return {name: value for name, value in super().to_dict().items() if value or name not in _LATER}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
@@ -106,7 +110,8 @@ def deploy(settings: Settings, model: str, version: str, by: str = "") -> Deploy
 def adopt(settings: Settings, model: str) -> Deployment | None:
     """Take over what a person did with MLflow's own means: the alias `champion` says another version than the record.
 
-    It becomes a generation of its own, and ends a rollout.
+    It becomes a generation of its own, and ends a rollout. Where the champion's pipeline asks for evidence and the
+    version has none, the alias is put back, which is a generation too: record and version tell why.
 
     Args:
         settings: of this installation.
@@ -116,19 +121,52 @@ def adopt(settings: Settings, model: str) -> Deployment | None:
         The new record; None where both say the same, or a deployment is just being written.
     """
 
-    before = current(settings, model)
-    by = INTERRUPTED if before.generation == generation(settings, model) + 1 else BY_HAND  # see `change`: it was killed
+    known = current(settings, model)
+    by = INTERRUPTED if known.generation == generation(settings, model) + 1 else BY_HAND  # see `change`: it was killed
+    alias, problem = "", ""
+    if known.evidence and by == BY_HAND:
+        with runs.connection_errors(settings):
+            moved = models.champion(runs.client(settings), model)
+        alias = str(moved.version) if moved else ""
+        problem = _lacks_evidence(settings, model, alias) if alias not in ("", known.champion) else ""
 
     def wanted(before: Deployment, serving: str) -> Deployment | None:
         if serving == before.champion:
             return None
+        if before.evidence and by == BY_HAND and serving != alias:
+            return None  # moved once more since; the next look finds it
+        if problem:
+            text = f"version {serving} was made the champion by hand and is put back: {problem}"
+            return before.with_(by=BY_HAND, put_back=text[:_TEXT])
         return _with_champion(before, before.champion, serving).with_(by=by, rollout=None)
 
     try:
-        after = change(settings, model, wanted, "what an alias says", aliases=False, ending=f"another champion, {by}")
+        ending = "" if problem else f"another champion, {by}"
+        after = change(settings, model, wanted, "what an alias says", aliases=bool(problem), ending=ending)
     except Overtaken:
         return None
-    return None if after == before else after
+    if after == known:
+        return None
+    if problem:
+        told = {"ended": f"{ENDED_BACK}: {after.put_back}"[:_TEXT], "stage": BY_HAND, "since": after.at, "at": after.at}
+        _add_ending(runs.client(settings), model, alias, told | {"generation": after.generation, "counts": {}})
+    return after
+
+
+def _lacks_evidence(settings: Settings, model: str, version: str) -> str:
+    """Why a version may not serve where evidence is asked; empty where it may.
+
+    One that a person registered over the gate's refusal, with a reason, has evidence: both are on record.
+    """
+    with runs.connection_errors(settings):
+        found = runs.client(settings).get_model_version(model, version)  # which Airloom need not have made
+    try:
+        signatures.check(settings, found)
+    except SignatureRefused as error:
+        return error.message
+    if found.tags.get(Tag.STATE) != READY or not found.tags.get(Tag.EVIDENCE):
+        return "no gate let it pass; run its pipeline, or `airloom model promote` a version that has evidence"
+    return ""
 
 
 class Overtaken(RegistryError):
@@ -178,6 +216,9 @@ def change(
                 raise Overtaken(message, "look at what serves now, then deploy again")
             if version:
                 models.deployable(settings, model, version)  # once more: a collection may have been here
+            if after.champion and after.champion != before.champion:
+                asks = client.get_model_version(model, after.champion).tags.get(Tag.BY_HAND) == "evidence"
+                after = after.with_(evidence=asks, put_back="")
             if before.rollout is not None and ending:
                 _tell_end(client, model, before, ending, counts or Counts())
             _write(client, model, after, aliases=aliases)
@@ -203,12 +244,14 @@ def _tell_end(client: "MlflowClient", model: str, before: Deployment, ending: st
     """Keep on the version how its rollout ended: the record forgets it."""
     rollout = before.rollout
     assert rollout is not None  # noqa: S101 - asked before
-    tags = client.get_model_version(model, rollout.version).tags
-    known = json.loads(tags.get(Tag.ROLLOUT, "[]"))
     told: dict[str, Any] = {"ended": ending[:_TEXT], "stage": str(rollout.stage), "since": rollout.since, "at": now()}
     told |= {"generation": before.generation, "counts": {name: n for name, n in counts.to_dict().items() if n}}
-    known = [*known, told][-ENDINGS:]
-    client.set_model_version_tag(model, rollout.version, Tag.ROLLOUT, json.dumps(known))
+    _add_ending(client, model, rollout.version, told)
+
+
+def _add_ending(client: "MlflowClient", model: str, version: str, told: dict[str, Any]) -> None:
+    known = json.loads(client.get_model_version(model, version).tags.get(Tag.ROLLOUT, "[]"))
+    client.set_model_version_tag(model, version, Tag.ROLLOUT, json.dumps([*known, told][-ENDINGS:]))
 
 
 def _write(client: "MlflowClient", model: str, deployment: Deployment, *, aliases: bool) -> None:

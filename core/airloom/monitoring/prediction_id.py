@@ -8,6 +8,7 @@ tells the row, and the time is that of model and data: the same row always has t
 
 import hashlib
 import os
+import struct
 import time
 import uuid
 from collections.abc import Sequence
@@ -23,16 +24,26 @@ _LOW = 30  # bits of a number that stand behind the variant
 _MASK = (1 << _LOW) - 1
 _FEW = 8  # ids that are made one by one as quickly as at once
 _VERSION, _VARIANT = 0x7 << 12, 0b10 << 62  # of RFC 9562, in the upper and in the lower 64 bits
+_drawn: list[int] = []
+os.register_at_fork(after_in_child=_drawn.clear)  # what its parent drew the parent gives too
 _DIGITS = [place for place in range(36) if place not in (8, 13, 18, 23)]  # of the text; a dash stands at the others
+
+
+def drawn() -> int:
+    """64 random bits of the system, many asked for at once: each such call costs as much as all else of an id."""
+    while True:  # of several threads each takes its own, and another one may take the last
+        try:
+            return _drawn.pop()
+        except IndexError:
+            _drawn.extend(struct.unpack("512Q", os.urandom(4096)))
 
 
 def new(model: str, version: str) -> str:
     """A fresh id: 48 bits of milliseconds, 42 random bits, 32 bits of hash."""
-    number = int.from_bytes(os.urandom(6)) % NUMBERS
-    upper = time.time_ns() // 1_000_000 << 16 | _VERSION | number >> _LOW
-    lower = _VARIANT | (number & _MASK) << 32 | short_hash(model, version)
-    text = f"{upper << 64 | lower:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    number = drawn() % NUMBERS
+    upper = f"{time.time_ns() // 1_000_000 << 16 | _VERSION | number >> _LOW:016x}"
+    lower = f"{_VARIANT | (number & _MASK) << 32 | short_hash(model, version):016x}"
+    return f"{upper[:8]}-{upper[8:12]}-{upper[12:]}-{lower[:4]}-{lower[4:]}"
 
 
 def several(model: str, version: str, count: int) -> list[str]:

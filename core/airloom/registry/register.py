@@ -164,10 +164,13 @@ def lineage(
     override = {Tag.OVERRIDE: json.dumps(decision.override)} if decision.override else {}
     pipeline = definition(ctx)
     logged = {Tag.LOG: pipeline.log.model_dump_json()} if pipeline.log else {}
+    by_hand = pipeline.deploy.by_hand if pipeline.deploy else "adopt"
+    asked = {Tag.BY_HAND: by_hand} if by_hand != "adopt" else {}
     return (
         inherited
         | override
         | logged
+        | asked
         | {
             Tag.MODEL_URI: trained.model_uri,
             Tag.DIGESTS: json.dumps(trained.digests),

@@ -65,6 +65,11 @@ class DeploySection(Section):
     steps: list[DeployStep] = Field(
         default=["champion"], min_length=1, max_length=8, description="what an accepted version becomes, in order"
     )
+    by_hand: Literal["adopt", "evidence"] = Field(
+        default="adopt",
+        description="a version that a person gives the alias `champion` in MLflow serves; with `evidence` one that the "
+        "gate never let pass is put back",
+    )
     roll_back_when: LimitsSection = Field(default=LimitsSection(), description="what takes it back on the way")
 
     @field_validator("steps")

@@ -59,6 +59,7 @@ class Tag:
     EVIDENCE = "airloom.evidence"
     EVIDENCE_SHA256 = "airloom.evidence.sha256"
     OVERRIDE = "airloom.override"
+    BY_HAND = "airloom.by_hand"  # of a version: what `deploy.by_hand` says, where that is not `adopt`
     CARD = "airloom.card"
     LOG = "airloom.log"  # of a version: what the prediction log keeps of the inputs, `log` of the pipeline file as JSON
 

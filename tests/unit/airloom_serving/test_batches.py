@@ -70,6 +70,18 @@ def test_what_arrived_together_is_one_run():
     assert graph.asked == [64]
 
 
+def test_answers_that_cannot_be_made_for_a_batch_leave_nobody_waiting():
+    async def ask():
+        with ThreadPoolExecutor(1) as pool:
+            queue = Batches(Graph(steady=True), pool, lambda *_: 1 / 0)
+            until = asyncio.get_running_loop().time() + 20
+            asked = [queue.ask({"input": np.full((1, 2), number)}, until) for number in range(3)]
+            found = await asyncio.wait_for(asyncio.gather(*(one.future for one in asked)), 10)
+            return [output["output"][0, 0] for output in found], [one.answers for one in asked]
+
+    assert asyncio.run(ask()) == ([0, 2, 4], [None] * 3)
+
+
 def test_while_a_graph_runs_the_next_batch_gathers():
     graph = Graph(seconds=0.05)
 

@@ -12,11 +12,15 @@ from starlette.testclient import TestClient
 
 from airloom.pictures import Picture
 from airloom.processing import Processing, Tokenise
+from airloom.registry import tokens
+from airloom.settings import Settings
+from airloom_serving.access import Access
 from airloom_serving.api import build
 from airloom_serving.frames import FORMS
 from airloom_serving.openapi import ROUTES, complete
 from airloom_serving.raw_bodies import RAW
 from airloom_serving.routes import FIXED, OF_A_MODEL
+from airloom_serving.security import Guard
 from airloom_serving.served import ServedModel
 
 DOORS = ["/predict", *(path for path, route in ROUTES.items() if route.body)]
@@ -133,6 +137,28 @@ def test_what_is_described_is_what_answers(client):
     for path, route in ROUTES.items():
         where = path.replace("{model}", "small").replace("{version}", "7")
         assert client.get(where).status_code == (405 if route.body else 503 if _waits(path) else 200), path
+
+
+def test_each_status_of_a_get_is_described(server, tmp_path):
+    """Whoever generates a client from the document knows of the 403 too."""
+    document = complete(specification())["paths"]
+    installation = Settings(home=tmp_path, project=tmp_path)
+    _, other = tokens.create(installation, "other", ["predict:other"])
+    guard = Guard(build(server), Access("own", tokens.file_of(installation)))
+    app = TestClient(guard, raise_server_exceptions=False)
+    askers = {"nobody": {}, "own": {"Authorization": "Bearer own"}, "other": {"Authorization": f"Bearer {other}"}}
+    askers["many headers"] = {f"x-{number}": "1" for number in range(101)}
+    askers["pickle"] = askers["own"] | {"Content-Type": "application/x-pickle"}
+    askers["large"] = askers["own"] | {"Content-Length": str(10**9)}
+    seen = set()
+    for path, route in ROUTES.items():
+        if not route.body:
+            for asker, headers in askers.items():
+                where = path.replace("{model}", "small").replace("{version}", "7")
+                status = str(app.get(where, headers=headers, follow_redirects=False).status_code)
+                assert status in document[path]["get"]["responses"], (path, asker, status)
+                seen.add(status)
+    assert seen >= {"200", "401", "403", "404", "413", "415", "431", "503"}
 
 
 def _waits(path):

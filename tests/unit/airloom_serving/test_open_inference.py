@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 
 from airloom.monitoring import prediction_id
 from airloom.processing import Processing, Tokenise
+from airloom_serving import tensors
 from airloom_serving.api import build
 from airloom_serving.asgi import Refused
 from airloom_serving.served import ServedModel
@@ -127,6 +128,22 @@ def test_no_bytes_are_more_than_refused(body, length):
         read(body, None if length is None else str(length).encode())
     except Refused as error:
         assert error.answer.status == 400
+
+
+def test_a_head_that_comes_again_is_not_parsed_again_and_its_bytes_are_judged(monkeypatch):
+    rows = np.arange(12, dtype=np.float32).reshape(2, 6)
+    one = tensor("input", rows, parameters={"binary_data_size": rows.nbytes})
+    body, length = framed({"inputs": [one]}, rows.tobytes())
+    first = read(body, length)
+    monkeypatch.setattr(tensors.orjson, "loads", lambda _: pytest.fail("it is known"))
+    again = read(body[: -rows.nbytes] + (rows + 1).tobytes(), length)
+    monkeypatch.undo()
+    assert (first.inputs["input"] == rows).all()
+    assert (again.inputs["input"] == rows + 1).all()
+    assert (again.id, again.outputs, again.binary) == (first.id, first.outputs, first.binary)
+    for wrong in (body[:-4], body + b"0000"):
+        with pytest.raises(Refused, match="bytes"):
+            read(wrong, length)
 
 
 def test_bytes_without_an_owner_are_refused():

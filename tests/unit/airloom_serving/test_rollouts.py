@@ -18,10 +18,11 @@ from airloom.deployment.record import current, deploy
 from airloom.deployment.rollout import CANARY, SHADOW, Counts, Limits, Rollout, Stage
 from airloom.errors import MlflowAway
 from airloom.registry import models
+from airloom.spec.pipeline import Pipeline
 from airloom.tracking import runs
 from airloom_serving import reconciler as reconciling
 from airloom_serving import rollouts as judging
-from airloom_serving.reconciler import CANDIDATE, Reconciler
+from airloom_serving.reconciler import CANDIDATE, POLL_SECONDS, Reconciler
 from airloom_serving.rollouts import Rollouts
 from airloom_serving.server import Server
 from airloom_serving.verdicts import Checkers
@@ -220,6 +221,41 @@ def test_a_champion_moved_by_hand_ends_it_and_serves(small, running):
     until(lambda: current(small.settings, "small").by == "by hand")
     assert rollouts.ended(small.settings, "small", second, begun.generation).outcome == "another champion, by hand"
     assert not server.reconciler.besides
+
+
+def test_where_evidence_is_asked_one_that_has_none_never_serves(small, running):
+    values = small.pipeline.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    small.pipeline = Pipeline.model_validate(values | {"deploy": {"by_hand": "evidence"}})
+    first = deploy(small.settings, "small", small.register("one").version).champion
+    server, client = running
+    until(lambda: "small" in server.reconciler.models)
+    api = runs.client(small.settings)
+    plain = api.create_model_version("small", models.uri_of(models.get_version(small.settings, "small", first))).version
+    with Load(client) as load:
+        api.set_registered_model_alias("small", "champion", plain)
+        until(lambda: "put_back" in client.get("/v1/models/small").json())
+    assert set(load.versions) == {first}
+    assert set(load.statuses) == {200}
+    assert not server.reconciler.errors  # not even fetched
+    told = client.get("/v1/models/small").json()["put_back"]
+    assert told.startswith(f"version {plain} was made the champion by hand")
+
+
+def test_rollback_serves_the_previous_champion_within_two_seconds(small, running, monkeypatch):
+    monkeypatch.setattr(reconciling, "POLL_SECONDS", POLL_SECONDS)  # that of a started server
+    first, second = (small.register(key).version for key in ("one", "two"))
+    server, _ = running
+    for version in (first, second):
+        deploy(small.settings, "small", version)
+        until(lambda wanted=version: server.reconciler.models.get("small") and served_version(server) == wanted)
+    began = time.monotonic()
+    rollouts.roll_back(small.settings, "small")
+    until(lambda: served_version(server) == first)
+    assert time.monotonic() - began < 2
+
+
+def served_version(server):
+    return server.reconciler.models["small"].version
 
 
 def test_a_promoted_candidate_is_not_loaded_again(small, checkers, monkeypatch):

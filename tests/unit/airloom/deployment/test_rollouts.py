@@ -11,6 +11,8 @@ from airloom.deployment.judge import GO_ON, HOLD, KEEP, ROLL_BACK, Verdict
 from airloom.deployment.record import BY_HAND, INTERRUPTED, Deployment, adopt, current, deploy
 from airloom.deployment.rollout import CANARY, SHADOW, Counts, Limits, Rollout, Stage
 from airloom.errors import ConfigError, RegistryError
+from airloom.registry import models
+from airloom.spec.pipeline import Pipeline
 from airloom.tracking import runs
 from airloom.tracking.tags import Tag
 
@@ -93,6 +95,52 @@ def test_a_second_deployment_is_refused_and_the_first_can_be_stopped(two):
     with pytest.raises(RegistryError, match="no version is on its way"):
         rollouts.stop(small.settings, "small")
     begin(small, third)
+
+
+@pytest.fixture
+def asked(small):
+    """A champion whose pipeline asks for evidence, and a version that nobody judged: made with MLflow alone."""
+    values = small.pipeline.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    small.pipeline = Pipeline.model_validate(values | {"deploy": {"by_hand": "evidence"}})
+    first = small.register("one").version
+    assert deploy(small.settings, "small", first).evidence
+    files = models.uri_of(models.get_version(small.settings, "small", first))
+    return small, first, str(runs.client(small.settings).create_model_version("small", files).version)
+
+
+def test_where_evidence_is_asked_a_version_without_it_is_put_back(asked):
+    small, first, plain = asked
+    client = runs.client(small.settings)
+    client.set_registered_model_alias("small", "champion", plain)
+    wanted = desired(client, "")["small"]
+    assert (wanted.champion, wanted.alias, wanted.is_moved) == (first, plain, True)  # it never serves
+    after = adopt(small.settings, "small")
+    assert (after.champion, after.by, after.generation) == (first, BY_HAND, 2)
+    assert after.put_back.startswith(f"version {plain} was made the champion by hand and is put back: ")
+    assert aliases(small) == {"champion": first}
+    (told,) = json.loads(client.get_model_version("small", plain).tags[Tag.ROLLOUT])
+    assert (told["ended"].partition(": ")[0], told["stage"], told["generation"]) == ("put back", "by hand", 2)
+    assert adopt(small.settings, "small") is None
+    assert Deployment.from_dict(after.to_dict()) == after
+
+
+def test_where_evidence_is_asked_a_version_with_it_is_adopted(asked):
+    small, first, plain = asked
+    client, second = runs.client(small.settings), small.register("two").version
+    client.set_registered_model_alias("small", "champion", plain)
+    assert adopt(small.settings, "small").put_back
+    client.set_registered_model_alias("small", "champion", second)
+    after = adopt(small.settings, "small")
+    assert (after.champion, after.previous, after.by) == (second, first, BY_HAND)
+    assert (after.put_back, after.evidence) == ("", True)
+
+
+def test_a_rollout_goes_on_where_another_version_is_put_back(asked):
+    small, _, plain = asked
+    small.settings.server_url = "http://127.0.0.1:1"
+    begun = begin(small, small.register("two").version)
+    runs.client(small.settings).set_registered_model_alias("small", "champion", plain)
+    assert adopt(small.settings, "small").rollout == begun.rollout
 
 
 def test_without_a_champion_it_serves_at_once_and_without_a_server_not_at_all(small):
