@@ -10,6 +10,7 @@ from airloom.settings import load
 
 if TYPE_CHECKING:
     from airloom.quality.drift import DriftReport, RankedFeature
+    from airloom.quality.estimate import EstimatedVersion
 
 SHOWN = 20  # features
 
@@ -31,23 +32,29 @@ def drift(
 
     Inputs are compared as far as the prediction log keeps them. Drift explains; it does not say that a model is worse.
 
+    Without labels the accuracy is estimated from logged scores, supposing no concept drift; labels check it later.
+
     Example: airloom drift digits --since 7d --window 1d --html drift.html
     """
     from airloom.errors import ConfigError
     from airloom.monitoring.moments import moment
     from airloom.quality.drift import analyse
+    from airloom.quality.estimate import estimate
     from airloom.quality.window import parse
 
     if page is not None and not page.resolve().parent.is_dir():
         raise ConfigError(f"there is no folder {str(page.resolve().parent)!r}", "make it, or name another file")
     first, last = moment(since, "since"), moment(until, "until")
-    found = analyse(load(), model, since=first, until=last, window=parse(window))
+    settings, span = load(), {"since": first, "until": last}
+    found = analyse(settings, model, window=parse(window), **span)
+    estimated = estimate(settings, model, window=parse(window), **span)
     if page is not None:
         from airloom.quality.drift_page import render
 
         page.write_text(render(found), encoding="utf-8")
         say(f"written to {page}")
-    answer(found.report.to_dict(), json_, _text(found.report))
+    values = found.report.to_dict() | {"estimate": estimated.to_dict()}
+    answer(values, json_, "\n".join([_text(found.report), *_estimated(estimated)]))
 
 
 def _text(report: "DriftReport") -> str:
@@ -64,6 +71,23 @@ def _text(report: "DriftReport") -> str:
         some = "; ".join(f"{one.name}: {one.says}" for one in silent[:3])
         lines.append(f"  nothing to say of {len(silent)} features: {some}{'; …' if len(silent) > 3 else ''}")
     return "\n".join(lines)
+
+
+def _estimated(found: "EstimatedVersion") -> list[str]:
+    """The newest estimate, what it supposes, and how estimates did."""
+    one = found.newest
+    if one is None:
+        return [f"without labels {found.why}" if found.why.startswith("nothing") else f"no estimate: {found.why}"]
+    finding = ": WORSE than in training" if one.worse and one.trusted else ""
+    lines = [
+        f"estimated {one.metric} without labels {one.value:.3f} ({one.low:.3f} to {one.high:.3f}) of {one.rows:,} "
+        f"answers, in training {one.baseline:.3f}{finding}",
+        f"  it supposes that {found.assumption}",
+        f"  {one.why}",
+    ]
+    if one.measured is not None:
+        lines.append(f"  measured of {one.labelled:,} of them: {one.measured:.3f}")
+    return lines
 
 
 def _line(one: "RankedFeature", width: int) -> str:

@@ -8,7 +8,6 @@ snapshot's folder.
 import hashlib
 import json
 import logging
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,10 +20,9 @@ from airloom.datasets.snapshots import snapshot as snapshots
 from airloom.datasets.snapshots.files import folder
 from airloom.datasets.types import get_type
 from airloom.errors import AirloomError, DataError
-from airloom.evaluation import predictions
-from airloom.evaluation.evaluate import PREDICTIONS
 from airloom.files import write_private, writing
 from airloom.monitoring.drift_reference import NOTHING, FeatureReference, reference_of
+from airloom.quality.evaluated import test_rows
 from airloom.settings import Settings
 from airloom.tracking import runs
 from airloom.tracking.tags import Tag
@@ -160,15 +158,7 @@ def _of_column(name: str, column: "pd.Series") -> FeatureReference:
 
 
 def _answers(settings: Settings, run: str) -> list[FeatureReference]:
-    from mlflow.exceptions import MlflowException
-
-    api = runs.reader(settings)
-    with tempfile.TemporaryDirectory(prefix="airloom-drift-") as place, runs.connection_errors(settings):
-        try:
-            path = Path(api.download_artifacts(run, PREDICTIONS, place))
-        except (MlflowException, OSError) as error:
-            raise DataError(f"the evaluation's predictions are gone: {str(error)[:120]}") from None
-        rows = predictions.read(path, with_champion=False)
+    rows = test_rows(settings, run)
     answers = rows.candidate
     if rows.kind == "classification":
         names = [rows.name(place) for place in answers.predicted.tolist()]
