@@ -75,7 +75,9 @@ def test_it_loses_the_right_where_intervals_miss_too_often():
     assert (past.error, past.bias) == (pytest.approx(0.06), pytest.approx(0.06))
 
 
-@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=50), st.lists(st.floats(0, 1), min_size=1))
+@given(
+    st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=50), st.lists(st.floats(0, 1), min_size=1)
+)
 def test_any_scores_give_a_share(rows, window):
     scores, right = (np.array([row[side] for row in rows]) for side in (0, 1))
     expected = Estimator(calibrate(scores.astype(float), right.astype(bool))).expected(np.array(window))

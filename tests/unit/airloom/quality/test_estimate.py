@@ -51,9 +51,7 @@ def log(small, write_log):
         said, score, label = drawn(100 + hour, rows, **how)
         at = START + hour * HOUR + np.arange(rows)
         more = {"score": score.astype(np.float32).tolist()} if scores else {}
-        ids = write_log(
-            small.settings, "small", "1", at, prediction=said.tolist(), value=[None] * rows, **more
-        )
+        ids = write_log(small.settings, "small", "1", at, prediction=said.tolist(), value=[None] * rows, **more)
         if labels:
             late_labels.add(small.settings, dict(zip(ids, label.tolist(), strict=True)), source="clinic")
 
