@@ -8,8 +8,10 @@ import pytest
 from airloom.errors import RegistryError
 from airloom.evaluation import predictions
 from airloom.evaluation.evaluate import FOLDER, PREDICTIONS
+from airloom.monitoring.confidence import PastEstimates
 from airloom.quality import late_labels
-from airloom.quality.estimate import ASSUMPTION, EstimatedVersion, estimate
+from airloom.quality.causes_page import estimate_section
+from airloom.quality.estimate import ASSUMPTION, Estimate, EstimatedVersion, estimate
 from airloom.tasks.rows import ModelAnswers
 from airloom.tracking import runs
 
@@ -162,3 +164,21 @@ def test_of_numbers_nothing_is_estimated(small):
     runs.client(small.settings).set_model_version_tag("small", "1", "airloom.metrics", json.dumps({"mae": 1.0}))
     found = estimate(small.settings, model)
     assert found.why == "nothing is estimated: an answer that is a number says nothing of its own error"
+
+
+@pytest.mark.parametrize("windows", [1, 3])
+def test_the_page_draws_estimates_and_what_was_measured(windows):
+    past = PastEstimates(windows, 0, 0.01, 0.0, 1.0, True)
+    each = [
+        Estimate(
+            "accuracy", 0.8, 0.77, 0.83, 600, 0.81, True, "held", False, place * 3600.0, place * 3600.0 + 3600, 0.79
+        )
+        for place in range(windows)
+    ]
+    head, facts, drawn = estimate_section(EstimatedVersion("small", "1", "", ASSUMPTION, 0.81, past, each))
+    assert head == "<h2>Accuracy without labels</h2>"
+    assert "0.800 (0.770 to 0.830) of 600 answers" in facts
+    assert "no concept drift" in facts
+    assert drawn.startswith("<img alt='estimated and measured accuracy by window'")
+    nothing = estimate_section(EstimatedVersion("small", "1", "there is <nothing>"))
+    assert nothing[1] == "<p>there is &lt;nothing&gt;"
