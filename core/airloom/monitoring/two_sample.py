@@ -106,6 +106,16 @@ def sample(rows: int, most: int = MOST_ROWS, seed: int = 0) -> Array:
     return np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
 
 
+def one_thread() -> Any:
+    """A context in which scikit-learn's trees grow on one thread: a few thousand rows gain little by more.
+
+    Threads of OpenMP wait for each other by spinning. On a busy machine that took six times as long.
+    """
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(1, user_api="openmp")
+
+
 class Discriminator:
     """Two samples told apart, each half by what was learned on the other."""
 
@@ -120,10 +130,13 @@ class Discriminator:
             halves[chosen[: len(chosen) // 2]] = True
         self._generator = generator
         # Each model with the rows that it did not learn from.
-        self._models = [(self._fit(reference.categories, ~rows), np.flatnonzero(rows)) for rows in (halves, ~halves)]
-        self.scores = np.zeros(len(self.cells))  # of being of the window, by the model that did not learn the row
-        for model, rows in self._models:
-            self.scores[rows] = model.predict_proba(self.cells[rows])[:, 1]
+        with one_thread():
+            self._models = [
+                (self._fit(reference.categories, ~rows), np.flatnonzero(rows)) for rows in (halves, ~halves)
+            ]
+            self.scores = np.zeros(len(self.cells))  # of being of the window, by the model that did not learn the row
+            for model, rows in self._models:
+                self.scores[rows] = model.predict_proba(self.cells[rows])[:, 1]
 
     def _fit(self, categories: Sequence[bool], rows: Array) -> Any:
         from sklearn.ensemble import HistGradientBoostingClassifier
@@ -148,7 +161,8 @@ class Discriminator:
         area, p = float(np.mean(aucs)), min(1.0, 2 * float(min(ps)))
         half = 1.96 * float(np.sqrt(np.sum(variances))) / 2
         rows_of = [int((~self.window).sum()), int(self.window.sum())]
-        importance = self.importance()
+        with one_thread():
+            importance = self.importance()
         differ = area > AUC and p < ALPHA
         return TwoSampleTest(rows_of, area, max(0.0, area - half), min(1.0, area + half), p, differ, importance)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from airloom.monitoring.two_sample import Matrix, sample
+from airloom.monitoring.two_sample import Matrix, one_thread, sample
 
 LEAST_ROWS = 100
 MOST_CLASSES = 10  # the others are one
@@ -36,12 +36,14 @@ def answer_importance(rows: Matrix, answers: Sequence[Any], numbers: bool, seed:
     learned, held = order[: len(order) // 2], order[len(order) // 2 :]
     if len(np.unique(said[learned])) < 2:
         return {}
-    model = _model(numbers, rows.categories).fit(cells[learned], said[learned])
-    whole, importance = model.score(cells[held], said[held]), dict[str, float]()
-    for place, name in enumerate(rows.names):
-        shuffled = cells[held].copy()
-        shuffled[:, place] = generator.permutation(shuffled[:, place])
-        importance[name] = max(0.0, float(whole - model.score(shuffled, said[held])))
+    importance = dict[str, float]()
+    with one_thread():
+        model = _model(numbers, rows.categories).fit(cells[learned], said[learned])
+        whole = model.score(cells[held], said[held])
+        for place, name in enumerate(rows.names):
+            shuffled = cells[held].copy()
+            shuffled[:, place] = generator.permutation(shuffled[:, place])
+            importance[name] = max(0.0, float(whole - model.score(shuffled, said[held])))
     return importance
 
 
