@@ -173,6 +173,9 @@ class _Search:
     def _losses(self, test: JudgedRows, low: int, high: int) -> tuple[list[SliceCause], ChangeSplit]:
         """The slices of the pipeline file by their part in the loss, and the change of the loss in two parts."""
         places = [place for place in range(low, high) if self.rows.pairs[place] is not None]
+        inputs = [column for name, column in self.values.items() if name not in (ANSWER, SCORE)]
+        known = [place for place in places if all(column[place] is not NOT_KEPT for column in inputs)]
+        places = known if len(known) >= LEAST_ROWS else places
         pairs = [pair for place in places if (pair := self.rows.pairs[place])]
         after = np.array([abs(a - b) if test.numbers else a != b for a, b in pairs], np.float64)
         values = {name: [column[place] for place in places] for name, column in self.values.items()}

@@ -143,6 +143,15 @@ def test_without_inputs_labels_alone_tell_slices_by_label(world, model, log):
     assert any("slice oslo: the log keeps no 'city'" in note for note in found.notes)
 
 
+def test_rows_of_which_inputs_were_not_kept_are_left_out_of_slices_and_parts(world, model, log):
+    log(0)
+    log(0, inputs=False, wrong=0.9)
+    found = causes(world.settings, model)
+    assert found.change.says == ""
+    assert found.change.after < 0.2
+    assert len(found.slices) == 4
+
+
 def test_labels_of_an_older_window_are_taken_and_without_any_it_is_said(world, model, log):
     log(1, labels=False)
     found = causes(world.settings, model)
