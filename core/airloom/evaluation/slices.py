@@ -25,20 +25,32 @@ def masks(data: "SnapshotData", snapshot: Snapshot, slices: Mapping[str, Slice])
     """
     frame = data.frame("test") if any(part.tag is None for part in slices.values()) else None
     tags = data.tags("test") if any(part.tag for part in slices.values()) else []
-    chosen = {}
+    found = {}
     for name, part in slices.items():
         if part.tag is not None:
-            chosen[name] = np.array([part.tag in of_row for of_row in tags], bool)
+            found[name] = np.array([part.tag in of_row for of_row in tags], bool)
         else:
-            chosen[name] = _chosen(name, part, frame, data.layout.label, snapshot)
-    return chosen
+            found[name] = chosen(name, part, frame, data.layout.label, snapshot.version_name)
+    return found
 
 
-def _chosen(name: str, part: Slice, frame: Any, label: str, snapshot: Snapshot) -> Array:
+def chosen(name: str, part: Slice, frame: Any, label: str, dataset: str) -> Array:
+    """Which rows belong to a slice by label or by a column, bool (n,).
+
+    Args:
+        name: of the slice.
+        part: what it says.
+        frame: the rows, a column each, the label too.
+        label: the name of its column.
+        dataset: where the rows come from, for messages.
+
+    Raises:
+        ConfigError: there is no such column.
+    """
     column = label if part.label is not None else part.column
     if column not in frame.columns:
         there = ", ".join(map(str, frame.columns))
-        raise ConfigError(f"slice {name}: {snapshot.version_name} has no column {column!r}", f"there are {there}")
+        raise ConfigError(f"slice {name}: {dataset} has no column {column!r}", f"there are {there}")
     values = frame[column]
     if part.label is not None:
         wanted = part.label if isinstance(part.label, list) else [part.label]

@@ -188,6 +188,11 @@ def is_null(cell: Any) -> bool:
     return type(cell).__name__ in ("NAType", "NaTType")
 
 
+def number_of(cell: Any) -> float:
+    """A cell as a number; NaN where it is none."""
+    return float(cell) if _is_number(cell) else math.nan
+
+
 def text_of(cell: Any) -> str:
     """What a category is called; of a whole number that came as a fraction, the whole number."""
     if isinstance(cell, float) and cell.is_integer() and abs(cell) < 2**53:

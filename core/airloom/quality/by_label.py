@@ -147,6 +147,44 @@ def measure(
     return found
 
 
+@dataclass(frozen=True)
+class JoinedRows:
+    """Rows of one version in the log, oldest first.
+
+    Attributes:
+        rows: of the log.
+        moments: seconds since 1970 of each.
+        pairs: label and answer of each as its task compares them; None where there are not both.
+    """
+
+    rows: "pa.Table"
+    moments: "np.ndarray[Any, Any]"
+    pairs: list[tuple[Any, Any] | None]
+
+
+def joined(
+    settings: Settings, version: "ModelVersion", columns: Sequence[str], first: int, last: int, rule: str = "newest"
+) -> JoinedRows:
+    """The rows of a version with the label of each that counts.
+
+    Args:
+        settings: of this installation.
+        version: whose.
+        columns: of the log that are wanted.
+        first: milliseconds since 1970.
+        last: the first that is too late.
+        rule: which of several labels counts.
+    """
+    name, number = version.name, str(version.version)
+    keyed = labels.of_model(settings.database_address, name)
+    wanted = list(dict.fromkeys([*columns, *_columns(keyed)]))
+    rows = log_columns.table(settings, name, wanted, version=number, first=first, last=last)
+    own = labels.of_versions(settings.database_address, [short_hash(name, number)], first / 1000, last / 1000)
+    join = _Joined(rows, own, keyed, labels.trusted(settings.database_address), rule)
+    task = task_of(version)
+    return JoinedRows(rows, join.moments, [join.pair(place, task) for place in range(rows.num_rows)])
+
+
 def versions_of(settings: Settings, model: str) -> "list[ModelVersion]":
     """The version that a name tells, or all of a model, the newest first.
 
@@ -213,7 +251,7 @@ class _Joined:
 
     def measured(self, settings: Settings, version: "ModelVersion", window: Window) -> LabelledVersion:
         task = task_of(version)
-        scored = [self._pair(place, task) for place in range(len(self.ids))]
+        scored = [self.pair(place, task) for place in range(len(self.ids))]
         pairs = [(place, pair) for place, pair in enumerate(scored) if pair]
         each = [label for labels_ in self.said.values() for label in labels_]
         clashing = sorted(identity for identity, labels_ in self.said.items() if contradict(labels_))
@@ -248,7 +286,7 @@ class _Joined:
     def _ends(self) -> tuple[float, float]:
         return (float(self.moments[0]), float(self.moments[-1])) if len(self.moments) else (0.0, 0.0)
 
-    def _pair(self, place: int, task: Task | None) -> tuple[Any, Any] | None:
+    def pair(self, place: int, task: Task | None) -> tuple[Any, Any] | None:
         """Label and answer as the task compares them; None where there are not both."""
         label, value = self.labels[place], self.values[place]
         if label is None or task is None:

@@ -1,14 +1,17 @@
 """A drift report for people: one HTML file with its pictures inside, readable without any network."""
 
-import base64
 import html
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from airloom.evaluation.figures import picture
 from airloom.monitoring.drift_reference import NUMBER, Counted, FeatureReference
+from airloom.quality.causes import Causes
+from airloom.quality.causes_page import estimate_section, sections
 from airloom.quality.drift import SILENT, Analysis, RankedFeature
+from airloom.quality.estimate import EstimatedVersion
+from airloom.quality.page import image, table
 from airloom.quality.window import shown_moment
 
 if TYPE_CHECKING:
@@ -25,8 +28,14 @@ _STYLE = (
 )
 
 
-def render(analysis: Analysis) -> str:
-    """The whole page; its first line says whether a data fault, drift or neither was found."""
+def render(analysis: Analysis, estimated: EstimatedVersion | None = None, causes: Causes | None = None) -> str:
+    """The whole page; its first line says whether a data fault, drift or neither was found.
+
+    Args:
+        analysis: of the drift.
+        estimated: accuracies without labels; None for a page without.
+        causes: of a change; None for a page without.
+    """
     report = analysis.report
     style = {"data fault": "fault", "drift": "drift", "steady": "steady"}.get(report.verdict, "")
     title = f"{report.model}/{report.version}"
@@ -41,10 +50,12 @@ def render(analysis: Analysis) -> str:
     parts = [
         f"<!doctype html><meta charset=utf-8><title>Drift: {html.escape(title)}</title><style>{_STYLE}</style>",
         f"<h1 class='{style}'>{html.escape(report.headline)}</h1>",
-        f"<h2>{html.escape(title)}</h2>{_table(['', ''], facts)}",
+        f"<h2>{html.escape(title)}</h2>{table(['', ''], facts)}",
         f"<ul>{''.join(f'<li>{html.escape(note)}' for note in report.notes)}</ul>" if report.notes else "",
+        *(estimate_section(estimated) if estimated else []),
+        *(sections(causes) if causes else []),
         "<h2>Features by drift</h2>",
-        _table(["feature", "", "PSI", "KS", "p, corrected", "moved", ""], [_row(one) for one in report.features]),
+        table(["feature", "", "PSI", "KS", "p, corrected", "moved", ""], [_row(one) for one in report.features]),
         *(_pictures(analysis, one) for one in report.features[:DRAWN] if one.verdict != SILENT or one.windows),
     ]
     return "\n".join(part for part in parts if part)
@@ -63,9 +74,9 @@ def _pictures(analysis: Analysis, one: RankedFeature) -> str:
     place = list(analysis.references).index(one.name)
     told = [(window.end, window.features[place]) for window in analysis.report.windows]
     lines = [(end, feature.psi) for end, feature in told if not feature.says]
-    drawn = [_image(picture(lambda axes: _over_time(axes, lines, analysis.report.rule.psi), (5, 2.6)), "PSI by window")]
+    drawn = [image(picture(lambda axes: _over_time(axes, lines, analysis.report.rule.psi), (5, 2.6)), "PSI by window")]
     if newest is not None:
-        drawn.insert(0, _image(picture(lambda axes: _shares(axes, reference, newest), (5, 2.6)), "shares of rows"))
+        drawn.insert(0, image(picture(lambda axes: _shares(axes, reference, newest), (5, 2.6)), "shares of rows"))
     return f"<h3>{html.escape(one.name)}: {html.escape(one.verdict)}</h3>{''.join(drawn)}"
 
 
@@ -102,13 +113,3 @@ def _over_time(axes: "Axes", lines: list[tuple[float, float]], limit: float) -> 
     places = list(range(0, len(lines), step))
     axes.set_xticks(places, [shown_moment(lines[place][0])[5:] for place in places], rotation=30, fontsize=7)
     axes.set(ylabel="PSI", ylim=(0, None))
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    title = f"<tr>{''.join(f'<th>{html.escape(name)}' for name in head)}" if any(head) else ""
-    body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}' for cell in row)}" for row in rows)
-    return f"<table>{title}{body}</table>"
-
-
-def _image(data: bytes, says: Any) -> str:
-    return f"<img alt='{says}' src='data:image/png;base64,{base64.b64encode(data).decode()}'>"

@@ -8,7 +8,6 @@ snapshot's folder.
 import hashlib
 import json
 import logging
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,10 +20,10 @@ from airloom.datasets.snapshots import snapshot as snapshots
 from airloom.datasets.snapshots.files import folder
 from airloom.datasets.types import get_type
 from airloom.errors import AirloomError, DataError
-from airloom.evaluation import predictions
-from airloom.evaluation.evaluate import PREDICTIONS
 from airloom.files import write_private, writing
 from airloom.monitoring.drift_reference import NOTHING, FeatureReference, reference_of
+from airloom.monitoring.two_sample import sample
+from airloom.quality.evaluated import test_rows
 from airloom.settings import Settings
 from airloom.tracking import runs
 from airloom.tracking.tags import Tag
@@ -68,13 +67,7 @@ def reference(settings: Settings, version: "ModelVersion") -> VersionReference:
     Raises:
         DataError: there is none: its training or its data are gone, or rows of these were forgotten.
     """
-    learned, run = _training(settings, version)
-    try:
-        snapshots.check_whole(settings, learned)
-        ready = snapshots.make(settings, learned)
-    except AirloomError as error:
-        message = f"{version.name}/{version.version} has no reference: {error.message}"
-        raise DataError(message, "train a version on data that are here; drift compares with the training") from None
+    ready, run = trained_on(settings, version), version.tags.get(Tag.RUN, "")
     place = folder(settings, ready.id)
     features = _kept(place / "drift-features.json", lambda: _features(settings, ready))
     name = hashlib.sha256(f"{version.name}/{version.version}".encode()).hexdigest()[:16]
@@ -88,8 +81,43 @@ def reference(settings: Settings, version: "ModelVersion") -> VersionReference:
     return VersionReference(ready.id, ready.version_name, digest, features, answers, notes)
 
 
-def _training(settings: Settings, version: "ModelVersion") -> tuple[Snapshot, str]:
-    """The snapshot of a version's training, and the run that has its evaluation."""
+def trained_on(settings: Settings, version: "ModelVersion") -> Snapshot:
+    """The snapshot of a version's training, ready to be read.
+
+    Raises:
+        DataError: it, or its data, are gone.
+    """
+    learned = _training(settings, version)
+    try:
+        snapshots.check_whole(settings, learned)
+        return snapshots.make(settings, learned)
+    except AirloomError as error:
+        message = f"{version.name}/{version.version} has no reference: {error.message}"
+        raise DataError(message, "train a version on data that are here; drift compares with the training") from None
+
+
+def training_sample(settings: Settings, snapshot: Snapshot) -> dict[str, list[Any]]:
+    """The profile of some of the rows that were trained on, at most `two_sample.MOST_ROWS`, always the same ones.
+
+    Args:
+        settings: of this installation.
+        snapshot: that is ready.
+    """
+    import pandas as pd
+
+    data = snapshots.open_snapshot(settings, snapshot)
+    kind, split, parts, before = get_type(data.layout.type), _split_of(snapshot), list[Any](), 0
+    wanted = sample(len(data.split(split)))
+    for table in data.tables(split):
+        low, high = np.searchsorted(wanted, [before, before + table.num_rows])
+        if low < high:  # the profile of these rows alone: that of pictures is not cheap
+            parts.append(kind.profile(table.take(wanted[low:high] - before), data.layout))
+        before += table.num_rows
+    frame = pd.concat(parts, ignore_index=True)
+    return {str(name): frame[name].astype(object).tolist() for name in frame.columns}
+
+
+def _training(settings: Settings, version: "ModelVersion") -> Snapshot:
     from mlflow.exceptions import MlflowException
 
     shown = f"{version.name}/{version.version}"
@@ -104,7 +132,7 @@ def _training(settings: Settings, version: "ModelVersion") -> tuple[Snapshot, st
     if Tag.SNAPSHOT_RECORD not in tags:
         hint = "its run in MLflow, which names the snapshot, was deleted or is not of Airloom; train a new version"
         raise DataError(f"{shown} has no reference: nobody knows what it was trained on", hint)
-    return Snapshot.from_dict(json.loads(tags[Tag.SNAPSHOT_RECORD])), version.tags.get(Tag.RUN, "")
+    return Snapshot.from_dict(json.loads(tags[Tag.SNAPSHOT_RECORD]))
 
 
 def _kept(path: Path, make: Callable[[], list[FeatureReference]]) -> list[FeatureReference]:
@@ -131,9 +159,12 @@ def _sum(values: Any) -> str:
 
 def _features(settings: Settings, snapshot: Snapshot) -> list[FeatureReference]:
     data = snapshots.open_snapshot(settings, snapshot)
-    split = "train" if "train" in snapshot.split else next(iter(snapshot.split))
-    frame = _profile(data, split)
+    frame = _profile(data, _split_of(snapshot))
     return [_of_column(str(name), frame[name]) for name in frame.columns if name != data.layout.label]
+
+
+def _split_of(snapshot: Snapshot) -> str:
+    return "train" if "train" in snapshot.split else next(iter(snapshot.split))
 
 
 def _profile(data: "SnapshotData", split: str) -> "pd.DataFrame":
@@ -160,15 +191,7 @@ def _of_column(name: str, column: "pd.Series") -> FeatureReference:
 
 
 def _answers(settings: Settings, run: str) -> list[FeatureReference]:
-    from mlflow.exceptions import MlflowException
-
-    api = runs.reader(settings)
-    with tempfile.TemporaryDirectory(prefix="airloom-drift-") as place, runs.connection_errors(settings):
-        try:
-            path = Path(api.download_artifacts(run, PREDICTIONS, place))
-        except (MlflowException, OSError) as error:
-            raise DataError(f"the evaluation's predictions are gone: {str(error)[:120]}") from None
-        rows = predictions.read(path, with_champion=False)
+    rows = test_rows(settings, run)
     answers = rows.candidate
     if rows.kind == "classification":
         names = [rows.name(place) for place in answers.predicted.tolist()]

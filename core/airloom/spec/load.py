@@ -16,6 +16,7 @@ from airloom.errors import ConfigError
 from airloom.spec import candidates, yaml_text
 from airloom.spec.pipeline import Pipeline
 
+DEFINITION = "definition/pipeline.json"  # artifact of the pipeline run: the definition with every default in it
 LEFT_OUT = ("tune", "gate", "deploy")  # steps that do not run where a file has no such key
 _ABSENT = (*LEFT_OUT, "log")  # sections without which a file means what it meant before there were any
 _DEEPEST = 20  # levels of nesting; no key of a pipeline file stands deeper

@@ -18,13 +18,12 @@ from airloom.project.weights import resolved
 from airloom.registry import register
 from airloom.settings import Settings
 from airloom.spec.dataset import DatasetSection
-from airloom.spec.load import checked, digest, full, load_pipeline, read_values
+from airloom.spec.load import DEFINITION, checked, digest, full, load_pipeline, read_values
 from airloom.spec.pipeline import Pipeline
 from airloom.tracking.ending import ending
 from airloom.tracking.tags import Tag
 
 ASKED = "definition/asked.json"  # artifact of the pipeline run: version and parameters that it was started with
-DEFINITION = "definition/pipeline.json"  # artifact of the pipeline run: the definition with every default in it
 
 
 def resolve(

@@ -280,3 +280,14 @@ def test_the_command_ranks_features_and_writes_a_page_with_pictures(world, model
 @pytest.mark.parametrize("arguments", [["--window", "-1"], ["--since", "x"], ["--html", "/nowhere/at/all.html"]])
 def test_bad_requests_are_refused_in_words(world, model, monkeypatch, arguments):
     assert isinstance(run(world, monkeypatch, model, *arguments).exception, AirloomError)
+
+
+def test_the_command_says_the_estimate_too(world, model, log, monkeypatch):
+    for hour in range(2):
+        log(hour)
+    shown = run(world, monkeypatch, model)
+    assert re.search(r"estimated accuracy without labels 0\.\d+ \(0\.\d+ to 0\.\d+\) of 400 answers", shown.output)
+    assert "no concept drift" in shown.output
+    assert "never checked: no window has 100 labels yet" in shown.output
+    plain = json.loads(run(world, monkeypatch, model, "--json").stdout)
+    assert len(plain["estimate"]["windows"]) == 2
