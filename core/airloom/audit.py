@@ -3,8 +3,10 @@
 A row that stays `begun` is of a change whose end nobody saw: its process was killed. Rows are never removed.
 """
 
+import json
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, String, Table, Text, insert, select, update
 
@@ -13,18 +15,18 @@ from airloom.contracts import Record
 
 BEGUN, DONE, REFUSED, FAILED = "begun", "done", "refused", "failed"
 LOCKED = 10.0  # seconds to wait for another writer of SQLite
-_LONGEST = 300  # characters of a name, 2000 of what is said besides
+_LONGEST, _LONGEST_DETAIL = 300, 2000  # characters that are kept
 _METADATA = MetaData()
 ROWS = Table(
     "audit",
     _METADATA,
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
     Column("at", Float(53), nullable=False),  # seconds since 1970
-    Column("who", String(_LONGEST), nullable=False),
+    Column("who", Text, nullable=False),  # as JSON: not every database of PostgreSQL takes every text
     Column("action", String(60), nullable=False),
-    Column("object", String(_LONGEST), nullable=False),
+    Column("object", Text, nullable=False),  # the same
     Column("outcome", String(16), nullable=False),
-    Column("detail", Text, nullable=False),
+    Column("detail", Text, nullable=False),  # the same
     Index("audit_at", "at"),
 )
 
@@ -63,8 +65,8 @@ def begin(address: str, who: str, action: str, subject: str = "") -> int:
     """
     values = {"at": time.time(), "who": _text(who), "action": action, "object": _text(subject)}
     with database.engine(address, _METADATA, LOCKED).begin() as connection:
-        made = connection.execute(insert(ROWS).values(**values, outcome=BEGUN, detail=""))
-        return int(made.inserted_primary_key[0])
+        made = insert(ROWS).values(**values, outcome=BEGUN, detail=_text("")).returning(ROWS.c.id)
+        return int(connection.execute(made).scalar_one())
 
 
 def end(address: str, row: int, outcome: str, detail: str = "", subject: str = "") -> None:
@@ -77,7 +79,9 @@ def end(address: str, row: int, outcome: str, detail: str = "", subject: str = "
         detail: what was done, or why not.
         subject: to what it was done; "": as it was said at the beginning.
     """
-    values = {"outcome": outcome, "detail": _text(detail, 2000)} | ({"object": _text(subject)} if subject else {})
+    values = {"outcome": outcome, "detail": _text(detail, _LONGEST_DETAIL)} | (
+        {"object": _text(subject)} if subject else {}
+    )
     with database.engine(address, _METADATA, LOCKED).begin() as connection:
         connection.execute(update(ROWS).where(ROWS.c.id == row).values(**values))
 
@@ -92,10 +96,13 @@ def rows(address: str, since: float = 0.0, limit: int = 100) -> list[AuditRow]:
     """
     asked = select(ROWS).where(ROWS.c.at >= since).order_by(ROWS.c.id.desc()).limit(limit)
     with database.engine(address, _METADATA, LOCKED).connect() as connection:
-        return [AuditRow(*row) for row in connection.execute(asked)]
+        return [_row(row) for row in connection.execute(asked)]
 
 
 def _text(text: str, longest: int = _LONGEST) -> str:
-    """What every database takes: no NUL, which PostgreSQL refuses, and no more than there is room for."""
-    text = text.replace("\x00", "\\0")
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+    return json.dumps(text if len(text) <= longest else f"{text[: longest - 1]}…")
+
+
+def _row(row: Any) -> AuditRow:
+    who, subject, detail = (json.loads(text) for text in (row.who, row.object, row.detail))
+    return AuditRow(row.id, row.at, who, row.action, subject, row.outcome, detail)

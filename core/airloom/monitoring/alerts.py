@@ -210,7 +210,9 @@ def done(address: str, start: Start, error: str = "") -> None:
     outcome = FAILED if error else STARTED
     with _engine(address).begin() as connection:
         connection.execute(update(RUNS).where(RUNS.c.run == start.run).values(state=outcome))
-        connection.execute(update(ALERTS).where(ALERTS.c.run == start.run).values(outcome=outcome, reason=error))
+        connection.execute(
+            update(ALERTS).where(ALERTS.c.run == start.run).values(outcome=outcome, reason=_plain(error))
+        )
 
 
 def seen(address: str, since: float = 0.0, limit: int = 100) -> list[SeenAlert]:
@@ -226,13 +228,18 @@ def seen(address: str, since: float = 0.0, limit: int = 100) -> list[SeenAlert]:
         return [_seen(row) for row in connection.execute(asked)]
 
 
+def _plain(text: str) -> str:
+    """What every database takes: not every one of PostgreSQL takes every text."""
+    return text.encode("ascii", "backslashreplace").decode()
+
+
 def _seen(row: Any) -> SeenAlert:
     alert = Alert(json.loads(row.labels), row.starts, row.status, json.loads(row.annotations), row.ends)
     return SeenAlert(alert, row.first, row.last, row.times, row.outcome, row.reason, row.dag, row.run)
 
 
 def _known(connection: Connection, causes: Sequence[str]) -> dict[str, Any]:
-    known = {}
+    known: dict[str, Any] = {}
     for at in range(0, len(causes), TOGETHER):
         claimed = RUNS.c.at.label("claimed")
         asked = select(ALERTS, claimed).outerjoin(RUNS, ALERTS.c.run == RUNS.c.run)
@@ -244,6 +251,7 @@ def _known(connection: Connection, causes: Sequence[str]) -> dict[str, Any]:
 def _record(connection: Connection, alert: Alert, known: Any, dag: str, refused: str, now: float) -> None:
     """What was told; of a cause that started something, that stays."""
     told = {"status": alert.status, "ends": alert.ends, "annotations": json.dumps(alert.annotations), "last": now}
+    refused = _plain(refused)
     outcome = REFUSED if refused and alert.status == FIRING else NONE
     if known is None:
         first = {"cause": alert.cause, "labels": json.dumps(alert.labels), "starts": alert.starts, "first": now}
