@@ -16,9 +16,11 @@ from typing import Any
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
+from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 from airloom import audit
+from airloom.errors import AirloomError
 from airloom.problem_details import MEDIA, problem
 from airloom.settings import Settings, load
 from airloom_plugins.lazy import Receive, Scope, Send
@@ -77,23 +79,31 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or refuse."""
-        if scope["type"] != "http":
-            raise RuntimeError(f"the API takes no {scope['type']}")  # none gets here: Airflow mounts it for HTTP
+        if scope["type"] != "http":  # there is no other door, not even one that would ask for a token
+            await send({"type": "websocket.close", "code": 1008})
+            return
         request = Request(scope, receive)
         try:
-            found = await self._admitted(request)
+            settings = await run_in_threadpool(load)
+            found = await self._admitted(request, settings)
             body = await _body(request)
         except HTTPException as error:
             await _refusal(error.status_code, str(error.detail), error.headers)(scope, receive, send)
+            return
+        except AirloomError as error:
+            log.error("the API is not set up: %s", error)
+            await _refusal(500, "the API is not set up: the log of Airflow's API server says why")(scope, receive, send)
+            return
+        except ClientDisconnect:
             return
         scope[KEY] = found
         again = _Replayed(body, receive)
         if request.method in UNCHANGING:
             await self.app(scope, again, send)
             return
-        await self._audited(request, found, again, send)
+        await self._audited(request, settings.database_address, found, again, send)
 
-    async def _admitted(self, request: Request) -> Caller:
+    async def _admitted(self, request: Request, settings: Settings) -> Caller:
         """Who asks, if he may.
 
         Raises:
@@ -102,7 +112,6 @@ class Gate:
         route, status, found = _route(self.app, request)
         right = _right_of(route)
         if right == Right.ALERTS:
-            settings = await run_in_threadpool(load)
             if not await run_in_threadpool(is_alertmanager, settings, request.headers.get("authorization", "")):
                 raise HTTPException(401, _NO_ALERTS, {"WWW-Authenticate": "Bearer"})
             return Caller("alertmanager")
@@ -113,13 +122,12 @@ class Gate:
         if right is None or not await run_in_threadpool(_may, user, right, found.get("model", "")):
             text = f"{name} may not {right} here: Airflow's roles say so" if right else "this route is closed"
             if request.method not in UNCHANGING:
-                await run_in_threadpool(_note_refused, name, _action(route), text)
+                await run_in_threadpool(_note_refused, settings.database_address, name, _action(route), text)
             raise HTTPException(403, text)
         return Caller(name, str(found.get("model", "")))
 
-    async def _audited(self, request: Request, found: Caller, receive: Receive, send: Send) -> None:
+    async def _audited(self, request: Request, address: str, found: Caller, receive: Receive, send: Send) -> None:
         """Let the app make a change between two writes of the audit; without the first there is no change."""
-        address = (await run_in_threadpool(load)).database_address
         action = _action(_route(self.app, request)[0])
         try:
             row = await run_in_threadpool(audit.begin, address, found.who, action, found.subject)
@@ -211,8 +219,7 @@ def _action(route: Any) -> str:
     return str(getattr(route, "summary", None) or getattr(route, "name", "?"))[:60]
 
 
-def _note_refused(who: str, action: str, text: str) -> None:
-    address = load().database_address
+def _note_refused(address: str, who: str, action: str, text: str) -> None:
     audit.end(address, audit.begin(address, who, action), audit.REFUSED, text)
 
 

@@ -105,9 +105,9 @@ def take(told: Notification, who: Annotated[Caller, Depends(caller)]) -> Any:
     starts = alerts.receive(address, came, dags, refused, settings.alert_runs_per_hour)
     failed = {}
     for start in starts:
-        if error := _start(start):
-            failed[f"{start.dag}/{start.run}"] = error
-        alerts.done(address, start, error)
+        if why := _start(start):
+            failed[f"{start.dag}/{start.run}"] = why
+        alerts.done(address, start, why)
     who.subject = ", ".join(sorted({alert.name for alert in came}))
     started = [name for start in starts if (name := f"{start.dag}/{start.run}") not in failed]
     who.detail = f"{len(came)} alerts; started: {', '.join(started) or 'nothing'}"
