@@ -234,6 +234,16 @@ def test_an_alert_starts_its_monitor_once_and_resolves(ask, monitor):
     assert ask("GET", "/audit", "op").json()["rows"][0]["who"] == "alertmanager"
 
 
+def test_a_run_is_told_its_cause_in_words():
+    from airloom_plugins.api.alerts import LONGEST_CAUSE, said
+
+    one = alerts.Alert({"alertname": "Outside"}, 1.0, annotations={"summary": "12 % of digits/3 are new"})
+    assert said([one, one]) == "Outside: 12 % of digits/3 are new"
+    assert said([one.with_(annotations={}), alerts.Alert({}, 1.0)]) == "Outside"
+    assert said([alerts.Alert({}, 1.0)]) == "an alert without a name"
+    assert len(said([one.with_(annotations={"summary": str(number)}) for number in range(200)])) == LONGEST_CAUSE
+
+
 def test_a_thousand_alarms_start_the_budget_and_no_more(ask, monitor, monkeypatch):
     monkeypatch.setenv("AIRLOOM_ALERT_RUNS_PER_HOUR", "3")
     dag = monitor("storm")

@@ -59,6 +59,7 @@ def test_an_alert_fires_starts_the_monitor_and_resolves(register, tmp_path, monk
         with create_session() as session:
             (run,) = session.scalars(select(DagRun).where(DagRun.dag_id == "small_monitor"))
             assert (run.state, run.triggering_user_name) == ("queued", "alertmanager")
+            assert run.conf["cause"].startswith("AirloomModelRefuses: small/1 refuses the inputs of ")
             assert run.conf["alerts"][0]["labels"]["model"] == "small"
         until(lambda: ask([1, 2, 3]) == 200 and not prometheus.firing(), 60, lambda: prometheus.firing())
         resolved = ("AirloomModelRefuses", "resolved", "started")

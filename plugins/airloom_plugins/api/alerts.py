@@ -1,7 +1,7 @@
 """Alerts of Prometheus, as Alertmanager tells them, and the runs that they start."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -18,6 +18,7 @@ from airloom_plugins.api.moments import seconds
 
 MOST = 10_000  # alerts in a notification
 TOLD = 50  # of a run's causes that its conf has
+LONGEST_CAUSE = 500  # characters of these in words
 MONITOR = "{pipeline}_monitor"  # the DAG of a pipeline's monitor
 router = APIRouter(tags=["alerts"])
 Text = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]  # a NUL PostgreSQL does not keep
@@ -125,6 +126,13 @@ def show(since: str = "", limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> 
     return {"alerts": [one.to_dict() for one in alerts.seen(settings.database_address, seconds(since), limit)]}
 
 
+def said(alerts: Sequence[Alert]) -> str:
+    """Alerts in their own words: each with its name and summary, as many as there is room for."""
+    each = dict.fromkeys(": ".join(filter(None, (one.name, one.annotations.get("summary", "")))) for one in alerts)
+    text = "; ".join(filter(None, each)) or "an alert without a name"
+    return text if len(text) <= LONGEST_CAUSE else f"{text[: LONGEST_CAUSE - 1]}…"
+
+
 def _alert(one: AlertmanagerAlert) -> Alert:
     ends = one.endsAt.timestamp() if one.endsAt and one.status != FIRING else None
     return Alert(one.labels, one.startsAt.timestamp(), one.status, one.annotations, ends)
@@ -152,7 +160,7 @@ def _start(start: Start) -> str:
     from airflow.utils.types import DagRunTriggeredByType
 
     causes = [alert.to_dict() for alert in start.alerts[:TOLD]]
-    conf = {"alerts": causes, "alerts_in_all": len(start.alerts), "at": time.time()}
+    conf = {"cause": said(start.alerts), "alerts": causes, "alerts_in_all": len(start.alerts), "at": time.time()}
     by = DagRunTriggeredByType.REST_API
     try:
         trigger_dag(start.dag, run_id=start.run, conf=conf, triggered_by=by, triggering_user_name="alertmanager")
