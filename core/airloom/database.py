@@ -65,10 +65,13 @@ def engine(address: str, metadata: MetaData, locked: float = LOCKED, synchronous
     prepare(sql_engine, locked, synchronous, alone=alone)
     with undamaged(address):
         _check_schema(sql_engine, metadata)
-        try:
-            metadata.create_all(sql_engine)
-        except (OperationalError, ProgrammingError, IntegrityError):  # another process made them in between
-            metadata.create_all(sql_engine)
+        for left in reversed(range(len(metadata.tables) + 1)):
+            try:
+                metadata.create_all(sql_engine)
+                break
+            except (OperationalError, ProgrammingError, IntegrityError):  # another one made one of them in between
+                if not left:
+                    raise
     return sql_engine
 
 

@@ -20,6 +20,7 @@ SECRETS = {  # in the environment only
     "server_token": "of the model server",
     "airflow_password": "of `airflow_user`",
     "airflow_token": "instead of a login",
+    "alerts_token": "of Alertmanager, instead of `alerts.token` in the state folder",
 }
 
 
@@ -60,6 +61,9 @@ KEYS = {
     ),
     "prediction_log_gb": Key(
         float, "how many gigabytes of it, after which the oldest go; default: 10; 0: no limit", "2.5"
+    ),
+    "alert_runs_per_hour": Key(
+        int, "how many runs of a pipeline's monitor alerts may start within an hour; default: 4; 0: none", "2"
     ),
     "metrics_minute_days": Key(int, "how many days the model metrics keep each minute; default: 30; 0: no limit", "90"),
     "metrics_hour_days": Key(

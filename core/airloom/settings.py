@@ -32,7 +32,8 @@ class Settings:
     models at once, those of `served_always` among them; 0: all. `prediction_log_share` of the predictions, 0 to 1, go
     into the prediction log, which keeps `prediction_log_days` of them, and at most `prediction_log_gb`; 0 for no limit.
     The model metrics keep minutes for `metrics_minute_days` and hours for `metrics_hour_days`, 0 for ever, and days for
-    ever. `trusted_keys` is a file of the public keys whose signatures of model versions are trusted,
+    ever. Alerts start at most `alert_runs_per_hour` runs of a pipeline's monitor, 0: none.
+    `trusted_keys` is a file of the public keys whose signatures of model versions are trusted,
     instead of the one in `home`. `mlflow_login` off starts the stack's MLflow without a login.
     `devices` declares so many pretended devices instead of those found; `confine_jobs` lets jobs write only below
     `home` and the folder for temporary files. `user` is who does things, `Ada` or `Ada <ada@example.org>`; see
@@ -61,6 +62,7 @@ class Settings:
     prediction_log_gb: float = variable("PREDICTION_LOG_GB", 10.0, setting_values.amount)
     metrics_minute_days: int = variable("METRICS_MINUTE_DAYS", 30, setting_values.count)
     metrics_hour_days: int = variable("METRICS_HOUR_DAYS", 400, setting_values.count)
+    alert_runs_per_hour: int = variable("ALERT_RUNS_PER_HOUR", 4, setting_values.count)
     trusted_keys: str = variable("TRUSTED_KEYS", "", str, whole=setting_values.file)
     job_python: str = variable("JOB_PYTHON", "", str, whole=setting_values.program)
     mlflow_login: bool = variable("MLFLOW_LOGIN", True, setting_values.switch)
@@ -69,6 +71,7 @@ class Settings:
     airflow_url: str = variable("AIRFLOW_URL", "", str)
     airflow_user: str = variable("AIRFLOW_USER", "", str)
     airflow_password: str = variable("AIRFLOW_PASSWORD", "", str, secret=True)
+    alerts_token: str = variable("ALERTS_TOKEN", "", str, secret=True)
     user: str = variable("USER", "", str)
     airflow_token: str = variable("AIRFLOW_TOKEN", "", str, secret=True)
     mlflow_access: Mapping[str, str] = field(init=False, default_factory=dict, repr=False)  # set by `load`
@@ -150,6 +153,21 @@ class Settings:
     def model_token(self) -> str:
         """Bearer token of the model server."""
         return self.server_token or self.stack.get("server_token", "")
+
+    @property
+    def alerts_file(self) -> Path:
+        """The file with the token of alerts, which Alertmanager reads too; `airloom up` makes it."""
+        return self.home / "alerts.token"
+
+    @property
+    def token_of_alerts(self) -> str:
+        """The token that Alertmanager shows, of the environment (AIRLOOM_ALERTS_TOKEN) or its file; empty for none."""
+        if self.alerts_token:
+            return self.alerts_token
+        try:
+            return self.alerts_file.read_text().strip()
+        except FileNotFoundError:
+            return ""
 
     @property
     def database_address(self) -> str:

@@ -195,10 +195,18 @@ class Api:
             return refusal(503, problem if GRANT.get().admin else UNREADY, SOON, kind="not-ready")
         return Answer(b"\n", media=TEXT)
 
+    def _serves(self, name: str, version: str) -> bool:
+        """Whether a version serves; of a model that is asleep each one that was counted while it was awake."""
+        reconciler, short = self._server.reconciler, self._server.short(name)
+        model, beside = reconciler.models.get(short), reconciler.besides.get(short)
+        if model is None:
+            return short in reconciler.known
+        return version in (model.version, beside.model.version if beside else None)
+
     async def metrics_text(self, *_: Any) -> Answer:
         """GET /metrics, for Prometheus: what has a model's name in it with a token that may have it."""
         grant, besides = GRANT.get(), list(self._server.reconciler.besides.values())
-        text = self._server.metrics.text(besides, whole=grant.metrics or grant.admin)
+        text = self._server.metrics.text(besides, self._serves, whole=grant.metrics or grant.admin)
         return Answer(text, media=b"text/plain; version=0.0.4; charset=utf-8")
 
 

@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from http import HTTPStatus
 from typing import Any, NamedTuple
+
+from airloom.problem_details import MEDIA, problem
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -12,7 +13,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Header = tuple[bytes, bytes]
 
 JSON = b"application/json"
-PROBLEM = b"application/problem+json"
+PROBLEM = MEDIA.encode()
 VERSION, FIRST, ROWS = b"x-airloom-model-version", b"x-airloom-prediction-id", b"x-airloom-rows"
 
 
@@ -51,10 +52,7 @@ def refusal(status: int, text: str, *headers: Header, kind: str = "", **known: A
         kind: what is wrong, in a word that programs compare; "": the status says all that there is.
         known: of the place: `row`, `input`, `value`, `model`, `version`.
     """
-    about = {"type": f"urn:airloom:{kind}", "title": kind.replace("-", " ").capitalize()}
-    blank = {"type": "about:blank", "title": HTTPStatus(status).phrase}
-    body = {**(about if kind else blank), "status": status, "detail": text, "error": text, **known}
-    return Answer(json.dumps(body).encode(), status, PROBLEM, headers)
+    return Answer(json.dumps(problem(status, text, kind, **known)).encode(), status, PROBLEM, headers)
 
 
 class Refused(Exception):

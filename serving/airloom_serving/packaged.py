@@ -73,7 +73,7 @@ class Packaged(Server):
         settings = Settings(nowhere, folder, manifest.installation, database="", prediction_log_share=0.0)
         super().__init__(settings, OneModel(folder, manifest))
         self.counter.problem = "a package keeps no counts"
-        self.minutes = RequestMinutes("")
+        self.minutes = RequestMinutes("", self.metrics.asked)
         self._has_token = bool(settings.model_token)
 
     def _log(self, settings: Settings) -> Log:  # noqa: ARG002 - nothing is logged

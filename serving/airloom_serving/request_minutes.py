@@ -5,6 +5,7 @@ import threading
 import time
 import uuid
 from collections import Counter
+from collections.abc import Callable
 
 from airloom.errors import InstancesRefused
 from airloom.inference.model import Ended, NotFinite
@@ -26,10 +27,12 @@ class RequestMinutes:
     requests of its last seconds.
 
     Args:
-        address: of the database; empty: nothing is counted.
+        address: of the database; empty: nothing is counted here.
+        tell: whoever else counts each request, with its model, role and kind of error.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, tell: Callable[[ServedModel, str, str], None] | None = None) -> None:
+        self._tell = tell
         self._address, self._writer, self._written = address, uuid.uuid4().hex, 0
         self._counts: Counter[tuple[str, str, str, int, str]] = Counter()
         self._batch: Batch | None = None  # that is on its way
@@ -48,9 +51,12 @@ class RequestMinutes:
 
     def add(self, model: ServedModel, role: str, error: str = "") -> None:
         """Count a request, and what kind of error it ended with; never waits for a disk or a network."""
+        role = role or ROLES[0]
+        if self._tell is not None:
+            self._tell(model, role, error)
         if not self._address:
             return
-        which = model.name, model.version, role or ROLES[0], int(time.time()) // MINUTE * MINUTE, error
+        which = model.name, model.version, role, int(time.time()) // MINUTE * MINUTE, error
         with self._lock:
             self._counts[which] += 1
 

@@ -83,7 +83,7 @@ class Server:
         self.metrics = Metrics()
         self.log: Log = self._log(settings)
         self.counter = PredictionCounter(settings.database_address)
-        self.minutes = RequestMinutes(settings.database_address)
+        self.minutes = RequestMinutes(settings.database_address, self.metrics.asked)
         self.requests: Counter[str] = Counter()
         self.access = Access(settings.model_token, tokens.file_of(settings))
 
@@ -233,7 +233,7 @@ class Server:
             return await self._answered(question, form, seconds)
 
     async def _answered(self, question: Question, form: Callable[[Told], Answer], seconds: float) -> Answer:
-        model = question.model
+        model, began = question.model, time.perf_counter()
         try:
             with model.place():
                 answer, outside = await self._run(question, form, seconds)
@@ -244,7 +244,8 @@ class Server:
         except Ended:
             raise TookTooLong(f"{model.name} did not answer within {seconds:g} s") from None
         self.requests[model.name] += 1
-        self.metrics.answered(model.name, model.version, question.instances.rows, outside)
+        seconds = time.perf_counter() - began
+        self.metrics.answered(model, question.role or CHAMPION, question.instances.rows, outside, seconds)
         return answer
 
     async def _run(self, question: Question, form: Callable[[Told], Answer], seconds: float) -> tuple[Answer, int]:

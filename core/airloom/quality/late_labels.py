@@ -149,6 +149,32 @@ def add(
     return _keep(settings, new, by, model)
 
 
+def add_rows(
+    settings: Settings,
+    rows: Iterable[tuple[Any, Any, Any, str | None]],
+    *,
+    source: str,
+    model: str = "",
+    by: str = ID,
+) -> AddedLabels:
+    """The same of rows of an id (or key), a label, the time when it was known or None, and who says so or None.
+
+    Args:
+        settings: of this installation.
+        rows: counted from 0.
+        source: who says so, for rows that do not.
+        model: needed for keys of one's own; an id tells it.
+        by: `id`, `request` or `input:COLUMN`.
+
+    Raises:
+        DataError: naming the row and the value.
+        ConfigError: `by`, the model or the source is none.
+    """
+    _check(by, model)
+    check_source(source)
+    return _keep(settings, [_checked(place, row, by, source) for place, row in enumerate(rows)], by, model)
+
+
 def _check(by: str, model: str) -> None:
     if by not in (ID, REQUEST) and not (by.startswith(INPUT) and 0 < len(by) - len(INPUT) <= 200):
         hint = "id, request (the X-Request-Id of one row's request), or input:COLUMN of the logged inputs"

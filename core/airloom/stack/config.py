@@ -44,6 +44,8 @@ def prepare(settings: Settings, ports: Ports) -> dict[str, str | int]:
     values.update(airflow_user="admin", project=str(settings.project))
     values.update(mlflow_user=mlflow_app.USER, mlflow_login=settings.mlflow_login)
     write_private(settings.make_home() / "stack.json", json.dumps(values, indent=1))
+    if not settings.alerts_file.exists():
+        write_private(settings.alerts_file, secrets.token_urlsafe(32))
     users = {"admin": values["airflow_password"]}
     write_private(settings.home / "airflow" / "passwords.json", json.dumps(users))
     preload.install(settings.home / "airflow")
@@ -82,6 +84,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "AIRLOOM_PREDICTION_LOG_GB": str(settings.prediction_log_gb),
         "AIRLOOM_METRICS_MINUTE_DAYS": str(settings.metrics_minute_days),
         "AIRLOOM_METRICS_HOUR_DAYS": str(settings.metrics_hour_days),
+        "AIRLOOM_ALERT_RUNS_PER_HOUR": str(settings.alert_runs_per_hour),
         "AIRLOOM_TRUSTED_KEYS": settings.trusted_keys,
         "AIRLOOM_JOB_PYTHON": settings.job_python,
         MARK: str(home),

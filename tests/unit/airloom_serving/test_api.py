@@ -335,3 +335,26 @@ def test_many_requests_at_once_get_each_its_own_answer(server, client, make_sess
         assert answer.json()["predictions"] == np.asarray(part).argmax(axis=1).tolist()
         ids.update(answer.json()["prediction_ids"])
     assert len(ids) == sum(map(len, rows))
+
+
+def test_metrics_by_model_version_and_role_end_with_what_serves(server, client, make_session):
+    """Else each deployment would leave its series for good."""
+    assert ask(client, "small", [[1, 2, 3]]).status_code == 200
+    assert ask(client, "small", [["a", 2, 3]]).status_code == 422
+    told = client.get("/metrics").text
+    for series in (
+        'airloom_model_requests_total{model="small",role="champion",version="7"} 2.0',
+        'airloom_model_errors_total{kind="refused",model="small",role="champion",version="7"} 1.0',
+        'airloom_model_seconds_count{model="small",role="champion",version="7"} 1.0',
+        'airloom_predictions_total{model="small",version="7"} 1.0',
+    ):
+        assert series in told, told
+    for version in ("8", "9"):
+        server.reconciler.models = {"small": ServedModel("small", version, make_session(), (3,))}
+        assert ask(client, "small", [[1, 2, 3]]).status_code == 200
+    told = client.get("/metrics").text
+    assert 'version="9"' in told
+    assert 'version="7"' not in told
+    assert 'version="8"' not in told
+    server.reconciler.models = {}
+    assert 'model="small"' not in client.get("/metrics").text
