@@ -86,15 +86,15 @@ def look(
         dataset: that its pipeline learns from.
         by: who looks.
         because: `schedule`, `by hand`, or an alert in its own words.
-        until: this moment when left out; to the minute, and who looks at the same one again gets the same decision.
+        until: this moment when left out. To the end of its minute: who looks again within it gets the same decision.
         estimate: of a metric without labels, where there is one.
 
     Raises:
         RegistryError: the model has no champion, or MLflow does not answer.
         ConfigError: `until` is in the future.
     """
-    moment = math.floor((until.timestamp() if until else time.time()) / MINUTE) * MINUTE
-    if moment > time.time():
+    moment = math.ceil((until.timestamp() if until else time.time()) / MINUTE) * MINUTE
+    if moment - MINUTE > time.time():
         raise ConfigError(f"until {shown_moment(moment)} is in the future", "leave it out for this moment")
     version = models.find(settings, model)
     past = decisions.of_model(settings.database_address, version.name)
