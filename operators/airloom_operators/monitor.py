@@ -131,10 +131,6 @@ def build_monitor(pipeline: Pipeline, file: Path, place: Place = Place()) -> DAG
     """
     section = pipeline.monitor
     assert section is not None  # noqa: S101 - the caller asked
-    retrain = section.retrain
-    starts = "starts no run: a person is asked"
-    if retrain:
-        starts = f"starts a run on {', '.join(retrain.on)}, at most {retrain.budget_per_week} a week"
     with DAG(
         dag_id=monitor_id(pipeline.pipeline),
         schedule=timedelta(seconds=section.every),
@@ -146,8 +142,8 @@ def build_monitor(pipeline: Pipeline, file: Path, place: Place = Place()) -> DAG
         params={
             "cause": Param("", type="string", title="Cause", description="An alert, in its own words; empty: none.")
         },
-        doc_md=f"### Monitor of `{pipeline.pipeline}`\nLooks at the champion and decides; it {starts}. What the run "
-        f"trains serves only where it is better. `airloom monitor {pipeline.pipeline}` shows every decision.",
+        doc_md=f"### Monitor of `{pipeline.pipeline}`\nLooks at the champion and decides; it {section.starts}. What "
+        f"the run trains serves only where it is better. `airloom monitor {pipeline.pipeline}` shows every decision.",
         render_template_as_native_obj=False,
     ) as dag:
         look = MonitorOperator(task_id="look", pipeline_file=str(file), cause="{{ params.cause }}")

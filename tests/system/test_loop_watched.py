@@ -1,4 +1,4 @@
-"""Wrong answers in service, as late labels tell them: the monitor's DAG decides, and starts one run that must be better.
+"""Wrong answers in service, as late labels tell them: the monitor's DAG starts one run, which must be better.
 
 After test_loop.py, as it adds a run; before test_mishaps.py, which ends the stack.
 """

@@ -147,6 +147,30 @@ def measure(
     return found
 
 
+def labelled_rows(
+    settings: Settings, version: "ModelVersion", columns: Sequence[str], first: int, last: int
+) -> tuple["pa.Table", list[Label]]:
+    """The rows of the log whose label counts, and that label, row by row.
+
+    Args:
+        settings: of this installation.
+        version: of the model.
+        columns: of the log, beside the id.
+        first: milliseconds since 1970, of the predictions.
+        last: the same, too late already.
+    """
+    import pyarrow as pa
+
+    name, number = version.name, str(version.version)
+    keyed = labels.of_model(settings.database_address, name)
+    wanted = [*_columns(keyed), *columns]
+    rows = log_columns.table(settings, name, wanted, version=number, first=first, last=last)
+    own = labels.of_versions(settings.database_address, [short_hash(name, number)], first / 1000, last / 1000)
+    joined = _Joined(rows, own, keyed, labels.trusted(settings.database_address), "newest")
+    there = [place for place, label in enumerate(joined.labels) if label is not None]
+    return rows.take(pa.array(there, pa.int64())), [label for label in joined.labels if label is not None]
+
+
 def versions_of(settings: Settings, model: str) -> "list[ModelVersion]":
     """The version that a name tells, or all of a model, the newest first.
 

@@ -61,6 +61,13 @@ class MonitorSection(Section):
         default=None, json_schema_extra=left_out, description="when a run is started; left out: a person is asked"
     )
 
+    @property
+    def starts(self) -> str:
+        """What starts a run, for people."""
+        if self.retrain is None:
+            return "starts no run: a person is asked"
+        return f"starts a run on {', '.join(self.retrain.on)}, at most {self.retrain.budget_per_week} a week"
+
     @model_validator(mode="after")
     def _long_enough(self) -> "MonitorSection":
         if not self.window.isdigit() and float(self.window[:-1]) * _SECONDS[self.window[-1]] > self.look_back:

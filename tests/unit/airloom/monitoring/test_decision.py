@@ -1,7 +1,8 @@
 """The order of signs, and that no sequence of alarms starts more runs than the file allows."""
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given
+from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from airloom.monitoring.decision import (
@@ -111,6 +112,7 @@ LIMITS = st.builds(
 )
 
 
+@effort(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(ALARMS, LIMITS)
 def test_no_sequence_of_alarms_starts_more_than_the_budget_or_two_runs_of_one_cause(alarms, limits):
     now, started = NOW, []
@@ -156,6 +158,7 @@ def test_a_loss_is_sure_where_the_whole_interval_is_beyond_the_margin(value, int
     assert loss(value, interval, 0.9, 0.02 if more else 0.1, more_is_better=more) == found
 
 
+@effort(deadline=None)
 @given(st.integers(1, 9), st.sampled_from(["a", "b"]))
 def test_causes_differ_where_sign_version_or_data_do(version, about):
     one = cause_of(DIGITS, METRIC, "accuracy")

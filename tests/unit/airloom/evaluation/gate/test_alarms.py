@@ -1,7 +1,7 @@
 """No sequence of alarms changes the champion without evidence of its own, whatever the pipeline file's margin is."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import HealthCheck, given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
@@ -40,7 +40,7 @@ ALARMS = st.lists(
 )
 
 
-@effort(max_examples=60, deadline=None)
+@effort(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(ALARMS, st.integers(0, 2**32), st.floats(0.01, 0.9), st.sampled_from(["paired_bootstrap", "score"]))
 def test_the_champion_changes_only_for_one_that_is_surely_better_on_the_frozen_rows(alarms, seed, margin, method):
     values = {**FILE, "gate": {**FILE["gate"]}}
