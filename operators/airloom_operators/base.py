@@ -61,6 +61,16 @@ class AirloomOperator(BaseOperator):
         except AirloomError as error:
             raise (AirflowFailException if is_mistake(error) else AirflowException)(str(error)) from None
 
+    def note(self, context: Any, text: str) -> None:
+        """Write a note on the DAG run, for those who look at the grid."""
+        from airloom.stack.airflow_api import AirflowApi
+
+        try:
+            with self.step() as settings, AirflowApi(settings) as api:
+                api.note(context["ti"].dag_id, context["run_id"], text)
+        except AirflowException as error:  # a note is worth no failure
+            self.log.warning("the run got no note: %s", error)
+
 
 class StepOperator(AirloomOperator):
     """A step that works on a run context: the dict that `ResolveOperator` returned."""
@@ -76,16 +86,6 @@ class StepOperator(AirloomOperator):
             ConfigError: it is none.
         """
         return record(RunContext, "context", self.context)
-
-    def note(self, context: Any, text: str) -> None:
-        """Write a note on the DAG run, for those who look at the grid."""
-        from airloom.stack.airflow_api import AirflowApi
-
-        try:
-            with self.step() as settings, AirflowApi(settings) as api:
-                api.note(context["ti"].dag_id, context["run_id"], text)
-        except AirflowException as error:  # a note is worth no failure
-            self.log.warning("the run got no note: %s", error)
 
     def link_to(self, settings: Settings, context: RunContext, run: str = "") -> None:
         """Make the task link to its MLflow run, or to `run` of the same experiment."""

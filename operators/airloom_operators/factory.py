@@ -17,6 +17,7 @@ from airloom_operators.dag_ids import dag_ids
 from airloom_operators.deploy import DeployOperator
 from airloom_operators.evaluate import EvaluateOperator
 from airloom_operators.gate import GateOperator, OverrideOperator
+from airloom_operators.monitor import build_monitor, monitor_id
 from airloom_operators.predict import PredictOperator
 from airloom_operators.register import RegisterOperator
 from airloom_operators.resolve import ResolveOperator
@@ -54,6 +55,9 @@ def build_dags(folder: str | Path, connection_id: str = "") -> dict[str, DAG]:
         for file, pipeline in list(pipelines.items()):
             if there := ids.take(pipeline.pipeline, file):
                 wrong[file] = _is_taken(pipelines.pop(file).pipeline, file, there)
+        for file, pipeline in list(pipelines.items()):
+            if pipeline.monitor and (there := ids.take(monitor_id(pipeline.pipeline), file)):
+                wrong[file] = _is_taken(monitor_id(pipelines.pop(file).pipeline), file, there)
         announced = {announcer_id(name): name for name in sorted({one.dataset.name for one in pipelines.values()})}
         told = {wrong_id(file, ids, announced): (file, error) for file, error in wrong.items()}
     if wrong and not pipelines:
@@ -62,6 +66,11 @@ def build_dags(folder: str | Path, connection_id: str = "") -> dict[str, DAG]:
     dags = [build_dag(file, place) for file, pipeline in pipelines.items() if wanted in (None, pipeline.pipeline)]
     dags += [
         build_announcer(name, **place.arguments()) for dag_id, name in announced.items() if wanted in (None, dag_id)
+    ]
+    dags += [
+        build_monitor(pipeline, file, place)
+        for file, pipeline in pipelines.items()
+        if pipeline.monitor and wanted in (None, monitor_id(pipeline.pipeline))
     ]
     dags += [build_wrong(dag_id, *what) for dag_id, what in told.items() if wanted in (None, dag_id)]
     return {dag.dag_id: dag for dag in dags}
@@ -102,6 +111,7 @@ def build_dag(file: Path, place: Place = Place()) -> DAG:
             dataset_version="{{ params.dataset_version }}",
             parameters="{{ params.parameters }}",
             cache="{{ params.cache }}",
+            cause="{{ params.cause }}",
         )
         context = resolve.output
         trains = {name: _train(pipeline, context, name) for name in pipeline.candidates or [""]}
@@ -185,6 +195,13 @@ def _params() -> dict[str, Param]:
             title="Cache",
             description="Off: run every step, also where an earlier run had the same inputs.",
         ),
+        "cause": Param(
+            "",
+            type="string",
+            maxLength=1000,
+            title="Cause",
+            description="The alarm that started it: its model has to be better than the champion. Empty: none did.",
+        ),
     }
 
 
@@ -200,6 +217,7 @@ def _docs(pipeline: Pipeline, file: Path) -> str:
     deploy = f"deploy: what the gate passes becomes {pipeline.deploy}"
     if not pipeline.deploy:
         deploy = f"no `deploy`: `airloom model promote {pipeline.pipeline}/VERSION` makes a version the champion"
+    watched = [f"- monitor: `{monitor_id(pipeline.pipeline)}` watches the champion"] if pipeline.monitor else []
     answers = [f"- predict: the new champion answers `{one.dataset}`" for one in pipeline.predict]
     return "\n".join(
         [
@@ -211,6 +229,7 @@ def _docs(pipeline: Pipeline, file: Path) -> str:
             f"- {gate}",
             f"- {deploy}",
             *answers,
+            *watched,
         ]
     )
 

@@ -19,9 +19,10 @@ class ResolveOperator(StepOperator):
         dataset_version: a number; empty for the version of the run's partition key, else the newest.
         parameters: override the file's parameters for this run.
         cache: whether steps may take results of earlier runs; not where a person cleared this task.
+        cause: the alarm that started the run: its model has to be better than the champion. Empty for any other run.
     """
 
-    template_fields: Sequence[str] = ("pipeline_file", "dataset_version", "parameters", "cache")
+    template_fields: Sequence[str] = ("pipeline_file", "dataset_version", "parameters", "cache", "cause")
 
     def __init__(
         self,
@@ -30,6 +31,7 @@ class ResolveOperator(StepOperator):
         dataset_version: Any = None,
         parameters: Any = None,
         cache: Any = True,
+        cause: str = "",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -37,6 +39,7 @@ class ResolveOperator(StepOperator):
         self.dataset_version = dataset_version
         self.parameters = parameters
         self.cache = cache
+        self.cause = cause
 
     def execute(self, context: "Context") -> dict[str, Any]:
         """Return the run context that all later steps take."""
@@ -54,7 +57,10 @@ class ResolveOperator(StepOperator):
             reuse = flag("cache", self.cache, default=True) and not cleared(context)
             task, parameters = context["ti"].task_id, mapping("parameters", self.parameters)
             user = who(context, settings)
-            run = resolve(settings, Path(file), key, version, parameters, cache=reuse, task=task, user=user)
+            cause = str(self.cause or "").strip()
+            run = resolve(
+                settings, Path(file), key, version, parameters, cache=reuse, task=task, user=user, cause=cause
+            )
             self.link_to(settings, run)
         snapshot = run.snapshot
         self.log.info("%s@v%s, rows %s, snapshot %s", snapshot.dataset, snapshot.version, snapshot.rows, snapshot.id)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from airloom.cli.console import Columns, Decimal, Delimiter, Encoding, Json, Unlabelled, answer, reading_of
+from airloom.cli.console import Author, Columns, Decimal, Delimiter, Encoding, Json, Unlabelled, answer, reading_of
 from airloom.settings import load
 
 if TYPE_CHECKING:
@@ -94,6 +94,37 @@ def show(
     measured = by_label.measure(settings, model, **span, window=parse(window), rule=rule)
     text = "\n".join(_version(version) for version in measured)
     answer([version.to_dict() for version in measured], json_, text or f"{model}: no predictions, and no labels")
+
+
+@app.command("commit")
+def commit(
+    model: Annotated[str, typer.Argument(help="digits for all its versions, digits/3.")],
+    since: Annotated[str, typer.Option(help="Of the predictions: 2026-11-30T14:00 (UTC), or 2h, 7d ago.")] = "",
+    until: Annotated[str, typer.Option(help="The same; this moment is too late already.")] = "",
+    author: Author = None,
+    json_: Json = False,
+) -> None:
+    """Append labelled predictions, as rows, to the dataset that their model learned from.
+
+    Each is brought once, however often this is said. The commit has a tag, labels=…, that leads to the predictions.
+    Windows with faulty data are left out. The log must keep whole rows: `log: {inputs: full}` in the pipeline file.
+
+    Example: airloom labels commit trips --since 30d
+    """
+    from airloom.monitoring.moments import moment
+    from airloom.quality.label_commit import commit_labels
+
+    settings, ends = load(), {"since": moment(since, "since"), "until": moment(until, "until")}
+    settings.make_home()
+    found = commit_labels(settings, model, **ends, author=author)
+    lines = [f"{found.dataset}: {found.rows:,} rows, tag {found.tag}" if found.rows else "no new row was committed"]
+    for count, what in (
+        (found.known, "were brought before"),
+        (found.not_kept, "have no whole row in the log"),
+        (found.quarantined, "are from windows with faulty data"),
+    ):
+        lines += [f"  {count:,} labelled predictions {what}"] if count else []
+    answer(found.to_dict(), json_, "\n".join(lines))
 
 
 @app.command("trust")

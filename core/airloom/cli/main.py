@@ -25,6 +25,7 @@ from airloom.cli import (
 from airloom.cli import deploy as deploying
 from airloom.cli import drift as drifting
 from airloom.cli import metrics as measured
+from airloom.cli import monitor as monitoring
 from airloom.cli import package as packaging
 from airloom.cli import predict as predicting
 from airloom.cli import predictions as logged
@@ -195,6 +196,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(token_app, name="token")
 app.add_typer(labels.app, name="labels")
 app.command()(drifting.drift)
+app.add_typer(monitoring.app, name="monitor")
 app.add_typer(models.experiment, name="experiment")
 app.command()(predicting.predict)
 app.command()(packaging.package)

@@ -158,6 +158,7 @@ def _end_of(pipeline: "Pipeline") -> list[str]:
         gate,
         f"  deploy: what the gate passes becomes {pipeline.deploy}" if pipeline.deploy else promoted,
         *answers,
+        *([f"  monitor: it {pipeline.monitor.starts}"] if pipeline.monitor else []),
     ]
 
 

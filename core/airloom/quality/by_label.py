@@ -155,11 +155,13 @@ class JoinedRows:
         rows: of the log.
         moments: seconds since 1970 of each.
         pairs: label and answer of each as its task compares them; None where there are not both.
+        labels: of each the one that counts; None where there is none.
     """
 
     rows: "pa.Table"
     moments: "np.ndarray[Any, Any]"
     pairs: list[tuple[Any, Any] | None]
+    labels: list[Label | None]
 
 
 def joined(
@@ -182,7 +184,26 @@ def joined(
     own = labels.of_versions(settings.database_address, [short_hash(name, number)], first / 1000, last / 1000)
     join = _Joined(rows, own, keyed, labels.trusted(settings.database_address), rule)
     task = task_of(version)
-    return JoinedRows(rows, join.moments, [join.pair(place, task) for place in range(rows.num_rows)])
+    return JoinedRows(rows, join.moments, [join.pair(place, task) for place in range(rows.num_rows)], join.labels)
+
+
+def labelled_rows(
+    settings: Settings, version: "ModelVersion", columns: Sequence[str], first: int, last: int
+) -> tuple["pa.Table", list[Label]]:
+    """The rows of the log whose label counts, and that label, row by row.
+
+    Args:
+        settings: of this installation.
+        version: of the model.
+        columns: of the log, beside the id.
+        first: milliseconds since 1970, of the predictions.
+        last: the same, too late already.
+    """
+    import pyarrow as pa
+
+    found = joined(settings, version, columns, first, last)
+    there = [place for place, label in enumerate(found.labels) if label is not None]
+    return found.rows.take(pa.array(there, pa.int64())), [label for label in found.labels if label is not None]
 
 
 def versions_of(settings: Settings, model: str) -> "list[ModelVersion]":

@@ -3,7 +3,7 @@
 import math
 import re
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -47,3 +47,14 @@ def _seconds(value: object) -> object:
 
 
 Duration = Annotated[float, BeforeValidator(_seconds), Field(gt=0, description="seconds, or 90s, 10m, 2h, 1d")]
+
+
+def text_list(value: object) -> object:
+    """A text as a list of one."""
+    return [value] if isinstance(value, str) else value
+
+
+def left_out(schema: dict[str, Any]) -> None:
+    """Of a schema: a key that may be left out, but stands there with a value where it stands there."""
+    schema |= schema.pop("anyOf")[0]
+    del schema["default"]

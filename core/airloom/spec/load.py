@@ -18,7 +18,8 @@ from airloom.spec.pipeline import Pipeline
 
 DEFINITION = "definition/pipeline.json"  # artifact of the pipeline run: the definition with every default in it
 LEFT_OUT = ("tune", "gate", "deploy")  # steps that do not run where a file has no such key
-_ABSENT = (*LEFT_OUT, "log")  # sections without which a file means what it meant before there were any
+_ABSENT = (*LEFT_OUT, "log", "monitor")  # sections without which a file means what it meant before there were any
+_WITHOUT = {"log": "nothing of the inputs is kept", "monitor": "nobody watches the champion"}
 _DEEPEST = 20  # levels of nesting; no key of a pipeline file stands deeper
 
 
@@ -116,7 +117,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _validated(source: str, values: dict[str, Any], where: str = "") -> Pipeline:
     for key in _ABSENT:
         if values.get(key, key) is None:
-            without = "the step does not run" if key in LEFT_OUT else "nothing of the inputs is kept"
+            without = _WITHOUT.get(key, "the step does not run")
             hint = f"leave it out, and {without}; or write the section"
             raise ConfigError(f"{source}: {where}{key}: the key stands there without a value", hint)
     try:

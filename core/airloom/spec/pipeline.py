@@ -2,7 +2,7 @@
 
 import json
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     BeforeValidator,
@@ -14,12 +14,13 @@ from pydantic import (
 )
 
 from airloom.errors import ConfigError
-from airloom.spec.base import Duration, ParameterName, Scalar, Section
+from airloom.spec.base import Duration, ParameterName, Scalar, Section, left_out, text_list
 from airloom.spec.candidates import Candidate
 from airloom.spec.dataset import DatasetSection, Name
 from airloom.spec.deploy import DeploySection
 from airloom.spec.gate import GateSection
 from airloom.spec.log import LogSection
+from airloom.spec.monitor import MonitorSection
 from airloom.spec.predict import PredictSection
 from airloom.spec.tasks import METRICS, has, known
 from airloom.spec.tuning import Distribution, TuneSection
@@ -86,10 +87,6 @@ class Slice(Section):
         return self
 
 
-def _some(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
 OwnMetric = Annotated[str, StringConstraints(pattern=r"^[^:]+:[A-Za-z_]\w*$")]
 
 
@@ -97,7 +94,7 @@ class EvaluateSection(Section):
     """How candidate and champion are looked at."""
 
     slices: dict[SliceName, Slice] = Field(default={}, description="parts of the test split by name")
-    metrics: Annotated[list[OwnMetric], BeforeValidator(_some)] = Field(
+    metrics: Annotated[list[OwnMetric], BeforeValidator(text_list)] = Field(
         default=[],
         description="functions of the project, path.py:function: (outputs, labels, rows) -> a value for each row, or "
         "one number of all; more is better",
@@ -118,12 +115,6 @@ class EvaluateSection(Section):
     def own(self) -> dict[str, str]:
         """The functions by the name of their metric."""
         return {reference.partition(":")[2]: reference for reference in self.metrics}
-
-
-def _left_out(schema: dict[str, Any]) -> None:
-    """A key that may be left out, but stands there with a value where it stands there."""
-    schema |= schema.pop("anyOf")[0]
-    del schema["default"]
 
 
 class Pipeline(Section):
@@ -163,7 +154,7 @@ class Pipeline(Section):
     stop: StopSection = Field(default=StopSection(), description="when a training has had enough")
     tune: TuneSection | None = Field(
         default=None,
-        json_schema_extra=_left_out,
+        json_schema_extra=left_out,
         description="the study that searches parameters; left out: one training, with `parameters`",
     )
     candidates: dict[Name, Candidate] = Field(
@@ -175,18 +166,23 @@ class Pipeline(Section):
     evaluate: EvaluateSection = Field(default=EvaluateSection(), description="how candidate and champion are looked at")
     gate: GateSection | None = Field(
         default=None,
-        json_schema_extra=_left_out,
+        json_schema_extra=left_out,
         description="the rules that let a candidate through; left out: it is evaluated and registered, nobody judges",
     )
     deploy: DeploySection | None = Field(
         default=None,
-        json_schema_extra=_left_out,
+        json_schema_extra=left_out,
         description="how an accepted version comes to serve; left out: `airloom model promote` makes it the champion",
     )
     log: LogSection | None = Field(
         default=None,
-        json_schema_extra=_left_out,
+        json_schema_extra=left_out,
         description="what the prediction log keeps of the inputs that its versions answer; left out: nothing",
+    )
+    monitor: MonitorSection | None = Field(
+        default=None,
+        json_schema_extra=left_out,
+        description="how its champion is watched, and when that starts a run; left out: nobody watches it",
     )
     predict: list[PredictSection] = Field(default=[], description="datasets that each new champion answers")
 
@@ -263,6 +259,11 @@ class Pipeline(Section):
             raise ValueError(
                 "predict: each new champion answers, and without `deploy` no run makes one: give the file a `deploy`, "
                 "or leave `predict` out, and ask: `airloom predict MODEL DATASET`"
+            )
+        if self.monitor and self.monitor.retrain and not self.gate:
+            raise ValueError(
+                "monitor.retrain starts runs whose model has to be better than the champion, and nobody judges it: "
+                "give the file a `gate`, or leave `monitor.retrain` out, and a person is asked"
             )
         if len(self.candidates) > 1 and not self.gate:
             names = ", ".join(self.candidates)

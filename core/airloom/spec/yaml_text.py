@@ -1,4 +1,4 @@
-"""YAML as people mean it: `1e-3` is a number, and a key that stands twice is an error."""
+"""YAML as people mean it: `1e-3` is a number, the key `on` a word, and a key that stands twice is an error."""
 
 import re
 from typing import Any
@@ -19,6 +19,8 @@ class _Loader(yaml.SafeLoader):
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode) or key.value == "<<":
                 continue
+            if key.tag == "tag:yaml.org,2002:bool":  # YAML 1.1 has more of these than YAML 1.2: on, off, yes, no
+                key.tag = "tag:yaml.org,2002:str"
             if (key.tag, key.value) in seen:
                 raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark)
             seen.add((key.tag, key.value))

@@ -141,11 +141,17 @@ class AirflowApi:
         body = {"logical_date": None, "conf": conf}
         return str(self._request("POST", f"/api/v2/dags/{dag}/dagRuns", json=body)["dag_run_id"])
 
+    def trigger_once(self, dag: str, run: str, conf: dict[str, Any]) -> bool:
+        """Start a run with this id; False where it is there already."""
+        return self._trigger(dag, {"dag_run_id": run, "conf": conf})
+
     def trigger_version(self, dag: str, key: str, run: str) -> bool:
         """Start a run about a partition; False where a run with this id is there already."""
-        body = {"logical_date": None, "partition_key": key, "dag_run_id": run}
+        return self._trigger(dag, {"partition_key": key, "dag_run_id": run})
+
+    def _trigger(self, dag: str, body: dict[str, Any]) -> bool:
         try:
-            self._request("POST", f"/api/v2/dags/{dag}/dagRuns", json=body)
+            self._request("POST", f"/api/v2/dags/{dag}/dagRuns", json={"logical_date": None} | body)
         except StackError as error:
             if " 409 " in error.message:
                 return False

@@ -20,6 +20,7 @@ class Tag:
     CANDIDATE = "airloom.candidate"
     OUTCOME = "airloom.outcome"  # of a pipeline run: deployed, registered, refused, rolled back, failed, …
     RESOLVED_BY = "airloom.resolved_by"  # the id of the task that resolved it; another one may not share its key
+    CAUSE = "airloom.cause"  # of a run that an alarm started: the monitor's decision; its model has to be better
     SPEC = "airloom.spec.sha256"  # digest of the definition that `resolve` fixed; an artifact holds it
     REUSED = "airloom.reused"  # `airloom.reused.<step>`: the run that a step with a HIT takes its result from
     CACHE = "airloom.cache"  # `airloom.cache.<step>`: the key of what the step read

@@ -19,6 +19,7 @@ from airloom.registry import register
 from airloom.settings import Settings
 from airloom.spec.dataset import DatasetSection
 from airloom.spec.load import DEFINITION, checked, digest, full, load_pipeline, read_values
+from airloom.spec.monitor import of_alarm
 from airloom.spec.pipeline import Pipeline
 from airloom.tracking.ending import ending
 from airloom.tracking.tags import Tag
@@ -36,6 +37,7 @@ def resolve(
     cache: bool = True,
     task: str = "",
     user: str = "",
+    cause: str = "",
 ) -> RunContext:
     """Fix what this run works on: definition, dataset version, snapshot, parent MLflow run, study.
 
@@ -48,14 +50,15 @@ def resolve(
         cache: whether steps may take what earlier runs with the same inputs returned.
         task: the id of the task that resolves it, under Airflow.
         user: who wants it; empty for who calls.
+        cause: the alarm that started it: its model has to be better than the champion, whatever the gate's margin.
 
     Raises:
-        ConfigError: the file or the parameters are wrong, or another task has resolved a run of this key.
+        ConfigError: the file or the parameters are wrong, or another task or cause has resolved a run of this key.
         DataError: there is no such dataset or version.
         MlflowAway: MLflow does not answer.
         RegistryError: see `registry.register.ready`.
     """
-    context = fix(settings, file, key, version, parameters, cache=cache, task=task, user=user)
+    context = fix(settings, file, key, version, parameters, cache=cache, task=task, user=user, cause=cause)
     with ending(settings, context):
         # Here, once: workers that start together would race for the tables, and might not agree on the cache.
         tuned = contexts(context) if checked(context.spec).tune else {}
@@ -73,6 +76,7 @@ def fix(
     cache: bool = True,
     task: str = "",
     user: str = "",
+    cause: str = "",
     trains: bool = True,
 ) -> RunContext:
     """The same without a study; see `resolve`. A run that trains nothing needs no weights to begin with."""
@@ -80,6 +84,9 @@ def fix(
 
     values = read_values(file)
     pipeline = checked(values, where=str(file))
+    if cause:
+        values = of_alarm(values, str(file))
+        pipeline = checked(values, where=str(file))
     declared(settings.project, pipeline.files)  # before anything is made: a wrong path is a mistake in the file
     python = pipeline.resources.interpreter or settings.job_python
     weights = resolved(settings.project, pipeline.weights if trains else [], python)
@@ -90,7 +97,7 @@ def fix(
     dataset = pipeline.dataset
     read = versions.latest(settings, dataset.name) if version is None else versions.get(settings, dataset.name, version)
     prepared = snapshot_of(settings, dataset, read)
-    experiment, run = _parent(settings, pipeline, name, read, prepared.id, overrides, task, user)
+    experiment, run = _parent(settings, pipeline, name, read, prepared.id, overrides, task, user, cause)
     if trains:
         _same_weights(settings, run, name, weights)
     return RunContext(pipeline.pipeline, values, name, run, experiment, prepared, overrides, cache, weights=weights)
@@ -191,17 +198,24 @@ def _parent(
     overrides: dict[str, Any],
     task: str,
     user: str,
+    cause: str,
 ) -> tuple[str, str]:
     """The MLflow experiment and the parent run, with the definition and what was asked for as artifacts."""
     from airloom.tracking import runs
 
     tags = {Tag.DATASET: version.name, Tag.DATASET_COMMIT: version.commit, Tag.SNAPSHOT: snapshot}
     tags |= {Tag.RESOLVED_BY: task} if task else {}
+    tags |= {Tag.CAUSE: cause} if cause else {}
     tags |= {Tag.USER: user or caller(settings).name}
     experiment, run = runs.ensure_parent(settings, pipeline.pipeline, key, tags)
     with runs.connection_errors(settings):
         api = runs.client(settings)
         known = api.get_run(run).data
+        if (before := known.tags.get(Tag.CAUSE, "")) != cause:
+            message = f"run {key} was started by {before or 'no alarm'}, not by {cause or 'none'}"
+            raise ConfigError(
+                message, "its gate would have another rule: start a new run, or leave the cause as it was"
+            )
         other = known.tags.get(Tag.RESOLVED_BY, task)
         if task and other != task:
             message = f"the tasks {other} and {task} of one DAG run both resolve pipeline {pipeline.pipeline} as {key}"

@@ -13,7 +13,9 @@ from airloom.pipeline import run as pipeline_run
 from airloom.pipeline.run import of_chosen, one_at_a_time
 from airloom.pipeline.steps.promote import chosen
 from airloom.pipeline.steps.resolve import Asked, asked, resolve
+from airloom.spec.load import definition
 from airloom.tracking import runs
+from airloom.tracking.tags import Tag
 
 
 def trained(name: str) -> dict:
@@ -124,3 +126,22 @@ def test_who_stops_it_learns_how_to_go_on(tmp_path, make_home, sent, raised) -> 
         "a training has its checkpoint"
     ]
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_run_that_an_alarm_started_has_to_be_better_and_keeps_its_cause(world) -> None:
+    file = world.settings.project / f"{world.pipeline.pipeline}.yaml"
+    file.write_text(yaml.safe_dump(world.ctx("other").spec))
+    key, cause = f"{world.pipeline.pipeline}/monitor__1", "monitor 1: accuracy fell"
+    context = resolve(world.settings, file, key, 1, cause=cause)
+    assert definition(context).policy.against_champion.superior
+    assert definition(context).policy.first_model == "refuse"
+    tags = runs.client(world.settings).get_run(context.mlflow_run).data.tags
+    assert tags[Tag.CAUSE] == cause
+    assert resolve(world.settings, file, key, 1, cause=cause).spec == context.spec
+    for other in ("", "monitor 2: drift"):
+        with pytest.raises(ConfigError, match="was started by monitor 1: accuracy fell, not by"):
+            resolve(world.settings, file, key, 1, cause=other)
+    plain = resolve(world.settings, file, f"{world.pipeline.pipeline}/plain", 1)
+    assert not definition(plain).policy.against_champion.superior
+    with pytest.raises(ConfigError, match="was started by no alarm, not by monitor 1"):
+        resolve(world.settings, file, plain.key, 1, cause=cause)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
@@ -291,3 +292,31 @@ def test_the_command_says_the_estimate_too(world, model, log, monkeypatch):
     assert "never checked: no window has 100 labels yet" in shown.output
     plain = json.loads(run(world, monkeypatch, model, "--json").stdout)
     assert len(plain["estimate"]["windows"]) == 2
+
+
+def test_the_monitor_quarantines_a_data_fault_and_its_window_says_nothing_of_the_model(world, model, log):
+    from airloom.quality import late_labels, monitor
+    from airloom.spec.monitor import MonitorSection
+
+    client, (name, _, number) = runs.client(world.settings), model.partition("/")
+    client.set_registered_model_alias(name, "champion", number)
+    section = MonitorSection(window="1h", labelled=100, retrain={"on": ["metric", "drift"], "cooldown": 60})
+
+    def look(hours):
+        until = datetime.fromtimestamp(START / 1000 + hours * 3600, UTC)
+        return monitor.look(world.settings, name, section, "trips", by="Ada", until=until)
+
+    log(0)
+    ids = log(1, lambda columns, _: {"distance": [None] * ROWS}, share_yes=0)
+    late_labels.add(world.settings, dict.fromkeys(ids, "yes"), source="clinic")
+    found = look(2)
+    assert (found.action, found.kind, found.run) == ("quarantine", "data fault", "")
+    assert "distance is null in 100% of the rows" in found.says
+    assert found.since == START / 1000 + 3600
+    assert {signal["kind"] for signal in found.signals} >= {"data fault"}
+    for hour in (2, 3):
+        log(hour)
+    later = look(4)
+    assert later.action in ("nothing", "explain", "ask a person")
+    assert not [signal for signal in later.signals if signal["kind"] == "metric"]
+    assert any("windows with labels have faulty data" in note for note in later.notes)
