@@ -11,9 +11,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
+from services.warm import Warm, warm
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 from xdist.workermanage import WorkerController
@@ -22,6 +25,7 @@ from xdist.workermanage import WorkerController
 # that the others need. Jobs get what their pipeline says.
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
+hypothesis.settings.register_profile("quick", max_examples=40)
 PROJECT = Path(__file__).resolve().parents[1]
 # A machine; FAB is no dependency of ours; models that packages of a hundred megabytes bring.
 MAY_LACK = ("GPU", "apache-airflow-providers-fab", "buildah", "the extra llm")
@@ -130,8 +134,24 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return settings.home / "mlflow" / "mlflow.db"
 
 
+@pytest.fixture(scope="session")
+def warm_start() -> Iterator[Warm]:
+    """What makes jobs and commands of ours start in tenths of a second; for tests of what they do, not of processes."""
+    with warm() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def warm_jobs(warm_start: Warm) -> Iterator[None]:
+    """What a module's tests, and the jobs that they submit, start warm."""
+    with warm_start.starts():
+        yield
+
+
 def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    if not config.getoption("full"):
+        hypothesis.settings.load_profile("quick")  # of tests that say no number of examples; a whole run has 100
     config.stash[BEGAN] = time.monotonic()
 
 
