@@ -118,15 +118,19 @@ class Files(LoadFileScheduling):
         super()._assign_work_unit(node)
 
 
+def _of_all_workers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A temporary folder that all workers of this run have."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty MLflow store: making its tables takes seconds, copying them does not. All workers have the same one."""
     from airloom.settings import Settings
     from airloom.tracking import runs
 
-    base = tmp_path_factory.getbasetemp()
-    root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    settings = Settings(home=root / "store", tracking_uri="")
+    settings = Settings(home=_of_all_workers(tmp_path_factory) / "store", tracking_uri="")
     with pytest.MonkeyPatch.context() as patch:
         for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
             patch.setenv(name, "")  # `client` writes both
@@ -135,9 +139,9 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def warm_start() -> Iterator[Warm]:
+def warm_start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
     """What makes jobs and commands of ours start in tenths of a second; for tests of what they do, not of processes."""
-    with warm() as made:
+    with warm(_of_all_workers(tmp_path_factory) / "warm") as made:
         yield made
 
 

@@ -25,8 +25,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 LARGEST = 2**20  # bytes of a request: an environment
+HOLD = b"hold"
+STARTED: list["subprocess.Popen[bytes]"] = []  # never waited for: others may hold them longer
 # What jobs of a pipeline import, by cost; and what brings the most of Airloom's own modules.
 LIBRARIES = (
     *("torch", "torch._dynamo", "torch.optim", "torch.onnx", "torch.export", "mlflow", "mlflow.tracking"),
@@ -58,24 +61,48 @@ class Warm:
 
 
 @contextlib.contextmanager
-def warm() -> Iterator[Warm]:
-    """A warm process until the block ends; it imports at its start."""
-    folder = Path(tempfile.mkdtemp(prefix="airloom-warm-"))
+def warm(shared: Path) -> Iterator[Warm]:
+    """The warm process of all who name this folder, until the last of them leaves; it imports when the first comes."""
+    shared.mkdir(parents=True, exist_ok=True)
+    place = shared / "place"
+    with FileLock(shared / "lock"):
+        channel = _hold(place)
+        if channel is None:
+            place.write_text(_begin())
+            channel = _hold(place)
+    assert channel, "it ended at once"
+    with channel:
+        yield Warm(Path(place.read_text()))
+
+
+def _hold(place: Path) -> socket.socket | None:
+    """A connection that keeps the process; None where there is none."""
+    channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        channel.connect(str(Path(place.read_text()) / "socket"))
+        channel.send(HOLD)
+        assert channel.recv(64) == HOLD
+    except (OSError, AssertionError):  # it has ended, or is about to
+        channel.close()
+        return None
+    return channel
+
+
+def _begin() -> str:
+    """Start the process; its folder, which has a short name for the sake of the socket's."""
+    folder = tempfile.mkdtemp(prefix="airloom-warm-")
     shutil.copy(Path(__file__).with_name("warm_start") / "sitecustomize.py", folder)
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-P", __file__, str(folder)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as process:
-        assert process.stdin and process.stdout and process.stdout.readline() == b"warm\n"
-        try:
-            yield Warm(folder)
-        finally:
-            process.stdin.close()
-            process.wait()
-            shutil.rmtree(folder)
+    command = [sys.executable, "-P", __file__, folder]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=environment)
+    assert process.stdout and process.stdout.readline() == b"warm\n"
+    process.stdout.close()
+    STARTED.append(process)
+    return folder
 
 
 def _serve(folder: Path) -> None:
-    """Fork for each who connects, until the standard input ends."""
+    """Fork for each who connects, until nobody holds it any more."""
     for name in LIBRARIES:
         importlib.import_module(name)
     gc.collect()
@@ -84,21 +111,34 @@ def _serve(folder: Path) -> None:
     listener.bind(str(folder / "socket"))
     listener.listen(64)
     print("warm", flush=True)
-    looking, waiting = select.poll(), dict[int, _Fork]()  # by its descriptors
-    for first in (sys.stdin.fileno(), listener.fileno()):
-        looking.register(first, select.POLLIN)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    looking, waiting, holders = select.poll(), dict[int, _Fork](), dict[int, socket.socket]()  # by descriptor
+    looking.register(listener, select.POLLIN)
     while True:
         for ready, _ in looking.poll():
-            if ready == sys.stdin.fileno():
-                for fork in set(waiting.values()):
-                    fork.kill()
-                return
             if ready == listener.fileno():
-                fork = _Fork.of(listener.accept()[0], [listener, *{f.channel for f in waiting.values()}])
-                if fork:
-                    for number in (fork.ended, fork.channel.fileno()):
+                channel = listener.accept()[0]
+                data, descriptors, _, _ = socket.recv_fds(channel, LARGEST, 250)
+                if data == HOLD:
+                    channel.send(HOLD)
+                    holders[channel.fileno()] = channel
+                    looking.register(channel, select.POLLIN)
+                elif data:
+                    further = [listener, *holders.values(), *{fork.channel for fork in waiting.values()}]
+                    fork = _Fork.of(channel, json.loads(data), list(descriptors), further)
+                    for number in (fork.ended, channel.fileno()):
                         waiting[number] = fork
                         looking.register(number, select.POLLIN)
+                else:
+                    channel.close()
+            elif ready in holders:
+                looking.unregister(ready)
+                holders.pop(ready).close()
+                if not holders:
+                    for fork in set(waiting.values()):
+                        fork.kill()
+                    shutil.rmtree(folder)
+                    return
             elif ready in waiting:
                 fork = waiting[ready]
                 if ready != fork.ended:
@@ -116,19 +156,18 @@ class _Fork:
         self.pid, self.channel, self.ended = pid, channel, os.pidfd_open(pid)
 
     @classmethod
-    def of(cls, channel: socket.socket, further: list[socket.socket]) -> "_Fork | None":
-        data, descriptors, _, _ = socket.recv_fds(channel, LARGEST, 250)
-        if not data:
-            channel.close()
-            return None
+    def of(
+        cls, channel: socket.socket, request: dict[str, Any], descriptors: list[int], further: list[socket.socket]
+    ) -> "_Fork":
         pid = os.fork()
         if pid == 0:
             for one in (channel, *further):
                 one.close()
-            _be(json.loads(data), list(descriptors))
+            _be(request, descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
-        channel.send(str(pid).encode())
+        with contextlib.suppress(OSError):
+            channel.send(str(pid).encode())
         return cls(pid, channel)
 
     def kill(self) -> None:

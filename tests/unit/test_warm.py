@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from services.warm import Warm
+from services.warm import Warm, warm
 
 TELL = """# starts warm
 import os, sys
@@ -68,6 +68,14 @@ def test_a_signal_ends_both(warm_start: Warm, sign: signal.Signals) -> None:
     while fork.is_running() and time.monotonic() < until:
         time.sleep(0.01)
     assert not fork.is_running()
+
+
+def test_who_names_the_same_folder_has_the_same_process(warm_start: Warm, tmp_path: Path) -> None:
+    (tmp_path / "place").write_text(str(warm_start.folder))
+    with warm(tmp_path) as one, warm(tmp_path) as other:
+        assert one.folder == other.folder == warm_start.folder
+    process = start(warm_start, TELL, "1")  # those two left, and it is there for the third
+    assert process.communicate("")[0].startswith("['1'] this ") and process.returncode == 7
 
 
 def test_what_kills_the_fork_ends_its_stand_in_alike(warm_start: Warm) -> None:
