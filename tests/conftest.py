@@ -11,9 +11,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
+from services.warm import Warm, warm
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 from xdist.workermanage import WorkerController
@@ -22,6 +25,7 @@ from xdist.workermanage import WorkerController
 # that the others need. Jobs get what their pipeline says.
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
+hypothesis.settings.register_profile("quick", max_examples=40)
 PROJECT = Path(__file__).resolve().parents[1]
 # A machine; FAB is no dependency of ours; models that packages of a hundred megabytes bring.
 MAY_LACK = ("GPU", "apache-airflow-providers-fab", "buildah", "the extra llm")
@@ -114,15 +118,19 @@ class Files(LoadFileScheduling):
         super()._assign_work_unit(node)
 
 
+def _of_all_workers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A temporary folder that all workers of this run have."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty MLflow store: making its tables takes seconds, copying them does not. All workers have the same one."""
     from airloom.settings import Settings
     from airloom.tracking import runs
 
-    base = tmp_path_factory.getbasetemp()
-    root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    settings = Settings(home=root / "store", tracking_uri="")
+    settings = Settings(home=_of_all_workers(tmp_path_factory) / "store", tracking_uri="")
     with pytest.MonkeyPatch.context() as patch:
         for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
             patch.setenv(name, "")  # `client` writes both
@@ -130,8 +138,24 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return settings.home / "mlflow" / "mlflow.db"
 
 
+@pytest.fixture(scope="session")
+def warm_start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    """What makes jobs and commands of ours start in tenths of a second; for tests of what they do, not of processes."""
+    with warm(_of_all_workers(tmp_path_factory) / "warm") as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def warm_jobs(warm_start: Warm) -> Iterator[None]:
+    """What a module's tests, and the jobs that they submit, start warm."""
+    with warm_start.starts():
+        yield
+
+
 def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    if not config.getoption("full"):
+        hypothesis.settings.load_profile("quick")  # of tests that say no number of examples; a whole run has 100
     config.stash[BEGAN] = time.monotonic()
 
 

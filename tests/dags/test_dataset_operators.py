@@ -74,7 +74,7 @@ class Result:
 
 
 @pytest.fixture(scope="module")
-def done(register, tmp_path_factory) -> Result:
+def done(register, tmp_path_factory, warm_jobs) -> Result:
     folder = tmp_path_factory.mktemp("trees")
     write_project(folder)
     dag = build()
@@ -134,7 +134,9 @@ def test_who_triggered_the_run_is_the_author_and_a_schedule_is_the_service(done)
     assert "ada" in json.dumps(operator.job_of(done.settings, context)[1].to_dict())
 
 
-def test_rows_are_forgotten_by_a_file_of_keys_that_airflow_does_not_keep(register, tmp_path, monkeypatch) -> None:
+def test_rows_are_forgotten_by_a_file_of_keys_that_airflow_does_not_keep(
+    register, tmp_path, monkeypatch, warm_jobs
+) -> None:
     from airflow.sdk import DAG
 
     write_project(tmp_path)

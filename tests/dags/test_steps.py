@@ -73,7 +73,7 @@ def execute(operator, run: str):
 
 
 @pytest.fixture(scope="module")
-def project(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def project(migrated: Path, tmp_path_factory: pytest.TempPathFactory, warm_jobs: None) -> Iterator[Settings]:
     """A project with a dataset, a pipeline file and a module with a step of its own."""
     from airloom.datasets.commit import commit
     from airloom.datasets.ingest.images import image_table

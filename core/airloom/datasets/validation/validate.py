@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airloom.datasets.validation.expectations import great_expectations
 from airloom.datasets.versions import check_name
 from airloom.errors import ConfigError
 from airloom.files import write_private, writing
@@ -98,7 +99,7 @@ def _load(path: Path, dataset: str) -> Any:
     A batch that nothing could fail would be taken unvalidated: a suite needs a critical expectation, and each of its
     expectations must be one. Great Expectations itself only logs those that it cannot read, and runs the others.
     """
-    import great_expectations as gx
+    gx = great_expectations()
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 
     try:
@@ -117,8 +118,7 @@ def _load(path: Path, dataset: str) -> Any:
 
 
 def _run(suite: Any, profile: "pd.DataFrame", path: Path) -> dict[str, Any]:
-    import great_expectations as gx
-
+    gx = great_expectations()
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
     source = context.data_sources.add_pandas("batch").add_dataframe_asset("profile")

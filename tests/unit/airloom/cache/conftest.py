@@ -100,11 +100,11 @@ class Project:
 
 
 @pytest.fixture(scope="session")
-def ran(make_home, tmp_path_factory):
+def ran(make_home, tmp_path_factory, warm_start):
     """The project after its first run."""
     from airloom.datasets.commit import commit
 
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, warm_start.starts():
         for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
             patch.setenv(name, "")
         settings = make_home(tmp_path_factory.mktemp("cached"))

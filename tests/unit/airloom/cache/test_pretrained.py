@@ -68,7 +68,7 @@ class Project:
 
 
 @pytest.fixture(scope="module")
-def project(make_home, tmp_path_factory, rows_of):
+def project(make_home, tmp_path_factory, rows_of, warm_jobs):
     settings = make_home(tmp_path_factory.mktemp("began"))
     (settings.project / "model.py").write_text(MODEL)
     suite = Path(__file__).parents[4] / "configs" / "expectations" / "digits.json"

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.timeout(900)  # a server, jobs and Great Expectations, 
 
 
 @pytest.fixture(scope="module")
-def lived(both):
+def lived(both, warm_jobs):
     """Production has a champion that is wrong for one digit; development has a better, a worse and a strange one."""
     production, development = both.production, both.development
     values = production.pipeline.model_dump(mode="json", by_alias=True, exclude_unset=True)

@@ -78,7 +78,7 @@ class Project:
 
 
 @pytest.fixture(scope="module")
-def project(make_home, tmp_path_factory):
+def project(make_home, tmp_path_factory, warm_jobs):
     from airloom.datasets.commit import commit
     from airloom.datasets.ingest.images import image_table
 

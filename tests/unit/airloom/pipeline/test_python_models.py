@@ -46,7 +46,7 @@ def train(run):
 
 
 @pytest.fixture
-def here(world, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def here(world, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm_jobs: None):
     """A project under git, with a home and a dataset that others made."""
     project = tmp_path / "project"
     project.mkdir()

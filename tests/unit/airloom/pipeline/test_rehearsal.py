@@ -158,7 +158,7 @@ def test_a_worker_rehearses_before_it_takes_a_slot(rehearse, monkeypatch):
         rehearse(how=lambda _, ctx: tune.work(ctx.to_dict(), 0))
 
 
-def test_the_command_says_what_would_run_and_rehearses_in_a_process_of_its_own(rehearse, world, monkeypatch):
+def test_the_command_says_what_would_run_and_rehearses_in_a_process_of_its_own(rehearse, world, monkeypatch, warm_jobs):
     for name, value in world.settings.as_environment().items():
         monkeypatch.setenv(name, value)
 

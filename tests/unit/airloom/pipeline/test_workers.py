@@ -32,7 +32,7 @@ def train(run):
 
 
 @pytest.fixture(scope="module")
-def played(shared_home, digits):
+def played(shared_home, digits, warm_jobs):
     """A study of two workers by the command line; one of the workers is killed amid a trial."""
     settings, key = shared_home, f"local/{time.time_ns()}"
     (settings.project / "tuned.py").write_text(MODEL)

@@ -24,7 +24,7 @@ def attempts(world, request, target: str = "") -> int:
     return len(Attempts(world.settings.database_address).of(request.job_key(world.settings, target)))
 
 
-def test_two_at_once_are_one_job_and_a_third_finds_it(world, model, monkeypatch, tmp_path) -> None:
+def test_two_at_once_are_one_job_and_a_third_finds_it(world, model, monkeypatch, tmp_path, warm_jobs) -> None:
     made, request = [], fix(world.settings, Asked(model, "digits@v1"))
     both = [
         threading.Thread(target=lambda: made.append(airloom.predict(model, "digits@v1", progress=None))) for _ in "ab"
@@ -57,7 +57,7 @@ def test_two_at_once_are_one_job_and_a_third_finds_it(world, model, monkeypatch,
         airloom.predict(model, "digits@v1", columns="label")
 
 
-def test_the_command_says_what_it_did_and_a_failed_job_why(world, model, tmp_path: Path) -> None:
+def test_the_command_says_what_it_did_and_a_failed_job_why(world, model, tmp_path: Path, warm_jobs) -> None:
     from typer.testing import CliRunner
 
     out = tmp_path / "answers.parquet"

@@ -96,7 +96,7 @@ def test_a_write_that_fails_leaves_nothing_half(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.matrix("template", TEMPLATES, sample=["table"])
-def test_a_template_goes_through_by_its_own_test(tmp_path: Path, template: str) -> None:
+def test_a_template_goes_through_by_its_own_test(tmp_path: Path, template: str, warm_jobs: None) -> None:
     """Its data are made and accepted, its function trains, exports, is evaluated, and answers."""
     made = airloom("init", "shop", "--template", template, cwd=tmp_path)
     assert made.returncode == 0, made.stderr

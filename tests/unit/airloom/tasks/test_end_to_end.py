@@ -82,7 +82,7 @@ class Project:
 
 
 @pytest.fixture
-def project(make_home, tmp_path_factory, monkeypatch):
+def project(make_home, tmp_path_factory, monkeypatch, warm_jobs):
     settings = make_home(tmp_path_factory.mktemp("tasks"))
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
         monkeypatch.setenv(name, "")

@@ -21,7 +21,7 @@ from airloom.datasets.storage.store import Store
 from airloom.errors import DataError
 from airloom.settings import Settings
 
-COMMITTER = """
+COMMITTER = """# starts warm
 import sys
 from pathlib import Path
 import great_expectations, pygit2
@@ -37,8 +37,10 @@ print(commit(load(), "digits", read_file(Path(batch)), message=message).number, 
 """
 
 
-def committer(settings: Settings, folder: Path, table: pa.Table, message="m", start_new_session=False, **more: str):
-    """A process that commits as soon as a line comes in."""
+def committer(
+    settings: Settings, folder: Path, table: pa.Table, message="m", start_new_session=False, path="", **more: str
+):
+    """A process that commits as soon as a line comes in; `path` is its PYTHONPATH."""
     folder.mkdir()
     with pa.ipc.new_file(str(folder / "batch.arrow"), table.schema) as writer:
         writer.write_table(table)
@@ -46,6 +48,7 @@ def committer(settings: Settings, folder: Path, table: pa.Table, message="m", st
         "AIRLOOM_HOME": str(settings.home),
         "AIRLOOM_PROJECT": str(settings.project),
         "PATH": "/usr/bin:/bin",
+        "PYTHONPATH": path,
     }
     environment |= {f"AIRLOOM_{name.upper()}": value for name, value in more.items()}
     command = [sys.executable, "-c", COMMITTER, str(folder / "batch.arrow"), message]
@@ -112,15 +115,17 @@ def test_dvcs_own_commands_work_on_it(settings, batch, stranger):
 @pytest.mark.timeout(900)
 @pytest.mark.matrix(("homes", "writers"), [(4, 16)], sample=[(2, 4)])
 def test_processes_of_several_homes_on_one_remote_all_land(
-    settings, batch, tmp_path, stranger, record_property, homes, writers
+    settings, batch, tmp_path, stranger, record_property, warm_start, homes, writers
 ):
     remote, store = tmp_path / "remote.git", tmp_path / "store"
     store.mkdir()
     subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(remote)], check=True)
     shared = {"data_remote": str(remote), "dvc_remote": str(store)}
+    path = warm_start.path
     places = [Settings(home=tmp_path / f"home{n}", project=settings.project, **shared) for n in range(homes)]
     processes = [
-        committer(places[n % homes], tmp_path / f"w{n}", batch(n), f"writer {n}", **shared) for n in range(writers)
+        committer(places[n % homes], tmp_path / f"w{n}", batch(n), f"writer {n}", path=path, **shared)
+        for n in range(writers)
     ]
     for process in processes:  # all have imported everything, and wait for a line
         assert process.stdout.readline() == "ready\n"

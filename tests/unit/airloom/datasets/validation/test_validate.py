@@ -8,6 +8,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from html import unescape
 from pathlib import Path
+from textwrap import dedent
 
 import numpy as np
 import pytest
@@ -196,6 +197,37 @@ def test_threads_that_validate_at_once_get_their_own_answers(check):
     with ThreadPoolExecutor(4) as pool:
         for report, bad in pool.map(run, range(8)):
             assert report.passed is not bad
+
+
+def test_what_few_expectations_need_is_imported_for_these_and_for_whoever_else_asks():
+    """In a process of its own, as here everything has been imported by now."""
+    code = """
+        import sys, tempfile
+        from pathlib import Path
+        import numpy as np, pandas as pd
+        from airloom.datasets.validation.validate import validate
+        from airloom.settings import Settings
+
+        here = Path(tempfile.mkdtemp())
+        settings, frame = Settings(home=here), pd.DataFrame({"n": np.random.default_rng(0).normal(0, 1, 500)})
+        def check(kind, **more):
+            file = here / "suite.json"
+            entry = {"type": f"expect_column_{kind}", "kwargs": {"column": "n", **more}}
+            file.write_text(__import__("json").dumps({"name": "pets", "expectations": [entry]}))
+            return validate(settings, "pets", frame, file).passed
+
+        assert check("values_to_be_between", max_value=9) and "scipy.stats" not in sys.modules
+        bins = [-1000.0, 0.0, 1000.0]
+        for tails, alike in (([0.5, 0.5], True), ([0.99, 0.01], False)):
+            found = {"bins": bins, "weights": tails}
+            assert check("kl_divergence_to_be_less_than", partition_object=found, threshold=0.1) is alike
+        assert "scipy.stats" in sys.modules
+        from scipy import stats
+        import scipy.stats
+        assert stats is scipy.stats is sys.modules["scipy.stats"] and stats.norm.cdf(0) == 0.5
+    """
+    done = subprocess.run([sys.executable, "-c", dedent(code)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_great_expectations_is_imported_only_where_it_validates():

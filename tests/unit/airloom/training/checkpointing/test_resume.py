@@ -36,25 +36,28 @@ def kill_and_compare(training, expected, kills, seed, epochs):
 
 
 KILLED = [("with_fit", 4, 6), ("own_loop", 3, 4), ("by_name", 3, 6)]
+FEWER = [("with_fit", 2, 4), ("own_loop", 2, 4)]  # by name: with ranks, below
 
 
-@pytest.mark.matrix(("function", "kills", "epochs"), KILLED, sample=KILLED[:2])  # by name: with ranks, below
+@pytest.mark.matrix(("function", "kills", "epochs"), KILLED, sample=FEWER)
 def test_killed_trainings_end_with_the_same_bits(
     make_training, undisturbed, make_home, tmp_path, function, kills, epochs
 ):
-    training = make_training(make_home(tmp_path), tmp_path / "killed", function)
-    kill_and_compare(training, undisturbed(function, 1), kills, 7, epochs)
+    training = make_training(make_home(tmp_path), tmp_path / "killed", function, epochs=epochs)
+    kill_and_compare(training, undisturbed(function, 1, epochs), kills, 7, epochs)
 
 
-def test_kills_of_ranks_change_no_bit(make_training, undisturbed, make_home, tmp_path):
-    training = make_training(make_home(tmp_path), tmp_path / "killed", "with_fit", ranks=2)
-    kill_and_compare(training, undisturbed("with_fit", 2), 3, 11, 6)
+@pytest.mark.matrix(("kills", "epochs"), [(3, 6)], sample=[(2, 4)])
+def test_kills_of_ranks_change_no_bit(make_training, undisturbed, make_home, tmp_path, kills, epochs):
+    training = make_training(make_home(tmp_path), tmp_path / "killed", "with_fit", ranks=2, epochs=epochs)
+    kill_and_compare(training, undisturbed("with_fit", 2, epochs), kills, 11, epochs)
 
 
-def test_kills_of_ranks_change_no_loss_by_name(make_training, undisturbed, make_home, tmp_path):
-    training = make_training(make_home(tmp_path), tmp_path / "killed", "by_name", ranks=2)
-    kill_and_compare(training, undisturbed("by_name", 2), 2, 13, 6)
-    assert training.steps("train_right") == training.steps("validation_small") == list(range(6))
+@pytest.mark.matrix("epochs", [6], sample=[4])
+def test_kills_of_ranks_change_no_loss_by_name(make_training, undisturbed, make_home, tmp_path, epochs):
+    training = make_training(make_home(tmp_path), tmp_path / "killed", "by_name", ranks=2, epochs=epochs)
+    kill_and_compare(training, undisturbed("by_name", 2, epochs), 2, 13, epochs)
+    assert training.steps("train_right") == training.steps("validation_small") == list(range(epochs))
 
 
 @pytest.mark.long

@@ -38,7 +38,7 @@ app.command()(reproduce.check_determinism)
 
 
 @pytest.fixture
-def again(world, monkeypatch):
+def again(world, monkeypatch, warm_jobs):
     """A pipeline whose function is one of CODE, and the command line."""
     settings = world.settings
     for name, value in settings.as_environment().items():
