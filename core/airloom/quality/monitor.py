@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from airloom.errors import ConfigError, DataAway, DataError, RegistryError
 from airloom.monitoring import decision, decisions
@@ -15,6 +15,8 @@ from airloom.monitoring.decisions import Look, RecordedDecision
 from airloom.names import DatasetName, ModelName, RunKey, dataset_version, shown_model
 from airloom.quality import by_label
 from airloom.quality import drift as drifting
+from airloom.quality import estimate as estimating
+from airloom.quality.estimate import Estimate
 from airloom.quality.window import parse, shown_moment
 from airloom.registry import models
 from airloom.settings import Settings
@@ -31,30 +33,6 @@ MINUTE = 60.0
 DRIFT_WINDOWS = 4  # that are compared: the newest, in part, and those that are needed in a row
 BY_SCHEDULE, BY_HAND = "schedule", "by hand"
 SHARE_MARGIN, ERROR_MARGIN = 0.02, 0.1  # of an accuracy; of an error's own value on the test rows
-
-
-class Estimate(Protocol):
-    """What is believed of a metric without labels.
-
-    `trusted` says whether it was right so far, `why` why it may be believed or not.
-    """
-
-    @property
-    def metric(self) -> str: ...
-    @property
-    def value(self) -> float: ...
-    @property
-    def low(self) -> float: ...
-    @property
-    def high(self) -> float: ...
-    @property
-    def rows(self) -> int: ...
-    @property
-    def baseline(self) -> float: ...
-    @property
-    def trusted(self) -> bool: ...
-    @property
-    def why(self) -> str: ...
 
 
 @dataclass
@@ -87,7 +65,7 @@ def look(
         by: who looks.
         because: `schedule`, `by hand`, or an alert in its own words.
         until: this moment when left out. To the end of its minute: who looks again within it gets the same decision.
-        estimate: of a metric without labels, where there is one.
+        estimate: of a metric without labels; that of the newest window when left out.
 
     Raises:
         RegistryError: the model has no champion, or MLflow does not answer.
@@ -104,8 +82,8 @@ def look(
     _drift(settings, version, section, moment, found)
     faulty = [(one.since, one.until) for one in past if one.action == decision.QUARANTINE]
     _labels(settings, version, section, moment, faulty, found)
-    if estimate:
-        _estimate(estimate, section, found)
+    if one := estimate or _estimated(settings, version, section, moment, found):
+        _estimate(one, section, found)
     if because not in (BY_SCHEDULE, BY_HAND):
         found.signals.append(Signal(ALERT, because, f"the alert {because} started this look"))
     subject = _subject(settings, version, dataset, found)
@@ -245,6 +223,22 @@ def _labels(
         return
     rest = f"of {window.labelled} labelled rows since {shown_moment(window.start)}, on the test rows {baseline:.4f}"
     _add(METRIC, metric, window.metrics[metric], window.interval, baseline, section, rest, found)
+
+
+def _estimated(
+    settings: Settings, version: "ModelVersion", section: MonitorSection, until: float, found: Findings
+) -> Estimate | None:
+    """Of the newest window; None where nothing is estimated."""
+    all_ = estimating.estimate(
+        settings,
+        f"{version.name}/{version.version}",
+        since=datetime.fromtimestamp(max(until - section.look_back, 0), UTC),
+        until=datetime.fromtimestamp(until, UTC),
+        window=parse(section.window),
+    )
+    if all_.newest is None:
+        found.notes.append(all_.why)
+    return all_.newest
 
 
 def _estimate(estimate: Estimate, section: MonitorSection, found: Findings) -> None:
