@@ -12,6 +12,7 @@ from airloom.monitoring import alerts
 from airloom.monitoring.alerts import FIRING, Alert, Start
 from airloom.names import PIPELINE, shown_model
 from airloom.settings import load
+from airloom_operators.monitor import monitor_id
 from airloom_plugins.api.access import Caller, Right, caller, needs
 from airloom_plugins.api.errors import answer
 from airloom_plugins.api.moments import seconds
@@ -19,7 +20,6 @@ from airloom_plugins.api.moments import seconds
 MOST = 10_000  # alerts in a notification
 TOLD = 50  # of a run's causes that its conf has
 LONGEST_CAUSE = 500  # characters of these in words
-MONITOR = "{pipeline}_monitor"  # the DAG of a pipeline's monitor
 router = APIRouter(tags=["alerts"])
 Text = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]  # a NUL PostgreSQL does not keep
 
@@ -73,7 +73,7 @@ def dag_of(alert: Alert, installation: str, problem_of: Callable[[str], str]) ->
     name = alert.labels.get("pipeline") or shown_model(alert.labels.get("model", ""), installation)
     if not PIPELINE.fullmatch(name):
         raise Unstartable(f"its labels name no pipeline of this installation: {name[:80]!r}")
-    dag = MONITOR.format(pipeline=name)
+    dag = monitor_id(name)
     if problem := problem_of(dag):
         raise Unstartable(problem)
     return dag
