@@ -71,6 +71,7 @@ def test_a_run_that_failed_takes_nothing_of_the_budget(address):
     alerts.done(address, again)
     assert receive(address, alert(2), budget=1) == []
     assert "1 are allowed" in next(one.reason for one in alerts.seen(address) if one.outcome == "over budget")
+    assert receive(address, alert(2), budget=1, now=NOW + HOUR - 1) == []
     assert len(receive(address, alert(2), budget=1, now=NOW + HOUR + 1)) == 1
     assert receive(address, alert(3, pipeline="other"), budget=0) == []
 
