@@ -128,3 +128,23 @@ def test_a_run_that_was_decided_is_started_once_under_the_name_of_its_cause(monk
 def test_any_other_decision_starts_none(action, monkeypatch, tmp_path) -> None:
     with pytest.raises(AirflowSkipException, match=f"{action}: no run is started"):
         start(decided(action), monkeypatch, tmp_path)
+
+
+def test_airflow_has_the_run_of_a_cause_once(tmp_path, monkeypatch, register) -> None:
+    """The whole DAG, twice, as Airflow runs it: the first run of it starts one, the second one finds it there."""
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+
+    monkeypatch.setenv("AIRLOOM_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(monitor, "look", lambda *_, **__: decided("retrain", "c1"))
+    dags = build_dags(write(tmp_path, monitor=SECTION).parent)
+    register(dags["digits"], dags["digits_monitor"])
+    states = []
+    for _ in range(2):
+        run = dags["digits_monitor"].test(run_conf={"cause": "Slow"}, use_executor=False)
+        states.append({name: str(run.get_task_instance(name).state) for name in ("look", "retrain")})
+    assert states == [{"look": "success", "retrain": "success"}, {"look": "success", "retrain": "skipped"}]
+    with create_session() as session:
+        (started,) = session.query(DagRun).filter(DagRun.dag_id == "digits").all()
+        assert started.run_id == "monitor__c1"
+        assert started.conf == {"cause": "monitor d1: accuracy fell", "dataset_version": 3}
