@@ -104,7 +104,7 @@ def ran(make_home, tmp_path_factory, warm_start):
     """The project after its first run."""
     from airloom.datasets.commit import commit
 
-    with pytest.MonkeyPatch.context() as patch, warm_start.starts():
+    with pytest.MonkeyPatch.context() as patch:
         for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
             patch.setenv(name, "")
         settings = make_home(tmp_path_factory.mktemp("cached"))
@@ -127,9 +127,15 @@ def ran(make_home, tmp_path_factory, warm_start):
         commit(settings, "digits", table(0), message="first", author="Ada", tags=["source=phone"])
         project = Project(settings)
         project.write()
-        project.first = project.run_while_the_file_changes()
+        with warm_start.starts():  # no longer: this lasts as long as the session, and tests of processes come next
+            project.first = project.run_while_the_file_changes()
         project.first_said = list(project.said)
         yield project
+
+
+@pytest.fixture(scope="module", autouse=True)
+def start_warm(warm_jobs):
+    """These tests are about what is run again, and not about processes."""
 
 
 @pytest.fixture

@@ -173,7 +173,7 @@ def test_a_thousand_alerts_within_an_hour_start_one_run(champion, served, newer)
 
 def test_what_cannot_be_looked_at_is_refused(small, champion):
     with pytest.raises(ConfigError, match="is in the future"):
-        seen(champion, minutes=-10)
+        seen(champion, minutes=-10_000)
     with pytest.raises(RegistryError, match="there is no registered model nobody"):
         look(small.settings, "nobody", SECTION, "digits", by="Ada")
     with pytest.raises(RegistryError, match="'small/1' names no model"):
