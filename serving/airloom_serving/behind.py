@@ -2,7 +2,6 @@
 
 import gc
 import logging
-import sys
 from typing import Any, ClassVar
 
 import bentoml  # noqa: TID253 - only files that BentoML itself loads import this one
@@ -50,9 +49,6 @@ class Predicting:
 
     def __init__(self) -> None:
         logging.getLogger("airloom_serving").setLevel(logging.INFO)  # BentoML lets warnings of others through only
-        # By default a thread with work gives the interpreter back after 5 ms, and the loop loses it at each read and
-        # write: requests waited for ten such turns of the log's and the registry's threads.
-        sys.setswitchinterval(0.0005)
         gc.freeze()  # the collector need not look through what was imported because a request has many lists
         self.server.start()
 
