@@ -74,7 +74,7 @@ def test_wrong_answers_start_one_run_however_often_the_alarm_comes(airloom, watc
     assert [state(api, DAG, alarm) for alarm in alarms] == ["success", "success"]
     found = decisions.of_model(settings.database_address, "digits")
     started = [one for one in found if one.run]
-    assert len(started) == 1, [one.to_dict() for one in found]
+    assert len(started) == 1, [(one.action, one.says, one.notes) for one in found]
     (decision,) = started
     assert (decision.kind, decision.version, decision.because) == ("metric", "1", "a test")
     assert "retrain. accuracy 0.0000" in api.log(DAG, alarms[0], "look", 1)

@@ -22,7 +22,7 @@ from airloom.project.place import own_line
 from airloom.settings import Settings
 from airloom.signature import Signature
 from airloom.tasks import Asked, Classification, Outputs, Regression, Task
-from airloom.tasks.classification import CHANCES
+from airloom.tasks.classification import CHANCES, SCORE
 from airloom.tasks.whole import ranked
 from airloom.tracking import artifacts
 
@@ -65,10 +65,12 @@ class Judged:
     cost: dict[str, float]  # latency_ms (median of one row), size_mb
 
     def keeping(self, metrics: Collection[str]) -> "Judged":
-        """Without the probabilities of a classifier, where no metric of these is one of ranks."""
-        if self.scores is None or any(ranked(name) for name in metrics):
+        """Of a classifier's probabilities only that of each answer, where no metric of these is one of ranks."""
+        kept = dict(self.answers.kept)
+        if self.scores is None or CHANCES not in kept or any(ranked(name) for name in metrics):
             return self
-        kept = {name: values for name, values in self.answers.kept.items() if name != CHANCES}
+        chances = kept.pop(CHANCES)
+        kept[SCORE] = chances[np.arange(len(chances)), self.answers.predicted]
         return replace(self, answers=replace(self.answers, kept=kept))
 
 

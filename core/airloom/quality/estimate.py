@@ -15,7 +15,7 @@ from airloom.errors import AirloomError
 from airloom.monitoring.confidence import LEAST_ROWS, Calibration, Estimator, Expected, PastEstimates, calibrate, judge
 from airloom.names import shown_model
 from airloom.quality.by_label import JoinedRows, joined, task_of
-from airloom.quality.evaluated import test_rows
+from airloom.quality.evaluated import answer_scores, test_rows
 from airloom.quality.window import Window, cut
 from airloom.quality.window import milliseconds as span
 from airloom.registry import models
@@ -159,12 +159,13 @@ def _calibration(settings: Settings, version: "ModelVersion") -> tuple[Calibrati
     except AirloomError as error:
         return None, f"nothing is estimated: {error.message}"
     answers = rows.candidate
-    if "chances" not in answers.kept:
+    probabilities = answer_scores(answers)
+    if probabilities is None:
         return None, "nothing is estimated: its evaluation, of an earlier release, kept no probabilities"
     if len(rows) < LEAST_ROWS:
         return None, f"nothing is estimated: its evaluation had {len(rows)} test rows, fewer than {LEAST_ROWS}"
     # As float32, as the log has them: a bin's edge must lie on the same side of both.
-    scores = answers.kept["chances"][np.arange(len(rows)), answers.predicted].astype(np.float32)
+    scores = probabilities.astype(np.float32)
     return calibrate(scores.astype(np.float64), answers.predicted == rows.label), ""
 
 

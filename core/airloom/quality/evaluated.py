@@ -17,6 +17,7 @@ from airloom.evaluation.evaluate import PREDICTIONS
 from airloom.settings import Settings
 from airloom.spec.load import DEFINITION
 from airloom.spec.pipeline import Slice
+from airloom.tasks.classification import CHANCES, SCORE
 from airloom.tracking import runs
 from airloom.tracking.tags import Tag
 
@@ -24,6 +25,15 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
     from airloom.evaluation.predictions import PredictedRows
+    from airloom.tasks.rows import Answers
+
+
+def answer_scores(answers: "Answers") -> "np.ndarray[Any, Any] | None":
+    """The probability of each answer, (n,), as the evaluation kept it; None where it kept none."""
+    if SCORE in answers.kept:
+        return answers.kept[SCORE]
+    chances = answers.kept.get(CHANCES)  # of all classes, where a metric needs them
+    return None if chances is None else np.asarray(chances[np.arange(len(chances)), answers.predicted])
 
 
 def test_rows(settings: Settings, run: str) -> "PredictedRows":

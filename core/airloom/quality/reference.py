@@ -23,7 +23,7 @@ from airloom.errors import AirloomError, DataError
 from airloom.files import write_private, writing
 from airloom.monitoring.drift_reference import NOTHING, FeatureReference, reference_of
 from airloom.monitoring.two_sample import sample
-from airloom.quality.evaluated import test_rows
+from airloom.quality.evaluated import answer_scores, test_rows
 from airloom.settings import Settings
 from airloom.tracking import runs
 from airloom.tracking.tags import Tag
@@ -196,8 +196,8 @@ def _answers(settings: Settings, run: str) -> list[FeatureReference]:
     if rows.kind == "classification":
         names = [rows.name(place) for place in answers.predicted.tolist()]
         found = [reference_of(ANSWER, names)]
-        if "chances" in answers.kept:
-            found.append(reference_of(SCORE, answers.kept["chances"].max(axis=1).astype(np.float64)))
+        if (scores := answer_scores(answers)) is not None:
+            found.append(reference_of(SCORE, scores.astype(np.float64)))
         return found
     if rows.kind == "regression" and answers.predicted.ndim == 1:
         return [reference_of(ANSWER, answers.predicted)]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 CHANCES = "chances"  # kept: the probability of each class, (n, classes)
+SCORE = "score"  # kept instead where nothing needs all of them: that of the answer, (n,)
 
 
 class Classification(Task):

@@ -62,7 +62,11 @@ def test_the_first_model_is_evaluated_and_passes(world, tmp_path: Path) -> None:
     _, labels = load_split(world.settings, world.snapshot, "test")
     assert (found.champion_version, found.champion_metrics, found.rows) == ("", {}, len(labels))
     table = pq.read_table(read(world, ctx, tmp_path, PREDICTIONS))
-    assert table.column_names == ["row", "label", "candidate", "champion", "candidate_loss", "champion_loss"]
+    columns = ["row", "label", "candidate", "champion", "candidate_loss", "champion_loss", "candidate.score"]
+    assert table.column_names == columns
+    assert all(
+        0 < score <= 1 for score in table.column("candidate.score").to_pylist()
+    )  # without it nothing is estimated
     assert table.column("candidate").to_pylist() == [str(label) for label in labels.tolist()]
     assert table.column("champion").null_count == len(labels)
     assert read(world, ctx, tmp_path, "evaluation/confusion.png").read_bytes().startswith(b"\x89PNG")
