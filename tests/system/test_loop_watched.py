@@ -17,7 +17,7 @@ from airloom.tracking import runs
 from airloom.tracking.tags import Tag
 
 pytestmark = [pytest.mark.system, pytest.mark.long, pytest.mark.timeout(900, func_only=True)]
-DAG, ROWS = "digits_monitor", 60
+DAG, ROWS = "digits_monitor", 150  # so many that the newest window with labels has no other rows, where it is cut
 SECTION = """
 monitor:
   every: 1d
